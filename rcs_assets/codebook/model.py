@@ -1,0 +1,324 @@
+"""Types of the codebook: what is measured, as data.
+
+Belongs here: frozen dataclasses that describe variables, value sets, missing
+codes, routing, questionnaire versions, instruments, cut-off sets, indicators
+and the contracts of delivered files. Does not belong here: reading files
+(`load.py`), and any rule that an adopter could want to change (that is data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class MissingCode:
+    """One reason why an answer is missing; negative, kept apart from the others.
+
+    `leaves_denominator` is the default rule of policy.md (valid answers only);
+    `leaves_hwb_denominator` the rule of the definition set "HWB parity".
+    """
+
+    code: int
+    name: str
+    label: str
+    leaves_denominator: bool
+    leaves_hwb_denominator: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class ValueSet:
+    """Answer options: code (0 or above) to short label, in questionnaire order."""
+
+    name: str
+    values: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The question is asked only if `variable` was answered with one of `codes`."""
+
+    variable: str
+    codes: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One question as harmonised over contractors and tranches.
+
+    `surveys` of {primary, secondary, parent}; `stages` of {P4 … P7, S1 … S6},
+    empty for the parent survey. `label` is short: licensed wording is not here.
+    """
+
+    name: str
+    label: str
+    theme: str
+    value_set: str
+    surveys: tuple[str, ...]
+    stages: tuple[str, ...]
+    is_sensitive: bool
+    routing: Routing | None
+    source: str
+
+
+@dataclass(frozen=True)
+class QuestionnaireVariable:
+    """How one supplier names and codes one variable.
+
+    `codes` maps the supplier's code to the codebook's (answers and missing codes).
+    """
+
+    variable: str
+    supplier_name: str
+    codes: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Questionnaire:
+    """One questionnaire version: a (tranche, survey, contractor).
+
+    `uid_name`, `completed_on_name`, `wave_name`, `take_part_name` are the
+    supplier's names of the technical columns; `take_part_yes` the code of consent.
+    """
+
+    name: str
+    tranche: str
+    survey: str
+    contractor: str
+    wave: int
+    uid_name: str
+    completed_on_name: str
+    wave_name: str
+    take_part_name: str
+    take_part_yes: int
+    variables: tuple[QuestionnaireVariable, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a scale; `reversed` items score `minimum + maximum - answer`."""
+
+    variable: str
+    position: int
+    is_reversed: bool
+    minimum: int
+    maximum: int
+
+
+class ScaleMethod(StrEnum):
+    """How answered items make a score."""
+
+    PRORATED_SUM = "prorated_sum"
+    SUM = "sum"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale of an instrument.
+
+    `min_answered` is the number of answered items below which the score is null
+    under the rule "prorate"; under "complete" every item is needed.
+    `conversion` names a table raw score → metric score, or is empty.
+    """
+
+    name: str
+    title: str
+    method: ScaleMethod
+    items: tuple[Item, ...]
+    min_answered: int
+    low: float
+    high: float
+    conversion: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A score that is the sum of other scales; null if any of them is null."""
+
+    name: str
+    title: str
+    scales: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a score: `lower ≤ score ≤ upper`; `bands` is 3 or 4."""
+
+    score: str
+    bands: int
+    number: int
+    label: str
+    lower: float
+    upper: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A set of scales that are scored together; `prefix` starts item names (`sdq_1`)."""
+
+    name: str
+    title: str
+    surveys: tuple[str, ...]
+    stages: tuple[str, ...]
+    scales: tuple[Scale, ...]
+    composites: tuple[Composite, ...]
+    bands: tuple[Band, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class CutoffSet:
+    """A frozen relative cut-off (policy.md, Table B): never recomputed with new data."""
+
+    name: str
+    score: str
+    operator: str
+    cut: float
+    source_tranches: tuple[str, ...]
+    mean: float | None
+    sd: float | None
+    k: float | None
+    dated: str
+    source: str
+
+
+class RuleKind(StrEnum):
+    """How an indicator is made from answers or scores."""
+
+    CODES = "codes"  # positive if the variable's answer is one of `positive_codes`
+    ALL_OF = "all_of"  # positive if every variable is; base: every variable valid
+    ANY_OF = "any_of"  # positive if one variable is; base: every variable valid
+    SCORE_RANGE = "score_range"  # positive if lower ≤ score ≤ upper
+    CUTOFF = "cutoff"  # positive by a frozen cut-off set
+    MEAN = "mean"  # the score itself
+
+
+@dataclass(frozen=True)
+class IndicatorRule:
+    """Numerator and denominator of an indicator, compiled to SQL by one macro.
+
+    `variables` and `positive_codes` for codes/all_of/any_of; `score`, `lower`,
+    `upper` for score_range; `cutoff_set` for cutoff; `score` for mean.
+    `base_codes`: valid codes that stay in the denominator (all valid codes if empty).
+    """
+
+    kind: RuleKind
+    variables: tuple[str, ...] = ()
+    positive_codes: tuple[int, ...] = ()
+    base_codes: tuple[int, ...] = ()
+    score: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    cutoff_set: str = ""
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """One indicator. `statistic` is pct or mean; `direction` higher_better | lower_better | context."""
+
+    name: str
+    title: str
+    domain: str
+    second_domain: str
+    direction: str
+    statistic: str
+    survey: str
+    stages: tuple[str, ...]
+    rule: IndicatorRule
+    definition: str
+    denominator: str
+    instrument: str
+    is_sensitive: bool
+    source: str
+
+
+class Sensitivity(StrEnum):
+    """Where a delivered field may go."""
+
+    IDENTIFIER = "identifier"  # vault only
+    PAYLOAD = "payload"  # warehouse only
+    BOTH = "both"  # spine fields that both need (engagement, sex, school): vault and warehouse
+    TECHNICAL = "technical"  # read for checks, stored nowhere
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of a delivered file.
+
+    `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone | stage | sex.
+    `allowed`: permitted values as text, empty if free within `kind`, `minimum`, `maximum`.
+    """
+
+    name: str
+    column: str
+    kind: str
+    is_required: bool
+    sensitivity: Sensitivity
+    allowed: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    description: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The contract of one kind of delivered file.
+
+    `level` engagement | reference; `file_pattern` a regular expression over the
+    file name with a group `engagement` where the level is engagement; `formats`
+    file endings; `key` the fields that must be unique; `surveys` is set for
+    survey files, whose answer columns come from the questionnaire version.
+    """
+
+    name: str
+    title: str
+    level: str
+    file_pattern: str
+    formats: tuple[str, ...]
+    encoding: str
+    delimiter: str
+    key: tuple[str, ...]
+    survey: str
+    is_required: bool
+    owner: str
+    cadence: str
+    fields: tuple[Field, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Everything that is measured. `version` is the sha256 over the data files."""
+
+    version: str
+    missing: Mapping[int, MissingCode]
+    value_sets: Mapping[str, ValueSet]
+    variables: Mapping[str, Variable]
+    questionnaires: Mapping[str, Questionnaire]
+    instruments: Mapping[str, Instrument]
+    conversions: Mapping[str, Mapping[int, float]]
+    cutoff_sets: Mapping[str, CutoffSet]
+    indicators: Mapping[str, Indicator]
+    datasets: Mapping[str, Dataset]
+
+    def questionnaire_for(self, tranche: str, survey: str) -> Questionnaire:
+        """The questionnaire version of a survey in a tranche.
+
+        Raises:
+            KeyError: no such version; callers turn it into an InputError that names the file.
+        """
+        for questionnaire in self.questionnaires.values():
+            if questionnaire.tranche == tranche and questionnaire.survey == survey:
+                return questionnaire
+        raise KeyError(f"{tranche}/{survey}")
+
+    def variables_of(self, survey: str) -> tuple[Variable, ...]:
+        """The variables of one survey in codebook order."""
+        return tuple(v for v in self.variables.values() if survey in v.surveys)

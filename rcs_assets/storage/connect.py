@@ -1,0 +1,187 @@
+"""Connections to the zones: opened for one purpose, always closed.
+
+Belongs here: opening warehouse, vault and scratch connections with the limits of
+the settings, and hiding engine messages that could hold values. Does not belong
+here: any query of a room.
+
+DuckDB puts values into its messages (a conversion error names the value), so an
+engine error that leaves a connection is raised again without its text (design.md,
+Zones). Errors about the SQL itself hold no values and keep theirs in the warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from rcs_assets.errors import StorageError
+from rcs_assets.storage.home import Home
+from rcs_assets.storage.lock import write_lock
+from rcs_assets.storage.settings import Settings
+
+_SQL_ERRORS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+
+
+def sql_literal(text: str | Path) -> str:
+    """Text as an SQL string literal; for statements that take no parameters (ATTACH, COPY)."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+@contextmanager
+def open_warehouse(
+    home: Home, *, read_only: bool = False, settings: Settings | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The warehouse, for writing (under the home's lock) or reading.
+
+    Raises:
+        StorageError: the file is missing (reading), held by another process or unreadable.
+    """
+    if read_only:
+        if not home.warehouse.exists():
+            raise StorageError(
+                "There is no warehouse yet", where=str(home.warehouse), fix="run: rcs materialise"
+            )
+        with _warehouse(home, True, settings) as con:
+            yield con
+        return
+    with write_lock(home, "writing the warehouse"), _warehouse(home, False, settings) as con:
+        yield con
+
+
+@contextmanager
+def _warehouse(
+    home: Home, read_only: bool, settings: Settings | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        con = duckdb.connect(str(home.warehouse), read_only=read_only, config=_config())
+    except duckdb.Error as error:
+        raise StorageError(
+            "The warehouse cannot be opened",
+            where=str(home.warehouse),
+            why=f"DuckDB refused it ({type(error).__name__}): it is held by another process, or damaged",
+            fix="close other programs that use it; if it is damaged, move it aside and run: "
+            "rcs materialise (it is rebuilt from the drop)",
+        ) from None
+    try:
+        _apply(con, home, settings)
+        with _without_values("the warehouse", keep_sql_errors=True):
+            yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def open_vault(
+    home: Home, *, read_only: bool = False, settings: Settings | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The encrypted vault; its tables are in the connection's default catalog.
+
+    Raises:
+        StorageError: no vault yet (reading), or the key does not open it. The text of
+            an engine error inside the block is never passed on.
+    """
+    if read_only and not home.vault.exists():
+        raise StorageError("There is no vault yet", where=str(home.vault), fix="run: rcs materialise")
+    if read_only:
+        with _vault(home, True, settings) as con:
+            yield con
+        return
+    with write_lock(home, "writing the vault"), _vault(home, False, settings) as con:
+        yield con
+
+
+@contextmanager
+def _vault(
+    home: Home, read_only: bool, settings: Settings | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    key = home.key("vault")
+    con = duckdb.connect(":memory:", config=_config())
+    try:
+        _apply(con, home, settings)
+        _load_encryption(con)
+        mode = ", read_only" if read_only else ""
+        try:
+            con.execute(
+                f"attach {sql_literal(home.vault)} as vault (encryption_key '{key.hex()}'{mode})"
+            )
+        except duckdb.Error as error:
+            raise StorageError(
+                "The vault cannot be opened",
+                where=str(home.vault),
+                why=f"DuckDB refused it ({type(error).__name__}): wrong key, held by another "
+                "process, or damaged",
+                fix="check keys/vault.key; if the file is damaged, move it and warehouse.duckdb "
+                "aside and run: rcs materialise (both are rebuilt from the drop)",
+            ) from None
+        home.vault.chmod(0o600)
+        con.execute("use vault")
+        with _without_values("the vault", keep_sql_errors=False):
+            yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def open_memory(
+    home: Home, *, settings: Settings | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A scratch connection; what does not fit into memory goes encrypted into the home's tmp."""
+    con = duckdb.connect(":memory:", config=_config())
+    try:
+        _apply(con, home, settings)
+        _load_encryption(con)
+        with _without_values("a delivered file", keep_sql_errors=False):
+            yield con
+    finally:
+        con.close()
+
+
+def _config() -> dict[str, str | bool | int | float | list[str]]:
+    """Nothing is fetched at run time: no extension is looked for on the network."""
+    return {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+
+
+def _apply(con: duckdb.DuckDBPyConnection, home: Home, settings: Settings | None) -> None:
+    limits = settings or Settings.from_environment()
+    con.execute(f"set threads = {limits.threads}")
+    con.execute(f"set memory_limit = {sql_literal(limits.memory_limit)}")
+    con.execute(f"set temp_directory = {sql_literal(home.tmp)}")
+    con.execute("set temp_file_encryption = true")
+    con.execute("set enable_progress_bar = false")
+    con.execute("set timezone = 'UTC'")
+
+
+def _load_encryption(con: duckdb.DuckDBPyConnection) -> None:
+    folder = resources.files("duckdb_extension_httpfs") / "extensions"
+    binary = folder / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
+    if not binary.is_file():
+        raise StorageError(
+            "The encryption library of DuckDB is missing",
+            why=f"the vault needs duckdb-extension-httpfs {duckdb.__version__}",
+            fix="run: make demo (it installs the pinned packages)",
+        )
+    with resources.as_file(binary) as path:
+        con.execute(f"load {sql_literal(path)}")
+
+
+@contextmanager
+def _without_values(zone: str, *, keep_sql_errors: bool) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        if keep_sql_errors and isinstance(error, _SQL_ERRORS):
+            raise
+        withheld = StorageError(
+            f"A query on {zone} failed ({type(error).__name__})",
+            why="the engine's message is withheld, since it can hold values of records",
+            fix="run: rcs doctor; then report the command and this message",
+        )
+        try:
+            raise withheld from None
+        finally:
+            # Whoever serialises the chain of causes (Dagster does) must not find it here.
+            withheld.__context__ = None

@@ -1,0 +1,232 @@
+"""The home: the folder that holds all state of one installation.
+
+Belongs here: where each zone lies, the profile of the installation, its named
+keys. Does not belong here: opening a zone (`connect.py`), locking (`lock.py`)
+and what a zone contains (the rooms).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from rcs_assets.errors import ConfigurationError, StorageError
+
+PROFILES = ("production", "demo")
+FOLDERS = (
+    "config",
+    "drop/incoming",
+    "drop/files",
+    "releases",
+    "dagster",
+    "logs",
+    "keys",
+    "receipts",
+    "tmp",
+)
+DEMO_SEED = 2026
+
+
+@dataclass(frozen=True)
+class Home:
+    """One installation.
+
+    `path` holds every zone; `profile` is `production` or `demo`; `seed` is set in
+    the demo profile only, where keys are derived from it so that two runs are equal
+    (design.md, Zones).
+    """
+
+    path: Path
+    profile: str
+    seed: int | None
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, profile: str | None = None, seed: int | None = None
+    ) -> Home:
+        """Open a home, creating its folders on first use.
+
+        Args:
+            path: the folder.
+            profile: `production` (the default for a new home) or `demo`; an existing
+                home keeps its profile and refuses another one.
+            seed: demo profile only; the default is 2026.
+
+        Raises:
+            ConfigurationError: unknown profile, or another one than the home was made with.
+        """
+        root = Path(path).expanduser().resolve()
+        recorded = _read_marker(root)
+        chosen = profile or (recorded or {}).get("profile") or "production"
+        if chosen not in PROFILES:
+            raise ConfigurationError(
+                f"Unknown profile {chosen}", why="profiles are production and demo"
+            )
+        if recorded is not None:
+            _refuse_other(root, recorded, chosen, seed)
+            return cls(root, chosen, recorded["seed"])
+        home = cls(root, chosen, (seed if seed is not None else DEMO_SEED) if chosen == "demo" else None)
+        home._create()
+        return home
+
+    def _create(self) -> None:
+        for folder in FOLDERS:
+            (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(self.path, 0o700)
+        write_atomically(
+            self.path / "home.json",
+            json.dumps({"profile": self.profile, "seed": self.seed}, sort_keys=True) + "\n",
+        )
+
+    @property
+    def config(self) -> Path:
+        """The adopter's overlay of programme, codebook and policy data."""
+        return self.path / "config"
+
+    @property
+    def drop(self) -> Path:
+        """Deliveries as they came, by sha256."""
+        return self.path / "drop"
+
+    @property
+    def incoming(self) -> Path:
+        """Where plain files wait until they are registered."""
+        return self.drop / "incoming"
+
+    @property
+    def register(self) -> Path:
+        """The drop register: one JSON line a delivery."""
+        return self.drop / "register.jsonl"
+
+    @property
+    def vault(self) -> Path:
+        """The encrypted database of identifiers."""
+        return self.path / "vault.duckdb"
+
+    @property
+    def warehouse(self) -> Path:
+        """The database of pseudonymised rows and everything computed from them."""
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def releases(self) -> Path:
+        """Published releases; `current` points to the newest."""
+        return self.path / "releases"
+
+    @property
+    def dagster(self) -> Path:
+        """The Dagster instance: runs, events, check records."""
+        return self.path / "dagster"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of the command line and of dbt."""
+        return self.path / "logs"
+
+    @property
+    def keys(self) -> Path:
+        """Named keys, one file each, mode 0600."""
+        return self.path / "keys"
+
+    @property
+    def receipts(self) -> Path:
+        """One JSON receipt a delivery; exact counts, for the operator."""
+        return self.path / "receipts"
+
+    @property
+    def tmp(self) -> Path:
+        """Temporary files of the engines; inside the home, so on its disk."""
+        return self.path / "tmp"
+
+    def key(self, name: str) -> bytes:
+        """The named 32-byte key; made on first use.
+
+        Random in production; derived from the seed in the demo profile, else no two
+        runs could be equal (design.md, Zones).
+
+        Raises:
+            StorageError: the key file is damaged, or readable by others.
+        """
+        file = self.keys / f"{name}.key"
+        if not file.exists():
+            self._make_key(name, file)
+        if file.stat().st_mode & 0o077:
+            raise StorageError(
+                f"Key {name} can be read by others",
+                where=f"keys/{file.name}",
+                why="key files have mode 0600",
+                fix="chmod 600 on the file, then replace the key if others have seen it",
+            )
+        try:
+            key = bytes.fromhex(file.read_text(encoding="ascii").strip())
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise StorageError(
+                f"Key {name} is damaged",
+                where=f"keys/{file.name}",
+                why="a key is 64 hexadecimal characters",
+                fix="restore the key file from its backup",
+            )
+        return key
+
+    def _make_key(self, name: str, file: Path) -> None:
+        if name == "vault" and self.vault.exists():
+            raise StorageError(
+                "The vault's key is missing",
+                where=f"keys/{file.name}",
+                why="a new key could not open the existing vault",
+                fix="restore the key file from its backup, or move vault.duckdb and "
+                "warehouse.duckdb aside and rebuild both from the drop",
+            )
+        if self.seed is None:
+            key = secrets.token_bytes(32)
+        else:
+            key = hmac.new(f"rcs-demo-{self.seed}".encode(), name.encode(), hashlib.sha256).digest()
+        write_atomically(file, key.hex() + "\n", mode=0o600)
+
+
+def _read_marker(root: Path) -> dict[str, object] | None:
+    marker = root / "home.json"
+    if not marker.exists():
+        return None
+    try:
+        recorded = json.loads(marker.read_text(encoding="utf-8"))
+        return {"profile": recorded["profile"], "seed": recorded["seed"]}
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError(
+            "home.json cannot be read", where=str(marker), fix="restore it from a backup"
+        ) from error
+
+
+def _refuse_other(root: Path, recorded: dict[str, object], profile: str, seed: int | None) -> None:
+    if recorded["profile"] != profile:
+        raise ConfigurationError(
+            f"This home has the profile {recorded['profile']}, not {profile}",
+            where=str(root),
+            why="demonstration and production data never share a home",
+            fix="name another folder with --home, or leave --profile out",
+        )
+    if seed is not None and recorded["seed"] != seed:
+        raise ConfigurationError(
+            f"This home was made with seed {recorded['seed']}, not {seed}",
+            where=str(root),
+            why="the seed makes the demo's keys",
+            fix="name another folder with --home, or leave --seed out",
+        )
+
+
+def write_atomically(file: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a small text file so that a reader sees the old or the new one, never a part."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(aside, file)

@@ -1,0 +1,56 @@
+"""Settings of one process, read once at the edge.
+
+Belongs here: how much of the machine to use and which day it is. Does not belong
+here: anything that changes a result (that is programme, codebook or policy data).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date
+
+from rcs_assets.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`threads` and `memory_limit` (DuckDB syntax) of each connection; `as_of` fixes all times."""
+
+    threads: int
+    memory_limit: str
+    as_of: date
+
+    @classmethod
+    def from_environment(cls, *, as_of: str = "") -> Settings:
+        """Read RCS_THREADS, RCS_MEMORY_LIMIT and RCS_AS_OF; `as_of` given wins.
+
+        Raises:
+            ConfigurationError: a value that is no number of threads or no day.
+        """
+        threads = os.environ.get("RCS_THREADS", "") or str(os.cpu_count() or 1)
+        if not threads.isdigit() or int(threads) < 1:
+            raise ConfigurationError(
+                "RCS_THREADS is not a number of threads", fix="set it to 1 or more, or unset it"
+            )
+        return cls(
+            threads=int(threads),
+            memory_limit=os.environ.get("RCS_MEMORY_LIMIT", "2GB"),
+            as_of=parse_day(as_of or os.environ.get("RCS_AS_OF", "")),
+        )
+
+
+def parse_day(text: str) -> date:
+    """A day as YYYY-MM-DD; today if empty.
+
+    Raises:
+        ConfigurationError: anything else.
+    """
+    if not text:
+        return date.today()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            "The day given as --as-of cannot be read", why="days are written YYYY-MM-DD"
+        ) from None
