@@ -48,7 +48,10 @@ class Tranche:
 
 @dataclass(frozen=True)
 class SurveyWave:
-    """One survey in one engagement: contractor, stages, fieldwork window, design."""
+    """One survey in one engagement: contractor, stages, fieldwork window, design.
+
+    `target_n` is the number of interviews aimed at in a quota design, null for a census.
+    """
 
     engagement: str
     survey: str
@@ -59,6 +62,7 @@ class SurveyWave:
     design: str
     mode: str
     source: str
+    target_n: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,23 @@ class Approval:
     retention_until: date | None
     source: str
 
+    @property
+    def is_placeholder(self) -> bool:
+        """True where the row stands in for references that are not known (demonstrations only)."""
+        return self.source.startswith("placeholder")
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a contradiction of the sources is settled (domain.md §0.2 and §12), and where."""
+
+    key: str
+    topic: str
+    contradiction: str
+    settled_as: str
+    configured_in: str
+    source: str
+
 
 @dataclass(frozen=True)
 class Programme:
@@ -107,8 +128,21 @@ class Programme:
     codes: tuple[DatedCode, ...]
     engagements: Mapping[str, Engagement]
     approvals: Mapping[str, Approval]
+    settlements: tuple[Settlement, ...] = ()
 
     @property
     def engagement_keys(self) -> tuple[str, ...]:
         """Partition keys in the order of tranche, then name."""
         return tuple(self.engagements)
+
+    def code_on(self, slug: str, kind: str, day: date) -> str:
+        """The `council` or `health_board` code of a CPP on a day.
+
+        Raises:
+            KeyError: no code is known for that day.
+        """
+        for dated in self.codes:
+            ends = dated.valid_to or date.max
+            if (dated.slug, dated.kind) == (slug, kind) and dated.valid_from <= day <= ends:
+                return dated.code
+        raise KeyError(f"{slug}/{kind}/{day.isoformat()}")
