@@ -7,7 +7,7 @@ them to assets. Does not belong here: what a zone contains; the rooms own that.
 
 from rcs_assets.storage.connect import open_memory, open_vault, open_warehouse, sql_literal
 from rcs_assets.storage.counts import public_count
-from rcs_assets.storage.home import Home, write_atomically
+from rcs_assets.storage.home import Home, home_path, write_atomically
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.pseudonyms import hmac_expression
 from rcs_assets.storage.settings import Settings
@@ -16,6 +16,7 @@ __all__ = [
     "Home",
     "Settings",
     "hmac_expression",
+    "home_path",
     "open_memory",
     "open_vault",
     "open_warehouse",

@@ -23,7 +23,13 @@ from rcs_assets.storage.home import Home
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.settings import Settings
 
+_HELD_MARKS = ("could not set lock", "different configuration", "already attached")
+_KEY_MARKS = ("encryption key", "without a key")
 _SQL_ERRORS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+
+
+class DamagedFileError(StorageError):
+    """A database file that no longer opens, although nobody holds it and the key is right."""
 
 
 def sql_literal(text: str | Path) -> str:
@@ -59,19 +65,39 @@ def _warehouse(
     try:
         con = duckdb.connect(str(home.warehouse), read_only=read_only, config=_config())
     except duckdb.Error as error:
-        raise StorageError(
-            "The warehouse cannot be opened",
-            where=str(home.warehouse),
-            why=f"DuckDB refused it ({type(error).__name__}): it is held by another process, or damaged",
-            fix="close other programs that use it; if it is damaged, move it aside and run: "
-            "rcs materialise (it is rebuilt from the drop)",
-        ) from None
+        raise _cannot_open("warehouse", home.warehouse, error) from None
     try:
         _apply(con, home, settings)
         with _without_values("the warehouse", keep_sql_errors=True):
             yield con
     finally:
         con.close()
+
+
+def _cannot_open(zone: str, file: Path, error: duckdb.Error) -> StorageError:
+    """Tell apart a file that is held, a wrong key and damage; the engine's words stay here."""
+    text = str(error).lower()
+    what = f"The {zone} cannot be opened"
+    if any(mark in text for mark in _HELD_MARKS):
+        return StorageError(
+            what,
+            where=str(file),
+            why="another process holds the file",
+            fix="close the program that uses it, then run the command again",
+        )
+    if any(mark in text for mark in _KEY_MARKS):
+        return StorageError(
+            what,
+            where=str(file),
+            why="the key does not open it",
+            fix="restore keys/vault.key from its backup",
+        )
+    return DamagedFileError(
+        what,
+        where=str(file),
+        why=f"the file is damaged ({type(error).__name__})",
+        fix="run: rcs materialise (it sets the file aside and rebuilds it from the drop)",
+    )
 
 
 @contextmanager
@@ -85,7 +111,9 @@ def open_vault(
             an engine error inside the block is never passed on.
     """
     if read_only and not home.vault.exists():
-        raise StorageError("There is no vault yet", where=str(home.vault), fix="run: rcs materialise")
+        raise StorageError(
+            "There is no vault yet", where=str(home.vault), fix="run: rcs materialise"
+        )
     if read_only:
         with _vault(home, True, settings) as con:
             yield con
@@ -109,14 +137,7 @@ def _vault(
                 f"attach {sql_literal(home.vault)} as vault (encryption_key '{key.hex()}'{mode})"
             )
         except duckdb.Error as error:
-            raise StorageError(
-                "The vault cannot be opened",
-                where=str(home.vault),
-                why=f"DuckDB refused it ({type(error).__name__}): wrong key, held by another "
-                "process, or damaged",
-                fix="check keys/vault.key; if the file is damaged, move it and warehouse.duckdb "
-                "aside and run: rcs materialise (both are rebuilt from the drop)",
-            ) from None
+            raise _cannot_open("vault", home.vault, error) from None
         home.vault.chmod(0o600)
         con.execute("use vault")
         with _without_values("the vault", keep_sql_errors=False):

@@ -30,6 +30,12 @@ FOLDERS = (
     "tmp",
 )
 DEMO_SEED = 2026
+DEFAULT_HOME = ".rcs"
+
+
+def home_path() -> Path:
+    """The folder of RCS_HOME; `.rcs` below the working folder if it is not set."""
+    return Path(os.environ.get("RCS_HOME", DEFAULT_HOME)).expanduser().resolve()
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,7 @@ class Home:
     seed: int | None
 
     @classmethod
-    def open(
-        cls, path: str | Path, *, profile: str | None = None, seed: int | None = None
-    ) -> Home:
+    def open(cls, path: str | Path, *, profile: str | None = None, seed: int | None = None) -> Home:
         """Open a home, creating its folders on first use.
 
         Args:
@@ -62,22 +66,23 @@ class Home:
         """
         root = Path(path).expanduser().resolve()
         recorded = _read_marker(root)
-        chosen = profile or (recorded or {}).get("profile") or "production"
+        chosen = profile or (recorded.profile if recorded else "production")
         if chosen not in PROFILES:
             raise ConfigurationError(
                 f"Unknown profile {chosen}", why="profiles are production and demo"
             )
         if recorded is not None:
-            _refuse_other(root, recorded, chosen, seed)
-            return cls(root, chosen, recorded["seed"])
-        home = cls(root, chosen, (seed if seed is not None else DEMO_SEED) if chosen == "demo" else None)
+            _refuse_other(recorded, chosen, seed)
+            return recorded
+        demo_seed = DEMO_SEED if seed is None else seed
+        home = cls(root, chosen, demo_seed if chosen == "demo" else None)
         home._create()
         return home
 
     def _create(self) -> None:
         for folder in FOLDERS:
             (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(self.path, 0o700)
+        self.path.chmod(0o700)
         write_atomically(
             self.path / "home.json",
             json.dumps({"profile": self.profile, "seed": self.seed}, sort_keys=True) + "\n",
@@ -191,31 +196,31 @@ class Home:
         write_atomically(file, key.hex() + "\n", mode=0o600)
 
 
-def _read_marker(root: Path) -> dict[str, object] | None:
+def _read_marker(root: Path) -> Home | None:
     marker = root / "home.json"
     if not marker.exists():
         return None
     try:
         recorded = json.loads(marker.read_text(encoding="utf-8"))
-        return {"profile": recorded["profile"], "seed": recorded["seed"]}
+        return Home(root, recorded["profile"], recorded["seed"])
     except (ValueError, KeyError) as error:
         raise ConfigurationError(
             "home.json cannot be read", where=str(marker), fix="restore it from a backup"
         ) from error
 
 
-def _refuse_other(root: Path, recorded: dict[str, object], profile: str, seed: int | None) -> None:
-    if recorded["profile"] != profile:
+def _refuse_other(recorded: Home, profile: str, seed: int | None) -> None:
+    if recorded.profile != profile:
         raise ConfigurationError(
-            f"This home has the profile {recorded['profile']}, not {profile}",
-            where=str(root),
+            f"This home has the profile {recorded.profile}, not {profile}",
+            where=str(recorded.path),
             why="demonstration and production data never share a home",
             fix="name another folder with --home, or leave --profile out",
         )
-    if seed is not None and recorded["seed"] != seed:
+    if seed is not None and recorded.seed != seed:
         raise ConfigurationError(
-            f"This home was made with seed {recorded['seed']}, not {seed}",
-            where=str(root),
+            f"This home was made with seed {recorded.seed}, not {seed}",
+            where=str(recorded.path),
             why="the seed makes the demo's keys",
             fix="name another folder with --home, or leave --seed out",
         )
@@ -229,4 +234,4 @@ def write_atomically(file: Path, text: str, *, mode: int = 0o600) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(aside, file)
+    aside.replace(file)

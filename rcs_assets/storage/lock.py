@@ -57,7 +57,7 @@ def write_lock(home: Home, purpose: str, *, wait_seconds: float = WAIT_SECONDS) 
 
 
 def _acquire(home: Home, purpose: str, wait_seconds: float) -> IO[str]:
-    handle = open(home.path / ".lock", "a", encoding="utf-8")  # noqa: SIM115 - kept while held
+    handle = (home.path / ".lock").open("a", encoding="utf-8")
     deadline = time.monotonic() + wait_seconds
     while True:
         try:

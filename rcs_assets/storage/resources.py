@@ -7,16 +7,15 @@ belong here: any asset or check; those lie in the rooms' `assets.py` and `checks
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from rcs_assets.codebook import Codebook, load_codebook
 from rcs_assets.programme import Programme, load_programme
-from rcs_assets.storage.home import Home
+from rcs_assets.storage.home import Home, home_path
 from rcs_assets.storage.settings import Settings
 
 ROOMS = (
@@ -30,12 +29,6 @@ ROOMS = (
 )
 WRITER_POOL = "duckdb_writer"
 OWNER = "team:data-engineering"
-DEFAULT_HOME = ".rcs"
-
-
-def home_path() -> Path:
-    """The folder of RCS_HOME; `.rcs` below the working folder if it is not set."""
-    return Path(os.environ.get("RCS_HOME", DEFAULT_HOME)).expanduser().resolve()
 
 
 def engagement_partitions() -> dg.StaticPartitionsDefinition:
@@ -54,7 +47,7 @@ class HomeResource(dg.ConfigurableResource[Any]):
 
     path: str
     as_of: str = ""
-    left_out: list[str] = []
+    left_out: list[str] = Field(default_factory=list)
 
     def home(self) -> Home:
         """Open the home."""

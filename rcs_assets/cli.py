@@ -1,0 +1,142 @@
+"""The command line, `rcs`.
+
+Belongs here: the arguments, and exit statuses (0 done; 1 refused or failed, with the
+reason last on stderr; 2 wrong use). Does not belong here: what a command does
+(`commands.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rcs_assets import commands as do
+from rcs_assets.errors import RcsError
+
+SCALES = ("small", "full", "national")
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    os.environ.update(TELEMETRY_OFF)
+    try:
+        return int(options.command(options))
+    except RcsError as error:
+        print(f"rcs: {error}", file=sys.stderr)
+        return do.REFUSED
+    except KeyboardInterrupt:
+        print("rcs: stopped; what was published before is untouched.", file=sys.stderr)
+        return do.REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rcs", description="The RCS data platform: from delivered files to gated releases."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_simulate(commands)
+    _add_deliver(commands)
+    _add_materialise(commands)
+    _add_reports(commands)
+    _add_release(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=function)
+    parser.add_argument(
+        "--home", metavar="DIR", help="the installation (default: RCS_HOME or .rcs)"
+    )
+    parser.add_argument("--profile", choices=("demo", "production"), help="default: production")
+    parser.add_argument("--as-of", default="", metavar="DATE", help="fixes all times (YYYY-MM-DD)")
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _command(
+        commands, "demo", do.demo, "Simulate the programme, deliver, materialise and publish."
+    )
+    _simulation_options(demo)
+
+
+def _simulation_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--seed", type=int, help="default: 2026")
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="real public files to use")
+
+
+def _add_simulate(commands: Any) -> None:
+    simulate = _command(
+        commands, "simulate", do.simulate, "Write simulated deliveries, and elsewhere the truth."
+    )
+    _simulation_options(simulate)
+    simulate.add_argument("--out", type=Path, metavar="DIR")
+    simulate.add_argument("--truth", type=Path, metavar="DIR")
+    simulate.add_argument("--defects", choices=("none", "typical"), default="typical")
+    simulate.add_argument(
+        "--sign",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sign edited copies of simulated files, so that the demo profile takes them",
+    )
+
+
+def _add_deliver(commands: Any) -> None:
+    deliver = _command(commands, "deliver", do.deliver, "Register files in the drop folder.")
+    deliver.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    deliver.add_argument("--json", action="store_true")
+
+
+def _add_materialise(commands: Any) -> None:
+    parser = _command(
+        commands, "materialise", do.materialise, "Compute what has changed, as Dagster runs."
+    )
+    parser.add_argument("--engagement", action="append", default=[], metavar="KEY")
+    parser.add_argument("--select", metavar="ASSETS", help="a selection in Dagster's syntax")
+    parser.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="an engagement that the release goes without",
+    )
+    parser.add_argument("--publish", action="store_true", help="ask the gate, publish if it passes")
+
+
+def _add_reports(commands: Any) -> None:
+    status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
+    status.add_argument("--json", action="store_true")
+    doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
+    doctor.add_argument("--json", action="store_true")
+
+
+def _add_release(commands: Any) -> None:
+    group = commands.add_parser("release", help="List, show, verify and publish releases.")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    listing = _command(actions, "list", do.release_list, "All published releases.")
+    show = _command(actions, "show", do.release_show, "What one release holds.")
+    verify = _command(actions, "verify", do.release_verify, "Check every file of a release.")
+    for parser in (listing, show, verify):
+        parser.add_argument("--json", action="store_true")
+    for parser in (show, verify):
+        parser.add_argument("version", nargs="?", default="current")
+    _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

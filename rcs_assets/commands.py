@@ -1,0 +1,409 @@
+"""What each command does, and its words for people.
+
+Belongs here: calling the rooms and the launcher, and printing. Does not belong here:
+any work on data: everything is a Dagster run, a read of a package, or an append to
+the drop register followed by a run (design.md, Execution). Dagster is imported only
+by the commands that need it, since that takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
+from rcs_assets.intake.drop import deliver as register_files
+from rcs_assets.programme import load_programme
+from rcs_assets.release import packages
+from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
+from rcs_assets.storage.recover import set_aside_if_damaged
+
+DONE, REFUSED = 0, 1
+DEMO_SEED = 2026
+
+
+# --- commands that write -----------------------------------------------------------
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Simulate, deliver, materialise, publish; what has not changed is used again."""
+    started = time.monotonic()
+    home = _open_home(options, profile="demo")
+    _simulate_into_drop(home, options)
+    status = _materialise(home, publish=True)
+    if status == DONE:
+        _say_published(home, time.monotonic() - started)
+    return status
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Write deliveries and truth to folders outside any home, or sign edited copies."""
+    from rcs_assets.simulate import sign_files
+    from rcs_assets.simulate import simulate as make
+
+    seed = DEMO_SEED if options.seed is None else options.seed
+    if options.sign:
+        sign_files(options.sign, seed)
+        print(f"Signed {len(options.sign)} files as simulated. Next: rcs deliver FILE …")
+        return DONE
+    if options.out is None or options.truth is None:
+        raise ConfigurationError(
+            "Nowhere to write", fix="name both folders: rcs simulate --out DIR --truth DIR"
+        )
+    report = make(
+        options.out,
+        truth=options.truth,
+        scale=options.scale,
+        seed=seed,
+        defects=options.defects,
+        reference=options.reference,
+        progress=_progress,
+    )
+    print(f"Wrote {len(report.files)} simulated deliveries to {options.out}.")
+    print(f"Next: rcs deliver --profile demo {options.out}")
+    return DONE
+
+
+def deliver(options: argparse.Namespace) -> int:
+    """Register files; each that is refused is named, the others go on."""
+    home = _open_home(options)
+    outcomes = _register(home, options.paths)
+    if options.json:
+        _print_json(outcomes)
+    else:
+        for outcome in outcomes:
+            print(f"{outcome.status:<10} {outcome.file}")
+        new = sum(outcome.status == "registered" for outcome in outcomes)
+        print(f"{new} new of {len(outcomes)} files. Next: rcs materialise")
+    refused = [outcome for outcome in outcomes if outcome.status == "refused"]
+    for outcome in refused:
+        print(f"rcs: {outcome.message}", file=sys.stderr)
+    return REFUSED if refused else DONE
+
+
+def materialise(options: argparse.Namespace) -> int:
+    """Compute what has changed; with --publish, ask the gate."""
+    home = _open_home(options)
+    os.environ["RCS_LEFT_OUT"] = ",".join(options.leave_out)
+    _refuse_unknown_engagements(home, [*options.engagement, *options.leave_out])
+    if options.select:
+        return _materialise_selection(home, options.select, options.engagement)
+    status = _materialise(
+        home, only=options.engagement, left_out=options.leave_out, publish=options.publish
+    )
+    if status == DONE and options.publish:
+        _say_published(home, None)
+    return status
+
+
+def release_publish(options: argparse.Namespace) -> int:
+    """Ask the gate for the candidate as it stands."""
+    from rcs_assets.runs import Launcher, dagster_instance
+
+    home = _open_home(options)
+    with dagster_instance(home) as instance:
+        outcome = Launcher(home, _graph(), instance, _progress).publish()
+    if outcome.error:
+        print(f"rcs: {outcome.error}", file=sys.stderr)
+        return REFUSED
+    _say_published(home, None)
+    return DONE
+
+
+# --- commands that read ------------------------------------------------------------
+
+
+def status(options: argparse.Namespace) -> int:
+    """Deliveries, checks and the current release; read from receipts and the Dagster instance."""
+    home = _open_home(options)
+    report = {
+        "home": str(home.path),
+        "profile": home.profile,
+        "engagements": list(load_programme(home.config).engagement_keys),
+        "deliveries": _delivery_status(home),
+        "checks": _check_status(home),
+        "release": packages.current_version(home),
+    }
+    if options.json:
+        _print_json(report)
+        return DONE
+    print(f"Home {report['home']} ({report['profile']})")
+    for row in report["deliveries"]:
+        print(
+            f"  {row['file']:<58} received {row['received']:>7,}  accepted {row['accepted']:>7,}  "
+            f"quarantined {row['quarantined']:>5,}  withdrawn {row['withdrawn']:>5,}"
+        )
+        for reason in row["reasons"]:
+            print(f"      {reason}")
+    failed = [name for name, state in report["checks"].items() if state != "SUCCEEDED"]
+    print(f"Checks: {len(report['checks'])} recorded, {len(failed)} not passed")
+    for name in failed:
+        print(f"  not passed: {name}")
+    print(f"Current release: {report['release'] or 'none'}")
+    return DONE
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Examine the installation; every line is a finding."""
+    from rcs_assets.doctor import examine
+
+    findings = examine(_open_home(options))
+    if options.json:
+        _print_json(findings)
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    return DONE if all(finding.is_ok for finding in findings) else REFUSED
+
+
+def release_list(options: argparse.Namespace) -> int:
+    """All published releases, newest last."""
+    releases = packages.list_releases(_open_home(options))
+    if options.json:
+        _print_json(releases)
+        return DONE
+    for release in releases:
+        mark = " (current)" if release.is_current else ""
+        print(f"{release.version}{mark}")
+    if not releases:
+        print("No release yet. Next: rcs materialise --publish")
+    return DONE
+
+
+def release_show(options: argparse.Namespace) -> int:
+    """The packages of one release with files and sizes."""
+    shown = packages.show_release(_open_home(options), options.version)
+    if options.json:
+        _print_json(shown)
+        return DONE
+    print(f"Release {shown.version}{' SIMULATED' if shown.is_simulated else ''}")
+    for package in shown.packages:
+        print(f"  {package.name:<34} {package.files_n:>4} files  {package.bytes_n:>12,} bytes")
+    return DONE
+
+
+def release_verify(options: argparse.Namespace) -> int:
+    """Check every file of a release against its manifest and checksums."""
+    result = packages.verify_release(_open_home(options), options.version)
+    if options.json:
+        _print_json(result)
+    elif result.is_whole:
+        print(f"Release {result.version}: {result.files_n} files, all as published.")
+    for problem in result.problems:
+        print(f"rcs: {problem}", file=sys.stderr)
+    return DONE if result.is_whole else REFUSED
+
+
+# --- parts -------------------------------------------------------------------------
+
+
+def _open_home(options: argparse.Namespace, *, profile: str | None = None) -> Home:
+    path = Path(options.home) if options.home else home_path()
+    home = Home.open(path, profile=profile or options.profile, seed=getattr(options, "seed", None))
+    os.environ["RCS_HOME"] = str(home.path)
+    os.environ["RCS_AS_OF"] = Settings.from_environment(as_of=options.as_of).as_of.isoformat()
+    return home
+
+
+def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
+    """Simulate into the home's tmp, deliver, remove the plain copies; once for given settings."""
+    from rcs_assets.simulate import code_version
+    from rcs_assets.simulate import simulate as make
+
+    wanted = {
+        "scale": options.scale,
+        "seed": home.seed,
+        "reference": _folder_hash(options.reference),
+        "simulator": code_version(),
+    }
+    done = home.path / "simulation.json"
+    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == wanted:
+        _progress("simulated deliveries: unchanged")
+        return
+    folder = home.tmp / "simulated"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        make(
+            folder,
+            truth=home.path.with_name(home.path.name + "-truth"),
+            scale=options.scale,
+            seed=home.seed or 0,
+            defects="typical",
+            reference=options.reference,
+            progress=_progress,
+        )
+        refused = [o for o in _register(home, [folder]) if o.status == "refused"]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if refused:
+        raise InputError(f"{len(refused)} simulated files were refused", why=refused[0].message)
+    write_atomically(done, json.dumps(wanted, sort_keys=True) + "\n")
+
+
+def _folder_hash(folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    if not folder.is_dir():
+        raise InputError(
+            "There is no such folder of reference data",
+            where=str(folder),
+            fix="name the folder that holds schools/ and geography/",
+        )
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*.csv") if file.is_file()):
+        digest.update(file.name.encode() + b"\0" + str(file.stat().st_size).encode())
+    return digest.hexdigest()
+
+
+def _register(home: Home, paths: Sequence[Path]) -> list[DeliveryOutcome]:
+    as_of = Settings.from_environment().as_of
+    with write_lock(home, "rcs deliver"):
+        return register_files(
+            home,
+            paths,
+            load_programme(home.config),
+            load_codebook(home.config),
+            received_on=as_of,
+        )
+
+
+def _graph() -> Any:
+    from rcs_assets.build import build_defs
+
+    return build_defs()
+
+
+def _materialise(
+    home: Home, *, publish: bool, only: Sequence[str] = (), left_out: Sequence[str] = ()
+) -> int:
+    from rcs_assets.runs import plan_runs
+
+    for name in set_aside_if_damaged(home):
+        print(f"rcs: set aside {name}; it is rebuilt from the drop", file=sys.stderr)
+    if not current_deliveries(home):
+        raise InputError("Nothing has been delivered", fix="run: rcs deliver PATH …")
+    plan = plan_runs(home, left_out=left_out, only=only)
+    if plan.is_empty and (not publish or packages.is_candidate_published(home)):
+        print("Nothing has changed since the last run.")
+        return DONE
+    return _launch(home, plan, publish)
+
+
+def _launch(home: Home, plan: Any, publish: bool) -> int:
+    from rcs_assets.runs import Launcher, dagster_instance
+
+    _progress("loading the graph")
+    with dagster_instance(home) as instance:
+        launcher = Launcher(home, _graph(), instance, _progress)
+        outcomes = launcher.materialise(plan)
+        if publish and not any(outcome.error for outcome in outcomes):
+            outcomes.append(launcher.publish())
+    return _report_failures(home, outcomes)
+
+
+def _materialise_selection(home: Home, selection: str, engagements: Sequence[str]) -> int:
+    from rcs_assets.runs import Launcher, dagster_instance
+
+    chosen = engagements or sorted(
+        {d.engagement for d in current_deliveries(home).values() if d.engagement}
+    )
+    with dagster_instance(home) as instance:
+        outcomes = Launcher(home, _graph(), instance, _progress).select(selection, chosen)
+    return _report_failures(home, outcomes)
+
+
+def _report_failures(home: Home, outcomes: Iterable[Any]) -> int:
+    for row in _delivery_status(home):
+        if row["status"] != "accepted":
+            for reason in row["reasons"]:
+                print(f"incomplete: {row['engagement'] or 'reference'}: {reason}", file=sys.stderr)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        print(f"rcs: {outcome.error}", file=sys.stderr)
+    return REFUSED if failed else DONE
+
+
+def _refuse_unknown_engagements(home: Home, keys: Sequence[str]) -> None:
+    known = load_programme(home.config).engagements
+    for key in keys:
+        if key not in known:
+            raise ConfigurationError(
+                f"There is no engagement {key}",
+                where="programme register",
+                fix=f"choose from: {', '.join(known)}",
+            )
+
+
+def _delivery_status(home: Home) -> list[dict[str, Any]]:
+    from rcs_assets.intake.receipts import read_receipts
+
+    return [
+        {
+            "file": receipt.file,
+            "engagement": receipt.engagement,
+            "dataset": receipt.dataset,
+            "sha256": receipt.sha256,
+            "status": receipt.status,
+            "received": receipt.received_n,
+            "accepted": receipt.accepted_n,
+            "quarantined": receipt.quarantined_n,
+            "withdrawn": receipt.withdrawn_n,
+            "reasons": list(receipt.reasons),
+        }
+        for receipt in read_receipts(home)
+    ]
+
+
+def _check_status(home: Home) -> Mapping[str, str]:
+    from rcs_assets.runs import dagster_instance, latest_checks
+
+    if not (home.dagster / "dagster.yaml").exists():
+        return {}
+    with dagster_instance(home) as instance:
+        return latest_checks(instance, _graph())
+
+
+def _say_published(home: Home, seconds: float | None) -> None:
+    shown = packages.show_release(home, "current")
+    folder = home.releases / "current"
+    print(f"Published release {shown.version}{', SIMULATED' if shown.is_simulated else ''}:")
+    for package in shown.packages:
+        print(f"  {package.name:<34} {package.files_n:>4} files  {package.bytes_n:>12,} bytes")
+    print(f"Where:   {folder}")
+    print(f"Read:    {folder / 'evidence.html'} in a browser")
+    print(f"Query:   duckdb {folder / 'public' / 'rcs.duckdb'}")
+    print("Next:    make ui (the graph in Dagster), rcs status, rcs release verify")
+    if seconds is not None:
+        print(f"Took:    {seconds:.0f} s")
+
+
+def _progress(text: str) -> None:
+    """A line of progress, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"  {time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, sort_keys=True, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, date | Path):
+        return str(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,80 @@
+"""Examines an installation.
+
+Belongs here: findings about the machine and the home: versions, keys, databases,
+disk, settings that must be off. Does not belong here: repairs; the findings say
+what to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from rcs_assets.errors import RcsError
+from rcs_assets.storage import Home, open_vault, open_warehouse
+
+PACKAGES = ("dagster", "dbt-duckdb", "duckdb", "duckdb-extension-httpfs", "great-expectations")
+FREE_BYTES_NEEDED = 5 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `detail` says what was found and, if not ok, what to do."""
+
+    what: str
+    is_ok: bool
+    detail: str
+
+
+def examine(home: Home) -> list[Finding]:
+    """All findings about a home and the machine under it."""
+    return [
+        Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        *(_package(name) for name in PACKAGES),
+        _disk(home),
+        _keys(home),
+        _opens(home, "warehouse"),
+        _opens(home, "vault"),
+        _telemetry(home),
+    ]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, False, "not installed; run: make demo")
+
+
+def _disk(home: Home) -> Finding:
+    free = shutil.disk_usage(home.path).free
+    return Finding("disk", free >= FREE_BYTES_NEEDED, f"{free / 1024**3:.0f} GiB free")
+
+
+def _keys(home: Home) -> Finding:
+    loose = [file.name for file in sorted(home.keys.iterdir()) if file.stat().st_mode & 0o077]
+    detail = f"mode 0600 wanted: chmod 600 {', '.join(loose)}" if loose else "all mode 0600"
+    return Finding("keys", not loose, detail)
+
+
+def _opens(home: Home, zone: str) -> Finding:
+    file = home.warehouse if zone == "warehouse" else home.vault
+    if not file.exists():
+        return Finding(zone, True, "not made yet")
+    opener = open_warehouse if zone == "warehouse" else open_vault
+    try:
+        with opener(home, read_only=True) as con:
+            tables = len(con.execute("select 1 from duckdb_tables()").fetchall())
+    except RcsError as error:
+        return Finding(zone, False, str(error))
+    return Finding(zone, True, f"opens, {tables} tables")
+
+
+def _telemetry(home: Home) -> Finding:
+    file = home.dagster / "dagster.yaml"
+    if not file.exists():
+        return Finding("telemetry", True, "no Dagster instance yet")
+    off = "telemetry:\n  enabled: false" in file.read_text(encoding="utf-8")
+    return Finding("telemetry", off, "off" if off else "on: delete dagster.yaml and run again")

@@ -1,0 +1,273 @@
+"""Plans and issues Dagster runs for the command line.
+
+Belongs here: deciding before launch what has changed (design.md, Execution), one
+in-process run a contiguous range of engagements, then one for what is not
+partitioned, then one that asks the gate. Does not belong here: any work on data,
+and words for people (`cli.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import dagster as dg
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.intake.drop import Delivery, current_deliveries
+from rcs_assets.programme import load_programme
+from rcs_assets.storage import Home, open_warehouse, write_lock
+from rcs_assets.storage.fingerprints import forget, record, recorded_fingerprints
+
+CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
+CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css"}
+NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+REFERENCE = "reference"
+OUTPUTS = "outputs"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be computed: engagements in partition order, and the unpartitioned parts."""
+
+    reference: bool
+    engagements: tuple[str, ...]
+    outputs: bool
+    fingerprints: Mapping[str, str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has changed."""
+        return not (self.reference or self.engagements or self.outputs)
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """One Dagster run: `error` is empty if it succeeded."""
+
+    run_id: str
+    label: str
+    error: str
+
+
+Progress = Callable[[str], None]
+
+
+@cache
+def code_version() -> str:
+    """sha256 over the product's code and data files, without the simulator."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for folder in CODE_FOLDERS:
+        for file in sorted((root / folder).rglob("*")):
+            relative = file.relative_to(root)
+            if file.suffix in CODE_ENDINGS and not NOT_CODE & set(relative.parts):
+                digest.update(str(relative).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
+    """Compare what was delivered with what the warehouse was computed from.
+
+    Args:
+        home: the installation.
+        left_out: engagements that the operator leaves out of the release.
+        only: engagements to look at; empty = all that have a delivery.
+    """
+    wanted = _wanted_fingerprints(home, left_out)
+    known = _known_fingerprints(home)
+    stale = {unit for unit, value in wanted.items() if known.get(unit) != value}
+    order = load_programme(home.config).engagement_keys
+    engagements = tuple(key for key in order if key in stale and (not only or key in only))
+    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, wanted)
+
+
+def _wanted_fingerprints(home: Home, left_out: Sequence[str]) -> dict[str, str]:
+    settings = [
+        code_version(),
+        load_programme(home.config).version,
+        load_codebook(home.config).version,
+    ]
+    deliveries = current_deliveries(home).values()
+    reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))
+    wanted = {REFERENCE: reference}
+    for key in sorted({d.engagement for d in deliveries if d.engagement}):
+        own = _hashes(d for d in deliveries if d.engagement == key)
+        wanted[key] = _digest(reference, *own)
+    overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
+    wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
+    return wanted
+
+
+def _hashes(deliveries: Iterable[Delivery]) -> list[str]:
+    return sorted(f"{d.dataset}:{d.sha256}:{d.is_simulated}" for d in deliveries)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _file_hash(file: Path) -> str:
+    return file.name + hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _known_fingerprints(home: Home) -> dict[str, str]:
+    if not (home.warehouse.exists() and home.vault.exists()):
+        return {}
+    with open_warehouse(home, read_only=True) as con:
+        return recorded_fingerprints(con)
+
+
+def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
+    """Split chosen partitions into runs of neighbours: Dagster knows only ranges in one run."""
+    ranges: list[list[str]] = []
+    before = -2
+    for position, key in enumerate(order):
+        if key not in chosen:
+            continue
+        if position == before + 1:
+            ranges[-1].append(key)
+        else:
+            ranges.append([key])
+        before = position
+    return ranges
+
+
+@contextmanager
+def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    """The home's Dagster instance; its settings file is laid down on first use."""
+    prepare_instance(home)
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        yield instance
+
+
+def prepare_instance(home: Home) -> None:
+    """Lay down dagster.yaml (telemetry off, writer pool, run monitoring) and name DAGSTER_HOME."""
+    target = home.dagster / "dagster.yaml"
+    template = (resources.files("rcs_assets.storage") / "data" / "dagster.yaml").read_text()
+    if not target.exists() or target.read_text() != template:
+        target.write_text(template)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+
+
+class Launcher:
+    """Issues the runs of one command, in this process, under the home's lock."""
+
+    def __init__(
+        self, home: Home, defs: dg.Definitions, instance: dg.DagsterInstance, progress: Progress
+    ) -> None:
+        self._home = home
+        self._defs = defs
+        self._instance = instance
+        self._progress = progress
+        graph = defs.resolve_asset_graph()
+        everything = graph.materializable_asset_keys
+        self._partitioned = {key for key in everything if graph.get(key).is_partitioned}
+        upstream = {
+            parent for key in self._partitioned for parent in graph.get_ancestor_asset_keys(key)
+        }
+        self._reference = (everything - self._partitioned) & upstream
+        self._published = {dg.AssetKey(["release", "published"])}
+        self._outputs = everything - self._partitioned - self._reference - self._published
+
+    def materialise(self, plan: Plan) -> list[RunOutcome]:
+        """Carry out a plan; stops after the first run that fails."""
+        outcomes: list[RunOutcome] = []
+        order = load_programme(self._home.config).engagement_keys
+        steps: list[tuple[str, set[dg.AssetKey], dict[str, str], list[str]]] = []
+        if plan.reference:
+            steps.append(("reference data", self._reference, {}, [REFERENCE]))
+        for keys in contiguous_ranges(order, plan.engagements):
+            tags = {RANGE_START: keys[0], RANGE_END: keys[-1]}
+            steps.append((", ".join(keys), self._partitioned, tags, keys))
+        if plan.outputs or plan.engagements or plan.reference:
+            steps.append(("estimates to candidate", self._outputs, {}, [OUTPUTS]))
+        with write_lock(self._home, "rcs materialise"):
+            self._fail_orphans()
+            with open_warehouse(self._home) as con:
+                forget(con, [unit for *_, units in steps for unit in units])
+            for label, selection, tags, units in steps:
+                outcome = self.run(label, "everything", selection, tags)
+                outcomes.append(outcome)
+                if outcome.error:
+                    break
+                with open_warehouse(self._home) as con:
+                    record(con, {unit: plan.fingerprints[unit] for unit in units})
+        return outcomes
+
+    def select(self, selection: str, engagements: Sequence[str]) -> list[RunOutcome]:
+        """Materialise a selection in Dagster's own syntax for the engagements named."""
+        graph = self._defs.resolve_asset_graph()
+        keys = dg.AssetSelection.from_string(selection).resolve(graph)
+        order = load_programme(self._home.config).engagement_keys
+        outcomes = []
+        with write_lock(self._home, "rcs materialise --select"):
+            self._fail_orphans()
+            if keys & self._partitioned:
+                for part in contiguous_ranges(order, engagements):
+                    tags = {RANGE_START: part[0], RANGE_END: part[-1]}
+                    label = ", ".join(part)
+                    outcomes.append(self.run(label, "everything", keys & self._partitioned, tags))
+            rest = keys - self._partitioned - self._published
+            if rest and not any(outcome.error for outcome in outcomes):
+                outcomes.append(self.run("what is not partitioned", "everything", rest, {}))
+        return outcomes
+
+    def publish(self) -> RunOutcome:
+        """Ask the gate; publish if it passes."""
+        with write_lock(self._home, "rcs release publish"):
+            return self.run("publish", "publish", self._published, {})
+
+    def run(
+        self, label: str, job: str, selection: set[dg.AssetKey], tags: dict[str, str]
+    ) -> RunOutcome:
+        """One in-process Dagster run of some assets and their checks."""
+        self._progress(f"run: {label}")
+        result = self._defs.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            asset_selection=sorted(selection),
+            tags={**tags, "rcs/pid": str(os.getpid())},
+            raise_on_error=False,
+        )
+        return RunOutcome(result.run_id, label, "" if result.success else _first_error(result))
+
+    def _fail_orphans(self) -> None:
+        """Runs whose process was killed stay STARTED for ever; say that they failed."""
+        open_runs = self._instance.get_runs(
+            filters=dg.RunsFilter(
+                statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+            )
+        )
+        for run in open_runs:
+            pid = run.tags.get("rcs/pid", "")
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                self._instance.report_run_failed(run, message="Its process ended before it did.")
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            return f"{event.step_key}: {(cause.message if cause else '').strip()}"
+    return "the run failed before its first step; see the Dagster UI (make ui)"
+
+
+def latest_checks(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, str]:
+    """The latest state of every check in the graph, `asset: check` → status."""
+    keys = sorted(defs.resolve_asset_graph().asset_check_keys, key=str)
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    return {
+        f"{key.asset_key.to_user_string()}: {key.name}": (
+            records[key].status.value if key in records else "NEVER RUN"
+        )
+        for key in keys
+    }
