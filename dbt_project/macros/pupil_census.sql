@@ -1,0 +1,36 @@
+{#-
+    Groups that the pupil census publishes, made from its codes (domain.md §4.1; Scottish
+    Government, Health and Wellbeing Census code 11 and 12m).
+-#}
+
+{#- Ethnic publication group; an unknown or new code counts as not known. -#}
+{% macro ethnicity_group(code) -%}
+    {%- set groups = [
+        ('white_scottish', ['01']),
+        ('white_other_british', ['21']),
+        ('white_other', ['09', '19', '22', '23']),
+        ('asian', ['05', '06', '07', '08', '17']),
+        ('african_black_caribbean', ['02', '03', '24', '25']),
+        ('mixed', ['12']),
+    ] -%}
+    case
+        {%- for name, codes in groups %}
+        when lpad(cast({{ code }} as varchar), 2, '0') in ('{{ codes | join("', '") }}') then '{{ name }}'
+        {%- endfor %}
+        else 'other_or_not_known'
+    end
+{%- endmacro %}
+
+
+{#-
+    Any recorded type of need but 5 (other need type), as the Scottish Government's census
+    analysis counts. Types come as codes joined by semicolons; recorded need is no service.
+-#}
+{% macro has_additional_support_need(types) -%}
+    len(
+        list_filter(
+            string_split(coalesce({{ types }}, ''), ';'),
+            lambda kind: trim(kind) not in ('', '5', '05')
+        )
+    ) > 0
+{%- endmacro %}

@@ -1,0 +1,76 @@
+"""Assets of the room linkage: project ids and link rates, by engagement.
+
+Belongs here: the wiring of `exact.py` into the graph. Does not belong here: linkage
+itself, and `linkage.linked`, which the dbt build makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from rcs_assets.linkage.exact import LinkedRows, link_engagements, link_keys, write_linkage
+from rcs_assets.storage import open_vault, open_warehouse
+from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
+
+_SPINE = (
+    ("intake", "sample"),
+    ("intake", "primary_survey"),
+    ("intake", "secondary_survey"),
+    ("intake", "education"),
+)
+
+
+def _spec(thing: str, description: str) -> dg.AssetSpec:
+    options = asset_options(
+        "linkage",
+        thing,
+        zone="warehouse",
+        sensitivity="pseudonymised" if thing == "project_ids" else "aggregate",
+        description=description,
+        deps=_SPINE,
+    )
+    options.pop("pool")
+    return dg.AssetSpec(**options)
+
+
+@dg.multi_asset(
+    name="linkage",
+    specs=[
+        _spec(
+            "project_ids",
+            "Record to programme-wide project id with the pass that linked it: the only "
+            "row-level table that leaves the vault. Linked records only.",
+        ),
+        _spec("link_rates", "Records, linked and ambiguous records of each delivery."),
+    ],
+    partitions_def=engagement_partitions(),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="duckdb_writer",
+)
+def linkage(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Link the engagements of the run in the vault, then write what may leave it."""
+    place = home.home()
+    engagements = list(context.partition_keys)
+    with open_vault(place) as vault:
+        rows = link_engagements(vault, link_keys(place), engagements)
+    with open_warehouse(place) as warehouse:
+        write_linkage(warehouse, rows, engagements)
+    metadata = _totals(rows)
+    yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "project_ids"]), metadata=metadata)
+    yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "link_rates"]), metadata=metadata)
+
+
+def _totals(rows: LinkedRows) -> dict[str, float]:
+    """Link rate of each dataset over the engagements of the run, in per cent."""
+    totals = rows.link_rates.group_by("dataset").aggregate(
+        [("records_n", "sum"), ("linked_n", "sum")]
+    )
+    return {
+        f"{row['dataset']}_linked_pct": round(100 * row["linked_n_sum"] / row["records_n_sum"], 1)
+        for row in totals.to_pylist()
+    }
