@@ -134,9 +134,9 @@ def runs_of(home: Path) -> set[str]:
 def bench(scale: str, folder: Path, reference: Path | None) -> tuple[list[Cost], dict[str, float]]:
     """Measure one size in a fresh folder; returns costs and the rooms' seconds."""
     home, deliveries, truth = folder / "home", folder / "deliveries", folder / "truth"
-    at = ["--home", str(home), "--as-of", DAY]
+    at = ["--home", str(home), "--profile", "demo", "--as-of", DAY]
     size = "national" if scale == "quarter" else scale
-    simulate = ["simulate", *at, "--profile", "demo", "--scale", size, "--seed", SEED]
+    simulate = ["simulate", *at, "--scale", size, "--seed", SEED]
     simulate += ["--out", str(deliveries), "--truth", str(truth)]
     if reference is not None:
         simulate += ["--reference", str(reference)]
