@@ -135,6 +135,11 @@ class Scale:
     conversion: str
     source: str
 
+    @property
+    def metric_name(self) -> str:
+        """Column of the converted score (`swemwbs_raw` → `swemwbs_metric`); empty without one."""
+        return f"{self.name.removesuffix('_raw')}_metric" if self.conversion else ""
+
 
 @dataclass(frozen=True)
 class Composite:
@@ -171,6 +176,12 @@ class Instrument:
     composites: tuple[Composite, ...]
     bands: tuple[Band, ...]
     source: str
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Columns that scoring makes, without bands: scales, their metric scores, composites."""
+        metrics = tuple(s.metric_name for s in self.scales if s.metric_name)
+        return tuple(s.name for s in self.scales) + metrics + tuple(c.name for c in self.composites)
 
 
 @dataclass(frozen=True)
@@ -221,7 +232,11 @@ class IndicatorRule:
 
 @dataclass(frozen=True)
 class Indicator:
-    """One indicator. `statistic` is pct or mean; `direction` higher_better | lower_better | context."""
+    """One indicator of one survey.
+
+    `domain` is a SHANARRI word, `second_domain` one or empty; `direction` is higher_better |
+    lower_better | context; `statistic` is pct or mean.
+    """
 
     name: str
     title: str
@@ -252,8 +267,12 @@ class Sensitivity(StrEnum):
 class Field:
     """One column of a delivered file.
 
-    `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone | stage | sex.
-    `allowed`: permitted values as text, empty if free within `kind`, `minimum`, `maximum`.
+    `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone |
+    stage | sex.
+    `name` is ours, `column` the publisher's. `is_required`: no cell may be empty; the column
+    itself must be there in any case. `allowed`: permitted values as text, empty if free within
+    `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
+    them. `marks`: the publisher's suppression marks, which read as empty.
     """
 
     name: str
@@ -265,6 +284,9 @@ class Field:
     minimum: float | None
     maximum: float | None
     description: str
+    pattern: str = ""
+    separator: str = ""
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +296,9 @@ class Dataset:
     `level` engagement | reference; `file_pattern` a regular expression over the
     file name with a group `engagement` where the level is engagement; `formats`
     file endings; `key` the fields that must be unique; `surveys` is set for
-    survey files, whose answer columns come from the questionnaire version.
+    survey files, whose answer columns come from the questionnaire version and whose `fields`
+    are the technical columns, by our names (`uid`, `completed_on`, `wave`, `take_part`).
+    `sheet` names the sheet of a workbook.
     """
 
     name: str
@@ -291,6 +315,7 @@ class Dataset:
     cadence: str
     fields: tuple[Field, ...]
     description: str
+    sheet: str = ""
 
 
 @dataclass(frozen=True)

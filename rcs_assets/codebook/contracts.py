@@ -1,0 +1,181 @@
+"""Assembles the contracts of delivered files from `datasets.yaml`.
+
+Belongs here: what a delivered file must look like, and the rules of its description. Does
+not belong here: reading a delivery (`intake`); answer columns of surveys, which come from
+the questionnaire version (`questions.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rcs_assets.codebook.model import Dataset, Field, Sensitivity
+from rcs_assets.codebook.questions import SURVEY_STAGES
+from rcs_assets.errors import ConfigurationError
+from rcs_assets.programme.datafile import DataFolder, read_mapping
+
+FILE = "datasets.yaml"
+LEVELS = ("engagement", "reference")
+FORMATS = ("csv", "sav", "xlsx")
+KINDS = (
+    "text",
+    "integer",
+    "decimal",
+    "date",
+    "seed_code",
+    "scn",
+    "uid",
+    "postcode",
+    "datazone",
+    "stage",
+    "sex",
+)
+_DATASET_NEEDS = frozenset(
+    [
+        "title",
+        "level",
+        "file_pattern",
+        "formats",
+        "key",
+        "required",
+        "owner",
+        "cadence",
+        "about",
+        "fields",
+    ]
+)
+_DATASET_MAY = frozenset(["survey", "encoding", "delimiter", "sheet"])
+_FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
+_FIELD_MAY = frozenset(["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator"])
+
+
+def read_datasets(folder: DataFolder) -> dict[str, Dataset]:
+    """Contracts by name, in file order; an overlay replaces a whole entry.
+
+    Raises:
+        ConfigurationError: an unknown or missing property, an unknown word, a pattern that
+            does not compile, a key that is not a field.
+    """
+    return {
+        name: _dataset(name, label, entry)
+        for name, (label, entry) in read_mapping(folder, FILE).items()
+    }
+
+
+def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
+    where = f"file {label}, entry {name}"
+    _check_properties(where, entry, _DATASET_NEEDS, _DATASET_MAY)
+    fields = _fields(where, entry["fields"])
+    known = {field.name for field in fields}
+    dataset = Dataset(
+        name=name,
+        title=str(entry["title"]),
+        level=_word(where, "level", entry["level"], LEVELS),
+        file_pattern=_pattern(where, "file_pattern", entry["file_pattern"]),
+        formats=tuple(_word(where, "formats", f, FORMATS) for f in entry["formats"]),
+        encoding=str(entry.get("encoding", "utf-8")),
+        delimiter=str(entry.get("delimiter", ",")),
+        key=tuple(_word(where, "key", k, known) for k in entry["key"]),
+        survey=_word(where, "survey", entry.get("survey", ""), {"", *SURVEY_STAGES}),
+        is_required=_flag(where, "required", entry["required"]),
+        owner=str(entry["owner"]),
+        cadence=str(entry["cadence"]),
+        fields=fields,
+        description=str(entry["about"]),
+        sheet=str(entry.get("sheet", "")),
+    )
+    has_group = "engagement" in re.compile(dataset.file_pattern).groupindex
+    if has_group != (dataset.level == "engagement"):
+        raise _problem(
+            where,
+            "file_pattern",
+            "a group `engagement` stands in the pattern of engagement files, and only there",
+        )
+    return dataset
+
+
+def _fields(where: str, entries: object) -> tuple[Field, ...]:
+    if not isinstance(entries, dict) or not entries:
+        raise _problem(where, "fields", "a contract lists its fields by name")
+    return tuple(_field(f"{where}, field {name}", str(name), e) for name, e in entries.items())
+
+
+def _field(where: str, name: str, entry: object) -> Field:
+    if not isinstance(entry, dict):
+        raise _problem(where, name, "a field is a mapping of its properties")
+    _check_properties(where, entry, _FIELD_NEEDS, _FIELD_MAY)
+    return Field(
+        name=name,
+        column=str(entry.get("column", name)),
+        kind=_word(where, "kind", entry["kind"], KINDS),
+        is_required=_flag(where, "required", entry["required"]),
+        sensitivity=Sensitivity(
+            _word(where, "sensitivity", entry["sensitivity"], list(Sensitivity))
+        ),
+        allowed=_texts(where, "allowed", entry.get("allowed", [])),
+        minimum=_number(where, "minimum", entry.get("minimum")),
+        maximum=_number(where, "maximum", entry.get("maximum")),
+        description=str(entry["about"]),
+        pattern=_pattern(where, "pattern", entry.get("pattern", "")),
+        separator=str(entry.get("separator", "")),
+        marks=_texts(where, "marks", entry.get("marks", [])),
+    )
+
+
+def _check_properties(
+    where: str, entry: Mapping[str, Any], needs: frozenset[str], may: frozenset[str]
+) -> None:
+    given = {str(name) for name in entry}
+    missing, unknown = sorted(needs - given), sorted(given - needs - may)
+    if missing or unknown:
+        raise _problem(
+            where,
+            ", ".join(missing or unknown),
+            f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}",
+        )
+
+
+def _word(where: str, column: str, value: object, allowed: Collection[str]) -> str:
+    if str(value) not in allowed:
+        listed = ", ".join(sorted(a for a in allowed if a))
+        raise _problem(where, column, f"`{value}` is not one of: {listed}")
+    return str(value)
+
+
+def _flag(where: str, column: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _problem(where, column, "yes or no is needed")
+    return value
+
+
+def _number(where: str, column: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _problem(where, column, "a number is needed")
+    return float(value)
+
+
+def _texts(where: str, column: str, value: object) -> tuple[str, ...]:
+    """Texts only: YAML reads a bare No as a flag and 01 as a number."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _problem(where, column, "a list of texts is needed; put quotes around each")
+    return tuple(value)
+
+
+def _pattern(where: str, column: str, value: object) -> str:
+    try:
+        return re.compile(str(value)).pattern
+    except re.error as error:
+        raise _problem(where, column, "the regular expression does not compile") from error
+
+
+def _problem(where: str, column: str, rule: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{FILE} is not valid",
+        where=f"{where}, column {column}",
+        why=rule,
+        fix="correct the entry; the head of the file says what each property means",
+    )

@@ -1,0 +1,107 @@
+"""Reads the codebook from its data files.
+
+Belongs here: which files and columns make the codebook, and their assembly. Does not
+belong here: the types (`model.py`) and the rules of each part (`questions.py`,
+`measures.py`, `indicators.py`, `contracts.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from rcs_assets.codebook.contracts import FILE as DATASETS_FILE
+from rcs_assets.codebook.contracts import read_datasets
+from rcs_assets.codebook.indicators import (
+    Measures,
+    read_cutoff_sets,
+    read_indicators,
+    scores_of,
+)
+from rcs_assets.codebook.measures import read_conversions, read_instruments
+from rcs_assets.codebook.model import Codebook
+from rcs_assets.codebook.questions import (
+    read_missing,
+    read_questionnaires,
+    read_value_sets,
+    read_variables,
+)
+from rcs_assets.programme.datafile import DataFolder, read_rows
+
+# File → its columns; the first `KEY_SIZES[file]` of them (else one) identify a row.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    file: tuple(columns.split())
+    for file, columns in {
+        "missing_codes.csv": "code name label leaves_denominator leaves_hwb_denominator source",
+        "value_sets.csv": "value_set code label",
+        "variables.csv": "name label theme value_set surveys stages is_sensitive source",
+        "routing.csv": "variable asked_if codes source",
+        "questionnaires.csv": "name tranche survey contractor wave uid_name completed_on_name "
+        "wave_name take_part_name take_part_yes naming coding source",
+        "supplier_names.csv": "naming variable supplier_name",
+        "codings.csv": "coding value_set supplier_code code",
+        "instruments.csv": "name title surveys stages source",
+        "scales.csv": "name instrument title method min_answered low high conversion source",
+        "items.csv": "scale variable position is_reversed minimum maximum",
+        "composites.csv": "name instrument title scales source",
+        "bands.csv": "score bands number label lower upper source",
+        "conversions.csv": "conversion raw metric source",
+        "cutoff_sets.csv": "name score operator cut source_tranches mean sd k dated source",
+        "indicators.csv": "name title domain second_domain direction statistic survey stages "
+        "rule variables positive_codes base_codes score lower upper cutoff_set definition "
+        "denominator instrument is_sensitive source",
+    }.items()
+}
+KEY_SIZES: Mapping[str, int] = {
+    "value_sets.csv": 2,
+    "supplier_names.csv": 2,
+    "codings.csv": 3,
+    "items.csv": 2,
+    "bands.csv": 3,
+    "conversions.csv": 2,
+}
+
+
+def load_codebook(overlay: Path | None = None) -> Codebook:
+    """The codebook: defaults of the package, with an adopter's rows laid over them.
+
+    Args:
+        overlay: a folder with files of the same names (`$RCS_HOME/config`); a row of the
+            same key replaces, another key adds. None or a missing file: defaults only.
+
+    Returns:
+        The codebook, every reference in it resolved. The same files give the same object.
+
+    Raises:
+        ConfigurationError: names file, row, column, rule and fix.
+    """
+    folder = DataFolder("codebook", Path(__file__).parent / "data", overlay)
+    return _load(folder, folder.version([*COLUMNS, DATASETS_FILE]))
+
+
+@lru_cache(maxsize=8)
+def _load(folder: DataFolder, version: str) -> Codebook:
+    rows = {
+        file: read_rows(folder, file, columns, columns[: KEY_SIZES.get(file, 1)])
+        for file, columns in COLUMNS.items()
+    }
+    missing = read_missing(rows)
+    value_sets = read_value_sets(rows)
+    variables = read_variables(rows, value_sets)
+    conversions = read_conversions(rows)
+    instruments = read_instruments(rows, variables, value_sets, conversions)
+    scores = scores_of(instruments, conversions)
+    cutoff_sets = read_cutoff_sets(rows, scores)
+    return Codebook(
+        version=version,
+        missing=missing,
+        value_sets=value_sets,
+        variables=variables,
+        questionnaires=read_questionnaires(rows, variables, value_sets, missing),
+        instruments=instruments,
+        conversions=conversions,
+        cutoff_sets=cutoff_sets,
+        indicators=read_indicators(rows, Measures(variables, value_sets, scores, cutoff_sets)),
+        datasets=read_datasets(folder),
+    )
