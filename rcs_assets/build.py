@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,13 +60,25 @@ def home_resource() -> HomeResource:
     )
 
 
-@dg.logger(description="Warnings and errors only; progress is the command line's business.")
+class _TerminalHandler(logging.Handler):
+    """Prints each finished asset on a terminal, and warnings always."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is not None and event.is_step_materialization:
+            if sys.stderr.isatty():
+                moment = time.strftime("%H:%M:%S")
+                label = event.asset_key.to_user_string()
+                sys.stderr.write(f"  {moment}    {label} {event.partition or ''}\n")
+        elif record.levelno >= logging.WARNING and event is None:
+            sys.stderr.write(f"{record.getMessage()}\n")
+
+
+@dg.logger(description="Finished assets on a terminal; warnings of assets always.")
 def quiet_console(_: dg.InitLoggerContext) -> logging.Logger:
-    """A console logger that says nothing while all is well."""
-    logger = logging.getLogger("rcs.dagster")
-    logger.setLevel(logging.WARNING)
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+    """A console logger that says little while all is well; the event log has everything."""
+    logger = logging.Logger("rcs", level=logging.DEBUG)
+    logger.addHandler(_TerminalHandler())
     return logger
 
 
