@@ -27,7 +27,7 @@ TELEMETRY_OFF = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     os.environ.update(TELEMETRY_OFF)
     try:
         return int(options.command(options))
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return do.REFUSED
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its arguments; the reference page is made from it."""
     parser = argparse.ArgumentParser(
         prog="rcs", description="The RCS data platform: from delivered files to gated releases."
     )
