@@ -1,0 +1,239 @@
+"""Checks a delivered table against its dataset's contract, row by row, set-based.
+
+Belongs here: headers, blank cells, types, forms, allowed values and ranges by
+`Field`, keys that repeat; who is accepted, quarantined or withdrawn. Does not belong
+here: reading files (`readers.py`) and rules that need another dataset
+(`pupils.py`, `survey.py`).
+
+Tables on the scratch connection of one delivery:
+- `delivered(row_number, <file columns>)`: as read;
+- `checked(row_number, <field names, typed>)`: null where a cell breaks its rule;
+- `violations(row_number, column_name, rule)`: no values;
+- `withdrawn(row_number)`: refused consent or opted out; wins over violations;
+- `accepted`: a view, the rows of `checked` that stand in neither.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from rcs_assets.codebook import Dataset, Field
+from rcs_assets.errors import InputError
+from rcs_assets.intake.readers import quoted
+from rcs_assets.storage import sql_literal
+
+VIOLATIONS = "violations"
+_FLAGS = (frozenset({"Y", "N"}), frozenset({"Yes", "No"}))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of field is written and stored: a regular expression and a DuckDB type."""
+
+    form: str
+    sql_type: str
+
+
+# Forms of the public identifiers; which field has which kind is data (codebook).
+KINDS = {
+    "text": Kind("", "varchar"),
+    "integer": Kind(r"-?[0-9]{1,15}", "integer"),
+    "decimal": Kind(r"-?[0-9]{1,15}(\.[0-9]+)?", "double"),
+    "date": Kind(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "date"),
+    "seed_code": Kind(r"[0-9]{7}", "varchar"),
+    "scn": Kind(r"[0-9]{9}", "varchar"),
+    "uid": Kind(r"[A-Z]{2}[0-9]{8}", "varchar"),
+    # Partial postcodes are kept (PHS indexer format, domain.md 3.4).
+    "postcode": Kind(r"[A-Za-z0-9 ]{2,8}", "varchar"),
+    "datazone": Kind(r"S01[0-9]{6}", "varchar"),
+    "stage": Kind(r"P[1-7]|S[1-6]|SP", "varchar"),
+    "sex": Kind(r"[MF]", "varchar"),
+}
+
+
+def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
+    """Compare a file's columns with the contract.
+
+    Reference files come in the publishers' layout: further columns are left unread.
+
+    Raises:
+        InputError: a column missing, unknown or twice; names columns only.
+    """
+    expected = [field.column for field in dataset.fields]
+    twice = [name for name, n in Counter(header).items() if n > 1]
+    missing = [name for name in expected if name not in header]
+    extra = [name for name in header if name not in expected] if _is_closed(dataset) else []
+    problems = [
+        f"{title}: {', '.join(names)}"
+        for title, names in (("missing", missing), ("not in the contract", extra), ("twice", twice))
+        if names
+    ]
+    if problems:
+        raise InputError(
+            "The columns do not fit the contract",
+            where=f"file {file}, header, column {', '.join((missing + extra + twice)[:5])}",
+            why="; ".join(problems),
+            fix=f"ask the supplier for exactly the columns of {dataset.title}",
+        )
+
+
+def _is_closed(dataset: Dataset) -> bool:
+    return dataset.level != "reference"
+
+
+def check_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> None:
+    """Make `checked`, `violations`, `withdrawn` and `accepted` from `delivered`.
+
+    Raises:
+        InputError: no rows at all in a file that must have some.
+    """
+    if dataset.is_required:
+        require_rows(con, file)
+    typed = ", ".join(f"{_typed(field)} as {quoted(field.name)}" for field in dataset.fields)
+    rules = ", ".join(
+        f"{{'column_name': {sql_literal(field.column)}, 'rule': {_rule(field)}}}"
+        for field in dataset.fields
+    )
+    con.execute(
+        f"create table checked as select row_number, {typed}, "
+        f"list_filter([{rules}], lambda cell: cell.rule is not null) as broken from delivered"
+    )
+    start_states(con)
+    con.execute(
+        f"insert into {VIOLATIONS} select row_number, cell.column_name, cell.rule "
+        "from (select row_number, unnest(broken) as cell from checked)"
+    )
+
+
+def require_rows(con: duckdb.DuckDBPyConnection, file: str) -> None:
+    """Refuse a file that has a header and nothing below.
+
+    Raises:
+        InputError: no rows.
+    """
+    if count(con, "delivered") == 0:
+        raise InputError(
+            "The file has no rows",
+            where=f"file {file}",
+            why="this dataset is required and cannot be empty",
+            fix="ask the supplier to send it again",
+        )
+
+
+def start_states(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables that say what becomes of each row of `checked`."""
+    con.execute(f"create table {VIOLATIONS} (row_number bigint, column_name varchar, rule varchar)")
+    con.execute("create table withdrawn (row_number bigint)")
+    con.execute(
+        "create view accepted as select * from checked "
+        f"where row_number not in (select row_number from {VIOLATIONS}) "
+        "and row_number not in (select row_number from withdrawn)"
+    )
+
+
+def quarantine(con: duckdb.DuckDBPyConnection, condition: str, column: str, rule: str) -> None:
+    """Quarantine the accepted rows for which an SQL condition over `checked` holds."""
+    con.execute(
+        f"insert into {VIOLATIONS} select row_number, {sql_literal(column)}, {sql_literal(rule)} "
+        f"from accepted where {condition}"
+    )
+
+
+def quarantine_duplicates(
+    con: duckdb.DuckDBPyConnection, key: Sequence[str], compared: Sequence[str], rule: str
+) -> None:
+    """Settle rows that share a key.
+
+    Rows alike in every `compared` column: the first is kept, the others are
+    quarantined. Rows that contradict each other: all are quarantined, none is guessed.
+
+    Args:
+        con: the scratch connection.
+        key: field names; rows with a blank key are left alone.
+        compared: field names.
+        rule: the rule written to quarantine.
+    """
+    keys = ", ".join(quoted(name) for name in key)
+    content = ", ".join(quoted(name) for name in compared)
+    present = " and ".join(f"{quoted(name)} is not null" for name in key)
+    con.execute(
+        f"insert into {VIOLATIONS} "
+        f"with content as (select row_number, {keys}, hash(row({content})) as digest "
+        f"from accepted where {present}), "
+        f"ranked as (select row_number, row_number() over by_key as place, "
+        "min(digest) over whole <> max(digest) over whole as is_contradicted from content "
+        f"window by_key as (partition by {keys} order by row_number), "
+        f"whole as (partition by {keys})) "
+        f"select row_number, {sql_literal(','.join(key))}, {sql_literal(rule)} from ranked "
+        "where place > 1 or is_contradicted"
+    )
+
+
+def count(con: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -> int:
+    """The number of rows of a scratch table for which a condition holds."""
+    row = con.execute(f"select count(*) from {table} where {condition}").fetchall()[0]
+    return int(row[0])
+
+
+def _clean(field: Field) -> str:
+    """A cell without surrounding and non-breaking spaces; null if blank or a publisher's mark."""
+    cell = f"nullif(trim(replace({quoted(field.column)}, chr(160), ' ')), '')"
+    if not field.marks:
+        return cell
+    marks = ", ".join(sql_literal(mark) for mark in field.marks)
+    return f"case when {cell} not in ({marks}) then {cell} end"
+
+
+def is_flag(field: Field) -> bool:
+    """Whether the contract allows yes and no only: such a field is stored as a boolean."""
+    return frozenset(field.allowed) in _FLAGS
+
+
+def _typed(field: Field) -> str:
+    kind = KINDS[field.kind]
+    cell = _clean(field)
+    if is_flag(field):
+        return f"{cell} in ('Y', 'Yes')"
+    if kind.sql_type == "varchar":
+        return cell
+    return (
+        f"case when regexp_full_match({cell}, {sql_literal(kind.form)}) "
+        f"then try_cast({cell} as {kind.sql_type}) end"
+    )
+
+
+def _rule(field: Field) -> str:
+    """An SQL expression: the first rule that the cell breaks, or null."""
+    kind = KINDS[field.kind]
+    cell = _clean(field)
+    cases = []
+    if field.is_required:
+        cases.append(f"when {cell} is null then 'blank'")
+    for form in (kind.form, field.pattern):
+        if form:
+            literal = sql_literal(form.strip("^$"))
+            cases.append(f"when not regexp_full_match({cell}, {literal}) then 'wrong_type'")
+    if kind.sql_type != "varchar":
+        cases.append(
+            f"when {cell} is not null and try_cast({cell} as {kind.sql_type}) is null "
+            "then 'wrong_type'"
+        )
+    if field.allowed:
+        allowed = ", ".join(sql_literal(value) for value in field.allowed)
+        parts = (
+            f"string_split({cell}, {sql_literal(field.separator)})"
+            if field.separator
+            else f"[{cell}]"
+        )
+        cases.append(
+            f"when {cell} is not null and not list_has_all([{allowed}], {parts}) "
+            "then 'value_not_allowed'"
+        )
+    for limit, sign in ((field.minimum, "<"), (field.maximum, ">")):
+        if limit is not None:
+            cases.append(f"when try_cast({cell} as double) {sign} {limit} then 'out_of_range'")
+    return f"case {' '.join(cases)} end" if cases else "null::varchar"

@@ -1,0 +1,315 @@
+"""Registers delivered files in the drop folder: what came, when, with which bytes.
+
+Belongs here: recognising a file by its name, refusing what cannot be taken in, the
+immutable copy by sha256, the register (one JSON line a delivery) and the question
+which delivery of a dataset holds now. Does not belong here: what is inside a file
+(`readers.py`, `contracts.py`); nothing of a record is read here.
+
+A refusal of a file that was recognised is registered too: until a good file comes,
+the dataset counts as rejected, so that an older delivery is never published as new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+
+from rcs_assets.codebook import Codebook, Dataset
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.intake.readers import probe
+from rcs_assets.programme import Engagement, Programme
+from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
+from rcs_assets.storage import Home, write_atomically, write_lock
+
+DeliveryKey = tuple[str, str | None]
+
+
+class DeliveryStatus(StrEnum):
+    """What became of one file that was handed in."""
+
+    REGISTERED = "registered"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One line of the register.
+
+    `engagement` is None for reference data. `refused` is empty for a delivery that was
+    accepted, else the message with which it was refused (its bytes are not kept).
+    """
+
+    seq: int
+    file: str
+    dataset: str
+    engagement: str | None
+    sha256: str
+    bytes_n: int
+    received_on: str
+    is_simulated: bool
+    refused: str = ""
+
+    def path(self, home: Home) -> Path:
+        """Where the immutable copy lies."""
+        return home.drop / "files" / self.sha256 / self.file
+
+
+@dataclass(frozen=True)
+class DeliveryOutcome:
+    """What became of one file; `message` is one clear sentence for the operator."""
+
+    file: str
+    dataset: str
+    engagement: str | None
+    sha256: str
+    status: DeliveryStatus
+    message: str
+
+
+@dataclass(frozen=True)
+class _Recognised:
+    dataset: Dataset
+    engagement: str | None
+
+    @property
+    def key(self) -> DeliveryKey:
+        return (self.dataset.name, self.engagement)
+
+
+def deliver(
+    home: Home,
+    paths: Sequence[Path],
+    programme: Programme,
+    codebook: Codebook,
+    *,
+    received_on: date | None = None,
+) -> list[DeliveryOutcome]:
+    """Register files in the drop folder.
+
+    Args:
+        home: the installation.
+        paths: files, or folders whose files are meant (not their sub-folders).
+        programme: which engagements exist.
+        codebook: which datasets exist and what their files are called.
+        received_on: the day of receipt; today if not given.
+
+    Returns:
+        One outcome a file, in order of path. A file that is refused does not stop the rest.
+
+    Raises:
+        StorageError: the register is damaged, or another process writes to the home.
+    """
+    day = (received_on or date.today()).isoformat()
+    with write_lock(home, "registering deliveries"):
+        return [_deliver_one(home, path, programme, codebook, day) for path in _files(paths)]
+
+
+def read_register(home: Home) -> tuple[Delivery, ...]:
+    """Every line of the register, oldest first.
+
+    Raises:
+        StorageError: a line cannot be read.
+    """
+    if not home.register.exists():
+        return ()
+    lines = home.register.read_text(encoding="utf-8").splitlines()
+    try:
+        return tuple(Delivery(**json.loads(line)) for line in lines)
+    except (ValueError, TypeError) as error:
+        raise StorageError(
+            "The drop register cannot be read",
+            where="drop/register.jsonl",
+            fix="restore it from a backup; the delivered files lie untouched in drop/files",
+        ) from error
+
+
+def current_deliveries(home: Home) -> Mapping[DeliveryKey, Delivery]:
+    """The delivery that holds for each (dataset, engagement): the newest, refused ones included."""
+    return {(line.dataset, line.engagement): line for line in read_register(home)}
+
+
+def engagements_in_scope(home: Home, programme: Programme) -> tuple[str, ...]:
+    """Engagements for which anything was delivered, in the order of the register of CPPs."""
+    delivered = {engagement for _, engagement in current_deliveries(home)}
+    return tuple(key for key in programme.engagement_keys if key in delivered)
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in paths:
+        members = sorted(path.iterdir()) if path.is_dir() else [path]
+        for member in members:
+            hidden = path.is_dir() and (member.name.startswith(".") or member.is_dir())
+            if not hidden and member.name != MANIFEST_NAME:
+                found[member.resolve() if member.exists() else member] = None
+    return list(found)
+
+
+def _deliver_one(
+    home: Home, path: Path, programme: Programme, codebook: Codebook, day: str
+) -> DeliveryOutcome:
+    try:
+        if not path.is_file():
+            raise InputError(
+                "There is no such file", where=f"file {path.name}", fix="check the path"
+            )
+        known = _recognise(path.name, programme, codebook)
+        sha256 = sha256_of(path)
+        is_simulated = _provenance(home, path, sha256)
+    except InputError as error:
+        return DeliveryOutcome(path.name, "", None, "", DeliveryStatus.REFUSED, str(error))
+    held = current_deliveries(home).get(known.key)
+    if held is not None and held.sha256 == sha256 and not held.refused:
+        _leave_incoming(home, path)
+        return _outcome(held, DeliveryStatus.UNCHANGED, "already registered: nothing changes")
+    line = Delivery(
+        seq=len(read_register(home)) + 1,
+        file=path.name,
+        dataset=known.dataset.name,
+        engagement=known.engagement,
+        sha256=sha256,
+        bytes_n=path.stat().st_size,
+        received_on=day,
+        is_simulated=is_simulated,
+        refused=_refusal(path, known, programme),
+    )
+    if not line.refused:
+        _keep(home, path, line)
+    _append(home, line)
+    if line.refused:
+        return _outcome(line, DeliveryStatus.REFUSED, line.refused)
+    _leave_incoming(home, path)
+    message = "registered" if held is None else "registered; it takes the place of the one before"
+    return _outcome(line, DeliveryStatus.REGISTERED, message)
+
+
+def _outcome(line: Delivery, status: DeliveryStatus, message: str) -> DeliveryOutcome:
+    return DeliveryOutcome(line.file, line.dataset, line.engagement, line.sha256, status, message)
+
+
+def _recognise(name: str, programme: Programme, codebook: Codebook) -> _Recognised:
+    for dataset in codebook.datasets.values():
+        found = re.fullmatch(dataset.file_pattern, name)
+        if found is None:
+            continue
+        if dataset.level == "reference":
+            return _Recognised(dataset, None)
+        engagement = found.group("engagement")
+        if engagement not in programme.engagements:
+            raise _unknown_engagement(name, engagement, programme)
+        return _Recognised(dataset, engagement)
+    raise _unknown_name(name, codebook)
+
+
+def _unknown_engagement(name: str, engagement: str, programme: Programme) -> InputError:
+    slug = engagement.partition("-")[2]
+    meant = [key for key, item in programme.engagements.items() if item.cpp.slug == slug]
+    if meant:
+        why = f"the tranche is wrong: the programme has {', '.join(meant)}, not {engagement}"
+        fix = f"if it belongs to {meant[0]}, rename it to {name.replace(engagement, meant[0])}"
+    else:
+        why = f"{engagement} is not an engagement of the programme"
+        fix = "use one of " + ", ".join(programme.engagement_keys)
+    return InputError("The file belongs to no engagement", where=f"file {name}", why=why, fix=fix)
+
+
+def _unknown_name(name: str, codebook: Codebook) -> InputError:
+    stem, _, ending = name.rpartition(".")
+    for dataset in codebook.datasets.values():
+        if any(re.fullmatch(dataset.file_pattern, f"{stem}.{known}") for known in dataset.formats):
+            return InputError(
+                "The format is not supported",
+                where=f"file {name}",
+                why=f"{dataset.title} comes as {' or '.join(dataset.formats)}, not as {ending}",
+                fix=f"ask the supplier for {stem}.{dataset.formats[0]}",
+            )
+    return InputError(
+        "The file is not known",
+        where=f"file {name}",
+        why="a delivery is recognised by its name, such as t1-west-lothian_sample-file.csv",
+        fix="rename it as docs say for its dataset, or leave it out",
+    )
+
+
+def _provenance(home: Home, path: Path, sha256: str) -> bool:
+    """Whether the simulator signed this file.
+
+    Raises:
+        InputError: the demo profile was handed a file that the simulator did not sign
+            (design.md, The gate), or the list beside the file cannot be trusted.
+    """
+    is_simulated = sha256 in read_simulated_manifest(path.parent)
+    if home.profile == "demo" and not is_simulated:
+        raise InputError(
+            "The demo profile refuses this file",
+            where=f"file {path.name}",
+            why=f"it is not listed in a valid {MANIFEST_NAME} beside it, so it may be real",
+            fix="make deliveries with rcs simulate, or use a home with the production profile",
+        )
+    return is_simulated
+
+
+def _refusal(path: Path, known: _Recognised, programme: Programme) -> str:
+    """Why a recognised file cannot be taken in as a whole; empty if it can."""
+    try:
+        if known.engagement is not None:
+            _check_wave(path.name, known.dataset, programme.engagements[known.engagement])
+        probe(path, known.dataset)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _check_wave(name: str, dataset: Dataset, engagement: Engagement) -> None:
+    if dataset.survey and engagement.wave(dataset.survey) is None:
+        raise InputError(
+            f"{engagement.key} has no {dataset.survey} survey",
+            where=f"file {name}",
+            why="the programme register lists no such wave",
+            fix="check the engagement in the file's name, or add the wave to the register",
+        )
+
+
+def _keep(home: Home, path: Path, line: Delivery) -> None:
+    """Copy the file into the drop, complete or not at all."""
+    target = line.path(home)
+    if target.exists() and sha256_of(target) == line.sha256:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = target.with_name(f".{os.getpid()}.part")
+    shutil.copyfile(path, aside)
+    aside.chmod(0o600)
+    if sha256_of(aside) != line.sha256:
+        aside.unlink()
+        raise StorageError(
+            "The file changed while it was copied",
+            where=f"file {path.name}",
+            fix="wait until it is written completely, then deliver it again",
+        )
+    with aside.open("rb") as stream:
+        os.fsync(stream.fileno())
+    aside.replace(target)
+
+
+def _append(home: Home, line: Delivery) -> None:
+    # The register is small: writing it anew is atomic, a torn last line cannot occur.
+    before = home.register.read_text(encoding="utf-8") if home.register.exists() else ""
+    write_atomically(home.register, before + json.dumps(asdict(line), sort_keys=True) + "\n")
+
+
+def _leave_incoming(home: Home, path: Path) -> None:
+    """Remove a registered file from the incoming folder, and the list beside the last one."""
+    incoming = home.incoming.resolve()
+    if path.parent != incoming:
+        return
+    path.unlink()
+    if {member.name for member in incoming.iterdir()} == {MANIFEST_NAME}:
+        (incoming / MANIFEST_NAME).unlink()

@@ -1,0 +1,144 @@
+"""Rules of the files about pupils that need more than the file itself.
+
+Belongs here: sample file (schools on the roll, stages in scope, the roll that weights
+are raked to), education identifiers and payload, check digits. Does not belong here:
+cells (`contracts.py`), answers (`survey.py`), storing (`splitter.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.codebook import Dataset
+from rcs_assets.intake.contracts import count, quarantine, quarantine_duplicates
+from rcs_assets.programme import Engagement
+from rcs_assets.storage import sql_literal
+
+# Weights of the SCN's check digit (HESA, domain.md 3.5).
+_SCN_WEIGHTS = (3, 2, 7, 6, 5, 4, 3, 2)
+
+
+def stages_in_scope(engagement: Engagement) -> tuple[str, ...]:
+    """The stages that any survey of the engagement asks."""
+    return tuple(dict.fromkeys(stage for wave in engagement.waves for stage in wave.stages))
+
+
+def quarantine_unknown_schools(con: duckdb.DuckDBPyConnection, schools: pa.Table) -> None:
+    """Quarantine rows whose school is on neither roll nor list.
+
+    Args:
+        con: scratch connection with `checked`.
+        schools: seed_code and council_name of every school that is known.
+    """
+    con.register("schools", schools)
+    quarantine(
+        con,
+        "seed_code not in (select seed_code from schools)",
+        "seed_code",
+        "school_not_on_roll",
+    )
+
+
+def judge_sample(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, engagement: Engagement, schools: pa.Table
+) -> pa.Table:
+    """Quarantine what the sample file may not hold, and count the roll.
+
+    Args:
+        con: scratch connection with `checked`.
+        dataset: the contract.
+        engagement: its council and stages.
+        schools: as in `quarantine_unknown_schools`.
+
+    Returns:
+        The rows of `intake.roll_counts`: pupils in scope before opt-outs.
+    """
+    quarantine_unknown_schools(con, schools)
+    quarantine(
+        con,
+        "seed_code in (select seed_code from schools group by seed_code "
+        f"having bool_and(council_name <> {sql_literal(engagement.cpp.council_name)}))",
+        "seed_code",
+        "school_of_other_council",
+    )
+    stages = ", ".join(sql_literal(stage) for stage in stages_in_scope(engagement))
+    quarantine(con, f"stage not in ({stages})", "stage", "out_of_scope_stage")
+    names = [field.name for field in dataset.fields]
+    quarantine_duplicates(con, dataset.key, names, "duplicate_uid")
+    return con.execute(
+        f"select {sql_literal(engagement.key)} as engagement, seed_code, stage, sex, "
+        "count(*)::integer as roll_n from accepted group by all order by all"
+    ).to_arrow_table()
+
+
+def withdraw(con: duckdb.DuckDBPyConnection, row_numbers: Sequence[int]) -> None:
+    """Count rows as withdrawn: a pupil who opted out, a council's record of such a pupil."""
+    con.register("opted_out", pa.table({"row_number": pa.array(row_numbers, pa.int64())}))
+    con.execute("insert into withdrawn select row_number from opted_out")
+    con.unregister("opted_out")
+
+
+def quarantine_rows(
+    con: duckdb.DuckDBPyConnection, row_numbers: Sequence[int], column: str, rule: str
+) -> None:
+    """Quarantine rows by number, those that stand so far."""
+    con.register("named", pa.table({"row_number": pa.array(row_numbers, pa.int64())}))
+    quarantine(con, "row_number in (select row_number from named)", column, rule)
+    con.unregister("named")
+
+
+def pupil_flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """What is noted about accepted rows and rejects none of them (domain.md 3.5)."""
+    weighted = " + ".join(
+        f"{weight} * substr(scn, {place}, 1)::integer"
+        for place, weight in enumerate(_SCN_WEIGHTS, start=1)
+    )
+    digit = "substr(scn, 9, 1)::integer"
+    return {
+        "scn_missing": count(con, "accepted", "scn is null"),
+        # Remainder 1 has no valid number: 11 - 1 = 10 never equals a digit.
+        "scn_check_digit": count(
+            con, "accepted", f"scn is not null and (11 - ({weighted}) % 11) % 11 <> {digit}"
+        ),
+        "scn_repeated": count(
+            con,
+            "(select scn from accepted where scn is not null "
+            "qualify count(*) over (partition by scn) > 1)",
+        ),
+    }
+
+
+def judge_payload(
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    record_id: str,
+    record_ids: pa.Table,
+    withdrawn_ids: pa.Table,
+) -> None:
+    """Let payload follow its identifiers: withdrawn with them, quarantined without them.
+
+    Args:
+        con: scratch connection with `checked`.
+        dataset: the contract of the payload.
+        record_id: SQL expression of the record id.
+        record_ids: record_id of the accepted identifiers.
+        withdrawn_ids: record_id of the withdrawn ones.
+    """
+    con.register("known_ids", record_ids)
+    con.register("withdrawn_ids", withdrawn_ids)
+    con.execute(
+        f"insert into withdrawn select row_number from checked where {record_id} in "
+        "(select record_id from withdrawn_ids)"
+    )
+    column = dataset.key[0]
+    quarantine(
+        con,
+        f"{record_id} not in (select record_id from known_ids)",
+        column,
+        "identifiers_not_accepted",
+    )
+    names = [field.name for field in dataset.fields]
+    quarantine_duplicates(con, dataset.key, names, f"duplicate_{column}")

@@ -1,0 +1,264 @@
+"""Supplier's names and codes to the codebook's, for one survey file.
+
+Belongs here: checking a survey file against its questionnaire version, recoding,
+consent, the fullest record of a pupil, records without answers, routing repair. Does
+not belong here: reading the file (`readers.py`), opt-outs (`take.py`) and anything that
+needs the pupil's stage, which only linkage knows.
+
+Order and rules follow the steps that the Scottish Government runs on its own survey
+(domain.md §1.11). Tables on the scratch connection: those of `contracts.py`, where
+`checked` has `uid`, `completed_on`, `answered_n` and one TINYINT column a variable;
+and `routed`, the accepted records after routing repair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+from rcs_assets.codebook import Codebook, Dataset, Questionnaire, QuestionnaireVariable
+from rcs_assets.errors import InputError
+from rcs_assets.intake.contracts import (
+    KINDS,
+    VIOLATIONS,
+    quarantine,
+    require_rows,
+    start_states,
+)
+from rcs_assets.intake.readers import quoted
+from rcs_assets.storage import sql_literal
+
+NOT_COLLECTED = -4
+NOT_ASKED = -5
+NOT_APPLICABLE = -6
+NOT_ANSWERED = -9
+_SPSS_EPOCH = "date '1582-10-14'"
+_SECONDS_A_DAY = 86400
+_COLUMNS_SHOWN = 5
+
+
+def survey_columns(questionnaire: Questionnaire) -> tuple[str, ...]:
+    """Every column that a survey file must have, by the supplier's names."""
+    return (
+        questionnaire.uid_name,
+        questionnaire.completed_on_name,
+        questionnaire.wave_name,
+        questionnaire.take_part_name,
+        *(variable.supplier_name for variable in questionnaire.variables),
+    )
+
+
+def check_survey_header(header: Sequence[str], questionnaire: Questionnaire, file: str) -> None:
+    """Compare a survey file's columns with its questionnaire version.
+
+    A further column is refused too: it could hold what identifies a child.
+
+    Raises:
+        InputError: a column missing or unknown.
+    """
+    expected = survey_columns(questionnaire)
+    missing = [name for name in expected if name not in header]
+    extra = [name for name in header if name not in expected]
+    if not missing and not extra:
+        return
+    problems = [
+        f"{title}: {', '.join(names[:_COLUMNS_SHOWN])}"
+        + (f" and {len(names) - _COLUMNS_SHOWN} more" if len(names) > _COLUMNS_SHOWN else "")
+        for title, names in (("missing", missing), ("not in the questionnaire", extra))
+        if names
+    ]
+    raise InputError(
+        f"The columns do not fit questionnaire {questionnaire.name}",
+        where=f"file {file}, column {', '.join((missing + extra)[:_COLUMNS_SHOWN])}",
+        why="; ".join(problems),
+        fix=f"ask {questionnaire.contractor} for the columns of {questionnaire.name}, "
+        "or add a questionnaire version to the codebook",
+    )
+
+
+def check_survey(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, questionnaire: Questionnaire, file: str
+) -> None:
+    """Make `checked` and the row states from `delivered`: recoded, judged, not yet routed.
+
+    Raises:
+        InputError: no rows, a text column where codes are due, another tranche's wave.
+    """
+    require_rows(con, file)
+    types = dict(
+        con.execute(
+            "select column_name, data_type from information_schema.columns "
+            "where table_name = 'delivered'"
+        ).fetchall()
+    )
+    _check_types(types, questionnaire, file)
+    _check_wave(con, questionnaire, file)
+    uid_kind = next(field.kind for field in dataset.fields if field.name == "uid")
+    _recode(con, types, questionnaire)
+    start_states(con)
+    con.execute(
+        "insert into withdrawn select row_number from checked where take_part is distinct from ?",
+        [questionnaire.take_part_yes],
+    )
+    _quarantine_technical(con, questionnaire, KINDS[uid_kind].form)
+    _quarantine_values(con, questionnaire)
+    quarantine(con, "answered_n = 0", "", "no_answers")
+
+
+def quarantine_repeated(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire) -> None:
+    """Keep each pupil's fullest record; ties: the earliest completed, then record order.
+
+    To be called after opt-outs, so that a withdrawn record never wins.
+    """
+    con.execute(
+        f"insert into {VIOLATIONS} select row_number, {sql_literal(questionnaire.uid_name)}, "
+        "'duplicate_uid' from accepted qualify row_number() over "
+        "(partition by uid order by answered_n desc, completed_on, row_number) > 1"
+    )
+
+
+def repair_routing(con: duckdb.DuckDBPyConnection, codebook: Codebook, survey: str) -> int:
+    """Make `routed` from `accepted`: answers to questions that were routed past become -6.
+
+    A question counts as routed past when the one before it was answered otherwise or not
+    at all. Where the question before was not in the questionnaire, the answer stays.
+
+    Returns:
+        The number of answers that were set aside.
+    """
+    present = {row[0] for row in con.execute("describe accepted").fetchall()}
+    con.execute("create table routed as select * from accepted order by row_number")
+    repaired = 0
+    for layer in _routing_layers(codebook, survey, present):
+        violating = " + ".join(
+            f"count(*) filter (where {_is_answer(name)} and ({expression}) = {NOT_APPLICABLE})"
+            for name, expression in layer.items()
+        )
+        repaired += int(con.execute(f"select {violating} from routed").fetchall()[0][0])
+        changes = ", ".join(f"{quoted(name)} = {expression}" for name, expression in layer.items())
+        con.execute(f"update routed set {changes}")
+    return repaired
+
+
+def _is_answer(name: str) -> str:
+    silent = f"{NOT_COLLECTED}, {NOT_ASKED}, {NOT_APPLICABLE}, {NOT_ANSWERED}"
+    return f"{quoted(name)} not in ({silent})"
+
+
+def _routing_layers(codebook: Codebook, survey: str, present: set[str]) -> list[Mapping[str, str]]:
+    """Routed variables with their repaired value, a question's own condition one layer earlier."""
+    routed = {
+        variable.name: variable.routing
+        for variable in codebook.variables_of(survey)
+        if variable.routing is not None and variable.name in present
+    }
+
+    def depth(name: str) -> int:
+        routing = routed.get(name)
+        return 0 if routing is None else 1 + depth(routing.variable)
+
+    layers: dict[int, dict[str, str]] = {}
+    for name, routing in routed.items():
+        if routing.variable not in present:
+            continue
+        codes = ", ".join(str(code) for code in sorted(routing.codes))
+        before, own = quoted(routing.variable), quoted(name)
+        unknown = f"{NOT_COLLECTED}, {NOT_ASKED}"
+        layers.setdefault(depth(name), {})[name] = (
+            f"case when {before} in ({codes}, {unknown}) then {own} "
+            f"when {own} in ({unknown}) then {own} else {NOT_APPLICABLE} end"
+        )
+    return [layers[number] for number in sorted(layers)]
+
+
+def _check_types(types: Mapping[str, str], questionnaire: Questionnaire, file: str) -> None:
+    numeric = (
+        questionnaire.wave_name,
+        questionnaire.take_part_name,
+        *(variable.supplier_name for variable in questionnaire.variables),
+    )
+    wrong = [name for name in numeric if types[name] == "VARCHAR"]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} columns hold text where codes are due",
+            where=f"file {file}, column {', '.join(wrong[:_COLUMNS_SHOWN])}",
+            why="answers are numeric codes with value labels",
+            fix=f"ask {questionnaire.contractor} for numeric codes",
+        )
+
+
+def _check_wave(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire, file: str) -> None:
+    wave = quoted(questionnaire.wave_name)
+    rows = con.execute(
+        f"select count(*), min(row_number) from delivered where {wave} <> ?", [questionnaire.wave]
+    ).fetchall()
+    if rows[0][0]:
+        raise InputError(
+            "The file belongs to another tranche",
+            where=f"file {file}, column {questionnaire.wave_name}, first in row {rows[0][1]}",
+            why=f"every record of {questionnaire.name} has wave {questionnaire.wave}",
+            fix="check the tranche in the file's name, or ask the supplier for the right file",
+        )
+
+
+def _recode(
+    con: duckdb.DuckDBPyConnection, types: Mapping[str, str], questionnaire: Questionnaire
+) -> None:
+    """Make `checked`; null marks an answer outside the codebook, an unanswered one is -9."""
+    answers = ", ".join(_coded(variable) for variable in questionnaire.variables)
+    answered = " + ".join(
+        f"coalesce({quoted(variable.variable)} >= 0, false)::integer"
+        for variable in questionnaire.variables
+    )
+    uid = f"nullif(trim({quoted(questionnaire.uid_name)}::varchar), '')"
+    day = _day(questionnaire.completed_on_name, types[questionnaire.completed_on_name])
+    con.execute(
+        f"create table checked as select *, {answered} as answered_n from (select row_number, "
+        f"{uid} as uid, {day} as completed_on, {quoted(questionnaire.wave_name)} as wave, "
+        f"{quoted(questionnaire.take_part_name)} as take_part, {answers} from delivered)"
+    )
+
+
+def _coded(variable: QuestionnaireVariable) -> str:
+    cell = quoted(variable.supplier_name)
+    cases = " ".join(f"when {code} then {own}" for code, own in variable.codes.items())
+    return (
+        f"(case when {cell} is null then {NOT_ANSWERED} else case {cell} {cases} end end)::tinyint "
+        f"as {quoted(variable.variable)}"
+    )
+
+
+def _day(name: str, sql_type: str) -> str:
+    cell = quoted(name)
+    if sql_type == "VARCHAR":
+        return f"try_cast({cell} as date)"
+    return f"{_SPSS_EPOCH} + ({cell} / {_SECONDS_A_DAY})::integer"
+
+
+def _quarantine_technical(
+    con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire, uid_form: str
+) -> None:
+    form = f" or not regexp_full_match(uid, {sql_literal(uid_form)})" if uid_form else ""
+    for condition, column in (
+        (f"uid is null{form}", questionnaire.uid_name),
+        ("completed_on is null", questionnaire.completed_on_name),
+        ("wave is null", questionnaire.wave_name),
+    ):
+        quarantine(con, condition, column, "wrong_type")
+
+
+def _quarantine_values(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire) -> None:
+    """Quarantine records with an answer outside the codebook: it is never guessed."""
+    names = [quoted(variable.variable) for variable in questionnaire.variables]
+    outside = ", ".join(
+        f"case when {quoted(variable.variable)} is null then "
+        f"{sql_literal(variable.supplier_name)} end"
+        for variable in questionnaire.variables
+    )
+    any_outside = " or ".join(f"{name} is null" for name in names)
+    con.execute(
+        f"insert into {VIOLATIONS} select row_number, column_name, 'value_outside_codebook' from ("
+        f"select row_number, unnest([{outside}]) as column_name from checked where {any_outside}) "
+        "where column_name is not null"
+    )

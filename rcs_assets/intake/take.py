@@ -1,0 +1,440 @@
+"""Takes deliveries in: one dataset of one engagement at a time, whole or not at all.
+
+Belongs here: the order of steps for each kind of delivery, what blocks an engagement,
+and turning a refusal into a receipt. Does not belong here: the steps themselves
+(`readers.py`, `contracts.py`, `survey.py`, `pupils.py`, `reference.py`,
+`splitter.py`) and Dagster (`assets.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.codebook import Codebook, Dataset, Questionnaire
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.intake import pupils, splitter, survey, vault
+from rcs_assets.intake.contracts import (
+    check_header,
+    check_rows,
+    count,
+    quarantine_duplicates,
+)
+from rcs_assets.intake.drop import Delivery, current_deliveries
+from rcs_assets.intake.readers import read_header, read_sav, read_text
+from rcs_assets.intake.receipts import (
+    Receipt,
+    ReceiptStatus,
+    count_receipt,
+    empty_receipt,
+    missing_message,
+    quarantined_rows,
+    read_receipts,
+    required_datasets,
+    write_receipt,
+)
+from rcs_assets.intake.reference import reference_rows
+from rcs_assets.intake.splitter import Taken, mint_record_ids, store
+from rcs_assets.programme import Engagement, Programme, approval_problems
+from rcs_assets.storage import Home, Settings, open_memory, open_warehouse
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every intake needs: the installation, the two registers, limits and the day."""
+
+    home: Home
+    programme: Programme
+    codebook: Codebook
+    settings: Settings
+
+
+def take_reference(desk: Desk, name: str) -> Receipt:
+    """Take in one reference dataset (`school_roll`, `school_list`, `simd`, `datazones`).
+
+    Returns:
+        Its receipt; a missing or unreadable delivery gives one that says so.
+    """
+    dataset = desk.codebook.datasets[name]
+    delivery = _delivery(desk, name, None)
+    taken = _attempt(dataset, None, delivery, lambda found: _reference(desk, dataset, found))
+    return _finish(desk, dataset, None, taken)
+
+
+def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
+    """Take in one dataset of an engagement.
+
+    Args:
+        desk: the installation.
+        name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey or
+            service_map; education has its own function.
+        engagement: partition key.
+
+    Returns:
+        The receipt; None where the dataset was neither delivered nor required.
+
+    Raises:
+        StorageError: a zone cannot be read or written; the message holds no value.
+    """
+    dataset = desk.codebook.datasets[name]
+    delivery = _delivery(desk, name, engagement)
+    if delivery is None and not _is_required(desk, dataset, engagement):
+        store(desk.home, desk.codebook, dataset, engagement, None, desk.settings)
+        return None
+    item = desk.programme.engagements[engagement]
+    steps: dict[str, Callable[[Delivery], Taken]] = {
+        "opt_outs": lambda found: _opt_outs(desk, dataset, item, found),
+        "sample_file": lambda found: _sample(desk, dataset, item, found),
+        "service_map": lambda found: _service_map(desk, dataset, item, found),
+    }
+    step = steps.get(name, lambda found: _survey(desk, dataset, item, found))
+    taken = _attempt(dataset, engagement, delivery, step)
+    return _finish(desk, dataset, engagement, taken)
+
+
+def take_education(desk: Desk, engagement: str) -> tuple[Receipt, Receipt]:
+    """Take in an engagement's education extract: identifiers first, payload by their record ids.
+
+    Returns:
+        The receipts of identifiers and payload.
+    """
+    item = desk.programme.engagements[engagement]
+    ids, load = (desk.codebook.datasets[n] for n in ("education_ids", "education_payload"))
+    taken_ids = _attempt(
+        ids,
+        engagement,
+        _delivery(desk, ids.name, engagement),
+        lambda found: _education_ids(desk, ids, item, found),
+    )
+    taken_load = _attempt(
+        load,
+        engagement,
+        _delivery(desk, load.name, engagement),
+        lambda found: _education_payload(desk, load, item, found, taken_ids),
+    )
+    return _finish(desk, ids, engagement, taken_ids), _finish(desk, load, engagement, taken_load)
+
+
+def check_ledger(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
+    """Prove an engagement's receipts against the tables: accepted = rows that are there.
+
+    Raises:
+        StorageError: a table does not hold what its receipt says.
+    """
+    receipts = tuple(r for r in read_receipts(desk.home) if r.engagement == engagement)
+    with open_warehouse(desk.home, read_only=True, settings=desk.settings) as con:
+        for receipt in receipts:
+            for table in splitter.TARGETS[receipt.dataset].warehouse[:1]:
+                row = con.execute(
+                    f"select count(*) from intake.{table} where engagement = ?", [engagement]
+                ).fetchall()[0]
+                if row[0] != receipt.accepted_n:
+                    raise StorageError(
+                        f"intake.{table} does not hold what its receipt says",
+                        where=f"{engagement}, {receipt.dataset}",
+                        why="accepted rows of the receipt = rows of the table",
+                        fix=f"run: rcs materialise --engagement {engagement}",
+                    )
+    return receipts
+
+
+def _delivery(desk: Desk, name: str, engagement: str | None) -> Delivery | None:
+    return current_deliveries(desk.home).get((name, engagement))
+
+
+def _is_required(desk: Desk, dataset: Dataset, engagement: str) -> bool:
+    item = desk.programme.engagements[engagement]
+    return dataset in required_datasets(desk.codebook, item)
+
+
+def _attempt(
+    dataset: Dataset,
+    engagement: str | None,
+    delivery: Delivery | None,
+    step: Callable[[Delivery], Taken],
+) -> Taken:
+    """Carry a step out; a refusal becomes a receipt, and the rest of the run goes on."""
+    if delivery is None:
+        reason = missing_message(dataset, engagement)
+        return Taken(empty_receipt(dataset.name, engagement, None, ReceiptStatus.MISSING, reason))
+    try:
+        if delivery.refused:
+            reason = delivery.refused
+        else:
+            return step(delivery)
+    except InputError as error:
+        reason = str(error)
+    rejected = ReceiptStatus.REJECTED
+    return Taken(empty_receipt(dataset.name, engagement, delivery, rejected, reason))
+
+
+def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) -> Receipt:
+    store(desk.home, desk.codebook, dataset, engagement, taken, desk.settings)
+    write_receipt(desk.home, taken.receipt)
+    return taken.receipt
+
+
+def _require_approval(desk: Desk, engagement: Engagement) -> None:
+    """Policy.md, Protection by design: without a valid approval nothing is taken in.
+
+    Raises:
+        InputError: missing or expired.
+    """
+    day = desk.settings.as_of
+    problems = approval_problems(
+        desk.programme, engagement.key, day, placeholders_allowed=desk.home.profile == "demo"
+    )
+    if problems:
+        raise InputError(
+            "Intake is blocked",
+            where=engagement.key,
+            why=f"the approval does not hold on {day.isoformat()}: {'; '.join(problems)}",
+            fix="renew the row of privacy.csv (rcs_assets/programme/data, or config/ in the home)",
+        )
+
+
+def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
+    """Nothing about a pupil is taken in before the engagement's opt-outs are.
+
+    Raises:
+        InputError: the opt-outs were rejected, or newer ones wait.
+    """
+    delivery = _delivery(desk, "opt_outs", engagement.key)
+    if delivery is None:
+        return
+    held = [
+        receipt
+        for receipt in read_receipts(desk.home)
+        if (receipt.dataset, receipt.engagement) == ("opt_outs", engagement.key)
+    ]
+    taken = held and (held[0].sha256, held[0].status) == (delivery.sha256, ReceiptStatus.ACCEPTED)
+    if not taken:
+        raise InputError(
+            "Opt-outs are not applied",
+            where=f"{engagement.key}, file {delivery.file}",
+            why="opt-outs apply before anything about a pupil is taken in, "
+            "and this file was rejected or not taken in yet",
+            fix=f"deliver a corrected {delivery.file}, then run: rcs materialise",
+        )
+
+
+def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
+    """Header, rows and row states of a CSV or Excel delivery."""
+    path = delivery.path(desk.home)
+    check_header(read_header(path, dataset), dataset, delivery.file)
+    read_text(con, path, dataset)
+    check_rows(con, dataset, delivery.file)
+
+
+def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
+    return con.execute(f"select row_number, {columns} from checked").to_arrow_table()
+
+
+def _withdraw_opted_out(
+    con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement, keys: pa.Table, what: str
+) -> None:
+    scopes = vault.RECORDS if what == "records" else vault.ANSWERS
+    rows = vault.ask_opted_out(desk.home, desk.settings, engagement.key, keys, scopes)
+    pupils.withdraw(con, rows)
+
+
+def _reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_key")
+        rows = reference_rows(con, dataset, delivery.file)
+        return Taken(
+            count_receipt(con, delivery, {}),
+            quarantined_rows(con, delivery),
+            warehouse={dataset.name: rows},
+        )
+
+
+def _opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    _require_approval(desk, engagement)
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        unreadable = con.execute(
+            "select row_number, column_name from violations order by all limit 1"
+        ).fetchall()
+        if unreadable:
+            raise InputError(
+                "An opt-out cannot be read",
+                where=f"file {delivery.file}, row {unreadable[0][0]}, column {unreadable[0][1]}",
+                why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
+                fix="correct the row and deliver the file again",
+            )
+        rows = con.execute(
+            "select distinct ? as engagement, survey_uid as uid, scope, received_on "
+            "from accepted order by all",
+            [engagement.key],
+        ).to_arrow_table()
+        return Taken(count_receipt(con, delivery, {}), None, vault={"opt_outs": rows})
+
+
+def _sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    schools = _schools(desk)
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        roll = pupils.judge_sample(con, dataset, engagement, schools)
+        everyone = con.execute(
+            "select survey_uid as uid, scn from checked where survey_uid is not null"
+        ).to_arrow_table()
+        _withdraw_opted_out(con, desk, engagement, _keys(con, "survey_uid as uid"), "answers")
+        record_id = mint_record_ids(con, desk.home, f"sample|{engagement.key}", "survey_uid")
+        split = (con, dataset, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            quarantined_rows(con, delivery),
+            vault={"sample_identifiers": splitter.identifiers(*split)},
+            warehouse={"sample": splitter.payload(*split), "roll_counts": roll},
+            opted_out_pupils=everyone,
+        )
+
+
+def _schools(desk: Desk) -> pa.Table:
+    """seed_code and council_name of every school on roll or list.
+
+    Raises:
+        InputError: there is no school roll yet.
+    """
+    with open_warehouse(desk.home, read_only=True, settings=desk.settings) as con:
+        known = con.execute(
+            "select count(*) from information_schema.tables where table_schema = 'intake' "
+            "and table_name in ('school_roll', 'school_list')"
+        ).fetchall()
+        schools = (
+            con.execute(
+                "select seed_code, council_name from intake.school_roll union "
+                "select seed_code, council_name from intake.school_list"
+            ).to_arrow_table()
+            if known[0][0] == 2
+            else None
+        )
+    if schools is None or schools.num_rows == 0:
+        raise InputError(
+            "There is no school roll",
+            where="reference data, school_roll and school_list",
+            why="every pupil's school is checked against the roll",
+            fix="deliver the school roll and the school list, then run: rcs materialise",
+        )
+    return schools
+
+
+def _survey(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    questionnaire = _questionnaire(desk, dataset, engagement, delivery)
+    path = delivery.path(desk.home)
+    survey.check_survey_header(read_header(path, dataset), questionnaire, delivery.file)
+    is_pupils = bool(splitter.TARGETS[dataset.name].vault)
+    with open_memory(desk.home, settings=desk.settings) as con:
+        read_sav(con, path, survey.survey_columns(questionnaire))
+        survey.check_survey(con, dataset, questionnaire, delivery.file)
+        if is_pupils:
+            _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+        survey.quarantine_repeated(con, questionnaire)
+        repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
+        scope = f"{dataset.name}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "uid")
+        answers = splitter.survey_payload(
+            con, desk.codebook, questionnaire, engagement.key, record_id
+        )
+        uids = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, {"routing_repaired": repaired}),
+            quarantined_rows(con, delivery),
+            vault={"survey_identifiers": uids} if is_pupils else {},
+            warehouse={dataset.name: answers},
+        )
+
+
+def _questionnaire(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery
+) -> Questionnaire:
+    try:
+        return desk.codebook.questionnaire_for(engagement.tranche, dataset.survey)
+    except KeyError:
+        raise InputError(
+            "There is no questionnaire version for this file",
+            where=f"file {delivery.file}",
+            why=f"the codebook has none for {dataset.survey} in {engagement.tranche}",
+            fix="add it to questionnaires.csv (rcs_assets/codebook/data, or config/ in the home)",
+        ) from None
+
+
+def _education_ids(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery
+) -> Taken:
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        keys = _keys(con, "survey_uid as uid, scn")
+        _withdraw_opted_out(con, desk, engagement, keys, "records")
+        extra = vault.ask_not_issued(desk.home, desk.settings, engagement.key, keys)
+        pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
+        record_id = mint_record_ids(con, desk.home, f"education|{engagement.key}", "record_id")
+        rows = splitter.identifiers(con, dataset, engagement.key, record_id)
+        withdrawn = con.execute(
+            f"select {record_id} as record_id from checked "
+            "where row_number in (select row_number from withdrawn)"
+        ).to_arrow_table()
+        return Taken(
+            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            quarantined_rows(con, delivery),
+            vault={"education_identifiers": rows},
+            record_ids=rows.select(["record_id"]),
+            withdrawn_ids=withdrawn,
+        )
+
+
+def _education_payload(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery, ids: Taken
+) -> Taken:
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    if ids.record_ids is None or ids.withdrawn_ids is None:
+        raise InputError(
+            "The payload cannot be attached",
+            where=f"file {delivery.file}",
+            why="the education identifiers of this engagement are missing or were rejected",
+            fix="deliver the identifiers, then run: rcs materialise",
+        )
+    schools = _schools(desk)
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        record_id = mint_record_ids(con, desk.home, f"education|{engagement.key}", "record_id")
+        pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
+        pupils.quarantine_unknown_schools(con, schools)
+        rows = splitter.payload(con, dataset, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, {}),
+            quarantined_rows(con, delivery),
+            warehouse={"education": rows},
+        )
+
+
+def _service_map(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    with open_memory(desk.home, settings=desk.settings) as con:
+        _open(con, desk, dataset, delivery)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_service_id")
+        rows = con.execute(
+            f"select ? as engagement, {', '.join(names)} from accepted order by service_id",
+            [engagement.key],
+        ).to_arrow_table()
+        flags = {"without_children_served": count(con, "accepted", "children_served is null")}
+        return Taken(
+            count_receipt(con, delivery, flags),
+            quarantined_rows(con, delivery),
+            warehouse={"service_map": rows},
+        )
