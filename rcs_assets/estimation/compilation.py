@@ -1,0 +1,349 @@
+"""From a specification to one SQL query: the sums that every estimate needs.
+
+Belongs here: what a measure is, and the query that aggregates all measures in one pass
+to cells of (domain, strata, clusters). Does not belong here: arithmetic on those cells
+(`variance`, `intervals`).
+
+Sums are exact integers: each addend is scaled by a power of two to at most 2**60,
+rounded to a BIGINT and summed as a HUGEINT. Integer addition is associative, so a result
+does not depend on row order or threads, to the last bit; the rounding is at most 2**-61
+of the largest addend, below that of a DOUBLE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rcs_assets.estimation.design import Design
+from rcs_assets.estimation.relation import Bounds, Profile, Relation, literal, quote
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_BITS: Final = 60
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to estimate: numerator `y`, denominator `x` (none = 1), as SQL.
+
+    A row where `y` or `x` is null is outside the measure's domain. `shift` has been
+    taken from `y` already: a mean is computed around it, so that a variable far from
+    zero loses no digits.
+    """
+
+    variable: str
+    level: str | None
+    y: str
+    y_bounds: Bounds
+    x: str | None = None
+    x_bounds: Bounds = field(default_factory=lambda: Bounds(1.0, 1.0, is_binary=True))
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over cells (rows) and measures (columns).
+
+    `n` counts rows with a weight and a value; `w, wx, wy, wxx, wxy, wyy` are weighted
+    sums; `v…` are the same with squared weights, present where rows are the units.
+    """
+
+    n: Floats
+    w: Floats
+    wx: Floats
+    wy: Floats
+    wxx: Floats
+    wxy: Floats
+    wyy: Floats
+    vxx: Floats | None = None
+    vxy: Floats | None = None
+    vyy: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The small table: one row a (domain, strata, clusters), sorted by them.
+
+    `domain` is 0-based, -1 where a by-column is null (outside every domain but inside
+    the design). `strata[k]` and `units[k]` are 0-based codes, nested in the stage above;
+    without clusters the unit is the row and `units` is empty. `strata_names` are the
+    first-stage strata as the data call them (none without strata); `cluster_names`
+    codes the first-stage clusters by name alone, whatever their stratum.
+    """
+
+    domain: Integers
+    domains: pa.Table
+    strata: list[Integers]
+    units: list[Integers]
+    strata_names: pa.ChunkedArray | None
+    cluster_names: Integers | None
+    fpc: list[tuple[Floats, Floats]]
+    rows_n: Floats
+    weighted_n: Floats
+    moments: Moments
+
+
+def _scale(bound: float) -> float:
+    """Largest power of two that keeps `bound` times it within 2**60."""
+    return 2.0 ** (_BITS - math.ceil(math.log2(bound))) if bound > 0 else 1.0
+
+
+def _scaled_sum(expression: str, bound: float) -> str:
+    scale = _scale(bound)
+    return f"sum(({expression} * {literal(scale)})::bigint)::double / {literal(scale)}"
+
+
+class _Query:
+    """Collects the aggregates of a query, each once, and where each result column is."""
+
+    def __init__(self) -> None:
+        self.aggregates: dict[str, int] = {}
+
+    def add(self, expression: str) -> int:
+        return self.aggregates.setdefault(expression, len(self.aggregates))
+
+
+def fetch_cells(
+    con: duckdb.DuckDBPyConnection,
+    relation: Relation,
+    design: Design,
+    found: Profile,
+    measures: Sequence[Measure],
+    by: Sequence[str],
+) -> Cells:
+    """Run the one aggregating query and hand back its cells as arrays."""
+    query = _Query()
+    weighted = design.weight is not None
+    all_positive = found.weight.low > 0
+    rows_at = query.add("count(*)::double")
+    weighted_at = query.add("count(case when w > 0 then 1 end)::double")
+    is_rows = not design.cluster_names
+    places = [
+        _measure_sums(query, number, measure, found.weight, weighted, all_positive, is_rows)
+        for number, measure in enumerate(measures)
+    ]
+    table = con.execute(
+        _cells_sql(relation, design, found, measures, by, list(query.aggregates))
+    ).to_arrow_table()
+    return _unpack(table, design, by, places, rows_at, weighted_at, len(query.aggregates))
+
+
+def _measure_sums(
+    query: _Query,
+    number: int,
+    measure: Measure,
+    weight: Bounds,
+    weighted: bool,
+    all_positive: bool,
+    is_rows: bool,
+) -> dict[str, int]:
+    """Register the sums of one measure; shared ones (0/1, no denominator) only once."""
+    y, x = f"y{number}", f"x{number}" if measure.x else ""
+    valid = f"{y} is not null" + (f" and {x} is not null" if x else "")
+    counted = valid if all_positive else f"{valid} and w > 0"
+    at = {"n": query.add(f"count(case when {counted} then 1 end)::double")}
+    unit = f"sum(case when {valid} then wi end)::double / {literal(_scale(weight.high))}"
+    at["w"] = query.add(unit) if weighted else at["n"]
+    top_y, top_x, top_w = measure.y_bounds.largest, measure.x_bounds.largest, weight.high
+    if x:
+        at["wx"] = query.add(_scaled_sum(_when(valid, f"w * {x}"), top_w * top_x))
+        at["wxx"] = query.add(_scaled_sum(_when(valid, f"w * {x} * {x}"), top_w * top_x**2))
+        at["wxy"] = query.add(_scaled_sum(f"w * {x} * {y}", top_w * top_x * top_y))
+    else:
+        at["wx"] = at["wxx"] = at["w"]
+    at["wy"] = _sum_y(query, measure, y, valid, weight, weighted)
+    if measure.y_bounds.is_binary:
+        at["wyy"] = at["wy"]
+    else:
+        at["wyy"] = query.add(_scaled_sum(_when(valid, f"w * {y} * {y}"), top_w * top_y**2))
+    if not x:
+        at["wxy"] = at["wy"]
+    if is_rows:
+        at |= _squared_weight_sums(query, measure, (y, x), valid, top_w, weighted, at)
+    return at
+
+
+def _when(condition: str, expression: str) -> str:
+    return f"(case when {condition} then {expression} end)"
+
+
+def _sum_y(
+    query: _Query, measure: Measure, y: str, valid: str, weight: Bounds, weighted: bool
+) -> int:
+    if not measure.y_bounds.is_binary:
+        return query.add(
+            _scaled_sum(_when(valid, f"w * {y}"), weight.high * measure.y_bounds.largest)
+        )
+    chosen = f"{y} = 1" + (f" and {valid}" if measure.x else "")
+    if not weighted:
+        return query.add(f"count(case when {chosen} then 1 end)::double")
+    return query.add(
+        f"coalesce(sum(case when {chosen} then wi end), 0)::double / {literal(_scale(weight.high))}"
+    )
+
+
+def _squared_weight_sums(
+    query: _Query,
+    measure: Measure,
+    names: tuple[str, str],
+    valid: str,
+    top_w: float,
+    weighted: bool,
+    at: dict[str, int],
+) -> dict[str, int]:
+    if not weighted:
+        return {"vxx": at["wxx"], "vxy": at["wxy"], "vyy": at["wyy"]}
+    y, x = names
+    top_y, top_x, top = measure.y_bounds.largest, measure.x_bounds.largest, top_w**2
+    x_x, x_y = (f" * {x} * {x}", f" * {x} * {y}") if x else ("", f" * {y}")
+    found = {
+        "vxx": query.add(_scaled_sum(_when(valid, f"w * w{x_x}"), top * top_x**2)),
+        "vxy": query.add(_scaled_sum(_when(valid, f"w * w{x_y}"), top * top_x * top_y)),
+    }
+    if measure.y_bounds.is_binary and not x:
+        return found | {"vyy": found["vxy"]}
+    return found | {
+        "vyy": query.add(_scaled_sum(_when(valid, f"w * w * {y} * {y}"), top * top_y**2))
+    }
+
+
+def _cells_sql(
+    relation: Relation,
+    design: Design,
+    found: Profile,
+    measures: Sequence[Measure],
+    by: Sequence[str],
+    aggregates: Sequence[str],
+) -> str:
+    """The query: project, aggregate to cells, code the cells by rank, sort."""
+    keys = {f"b{i}": quote(name) for i, name in enumerate(by)} | _design_keys(design)
+    fpc = {f"f{i}": f"{quote(name)}::double" for i, name in enumerate(design.fpc_names)}
+    weight = f"{quote(design.weight)}::double" if design.weight else "1::double"
+    scale = literal(_scale(found.weight.high))
+    projected = [f"{sql} as {name}" for name, sql in (keys | fpc).items()]
+    projected += [f"{weight} as w", f"({weight} * {scale})::bigint as wi"]
+    for number, measure in enumerate(measures):
+        projected.append(f"{measure.y} as y{number}")
+        if measure.x:
+            projected.append(f"{measure.x} as x{number}")
+    bounds = [f"{agg}(f{i}) as f{i}_{agg}" for i in range(len(fpc)) for agg in ("min", "max")]
+    sums = [f"{expression} as a{at}" for at, expression in enumerate(aggregates)]
+    group = f"group by {', '.join(keys)}" if keys else ""
+    return f"""
+        with
+        projected as (select {", ".join(projected)} from {relation.sql}),
+        cells as (select {", ".join([*keys, *bounds, *sums])} from projected {group})
+        select {", ".join(_rank_columns(design, by))}, cells.*
+        from cells
+        order by domain_code, {", ".join(_rank_order(design))}
+    """
+
+
+def _design_keys(design: Design) -> dict[str, str]:
+    """Strata and clusters of the stages that enter the variance."""
+    keys = {}
+    for stage in range(design.stages_used):
+        if stage < len(design.strata_names):
+            keys[f"s{stage}"] = quote(design.strata_names[stage])
+        if stage < len(design.cluster_names):
+            keys[f"c{stage}"] = quote(design.cluster_names[stage])
+    return keys
+
+
+def _rank_order(design: Design) -> list[str]:
+    stages = range(design.stages_used)
+    return [f"stratum_code{k}" for k in stages] + (
+        [f"unit_code{k}" for k in stages] if design.cluster_names else []
+    )
+
+
+def _rank_columns(design: Design, by: Sequence[str]) -> list[str]:
+    """Dense codes: of domains, and of strata and units nested in the stage above."""
+    domain = [f"b{i}" for i in range(len(by))]
+    ranked = [_rank(domain, "domain_code")]
+    path: list[str] = []
+    if design.cluster_names:
+        ranked.append(_rank(["c0"], "cluster_code"))
+    for stage in range(design.stages_used):
+        path += [f"s{stage}"] if stage < len(design.strata_names) else []
+        ranked.append(_rank(path, f"stratum_code{stage}"))
+        if stage < len(design.cluster_names):
+            path.append(f"c{stage}")
+            ranked.append(_rank(path, f"unit_code{stage}"))
+    return ranked
+
+
+def _rank(path: Sequence[str], name: str) -> str:
+    if not path:
+        return f"0::bigint as {name}"
+    return f"dense_rank() over (order by {', '.join(path)}) - 1 as {name}"
+
+
+def _numbers(table: pa.Table, name: str) -> Floats:
+    column = table.column(name).to_numpy()
+    return np.nan_to_num(np.asarray(column, dtype=np.float64), nan=0.0)
+
+
+def _codes(table: pa.Table, name: str) -> Integers:
+    return np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+
+
+def _unpack(
+    table: pa.Table,
+    design: Design,
+    by: Sequence[str],
+    places: Sequence[dict[str, int]],
+    rows_at: int,
+    weighted_at: int,
+    aggregates_n: int,
+) -> Cells:
+    stages = range(design.stages_used)
+    sums = [_numbers(table, f"a{at}") for at in range(aggregates_n)]
+    domain, domains = _domains(table, by)
+    fpc = [
+        (_numbers(table, f"f{k}_min"), _numbers(table, f"f{k}_max"))
+        for k in range(len(design.fpc_names))
+    ]
+    return Cells(
+        domain=domain,
+        domains=domains,
+        strata=[_codes(table, f"stratum_code{k}") for k in stages],
+        units=[_codes(table, f"unit_code{k}") for k in stages] if design.cluster_names else [],
+        strata_names=table.column("s0") if design.strata_names else None,
+        cluster_names=_codes(table, "cluster_code") if design.cluster_names else None,
+        fpc=fpc,
+        rows_n=sums[rows_at],
+        weighted_n=sums[weighted_at],
+        moments=_moments(sums, places),
+    )
+
+
+def _moments(sums: Sequence[Floats], places: Sequence[dict[str, int]]) -> Moments:
+    names = list(places[0]) if places else []
+    matrices = {name: np.column_stack([sums[at[name]] for at in places]) for name in names}
+    return Moments(**matrices)
+
+
+def _domains(table: pa.Table, by: Sequence[str]) -> tuple[Integers, pa.Table]:
+    """Codes of the domains without nulls, renumbered, and their by-columns."""
+    codes = _codes(table, "domain_code")
+    keys = table.select([f"b{i}" for i in range(len(by))])
+    if not by:
+        return codes, keys
+    complete = np.ones(len(codes), dtype=bool)
+    for column in keys.columns:
+        complete &= ~np.asarray(column.is_null().to_numpy())
+    kept, first, inverse = np.unique(codes[complete], return_index=True, return_inverse=True)
+    domain = np.full(len(codes), -1, dtype=np.int64)
+    domain[complete] = inverse
+    rows = np.flatnonzero(complete)[first]
+    return domain, keys.take(pa.array(rows)).rename_columns(list(by))

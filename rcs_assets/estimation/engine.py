@@ -1,0 +1,400 @@
+"""`estimate`: from a declared design and variables to a table of estimates.
+
+Belongs here: the meaning of the arguments, the choice of measures, the shape of the
+result. Does not belong here: SQL (`compilation`), variances (`variance`), intervals
+(`intervals`), quantiles (`quantiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rcs_assets.errors import InputError
+from rcs_assets.estimation.compilation import Cells, Floats, Measure, fetch_cells
+from rcs_assets.estimation.design import Design, as_names
+from rcs_assets.estimation.intervals import (
+    INTERVALS,
+    beta_interval,
+    check_level,
+    clopper_pearson,
+    floats_or_null,
+    logit_interval,
+    t_interval,
+    wilson_interval,
+)
+from rcs_assets.estimation.relation import Bounds, Profile, Relation, open_relation, profile, quote
+from rcs_assets.estimation.variance import Estimates, estimate_cells, estimate_differences
+
+STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
+_RESULT: Final = ("variable", "level", "estimate", "se", "ci_low", "ci_high", "n", "df", "deff")
+_MAX_LEVELS: Final = 1000
+
+Variable = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked call of `estimate`."""
+
+    relation: Relation
+    design: Design
+    variables: tuple[Variable, ...]
+    statistic: str
+    by: tuple[str, ...]
+    ci: str
+    level: float
+
+
+def estimate(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    design: Design,
+    variables: Iterable[Variable],
+    statistic: str = "mean",
+    by: str | Iterable[str] | None = None,
+    ci: str = "t",
+    level: float = 0.95,
+    *,
+    quantiles: Sequence[float] = (0.5,),
+) -> pa.Table:
+    """Survey estimates with design-based standard errors and intervals.
+
+    Args:
+        con: any DuckDB connection that can read the table.
+        table: name of a table or view, one row a respondent.
+        design: how the rows were drawn.
+        variables: numeric or 0/1 columns; categories too for "proportion"; pairs
+            (numerator, denominator), or "numerator/denominator", for "ratio". Null means
+            outside the variable's domain: the row stays in the design (R `na.rm=TRUE`).
+        statistic: "mean"; "total"; "proportion" (a row a level); "ratio"; "quantile" (a
+            row a probability, R `qrule="math"`, Woodruff intervals); "difference" of
+            means between the values of the last `by` column (a row a pair, the by-column
+            holds the second, `level` says "second - first").
+        by: columns that define domains; a null in one is outside every domain.
+        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (n / deff).
+        level: confidence level.
+        quantiles: probabilities for "quantile".
+
+    Returns:
+        The by-columns, then `variable`, `level` (category, probability or pair; else
+        null), `estimate`, `se`, `ci_low`, `ci_high`, `n` (rows with a value and a
+        weight), `df` (units less strata that hold the domain), `deff` (against drawing
+        with replacement, R `deff="replace"`), `reason`. Domains in sorted order,
+        variables in the given one. Shares are 0..1. `reason` is empty or
+        "no_data" (no value: all null), "lonely_psu" (a stratum with one unit: se null,
+        or as `design.lonely_psu` says), "no_df" (no degrees of freedom: interval null),
+        "all_equal" (se 0: a share gets the exact binomial interval on n).
+
+    Raises:
+        InputError: an unknown column, statistic, interval or level; a variable that is
+            not numeric; null, negative or non-numeric weights; a design that
+            contradicts the data.
+    """
+    request = _check(con, table, design, tuple(variables), statistic, as_names(by), ci, level)
+    if statistic == "quantile":
+        # Quantiles stand on estimate's own parts: imported late, not in a circle.
+        from rcs_assets.estimation.quantiles import estimate_quantiles
+
+        return estimate_quantiles(con, request, quantiles)
+    names = _columns_of(request.variables)
+    found = profile(con, request.relation, design, _profiled(request, names))
+    measures = _measures(con, request, found)
+    _check_interval(request, measures)
+    cells = fetch_cells(con, request.relation, design, found, measures, request.by)
+    if statistic == "difference":
+        return _differences(request, measures, cells)
+    kind = statistic if statistic in ("total", "ratio") else "mean"
+    values = estimate_cells(cells, design, measures, kind)
+    return _result(request, measures, values, cells.domains)
+
+
+def _check(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    design: Design,
+    variables: tuple[Variable, ...],
+    statistic: str,
+    by: tuple[str, ...],
+    ci: str,
+    level: float,
+) -> Request:
+    _need_choice(statistic, STATISTICS, "statistic")
+    _need_choice(ci, INTERVALS, "ci")
+    check_level(level)
+    relation = open_relation(con, table)
+    if statistic == "ratio":
+        variables = tuple(_pair(relation, item) for item in variables)
+    elif any(not isinstance(item, str) for item in variables):
+        raise InputError("A pair of variables needs statistic='ratio'", where="argument variables")
+    if not variables:
+        raise InputError("No variables to estimate", where="argument variables")
+    if statistic == "difference" and not by:
+        raise InputError(
+            "A difference needs groups to compare",
+            where="argument by",
+            fix="name at least one column; the last one's values are compared",
+        )
+    _check_columns(relation, design, _columns_of(variables), statistic, by)
+    return Request(relation, design, variables, statistic, by, ci, level)
+
+
+def _need_choice(value: str, choices: Sequence[str], argument: str) -> None:
+    if value not in choices:
+        raise InputError(
+            f"{argument} '{value}' is not available",
+            where=f"argument {argument}",
+            fix=f"choose one of {', '.join(choices)}",
+        )
+
+
+def _check_columns(
+    relation: Relation,
+    design: Design,
+    variables: Sequence[str],
+    statistic: str,
+    by: Sequence[str],
+) -> None:
+    relation.need(design.columns, "design")
+    relation.need(variables, "variables")
+    relation.need(by, "by")
+    numbers = [name for name in (design.weight, *design.fpc_names) if name]
+    relation.need_numbers(numbers, "design")
+    clash = sorted(set(by) & {*_RESULT, "reason"})
+    if clash:
+        raise InputError(
+            f"By-columns have names of result columns: {', '.join(clash)}",
+            where="argument by",
+            fix="give them other names in a view",
+        )
+    if statistic != "proportion":
+        relation.need_numbers(variables, "variables")
+
+
+def _pair(relation: Relation, item: Variable) -> tuple[str, str]:
+    """A ratio's numerator and denominator, from a pair or from "numerator/denominator"."""
+    if isinstance(item, tuple) and len(item) == 2:
+        return item
+    parts = item.split("/") if isinstance(item, str) else []
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    raise InputError(
+        "A ratio needs a numerator and a denominator",
+        where=f"table {relation.sql}, argument variables",
+        fix='give pairs such as ("spend_gbp", "children_n") or "spend_gbp/children_n"',
+    )
+
+
+def _columns_of(variables: Iterable[Variable]) -> list[str]:
+    names: list[str] = []
+    for item in variables:
+        names += [item] if isinstance(item, str) else list(item)
+    return list(dict.fromkeys(names))
+
+
+def _profiled(request: Request, names: Sequence[str]) -> list[str]:
+    """Columns with a smallest and largest number: categories have none."""
+    return [name for name in names if request.relation.is_number(name)]
+
+
+def _measures(con: duckdb.DuckDBPyConnection, request: Request, found: Profile) -> list[Measure]:
+    measures: list[Measure] = []
+    for item in request.variables:
+        if isinstance(item, tuple):
+            measures.append(_ratio_measure(item, found))
+        elif request.statistic == "proportion":
+            measures += _level_measures(con, request, found, item)
+        else:
+            measures.append(_number_measure(item, found, request.statistic))
+    return measures
+
+
+def _number_measure(name: str, found: Profile, statistic: str) -> Measure:
+    """A mean around the middle of the range, where the range does not span zero."""
+    bounds = found.variables[name]
+    sql = f"{quote(name)}::double"
+    if statistic == "total" or bounds.is_binary or bounds.low * bounds.high <= 0:
+        return Measure(name, None, sql, bounds)
+    shift = (bounds.low + bounds.high) / 2.0
+    moved = Bounds(bounds.low - shift, bounds.high - shift, is_binary=False)
+    return Measure(name, None, f"({sql} - {shift!r}::double)", moved, shift=shift)
+
+
+def _ratio_measure(pair: tuple[str, str], found: Profile) -> Measure:
+    y, x = pair
+    return Measure(
+        variable=f"{y}/{x}",
+        level=None,
+        y=f"{quote(y)}::double",
+        y_bounds=found.variables[y],
+        x=f"{quote(x)}::double",
+        x_bounds=found.variables[x],
+    )
+
+
+def _level_measures(
+    con: duckdb.DuckDBPyConnection, request: Request, found: Profile, name: str
+) -> list[Measure]:
+    """One 0/1 measure a level of the variable, in sorted order of the levels."""
+    column = quote(name)
+    share = Bounds(0.0, 1.0, is_binary=True)
+    if name in found.variables and found.variables[name].is_binary:
+        return [
+            Measure(name, "0", f"1 - {column}::double", share),
+            Measure(name, "1", f"{column}::double", share),
+        ]
+    rows = con.execute(
+        f"select distinct {column}, {column}::varchar from {request.relation.sql} "
+        f"where {column} is not null order by {column} limit {_MAX_LEVELS + 1}"
+    ).fetchall()
+    if len(rows) > _MAX_LEVELS:
+        raise InputError(
+            f"Variable {name} has more than {_MAX_LEVELS} levels",
+            where=f"table {request.relation.sql}",
+            fix="use statistic='mean', or group its values first",
+        )
+    return [
+        Measure(name, _label(label), f"({column}::varchar = {_text(label)})::int::double", share)
+        for _, label in rows
+    ]
+
+
+def _label(text: str) -> str:
+    """A whole number stored as DOUBLE reads as a whole number."""
+    return text.removesuffix(".0")
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _is_share(request: Request, measures: Sequence[Measure]) -> bool:
+    return request.statistic == "proportion" or (
+        request.statistic == "mean" and all(measure.y_bounds.is_binary for measure in measures)
+    )
+
+
+def _check_interval(request: Request, measures: Sequence[Measure]) -> None:
+    if request.ci != "t" and not _is_share(request, measures):
+        wrong = [m.variable for m in measures if not m.y_bounds.is_binary]
+        raise InputError(
+            f"ci '{request.ci}' is for shares",
+            where="argument ci" + (f"; not 0/1: {', '.join(wrong[:5])}" if wrong else ""),
+            why=f"{request.statistic} of these variables is not a share between 0 and 1",
+            fix="use ci='t', or statistic='proportion' or 'mean' of 0/1 columns",
+        )
+
+
+def _differences(request: Request, measures: Sequence[Measure], cells: Cells) -> pa.Table:
+    """Differences of means of every pair of values of the last by-column."""
+    domains = cells.domains
+    pairs = _pairs(domains, request.by)
+    values = estimate_differences(cells, request.design, pairs)
+    last = domains.column(request.by[-1]).cast(pa.string()).to_pylist()
+    labels = [f"{_label(last[second])} - {_label(last[first])}" for first, second in pairs]
+    groups = domains.take(pa.array([second for _, second in pairs], type=pa.int64()))
+    return _result(request, measures, values, groups, labels)
+
+
+def _pairs(domains: pa.Table, by: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of domains that differ in the last by-column alone, in sorted order."""
+    rest = list(zip(*(domains.column(name).to_pylist() for name in by[:-1]), strict=True))
+    groups: dict[Any, list[int]] = {}
+    for position in range(domains.num_rows):
+        groups.setdefault(rest[position] if rest else (), []).append(position)
+    return [pair for members in groups.values() for pair in combinations(members, 2)]
+
+
+def _result(
+    request: Request,
+    measures: Sequence[Measure],
+    values: Estimates,
+    domains: pa.Table,
+    levels: Sequence[str] | None = None,
+) -> pa.Table:
+    """Intervals and reasons, then the long table; `levels` by domain, else by measure."""
+    se = np.sqrt(values.variance)
+    labels = [(measure.variable, measure.level) for measure in measures]
+    table = assemble(
+        domains.select(request.by),
+        labels,
+        values,
+        se,
+        _interval(request, values, se),
+        reasons(values, se),
+    )
+    if levels is None:
+        return table
+    column = pa.array([level for level in levels for _ in measures], type=pa.string())
+    return table.set_column(table.column_names.index("level"), "level", column)
+
+
+def assemble(
+    domains: pa.Table,
+    labels: Sequence[tuple[str, str | None]],
+    values: Estimates,
+    se: Floats,
+    interval: tuple[Floats, Floats],
+    why: npt.NDArray[np.str_],
+) -> pa.Table:
+    """The long table: a row a domain and (variable, level), domains first.
+
+    Args:
+        domains: the by-columns, a row a domain.
+        values, se, interval, why: D x M, in the order of `domains` and `labels`.
+    """
+    domains_n, measures_n = values.estimate.shape
+    repeated = pa.array(np.repeat(np.arange(domains_n), measures_n))
+    columns: dict[str, Any] = {
+        name: domains.column(name).take(repeated) for name in domains.column_names
+    }
+    columns |= {
+        "variable": pa.array([name for name, _ in labels] * domains_n, type=pa.string()),
+        "level": pa.array([level for _, level in labels] * domains_n, type=pa.string()),
+        "estimate": floats_or_null(values.estimate.ravel()),
+        "se": floats_or_null(se.ravel()),
+        "ci_low": floats_or_null(interval[0].ravel()),
+        "ci_high": floats_or_null(interval[1].ravel()),
+        "n": pa.array(values.n.ravel().astype(np.int64)),
+        "df": pa.array(np.repeat(values.df, measures_n).astype(np.int64)),
+        "deff": floats_or_null(values.deff.ravel()),
+        "reason": pa.array(why.ravel().tolist(), type=pa.string()),
+    }
+    return pa.table(columns)
+
+
+def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, Floats]:
+    """The interval of the request, D x M; an exact one where a share has no variance."""
+    share, level = values.estimate, request.level
+    df = np.broadcast_to(values.df[:, None], share.shape)
+    if request.ci == "t":
+        return t_interval(share, se, df, level)
+    if request.ci == "wilson":
+        effect = np.where(np.isfinite(values.deff), values.deff, 1.0)
+        low, high = wilson_interval(share, values.n, level, effect)
+        known = np.isfinite(se)
+        return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    if request.ci == "logit":
+        low, high = logit_interval(share, se, df, level)
+    else:
+        rows_n = np.broadcast_to(values.rows_n[:, None], share.shape)
+        low, high = beta_interval(share, se, df, rows_n, level)
+    exact_low, exact_high = clopper_pearson(share, values.n, level)
+    return np.where(se == 0, exact_low, low), np.where(se == 0, exact_high, high)
+
+
+def reasons(values: Estimates, se: Floats) -> npt.NDArray[np.str_]:
+    """Why a number is missing or special, most telling first."""
+    df = np.broadcast_to(values.df[:, None], se.shape)
+    return np.select(
+        [np.isnan(values.estimate), values.is_lonely, df < 1, se == 0],
+        ["no_data", "lonely_psu", "no_df", "all_equal"],
+        default="",
+    )

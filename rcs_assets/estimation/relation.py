@@ -1,0 +1,193 @@
+"""A named table or view of a DuckDB connection, and what its columns hold.
+
+Belongs here: quoting, column types, and the one query that profiles weights and
+variables before anything is estimated. Does not belong here: the estimating query
+(`compilation`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from rcs_assets.errors import InputError
+from rcs_assets.estimation.design import Design
+
+_INTEGER: Final = frozenset(
+    "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT".split()
+)
+_FLOATING: Final = frozenset({"FLOAT", "DOUBLE"})
+
+
+def quote(name: str) -> str:
+    """An identifier as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_table(name: str) -> str:
+    """A table name, qualified by dots or not, as SQL."""
+    return ".".join(quote(part.strip('"')) for part in name.split("."))
+
+
+def literal(value: float) -> str:
+    """A finite number as a DOUBLE literal that parses to the same bits."""
+    return f"{value:.17e}::double"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table by its SQL name and its column types."""
+
+    sql: str
+    types: dict[str, str]
+
+    def is_number(self, column: str) -> bool:
+        """Whether sums of the column make sense (numbers and booleans)."""
+        kind = self.types[column]
+        return kind in _INTEGER | _FLOATING | {"BOOLEAN"} or kind.startswith("DECIMAL")
+
+    def need(self, columns: Sequence[str], role: str) -> None:
+        """Raise InputError where a column does not exist."""
+        missing = [name for name in columns if name not in self.types]
+        if missing:
+            raise InputError(
+                f"Unknown column: {', '.join(missing)}",
+                where=f"table {self.sql}, {role}",
+                fix=f"use columns of the table: {', '.join(sorted(self.types)[:40])}",
+            )
+
+    def need_numbers(self, columns: Sequence[str], role: str) -> None:
+        """Raise InputError where a column is not numeric or boolean."""
+        wrong = [name for name in columns if not self.is_number(name)]
+        if wrong:
+            raise InputError(
+                f"Not numeric: {', '.join(f'{name} ({self.types[name]})' for name in wrong)}",
+                where=f"table {self.sql}, {role}",
+                fix="cast the column, or use statistic='proportion' for categories",
+            )
+
+
+def open_relation(con: duckdb.DuckDBPyConnection, table: str) -> Relation:
+    """Read the column types of a table or view.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    sql = quote_table(table)
+    try:
+        rows = con.execute(f"describe select * from {sql}").fetchall()
+    except duckdb.Error as error:
+        raise InputError(
+            f"No table or view '{table}'",
+            where="argument table",
+            fix="give the name of a table or view that this connection can read",
+        ) from error
+    return Relation(sql, {str(row[0]): str(row[1]) for row in rows})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Smallest and largest value of a column (0 and 0 where it is all null)."""
+
+    low: float
+    high: float
+    is_binary: bool
+
+    @property
+    def largest(self) -> float:
+        """Largest absolute value."""
+        return max(abs(self.low), abs(self.high))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one pass over the table says about weights and variables."""
+
+    rows_n: int
+    weight: Bounds
+    variables: dict[str, Bounds]
+
+
+def profile(
+    con: duckdb.DuckDBPyConnection, relation: Relation, design: Design, variables: Sequence[str]
+) -> Profile:
+    """Check weights, design columns and variables in one pass.
+
+    Raises:
+        InputError: null, negative or infinite weights; null strata, clusters or fpc;
+            values that are not finite.
+    """
+    required = list(dict.fromkeys(design.columns))
+    parts = ["count(*)::bigint"] + [f"(count(*) - count({quote(c)}))::bigint" for c in required]
+    if design.weight:
+        parts += _extremes(design.weight)
+    for name in variables:
+        parts += _extremes(name) + _binary(relation, name)
+    row = con.execute(f"select {', '.join(parts)} from {relation.sql}").fetchall()[0]
+    rows_n, nulls, values = int(row[0]), row[1 : 1 + len(required)], list(row[1 + len(required) :])
+    _check_nulls(relation, dict(zip(required, nulls, strict=True)))
+    weight = Bounds(1.0, 1.0, is_binary=True)
+    if design.weight:
+        weight = _bounds(relation, design.weight, values[:2], is_binary=False)
+        values = values[2:]
+        _check_weight(relation, design.weight, weight)
+    found = {}
+    for position, name in enumerate(variables):
+        low, high, others_n = values[3 * position : 3 * position + 3]
+        found[name] = _bounds(relation, name, [low, high], is_binary=others_n == 0)
+    return Profile(rows_n, weight, found)
+
+
+def _extremes(column: str) -> list[str]:
+    return [f"{agg}({quote(column)}::double)" for agg in ("min", "max")]
+
+
+def _binary(relation: Relation, column: str) -> list[str]:
+    """Count of values other than 0 and 1: integers between them need no count."""
+    name = quote(column)
+    if relation.types[column] == "BOOLEAN":
+        return ["0"]
+    if relation.types[column] in _INTEGER:
+        return [f"case when min({name}) >= 0 and max({name}) <= 1 then 0 else 1 end"]
+    # y * (1 - y) is 0 at 0 and 1 alone and positive between: one product, no branches.
+    return [
+        f"case when min({name}) >= 0 and max({name}) <= 1"
+        f" and max({name}::double * (1 - {name}::double)) = 0 then 0 else 1 end"
+    ]
+
+
+def _bounds(relation: Relation, column: str, pair: Sequence[object], *, is_binary: bool) -> Bounds:
+    low, high = (0.0 if value is None else float(str(value)) for value in pair)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(
+            f"Column {column} holds values that are not finite",
+            where=f"table {relation.sql}",
+            why="a mean or total of infinity or NaN has no meaning",
+            fix="make them null (outside the base) before estimating",
+        )
+    return Bounds(low, high, is_binary)
+
+
+def _check_nulls(relation: Relation, nulls: dict[str, int]) -> None:
+    wrong = {name: count for name, count in nulls.items() if count}
+    if wrong:
+        raise InputError(
+            "Design columns hold nulls: " + ", ".join(f"{n} ({c} rows)" for n, c in wrong.items()),
+            where=f"table {relation.sql}",
+            why="every row needs its stratum, cluster, weight and fpc",
+            fix="fill the columns, or leave the rows out of the table",
+        )
+
+
+def _check_weight(relation: Relation, column: str, bounds: Bounds) -> None:
+    if bounds.low < 0:
+        raise InputError(
+            f"Weight column {column} holds negative weights",
+            where=f"table {relation.sql}",
+            why="a sampling weight is at least 0",
+            fix="make the weights again (rcs_assets.estimation.rake with bounds)",
+        )
