@@ -1,0 +1,241 @@
+"""Hands profile frames to Great Expectations and brings back our own outcomes.
+
+Belongs here: everything that knows Great Expectations. Does not belong here: which
+expectations there are (`suites.py`), where profiles come from (rooms), Dagster.
+
+Three things that were tried (stack.md) shape it: the import takes 8 seconds, so it
+happens inside `evaluate`; results with examples wrote planted values into JSON, so
+results hold counts only and the places of failures are taken from key columns of
+aggregate frames; and one expectation on a column that is not there makes its
+neighbours fail too, so such an expectation is failed before it gets that far.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from data_quality.model import (
+    Between,
+    Expectation,
+    ExpectationOutcome,
+    HoldsAll,
+    NoneRepeated,
+    NotAbove,
+    OneOf,
+    Suite,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
+PLACES_SHOWN = 5
+SMALL_COUNT = 9
+
+
+def evaluate(
+    suite: Suite, frames: Mapping[str, pd.DataFrame], names: Iterable[str] | None = None
+) -> list[ExpectationOutcome]:
+    """Judge profile frames by a suite.
+
+    Args:
+        suite: the expectations of one boundary.
+        frames: profile frames by name, with the key columns that the suite names;
+            aggregates only.
+        names: evaluate only these expectations.
+
+    Returns:
+        One outcome an expectation, in the order of the suite. An expectation that
+        cannot be evaluated has failed and says why; it never hides another one.
+    """
+    chosen = None if names is None else set(names)
+    asked = [e for e in suite.expectations if chosen is None or e.name in chosen]
+    ready: list[tuple[Expectation, pd.DataFrame]] = []
+    outcomes: dict[str, ExpectationOutcome] = {}
+    for expectation in asked:
+        frame, obstacle = _rows_of(expectation, frames)
+        if frame is None or obstacle:
+            outcomes[expectation.name] = _outcome(expectation, False, obstacle)
+        elif frame.empty:
+            outcomes[expectation.name] = _outcome(
+                expectation, not expectation.needs_rows, "no row to judge"
+            )
+        else:
+            ready.append((expectation, frame))
+    if ready:
+        outcomes.update(_judge(suite, ready))
+    return [outcomes[expectation.name] for expectation in asked]
+
+
+def _rows_of(
+    expectation: Expectation, frames: Mapping[str, pd.DataFrame]
+) -> tuple[pd.DataFrame | None, str]:
+    frame = frames.get(expectation.frame)
+    if frame is None:
+        return None, f"the profile {expectation.frame} was not made"
+    missing = sorted((set(_columns(expectation)) | set(expectation.where)) - set(frame.columns))
+    if missing:
+        return None, f"the profile {expectation.frame} has no column {', '.join(missing)}"
+    for column, values in expectation.where.items():
+        frame = frame[frame[column].isin(values)]
+    return frame, ""
+
+
+def _columns(expectation: Expectation) -> tuple[str, ...]:
+    match expectation.rule:
+        case NoneRepeated(columns):
+            return columns
+        case NotAbove(column, other):
+            return (column, other)
+        case Between(column) | OneOf(column) | HoldsAll(column):
+            return (column,)
+
+
+def _judge(
+    suite: Suite, ready: Sequence[tuple[Expectation, pd.DataFrame]]
+) -> dict[str, ExpectationOutcome]:
+    context = _quiet_context()
+    source = context.data_sources.add_pandas("profiles")
+    outcomes: dict[str, ExpectationOutcome] = {}
+
+    def subset(pair: tuple[Expectation, Any]) -> tuple[str, str]:
+        expectation = pair[0]
+        return expectation.frame, repr(sorted(expectation.where.items()))
+
+    for number, (_, group) in enumerate(groupby(sorted(ready, key=subset), key=subset)):
+        pairs = list(group)
+        frame = pairs[0][1]
+        asset = source.add_dataframe_asset(f"{pairs[0][0].frame}_{number}")
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+        grain = suite.grains[pairs[0][0].frame]
+        expectations = [expectation for expectation, _ in pairs]
+        for expectation, passed in zip(expectations, _validate(batch, expectations), strict=True):
+            places = [] if passed else _places(batch, expectation, grain)
+            outcomes[expectation.name] = _outcome(
+                expectation, passed, _observed(expectation, frame, places)
+            )
+    return outcomes
+
+
+def _quiet_context() -> Any:
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
+def _validate(batch: Any, expectations: Sequence[Expectation]) -> list[bool]:
+    import great_expectations as gx
+
+    results = batch.validate(
+        gx.ExpectationSuite(name="suite", expectations=[_native(e) for e in expectations]),
+        result_format=COUNTS_ONLY,
+    )
+    passed = {
+        result.expectation_config.meta["name"]: bool(result.success) for result in results.results
+    }
+    return [passed.get(expectation.name, False) for expectation in expectations]
+
+
+def _native(expectation: Expectation) -> Any:
+    from great_expectations import expectations as gxe
+
+    meta = {"name": expectation.name}
+    match expectation.rule:
+        case Between(column, low, high):
+            return gxe.ExpectColumnValuesToBeBetween(
+                column=column, min_value=low, max_value=high, meta=meta
+            )
+        case OneOf(column, values):
+            return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), meta=meta)
+        case HoldsAll(column, values):
+            return gxe.ExpectColumnDistinctValuesToContainSet(
+                column=column, value_set=list(values), meta=meta
+            )
+        case NoneRepeated(columns):
+            return gxe.ExpectCompoundColumnsToBeUnique(column_list=list(columns), meta=meta)
+        case NotAbove(column, other):
+            return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+                column_A=other,
+                column_B=column,
+                or_equal=True,
+                ignore_row_if="either_value_is_missing",
+                meta=meta,
+            )
+
+
+def _places(batch: Any, expectation: Expectation, grain: tuple[str, ...]) -> list[str]:
+    """Keys of the rows that fail; the values beside them are dropped at once."""
+    if isinstance(expectation.rule, HoldsAll):
+        return []
+    result = batch.validate(
+        _native(expectation),
+        result_format={
+            "result_format": "COMPLETE",
+            "unexpected_index_column_names": list(grain),
+            "partial_unexpected_count": 0,
+        },
+    )
+    rows = result.result.get("unexpected_index_list") or []
+    return sorted({"/".join(str(row[column]) for column in grain) for row in rows})
+
+
+def _observed(expectation: Expectation, frame: pd.DataFrame, places: Sequence[str]) -> str:
+    parts = [f"{len(frame)} rows of {expectation.frame}"]
+    if isinstance(expectation.rule, Between):
+        values = frame[expectation.rule.column].dropna()
+        if len(values):
+            low, high = (_shown(expectation.rule.column, v) for v in (values.min(), values.max()))
+            parts.append(f"{expectation.rule.column} from {low} to {high}")
+    if isinstance(expectation.rule, HoldsAll):
+        absent = set(expectation.rule.values) - set(frame[expectation.rule.column])
+        parts.append(f"{len(absent)} absent" + _listed(sorted(absent)))
+    if places:
+        parts.append(f"{len(places)} outside" + _listed(places))
+    return "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = ", …" if len(names) > PLACES_SHOWN else ""
+    return ": " + ", ".join(names[:PLACES_SHOWN]) + more
+
+
+def _shown(column: str, value: float) -> str:
+    """Counts of 1 to 9 are withheld (policy.md: evidence and metadata read `<10`)."""
+    if column.endswith("_n") and 1 <= value <= SMALL_COUNT:
+        return "<10"
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _outcome(expectation: Expectation, passed: bool, observed: str) -> ExpectationOutcome:
+    return ExpectationOutcome(
+        name=expectation.name,
+        passed=passed,
+        expected=f"{expectation.sentence} ({_limits(expectation)})",
+        observed=observed,
+        threshold_source=expectation.source,
+        fix="" if passed else expectation.fix,
+    )
+
+
+def _limits(expectation: Expectation) -> str:
+    match expectation.rule:
+        case Between(column, low, high):
+            lower = "" if low is None else f"{low:g} ≤ "
+            upper = "" if high is None else f" ≤ {high:g}"
+            return f"{lower}{column}{upper}"
+        case OneOf(column, values):
+            return f"{column} is one of {', '.join(values)}"
+        case HoldsAll(column, values):
+            return f"{column} holds all {len(values)} of them"
+        case NoneRepeated(columns):
+            return f"unique: {', '.join(columns)}"
+        case NotAbove(column, other):
+            return f"{column} ≤ {other}"

@@ -1,0 +1,282 @@
+"""What was taken in, in figures: the frames that the intake suite judges.
+
+Belongs here: aggregate queries over the tables of schema `intake`. Does not belong
+here: limits (`data_quality`), Dagster (`checks.py`), and anything a row a child: the
+finest row is an engagement's delivered file or one of its school types.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from rcs_assets.codebook import Codebook
+
+# Fewer answers than this say nothing about a pattern of answering.
+LEAST_ANSWERED_N = 10
+
+_DELIVERIES = """
+select
+    coalesce(engagement, 'reference') as engagement,
+    dataset,
+    received_n,
+    100.0 * quarantined_n / received_n as quarantined_pct,
+    100.0 * withdrawn_n / received_n as withdrawn_pct,
+from intake.receipts
+where status = 'accepted' and received_n > 0
+order by all
+"""
+
+_ROLLS = """
+with published as (
+    unpivot (
+        select seed_code, columns('^(p|s)[1-7]_n$') from intake.school_roll
+        where school_type in ('Primary', 'Secondary')
+    )
+    on columns('^(p|s)[1-7]_n$') into name column_name value published_n
+),
+school_stages as (
+    select seed_code, upper(left(column_name, 2)) as stage, sum(published_n) as published_n,
+    from published
+    group by all
+),
+invited as (
+    select engagement, seed_code, stage, sum(roll_n) as roll_n,
+    from intake.roll_counts
+    group by all
+),
+compared as (
+    select
+        invited.engagement,
+        sum(invited.roll_n) as roll_n,
+        100.0 * sum(invited.roll_n) filter (where school_stages.published_n is not null)
+        / nullif(sum(school_stages.published_n), 0) as roll_of_published_pct,
+        100.0 * sum(invited.roll_n) filter (where known_schools.seed_code is null)
+        / sum(invited.roll_n) as unlisted_school_pct,
+    from invited
+    left join school_stages using (seed_code, stage)
+    left join (select distinct seed_code from intake.school_list) as known_schools
+        using (seed_code)
+    group by all
+),
+sexes as (
+    select engagement, 100.0 * sum(roll_n) filter (where sex = 'F') / sum(roll_n) as female_pct,
+    from intake.roll_counts
+    group by all
+),
+wave_stages as (
+    select engagement, survey, unnest(stages) as stage,
+    from programme.waves
+    where survey <> 'parent'
+),
+stage_rolls as (
+    select engagement, survey, stage, coalesce(sum(invited.roll_n), 0) as roll_n,
+    from wave_stages
+    left join invited using (engagement, stage)
+    where engagement in (select engagement from invited)
+    group by all
+),
+stages as (
+    select engagement, min(share_pct) as smallest_stage_pct,
+    from (
+        select
+            engagement,
+            100.0 * roll_n * count(*) over survey_of / nullif(sum(roll_n) over survey_of, 0)
+            as share_pct,
+        from stage_rolls
+        window survey_of as (partition by engagement, survey)
+    )
+    group by all
+)
+select
+    engagement,
+    roll_n,
+    roll_of_published_pct,
+    unlisted_school_pct,
+    female_pct,
+    smallest_stage_pct,
+from compared
+inner join sexes using (engagement)
+left join stages using (engagement)
+order by all
+"""
+
+_EDUCATION = """
+with records as (
+    select
+        education.*,
+        simd.datazone is not null as is_current_zone,
+        datazones.council_code = engagements.council_code as is_own_council,
+    from intake.education
+    inner join programme.engagements using (engagement)
+    left join intake.datazones using (datazone)
+    left join intake.simd using (datazone)
+),
+measures as (
+    select
+        engagement,
+        100.0 * avg(free_school_meal::integer) as free_school_meal_pct,
+        100.0 * avg((asn_types is not null)::integer) as asn_pct,
+        100.0 * avg(looked_after::integer) as looked_after_pct,
+        avg(attendance_pct) as attendance_pct,
+        1000.0 * avg(exclusions_n) as exclusions_per_1000,
+        100.0 * avg((coalesce(ethnic_background, '98') in ('10', '98'))::integer)
+        as ethnicity_unknown_pct,
+        100.0 * avg((datazone is null)::integer) as zone_blank_pct,
+        100.0 * avg((not is_current_zone)::integer) filter (where datazone is not null)
+        as zone_unknown_pct,
+        100.0 * avg((not coalesce(is_own_council, true))::integer) as zone_elsewhere_pct,
+        count(*) as records_n,
+    from records
+    group by all
+),
+rolls as (
+    select engagement, sum(roll_n) as roll_n,
+    from intake.roll_counts
+    group by all
+)
+select measures.* exclude (records_n), 100.0 * records_n / roll_n as roll_covered_pct,
+from measures
+inner join rolls using (engagement)
+order by all
+"""
+
+_SERVICES = """
+with budgets as (
+    select *, tier_universal_pct + tier_targeted_pct + tier_specialist_pct as tiers_pct,
+    from intake.service_map
+),
+rolls as (
+    select engagement, sum(roll_n) as roll_n,
+    from intake.roll_counts
+    group by all
+)
+select
+    engagement,
+    count(*) as services_n,
+    sum(annual_cost_gbp) / any_value(roll_n) as cost_per_pupil_gbp,
+    count(distinct domain) as domains_n,
+    100.0 * avg((abs(tiers_pct - 100) > 1)::integer) as tiers_off_pct,
+from budgets
+inner join rolls using (engagement)
+group by all
+order by all
+"""
+
+_PARENTS = """
+with ages as (
+    select engagement, child_age, count(*) as n,
+    from intake.parent_survey
+    group by all
+),
+quintiles as (
+    select engagement, simd_quintile, count(*) as n,
+    from intake.parent_survey
+    where simd_quintile > 0
+    group by all
+),
+quintile_shares as (
+    select engagement, 100.0 * max(n) / sum(n) as largest_quintile_pct,
+    from quintiles
+    group by all
+)
+select
+    engagement,
+    sum(ages.n) as interviews_n,
+    count(*) filter (where child_age between 0 and 8) as ages_n,
+    any_value(largest_quintile_pct) as largest_quintile_pct,
+from ages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+inner join quintile_shares using (engagement)
+group by all
+order by all
+"""
+
+
+def intake_profiles(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> dict[str, pd.DataFrame]:
+    """The profile frames of the boundary intake.
+
+    Args:
+        con: a warehouse connection; read only.
+        codebook: names the answer columns of each survey.
+
+    Returns:
+        `deliveries` (engagement × dataset), `responses` (engagement × pupil survey),
+        `rolls`, `education`, `services`, `parents` (engagement each). Shares in per cent.
+    """
+    return {
+        "deliveries": con.execute(_DELIVERIES).df(),
+        "responses": con.execute(_responses_sql(codebook)).df(),
+        "rolls": con.execute(_ROLLS).df(),
+        "education": con.execute(_EDUCATION).df(),
+        "services": con.execute(_SERVICES).df(),
+        "parents": con.execute(_PARENTS).df(),
+    }
+
+
+def _responses_sql(codebook: Codebook) -> str:
+    answers = " union all ".join(_answers_sql(codebook, s) for s in ("primary", "secondary"))
+    return f"""
+        with answers as ({answers}),
+        rolls as (
+            select engagement, survey, sum(roll_n) as roll_n,
+            from programme.waves
+            inner join intake.roll_counts using (engagement)
+            where list_contains(stages, stage)
+            group by all
+        ),
+        counted as (
+            select
+                engagement,
+                survey,
+                count(*) as answers_n,
+                100.0 * avg((completed_on not between fieldwork_start and fieldwork_end)::integer)
+                as outside_fieldwork_pct,
+                100.0 * avg((answered_n < {LEAST_ANSWERED_N})::integer) as hardly_answered_pct,
+                100.0 * avg(is_straight::integer) as straight_lining_pct,
+            from answers
+            inner join programme.waves using (engagement, survey)
+            group by all
+        )
+        select
+            engagement,
+            survey,
+            100.0 * coalesce(answers_n, 0) / roll_n as response_pct,
+            outside_fieldwork_pct,
+            hardly_answered_pct,
+            straight_lining_pct,
+        from rolls
+        left join counted using (engagement, survey)
+        order by all
+    """
+
+
+def _answers_sql(codebook: Codebook, survey: str) -> str:
+    columns = ", ".join(variable.name for variable in codebook.variables_of(survey))
+    return f"""
+        select
+            engagement,
+            '{survey}' as survey,
+            completed_on,
+            len(list_filter([{columns}], lambda code: code >= 0)) as answered_n,
+            {_straight_sql(codebook, survey)} as is_straight,
+        from intake.{survey}_survey
+    """
+
+
+def _straight_sql(codebook: Codebook, survey: str) -> str:
+    """The same option everywhere in a scale that has reversed items contradicts itself."""
+    cases = []
+    for instrument in codebook.instruments.values():
+        items = [item for scale in instrument.scales for item in scale.items]
+        names = sorted({item.variable for item in items})
+        if survey not in instrument.surveys or len(names) < LEAST_ANSWERED_N:
+            continue
+        if any(item.is_reversed for item in items):
+            given = f"list_filter([{', '.join(names)}], lambda code: code >= 0)"
+            cases.append(
+                f"(len({given}) >= {LEAST_ANSWERED_N} and list_min({given}) = list_max({given}))"
+            )
+    return f"({' or '.join(cases)})" if cases else "null::boolean"

@@ -1,0 +1,205 @@
+"""One way to tell Dagster about the checks of a room.
+
+Belongs here: the shape of a Python check, and the definition that runs all checks of
+an asset group with one look at the warehouse. Does not belong here: any rule; rules
+lie in the rooms' `checks.py` and in `data_quality`.
+
+Checks are not partitioned: each judges its whole table. They are not blocking: the
+gate reads their records itself. They fail closed: what cannot be evaluated has
+failed, with the reason, and hides no other check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import duckdb
+
+from data_quality import ExpectationOutcome, Suite, evaluate
+from rcs_assets.codebook import Codebook
+from rcs_assets.errors import RcsError
+from rcs_assets.programme import Programme
+from rcs_assets.storage.connect import open_warehouse
+from rcs_assets.storage.home import Home
+from rcs_assets.storage.resources import WRITER_POOL, HomeResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a check may look at: the warehouse (read-only) and the registers.
+
+    `left_out` names the engagements that the operator left out; checks skip them.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    home: Home
+    programme: Programme
+    codebook: Codebook
+    left_out: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a Python check saw; aggregates and names only."""
+
+    passed: bool
+    observed: str
+
+
+@dataclass(frozen=True)
+class PythonCheck:
+    """A rule that is no limit on a profile: `judge` looks and says what it saw."""
+
+    asset: tuple[str, str]
+    name: str
+    sentence: str
+    source: str
+    fix: str
+    judge: Callable[[Bench], Verdict]
+
+
+Profiles = Callable[[Bench], Mapping[str, "pd.DataFrame"]]
+
+
+def room_checks(
+    name: str,
+    python_checks: Sequence[PythonCheck],
+    suite: Suite | None = None,
+    profiles: Profiles | None = None,
+    assets: Sequence[tuple[str, str]] = (),
+) -> dg.AssetChecksDefinition:
+    """The checks of a group of assets as one definition that may run in part.
+
+    Args:
+        name: name of the step.
+        python_checks: rules in Python.
+        suite: a suite of expectations, of which those on `assets` are taken.
+        profiles: makes the frames that the suite judges.
+        assets: keys of the assets whose expectations are taken.
+    """
+    expectations = [e for e in suite.expectations if e.asset in assets] if suite else []
+    rules = [(e.asset, e.name, e.sentence) for e in expectations]
+    rules += [(c.asset, c.name, c.sentence) for c in python_checks]
+    specs = [
+        dg.AssetCheckSpec(rule, asset=dg.AssetKey(list(asset)), description=f"{sentence}.")
+        for asset, rule, sentence in rules
+    ]
+
+    @dg.multi_asset_check(name=name, specs=specs, can_subset=True, pool=WRITER_POOL)
+    def checks(
+        context: dg.AssetCheckExecutionContext, home: HomeResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        chosen = [check for check in python_checks if check.name in wanted]
+        named = [e.name for e in expectations if e.name in wanted]
+        outcomes = run_checks(home, chosen, suite, profiles, named)
+        places = {rule: asset for asset, rule, _ in rules}
+        for outcome in outcomes:
+            yield _result(places[outcome.name], outcome)
+
+    return checks
+
+
+def run_checks(
+    home: HomeResource,
+    python_checks: Sequence[PythonCheck],
+    suite: Suite | None,
+    profiles: Profiles | None,
+    names: Sequence[str],
+) -> list[ExpectationOutcome]:
+    """Evaluate Python checks and the named expectations over one read-only connection.
+
+    Returns:
+        One outcome a check, whatever happens: if the warehouse cannot be opened, all failed.
+    """
+    try:
+        place = home.home()
+        with open_warehouse(place, read_only=True, settings=home.settings()) as con:
+            bench = Bench(con, place, home.programme(), home.codebook(), frozenset(home.left_out))
+            outcomes = [_judged(check, bench) for check in python_checks]
+            frames, obstacle = _frames(profiles if names else None, bench)
+    except Exception as error:  # noqa: BLE001 - a check that cannot run has failed
+        obstacle = explained(error)
+        outcomes = [_failed(c.name, c.sentence, c.source, c.fix, obstacle) for c in python_checks]
+        frames = {}
+    if suite is not None and names:
+        outcomes += _expected(suite, frames, names, obstacle)
+    return outcomes
+
+
+def _judged(check: PythonCheck, bench: Bench) -> ExpectationOutcome:
+    try:
+        verdict = check.judge(bench)
+    except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
+        verdict = Verdict(False, explained(error))
+    return ExpectationOutcome(
+        name=check.name,
+        passed=verdict.passed,
+        expected=check.sentence,
+        observed=verdict.observed,
+        threshold_source=check.source,
+        fix="" if verdict.passed else check.fix,
+    )
+
+
+def _frames(profiles: Profiles | None, bench: Bench) -> tuple[Mapping[str, pd.DataFrame], str]:
+    if profiles is None:
+        return {}, ""
+    try:
+        made = profiles(bench)
+    except Exception as error:  # noqa: BLE001 - without a profile its expectations have failed
+        return {}, explained(error)
+    return {
+        name: frame[~frame["engagement"].isin(bench.left_out)]
+        if "engagement" in frame.columns and bench.left_out
+        else frame
+        for name, frame in made.items()
+    }, ""
+
+
+def _expected(
+    suite: Suite, frames: Mapping[str, pd.DataFrame], names: Sequence[str], obstacle: str
+) -> list[ExpectationOutcome]:
+    if not obstacle:
+        try:
+            return evaluate(suite, frames, names)
+        except Exception as error:  # noqa: BLE001 - fail closed, and say why
+            obstacle = explained(error)
+    return [
+        _failed(e.name, e.sentence, e.source, e.fix, obstacle)
+        for e in suite.expectations
+        if e.name in names
+    ]
+
+
+def _failed(name: str, expected: str, source: str, fix: str, obstacle: str) -> ExpectationOutcome:
+    return ExpectationOutcome(name, False, expected, obstacle, source, fix)
+
+
+def explained(error: Exception) -> str:
+    """What stood in the way, without the engine's words: they can hold values of records."""
+    text = error.what if isinstance(error, RcsError) else type(error).__name__
+    return f"could not be evaluated: {text}"
+
+
+def _result(asset: tuple[str, str], outcome: ExpectationOutcome) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {
+        "expected": outcome.expected,
+        "observed": outcome.observed,
+        "threshold_source": outcome.threshold_source,
+        "next_command": outcome.fix or "none",
+    }
+    return dg.AssetCheckResult(
+        passed=outcome.passed,
+        asset_key=dg.AssetKey(list(asset)),
+        check_name=outcome.name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+        description=outcome.observed,
+    )
