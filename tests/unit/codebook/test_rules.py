@@ -1,0 +1,272 @@
+"""What an overlay may change in the codebook, and what is refused with which message.
+
+Belongs here: tests of the cross-checks, each by one changed row. Does not belong here: the
+content of the shipped data files (`test_load.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.load import COLUMNS
+from rcs_assets.errors import ConfigurationError
+
+DATA = Path(__file__).parents[3] / "rcs_assets" / "codebook" / "data"
+Cells = dict[str, str]
+
+
+def write_overlay(folder: Path, file: str, row: Cells, changes: Cells) -> Path:
+    """An overlay with one row: the default row that has the cells of `row`, changed."""
+    with (DATA / file).open(encoding="utf-8", newline="") as stream:
+        default = next(r for r in csv.DictReader(stream) if row.items() <= r.items())
+    path = folder / file
+    is_new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS[file])
+        if is_new:
+            writer.writeheader()
+        writer.writerow({**default, **changes})
+    return folder
+
+
+def test_overlay_adds_an_indicator(tmp_path: Path) -> None:
+    row = {"name": "primary_happy_at_school"}
+    changes = {"name": "primary_proud", "title": "Proud of things", "variables": "proud_of_things"}
+    codebook = load_codebook(write_overlay(tmp_path, "indicators.csv", row, changes))
+    added = codebook.indicators["primary_proud"]
+    assert added.rule.variables == ("proud_of_things",)
+    assert list(codebook.indicators)[-1] == "primary_proud"
+    assert set(codebook.indicators) - set(load_codebook().indicators) == {"primary_proud"}
+    assert codebook.version != load_codebook().version
+
+
+def test_overlay_replaces_a_cut_in_place(tmp_path: Path) -> None:
+    folder = write_overlay(tmp_path, "cutoff_sets.csv", {"name": "wemwbs_positive"}, {"cut": "60"})
+    codebook = load_codebook(folder)
+    assert codebook.cutoff_sets["wemwbs_positive"].cut == 60
+    assert list(codebook.cutoff_sets) == list(load_codebook().cutoff_sets)
+
+
+def test_overlay_adds_a_question_with_its_supplier_names(tmp_path: Path) -> None:
+    new = {"name": "likes_school_meals", "label": "Likes school meals"}
+    write_overlay(tmp_path, "variables.csv", {"name": "happy_at_school"}, new)
+    for naming in ("scotcen", "ipsos"):
+        named = {"variable": "likes_school_meals", "supplier_name": "LIKEMEALS"}
+        row = {"naming": naming, "variable": "happy_at_school"}
+        write_overlay(tmp_path, "supplier_names.csv", row, named)
+    codebook = load_codebook(tmp_path)
+    asked = codebook.questionnaire_for("t3", "secondary").variables[-1]
+    assert (asked.variable, asked.supplier_name) == ("likes_school_meals", "LIKEMEALS")
+
+
+INDICATOR = {"name": "secondary_happy_at_school"}
+RANGE = {"name": "secondary_sdq_very_high_emotional"}
+LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "changes", "column"),
+    [
+        # indicators
+        ("indicators.csv", INDICATOR, {"variables": "no_such_variable"}, "variables"),
+        ("indicators.csv", INDICATOR, {"variables": "life_1"}, "variables"),
+        (
+            "indicators.csv",
+            INDICATOR,
+            {"variables": "happy_at_school;teachers_listen"},
+            "variables",
+        ),
+        ("indicators.csv", INDICATOR, {"positive_codes": "7"}, "positive_codes"),
+        ("indicators.csv", INDICATOR, {"positive_codes": ""}, "positive_codes"),
+        ("indicators.csv", INDICATOR, {"positive_codes": "four"}, "positive_codes"),
+        ("indicators.csv", INDICATOR, {"base_codes": "1;2"}, "base_codes"),
+        ("indicators.csv", INDICATOR, {"stages": ""}, "stages"),
+        ("indicators.csv", INDICATOR, {"stages": "P7"}, "stages"),
+        ("indicators.csv", INDICATOR, {"survey": "tertiary"}, "survey"),
+        ("indicators.csv", INDICATOR, {"name": "happy"}, "name"),
+        ("indicators.csv", INDICATOR, {"domain": "wealthy"}, "domain"),
+        ("indicators.csv", INDICATOR, {"direction": "up"}, "direction"),
+        ("indicators.csv", INDICATOR, {"statistic": "mean"}, "statistic"),
+        ("indicators.csv", INDICATOR, {"rule": "mean"}, "positive_codes"),
+        ("indicators.csv", INDICATOR, {"denominator": ""}, "denominator"),
+        ("indicators.csv", INDICATOR, {"source": ""}, "source"),
+        ("indicators.csv", RANGE, {"score": "sdq_unknown"}, "score"),
+        ("indicators.csv", RANGE, {"upper": "11"}, "lower"),
+        ("indicators.csv", RANGE, {"lower": "9", "upper": "8"}, "lower"),
+        ("indicators.csv", RANGE, {"lower": ""}, "lower"),
+        ("indicators.csv", RANGE, {"is_sensitive": "no"}, "is_sensitive"),
+        ("indicators.csv", RANGE, {"instrument": "wemwbs"}, "instrument"),
+        ("indicators.csv", RANGE, {"stages": ""}, "stages"),
+        (
+            "indicators.csv",
+            {"name": "secondary_positive_wellbeing"},
+            {"cutoff_set": "unknown"},
+            "cutoff_set",
+        ),
+        ("indicators.csv", {"name": "secondary_wemwbs_mean"}, {"stages": "S1;S2"}, "stages"),
+        (
+            "indicators.csv",
+            {"name": "secondary_young_carer"},
+            {"is_sensitive": "no"},
+            "is_sensitive",
+        ),
+        # cut-off sets
+        ("cutoff_sets.csv", {"name": "low_mood"}, {"score": "happiness"}, "score"),
+        ("cutoff_sets.csv", {"name": "low_mood"}, {"cut": "9"}, "cut"),
+        ("cutoff_sets.csv", {"name": "low_mood"}, {"operator": "=>"}, "operator"),
+        ("cutoff_sets.csv", {"name": "low_mood"}, {"dated": "once"}, "dated"),
+        # bands
+        ("bands.csv", LAST_BAND, {"lower": "21"}, "lower"),
+        ("bands.csv", LAST_BAND, {"lower": "19"}, "lower"),
+        ("bands.csv", LAST_BAND, {"upper": "39"}, "upper"),
+        ("bands.csv", LAST_BAND, {"number": "5"}, "lower"),
+        ("bands.csv", LAST_BAND, {"score": "sdq_sum"}, "score"),
+        ("bands.csv", LAST_BAND, {"bands": "5"}, "bands"),
+        # scales, items, composites, conversions, instruments
+        ("scales.csv", {"name": "sdq_peer"}, {"high": "12"}, "low"),
+        ("scales.csv", {"name": "sdq_peer"}, {"min_answered": "6"}, "min_answered"),
+        ("scales.csv", {"name": "sdq_peer"}, {"method": "median"}, "method"),
+        ("scales.csv", {"name": "sdq_peer"}, {"conversion": "t_score"}, "conversion"),
+        ("scales.csv", {"name": "sdq_peer"}, {"conversion": "swemwbs"}, "conversion"),
+        ("scales.csv", {"name": "sdq_peer"}, {"name": "sdq_impact"}, "name"),
+        ("items.csv", {"variable": "sdq_7"}, {"maximum": "3"}, "minimum"),
+        ("items.csv", {"variable": "sdq_7"}, {"is_reversed": "R"}, "is_reversed"),
+        ("items.csv", {"variable": "sdq_7"}, {"variable": "sdq_26"}, "variable"),
+        ("composites.csv", {"name": "sdq_total"}, {"scales": "sdq_peer"}, "scales"),
+        ("composites.csv", {"name": "sdq_total"}, {"scales": "sdq_peer;wemwbs_total"}, "scales"),
+        ("composites.csv", {"name": "sdq_total"}, {"scales": "sdq_peer;sdq_peer"}, "scales"),
+        ("instruments.csv", {"name": "wemwbs"}, {"stages": "S1;S2"}, "stages"),
+        ("instruments.csv", {"name": "wemwbs"}, {"surveys": "primary"}, "surveys"),
+        # variables, value sets, missing codes, routing
+        ("variables.csv", {"name": "happy_at_school"}, {"value_set": "agree7"}, "value_set"),
+        ("variables.csv", {"name": "happy_at_school"}, {"stages": "P5"}, "stages"),
+        ("variables.csv", {"name": "happy_at_school"}, {"surveys": "primary"}, "surveys"),
+        ("variables.csv", {"name": "happy_at_school"}, {"name": "stage"}, "name"),
+        ("variables.csv", {"name": "happy_at_school"}, {"name": "Happy"}, "name"),
+        ("value_sets.csv", {"value_set": "yes_no", "code": "0"}, {"code": "-2"}, "code"),
+        ("missing_codes.csv", {"code": "-1"}, {"code": "5"}, "code"),
+        ("missing_codes.csv", {"code": "-1"}, {"leaves_denominator": "1"}, "leaves_denominator"),
+        ("routing.csv", {"variable": "bullying_reported"}, {"codes": "3"}, "codes"),
+        ("routing.csv", {"variable": "bullying_reported"}, {"codes": ""}, "codes"),
+        ("routing.csv", {"variable": "bullying_reported"}, {"asked_if": "unasked"}, "asked_if"),
+        (
+            "routing.csv",
+            {"variable": "bullying_reported"},
+            {"asked_if": "bullying_reported_outcome"},
+            "asked_if",
+        ),
+        # questionnaires
+        ("questionnaires.csv", {"name": "t1-primary"}, {"naming": "mori"}, "naming"),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"naming": "ipsos"}, "naming"),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"coding": "ipsos"}, "coding"),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"uid_name": "sdq01"}, None),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"uid_name": "happyatschool"}, "uid_name"),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"name": "copy"}, "tranche"),
+        (
+            "supplier_names.csv",
+            {"naming": "ipsos", "variable": "sdq_1"},
+            {"supplier_name": "q2_1"},
+            "supplier_name",
+        ),
+        (
+            "codings.csv",
+            {"coding": "ipsos", "value_set": "sdq3", "code": "2"},
+            {"code": "1"},
+            "code",
+        ),
+        (
+            "codings.csv",
+            {"coding": "ipsos", "value_set": "sdq3", "code": "2"},
+            {"code": "3"},
+            "code",
+        ),
+    ],
+)
+def test_one_changed_row(
+    tmp_path: Path, file: str, row: Cells, changes: Cells, column: str | None
+) -> None:
+    """Each change breaks one rule, named with file, row, column, rule and fix; None breaks none."""
+    folder = write_overlay(tmp_path, file, row, changes)
+    if column is None:
+        assert load_codebook(folder).version != load_codebook().version
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        load_codebook(folder)
+    assert file in caught.value.where
+    assert "row " in caught.value.where
+    assert caught.value.where.endswith(f"column {column}")
+    assert caught.value.why
+    assert caught.value.fix
+
+
+def test_an_incomplete_conversion_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "conversions.csv").write_text(
+        "conversion,raw,metric,source\nt_score,0,1.5,x\n", encoding="utf-8"
+    )
+    write_overlay(tmp_path, "scales.csv", {"name": "sdq_peer"}, {"conversion": "t_score"})
+    with pytest.raises(ConfigurationError, match="every raw score"):
+        load_codebook(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"title": None}, "title"),
+        ({"level": "planet"}, "level"),
+        ({"formats": ["docx"]}, "formats"),
+        ({"file_pattern": "(["}, "file_pattern"),
+        ({"file_pattern": "^x$"}, "file_pattern"),
+        ({"key": ["nothing"]}, "key"),
+        ({"survey": "tertiary"}, "survey"),
+        ({"required": "perhaps"}, "required"),
+        ({"fields": {}}, "fields"),
+        ({"fields": {"survey_uid": "uid"}}, "survey_uid"),
+    ],
+)
+def test_one_changed_property_of_a_contract(
+    tmp_path: Path, change: dict[str, object], column: str
+) -> None:
+    entry = yaml.safe_load((DATA / "datasets.yaml").read_text(encoding="utf-8"))["sample_file"]
+    changed = {k: v for k, v in {**entry, **change}.items() if v is not None}
+    assert_contract_refused(tmp_path, changed, column)
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        ({"kind": "colour"}, "kind"),
+        ({"sensitivity": "secret"}, "sensitivity"),
+        ({"allowed": [True, False]}, "allowed"),
+        ({"minimum": "low"}, "minimum"),
+        ({"pattern": "(["}, "pattern"),
+        ({"width": 5}, "width"),
+    ],
+)
+def test_one_changed_property_of_a_field(
+    tmp_path: Path, change: dict[str, object], column: str
+) -> None:
+    entry = yaml.safe_load((DATA / "datasets.yaml").read_text(encoding="utf-8"))["sample_file"]
+    entry["fields"]["sex"] |= change
+    assert_contract_refused(tmp_path, entry, column)
+
+
+def assert_contract_refused(folder: Path, entry: dict[str, object], column: str) -> None:
+    """The sample file's contract, so changed, is refused for `column`."""
+    (folder / "datasets.yaml").write_text(yaml.safe_dump({"sample_file": entry}), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_codebook(folder)
+    assert "datasets.yaml" in caught.value.where
+    assert caught.value.where.endswith(f"column {column}")
+
+
+@pytest.mark.parametrize("content", ["- a list", "sample_file: text", "a: [unclosed"])
+def test_contracts_that_are_not_entries_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "datasets.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"datasets\.yaml"):
+        load_codebook(tmp_path)
