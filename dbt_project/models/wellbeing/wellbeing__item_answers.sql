@@ -34,7 +34,7 @@ answers as (
     select
         record_id,
         {%- for name in all_names %}
-        {% if name in asked[survey] %}{{ name }}{% else %}cast(-5 as tinyint){% endif %} as {{ name }},
+        {{ name if name in asked[survey] else 'cast(-5 as tinyint)' }} as {{ name }},
         {%- endfor %}
     from {{ relations[survey] }}
     where engagement in {{ engagement_list() }}
