@@ -7,7 +7,7 @@ rounding and suppression (room disclosure), anything of Dagster.
 """
 
 from rcs_assets.estimation.design import Design
-from rcs_assets.estimation.engine import STATISTICS, estimate
+from rcs_assets.estimation.engine import STATISTICS, estimate, estimate_each
 from rcs_assets.estimation.intervals import (
     INTERVALS,
     add_wilson,
@@ -15,14 +15,21 @@ from rcs_assets.estimation.intervals import (
     wilson_interval,
     wilson_sql,
 )
+from rcs_assets.estimation.weights import Margin, WeightReport, Weights, post_stratify, rake
 
 __all__ = [
     "INTERVALS",
     "STATISTICS",
     "Design",
+    "Margin",
+    "WeightReport",
+    "Weights",
     "add_wilson",
     "estimate",
+    "estimate_each",
     "pooled_design_effect",
+    "post_stratify",
+    "rake",
     "wilson_interval",
     "wilson_sql",
 ]

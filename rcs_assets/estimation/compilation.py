@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import duckdb
@@ -35,13 +35,14 @@ _BITS: Final = 60
 class Measure:
     """One thing to estimate: numerator `y`, denominator `x` (none = 1), as SQL.
 
-    A row where `y` or `x` is null is outside the measure's domain. `shift` has been
-    taken from `y` already: a mean is computed around it, so that a variable far from
-    zero loses no digits.
+    A row where `base` (or `x`) is null is outside the measure's domain; the levels of a
+    category share their base. `shift` has been taken from `y` already: a mean is computed
+    around it, so that a variable far from zero loses no digits.
     """
 
     variable: str
     level: str | None
+    base: str
     y: str
     y_bounds: Bounds
     x: str | None = None
@@ -71,17 +72,20 @@ class Moments:
 
 @dataclass(frozen=True)
 class Cells:
-    """The small table: one row a (domain, strata, clusters), sorted by them.
+    """The small table: one row a (by-columns, strata, clusters), sorted by them.
 
     `domain` is 0-based, -1 where a by-column is null (outside every domain but inside
-    the design). `strata[k]` and `units[k]` are 0-based codes, nested in the stage above;
-    without clusters the unit is the row and `units` is empty. `strata_names` are the
+    the design), and `domains` holds the by-columns of each; `keys` holds those of each
+    cell, `key_codes` their ranks. `strata[k]` and `units[k]` are 0-based codes, nested in
+    the stage above; without clusters the unit is the row and `units` is empty. `strata_names` are the
     first-stage strata as the data call them (none without strata); `cluster_names`
     codes the first-stage clusters by name alone, whatever their stratum.
     """
 
     domain: Integers
     domains: pa.Table
+    keys: pa.Table
+    key_codes: dict[str, Integers]
     strata: list[Integers]
     units: list[Integers]
     strata_names: pa.ChunkedArray | None
@@ -103,10 +107,14 @@ def _scaled_sum(expression: str, bound: float) -> str:
 
 
 class _Query:
-    """Collects the aggregates of a query, each once, and where each result column is."""
+    """Collects projections and aggregates of a query, each once, by name or position."""
 
     def __init__(self) -> None:
+        self.projections: dict[str, str] = {}
         self.aggregates: dict[str, int] = {}
+
+    def project(self, expression: str) -> str:
+        return self.projections.setdefault(expression, f"y{len(self.projections)}")
 
     def add(self, expression: str) -> int:
         return self.aggregates.setdefault(expression, len(self.aggregates))
@@ -128,18 +136,15 @@ def fetch_cells(
     weighted_at = query.add("count(case when w > 0 then 1 end)::double")
     is_rows = not design.cluster_names
     places = [
-        _measure_sums(query, number, measure, found.weight, weighted, all_positive, is_rows)
-        for number, measure in enumerate(measures)
+        _measure_sums(query, measure, found.weight, weighted, all_positive, is_rows)
+        for measure in measures
     ]
-    table = con.execute(
-        _cells_sql(relation, design, found, measures, by, list(query.aggregates))
-    ).to_arrow_table()
+    table = con.execute(_cells_sql(relation, design, found, query, by)).to_arrow_table()
     return _unpack(table, design, by, places, rows_at, weighted_at, len(query.aggregates))
 
 
 def _measure_sums(
     query: _Query,
-    number: int,
     measure: Measure,
     weight: Bounds,
     weighted: bool,
@@ -147,8 +152,8 @@ def _measure_sums(
     is_rows: bool,
 ) -> dict[str, int]:
     """Register the sums of one measure; shared ones (0/1, no denominator) only once."""
-    y, x = f"y{number}", f"x{number}" if measure.x else ""
-    valid = f"{y} is not null" + (f" and {x} is not null" if x else "")
+    y, x = query.project(measure.y), query.project(measure.x) if measure.x else ""
+    valid = f"{query.project(measure.base)} is not null" + (f" and {x} is not null" if x else "")
     counted = valid if all_positive else f"{valid} and w > 0"
     at = {"n": query.add(f"count(case when {counted} then 1 end)::double")}
     unit = f"sum(case when {valid} then wi end)::double / {literal(_scale(weight.high))}"
@@ -220,9 +225,8 @@ def _cells_sql(
     relation: Relation,
     design: Design,
     found: Profile,
-    measures: Sequence[Measure],
+    query: _Query,
     by: Sequence[str],
-    aggregates: Sequence[str],
 ) -> str:
     """The query: project, aggregate to cells, code the cells by rank, sort."""
     keys = {f"b{i}": quote(name) for i, name in enumerate(by)} | _design_keys(design)
@@ -231,12 +235,9 @@ def _cells_sql(
     scale = literal(_scale(found.weight.high))
     projected = [f"{sql} as {name}" for name, sql in (keys | fpc).items()]
     projected += [f"{weight} as w", f"({weight} * {scale})::bigint as wi"]
-    for number, measure in enumerate(measures):
-        projected.append(f"{measure.y} as y{number}")
-        if measure.x:
-            projected.append(f"{measure.x} as x{number}")
+    projected += [f"{sql} as {name}" for sql, name in query.projections.items()]
     bounds = [f"{agg}(f{i}) as f{i}_{agg}" for i in range(len(fpc)) for agg in ("min", "max")]
-    sums = [f"{expression} as a{at}" for at, expression in enumerate(aggregates)]
+    sums = [f"{expression} as a{at}" for at, expression in enumerate(query.aggregates)]
     group = f"group by {', '.join(keys)}" if keys else ""
     return f"""
         with
@@ -244,7 +245,7 @@ def _cells_sql(
         cells as (select {", ".join([*keys, *bounds, *sums])} from projected {group})
         select {", ".join(_rank_columns(design, by))}, cells.*
         from cells
-        order by domain_code, {", ".join(_rank_order(design))}
+        order by {", ".join(_rank_order(design, by))}
     """
 
 
@@ -259,17 +260,18 @@ def _design_keys(design: Design) -> dict[str, str]:
     return keys
 
 
-def _rank_order(design: Design) -> list[str]:
+def _rank_order(design: Design, by: Sequence[str]) -> list[str]:
     stages = range(design.stages_used)
-    return [f"stratum_code{k}" for k in stages] + (
-        [f"unit_code{k}" for k in stages] if design.cluster_names else []
+    return (
+        [f"b{i}_code" for i in range(len(by))]
+        + [f"stratum_code{k}" for k in stages]
+        + ([f"unit_code{k}" for k in stages] if design.cluster_names else [])
     )
 
 
 def _rank_columns(design: Design, by: Sequence[str]) -> list[str]:
-    """Dense codes: of domains, and of strata and units nested in the stage above."""
-    domain = [f"b{i}" for i in range(len(by))]
-    ranked = [_rank(domain, "domain_code")]
+    """Dense codes: of by-columns, and of strata and units nested in the stage above."""
+    ranked = [_rank([f"b{i}"], f"b{i}_code") for i in range(len(by))]
     path: list[str] = []
     if design.cluster_names:
         ranked.append(_rank(["c0"], "cluster_code"))
@@ -308,14 +310,16 @@ def _unpack(
 ) -> Cells:
     stages = range(design.stages_used)
     sums = [_numbers(table, f"a{at}") for at in range(aggregates_n)]
-    domain, domains = _domains(table, by)
+    keys = table.select([f"b{i}" for i in range(len(by))]).rename_columns(list(by))
     fpc = [
         (_numbers(table, f"f{k}_min"), _numbers(table, f"f{k}_max"))
         for k in range(len(design.fpc_names))
     ]
-    return Cells(
-        domain=domain,
-        domains=domains,
+    cells = Cells(
+        domain=np.empty(0, dtype=np.int64),
+        domains=keys,
+        keys=keys,
+        key_codes={name: _codes(table, f"b{i}_code") for i, name in enumerate(by)},
         strata=[_codes(table, f"stratum_code{k}") for k in stages],
         units=[_codes(table, f"unit_code{k}") for k in stages] if design.cluster_names else [],
         strata_names=table.column("s0") if design.strata_names else None,
@@ -325,6 +329,7 @@ def _unpack(
         weighted_n=sums[weighted_at],
         moments=_moments(sums, places),
     )
+    return with_domains(cells, by)
 
 
 def _moments(sums: Sequence[Floats], places: Sequence[dict[str, int]]) -> Moments:
@@ -333,17 +338,22 @@ def _moments(sums: Sequence[Floats], places: Sequence[dict[str, int]]) -> Moment
     return Moments(**matrices)
 
 
-def _domains(table: pa.Table, by: Sequence[str]) -> tuple[Integers, pa.Table]:
-    """Codes of the domains without nulls, renumbered, and their by-columns."""
-    codes = _codes(table, "domain_code")
-    keys = table.select([f"b{i}" for i in range(len(by))])
-    if not by:
-        return codes, keys
-    complete = np.ones(len(codes), dtype=bool)
-    for column in keys.columns:
-        complete &= ~np.asarray(column.is_null().to_numpy())
-    kept, first, inverse = np.unique(codes[complete], return_index=True, return_inverse=True)
-    domain = np.full(len(codes), -1, dtype=np.int64)
-    domain[complete] = inverse
-    rows = np.flatnonzero(complete)[first]
-    return domain, keys.take(pa.array(rows)).rename_columns(list(by))
+def with_domains(cells: Cells, by: Sequence[str]) -> Cells:
+    """The same cells with other domains: combinations of some of their by-columns.
+
+    A cell with a null in one of them is outside every domain. Domains come in the order
+    of their values, first column first.
+    """
+    cells_n = len(cells.rows_n)
+    inside, combined = np.ones(cells_n, dtype=bool), np.zeros(cells_n, dtype=np.int64)
+    for name in by:
+        inside &= ~np.asarray(cells.keys.column(name).is_null().to_numpy())
+        codes = cells.key_codes[name]
+        # Ranks again after each column: mixed radix without a chance of overflow.
+        combined = combined * (codes.max(initial=0) + 1) + codes
+        combined = np.unique(combined, return_inverse=True)[1]
+    _, first, inverse = np.unique(combined[inside], return_index=True, return_inverse=True)
+    domain = np.full(cells_n, -1, dtype=np.int64)
+    domain[inside] = inverse
+    rows = np.flatnonzero(inside)[first]
+    return replace(cells, domain=domain, domains=cells.keys.select(by).take(pa.array(rows)))

@@ -8,7 +8,7 @@ result. Does not belong here: SQL (`compilation`), variances (`variance`), inter
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation.compilation import Cells, Floats, Measure, fetch_cells
+from rcs_assets.estimation.compilation import Cells, Floats, Measure, fetch_cells, with_domains
 from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.intervals import (
     INTERVALS,
@@ -30,7 +30,15 @@ from rcs_assets.estimation.intervals import (
     t_interval,
     wilson_interval,
 )
-from rcs_assets.estimation.relation import Bounds, Profile, Relation, open_relation, profile, quote
+from rcs_assets.estimation.relation import (
+    Bounds,
+    Profile,
+    Relation,
+    literal,
+    open_relation,
+    profile,
+    quote,
+)
 from rcs_assets.estimation.variance import Estimates, estimate_cells, estimate_differences
 
 STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
@@ -104,15 +112,60 @@ def estimate(
         from rcs_assets.estimation.quantiles import estimate_quantiles
 
         return estimate_quantiles(con, request, quantiles)
+    return _estimate_sets(con, request, [request.by])[0]
+
+
+def estimate_each(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    design: Design,
+    variables: Iterable[Variable],
+    statistic: str = "mean",
+    *,
+    by_sets: Sequence[str | Iterable[str]],
+    ci: str = "t",
+    level: float = 0.95,
+) -> list[pa.Table]:
+    """`estimate` for several sets of by-columns, from one pass over the table.
+
+    Arguments are those of `estimate`; `statistic` is any but "quantile"; `by_sets` is a
+    set of by-columns a result, an empty one for the whole table.
+
+    Returns:
+        A table a set, what `estimate` gives for it but for rounding in the last digit.
+
+    Raises:
+        InputError: as `estimate`.
+    """
+    sets = [as_names(names) for names in by_sets]
+    every = tuple(dict.fromkeys(name for names in sets for name in names))
+    request = _check(con, table, design, tuple(variables), statistic, every, ci, level)
+    if statistic == "quantile" or (statistic == "difference" and not all(sets)):
+        raise InputError(
+            f"estimate_each cannot make this {statistic}",
+            where="argument by_sets",
+            fix="call estimate for quantiles; name a by-column for every difference",
+        )
+    return _estimate_sets(con, request, sets)
+
+
+def _estimate_sets(
+    con: duckdb.DuckDBPyConnection, request: Request, sets: Sequence[tuple[str, ...]]
+) -> list[pa.Table]:
     names = _columns_of(request.variables)
-    found = profile(con, request.relation, design, _profiled(request, names))
+    found = profile(con, request.relation, request.design, _profiled(request, names))
     measures = _measures(con, request, found)
     _check_interval(request, measures)
-    cells = fetch_cells(con, request.relation, design, found, measures, request.by)
-    if statistic == "difference":
+    cells = fetch_cells(con, request.relation, request.design, found, measures, request.by)
+    return [_from_cells(replace(request, by=by), measures, cells) for by in sets]
+
+
+def _from_cells(request: Request, measures: Sequence[Measure], cells: Cells) -> pa.Table:
+    cells = with_domains(cells, request.by)
+    if request.statistic == "difference":
         return _differences(request, measures, cells)
-    kind = statistic if statistic in ("total", "ratio") else "mean"
-    values = estimate_cells(cells, design, measures, kind)
+    kind = request.statistic if request.statistic in ("total", "ratio") else "mean"
+    values = estimate_cells(cells, request.design, measures, kind)
     return _result(request, measures, values, cells.domains)
 
 
@@ -221,10 +274,10 @@ def _number_measure(name: str, found: Profile, statistic: str) -> Measure:
     bounds = found.variables[name]
     sql = f"{quote(name)}::double"
     if statistic == "total" or bounds.is_binary or bounds.low * bounds.high <= 0:
-        return Measure(name, None, sql, bounds)
+        return Measure(name, None, sql, sql, bounds)
     shift = (bounds.low + bounds.high) / 2.0
     moved = Bounds(bounds.low - shift, bounds.high - shift, is_binary=False)
-    return Measure(name, None, f"({sql} - {shift!r}::double)", moved, shift=shift)
+    return Measure(name, None, sql, f"({sql} - {literal(shift)})", moved, shift=shift)
 
 
 def _ratio_measure(pair: tuple[str, str], found: Profile) -> Measure:
@@ -232,6 +285,7 @@ def _ratio_measure(pair: tuple[str, str], found: Profile) -> Measure:
     return Measure(
         variable=f"{y}/{x}",
         level=None,
+        base=f"{quote(y)}::double",
         y=f"{quote(y)}::double",
         y_bounds=found.variables[y],
         x=f"{quote(x)}::double",
@@ -246,9 +300,10 @@ def _level_measures(
     column = quote(name)
     share = Bounds(0.0, 1.0, is_binary=True)
     if name in found.variables and found.variables[name].is_binary:
+        value = f"{column}::double"
         return [
-            Measure(name, "0", f"1 - {column}::double", share),
-            Measure(name, "1", f"{column}::double", share),
+            Measure(name, "0", value, f"1 - {value}", share),
+            Measure(name, "1", value, value, share),
         ]
     rows = con.execute(
         f"select distinct {column}, {column}::varchar from {request.relation.sql} "
@@ -261,7 +316,7 @@ def _level_measures(
             fix="use statistic='mean', or group its values first",
         )
     return [
-        Measure(name, _label(label), f"({column}::varchar = {_text(label)})::int::double", share)
+        Measure(name, _label(label), column, f"({column}::varchar = {_text(label)})::int", share)
         for _, label in rows
     ]
 
@@ -348,7 +403,11 @@ def assemble(
 
     Args:
         domains: the by-columns, a row a domain.
-        values, se, interval, why: D x M, in the order of `domains` and `labels`.
+        labels: variable and level of each measure.
+        values: estimates, D x M as all that follow.
+        se: standard errors.
+        interval: lower and upper bounds.
+        why: reasons.
     """
     domains_n, measures_n = values.estimate.shape
     repeated = pa.array(np.repeat(np.arange(domains_n), measures_n))

@@ -116,6 +116,7 @@ def wilson_sql(n: str, pct: str, design_effect: str = "1.0", level: float = 0.95
         n: SQL expression of the number of observations (rounded, where it is published).
         pct: SQL expression of the percentage 0..100 (rounded likewise).
         design_effect: SQL expression; n is divided by it (policy.md Table B).
+        level: confidence level.
 
     Example: `select wilson.* from (select {wilson_sql("n", "estimate")} as wilson …)`.
     """
@@ -191,7 +192,10 @@ def pooled_design_effect(
     Null where no estimate of the group has a variance.
 
     Args:
+        con: any DuckDB connection.
         estimates: a result of `estimate` by area, statistic mean or proportion.
+        by: columns that make a group.
+        floor: smallest design effect.
     """
     keys = ", ".join(quote(name) for name in by)
     con.register("rcs_pooled_estimates", estimates)

@@ -166,7 +166,7 @@ def _shares(
         request.relation.types | {f"rcs_below{n}": "DOUBLE" for n in range(len(points))},
     )
     measures = [
-        Measure(variable, None, f"rcs_below{n}", Bounds(0.0, 1.0, is_binary=True))
+        Measure(variable, None, f"rcs_below{n}", f"rcs_below{n}", Bounds(0.0, 1.0, is_binary=True))
         for n in range(len(points))
     ]
     try:

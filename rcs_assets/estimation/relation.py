@@ -18,7 +18,9 @@ from rcs_assets.errors import InputError
 from rcs_assets.estimation.design import Design
 
 _INTEGER: Final = frozenset(
-    "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT".split()
+    f"{sign}{kind}"
+    for sign in ("", "U")
+    for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 )
 _FLOATING: Final = frozenset({"FLOAT", "DOUBLE"})
 

@@ -207,7 +207,10 @@ def degrees_of_freedom(cells: Cells, rows: Integers, domain: Integers, domains_n
     """Units minus strata that hold the domain with a positive weight, as R `degf`.
 
     Args:
-        rows: the cells that belong to domains; `domain`: the domain of each.
+        cells: the whole design.
+        rows: the cells that belong to domains.
+        domain: the domain of each of those.
+        domains_n: how many domains there are.
     """
     weighted = cells.weighted_n[rows] > 0
     strata = _distinct(domain[weighted], cells.strata[0][rows][weighted], domains_n)
