@@ -77,9 +77,10 @@ class Cells:
     `domain` is 0-based, -1 where a by-column is null (outside every domain but inside
     the design), and `domains` holds the by-columns of each; `keys` holds those of each
     cell, `key_codes` their ranks. `strata[k]` and `units[k]` are 0-based codes, nested in
-    the stage above; without clusters the unit is the row and `units` is empty. `strata_names` are the
-    first-stage strata as the data call them (none without strata); `cluster_names`
-    codes the first-stage clusters by name alone, whatever their stratum.
+    the stage above; without clusters the unit is the row and `units` is empty.
+    `strata_names` are the first-stage strata as the data call them (none without
+    strata); `cluster_names` codes the first-stage clusters by name alone, whatever their
+    stratum.
     """
 
     domain: Integers

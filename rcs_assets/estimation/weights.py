@@ -317,7 +317,7 @@ def _check_cells(margins: Sequence[Margin], summed: Sequence[pa.Table], cells: _
             raise _cell_error("Respondents stand outside a margin", where, names, "add the cell")
         if not np.isfinite(target).all() or (target < 0).any():
             raise InputError("A margin holds null or negative counts", where=where)
-        held = np.bincount(codes, weights=cells.weight * cells.rows_n, minlength=len(target))
+        held = _held(codes, cells.weight * cells.rows_n, target)
         empty = np.flatnonzero((held <= 0) & (target > 0))
         if len(empty):
             names = _values(summed[number].select(margin.names), empty)
@@ -385,11 +385,11 @@ def _fit(
     gaps = [np.inf]
     for iteration in range(1, max_iterations + 1):
         for codes, target in zip(cells.codes, cells.targets, strict=True):
-            held = np.bincount(codes, weights=initial * factors, minlength=len(target))
+            held = _held(codes, initial * factors, target)
             factors = factors * _ratio(target, held)[codes]
         factors = np.clip(factors, *limits)
         gaps = [
-            _gap(target, np.bincount(codes, weights=initial * factors, minlength=len(target)))
+            _gap(target, _held(codes, initial * factors, target))
             for codes, target in zip(cells.codes, cells.targets, strict=True)
         ]
         if max(gaps) <= tolerance:
@@ -402,6 +402,12 @@ def _fit(
         "bounds leave no room",
         fix="join small cells of that margin, or widen bounds or trim",
     )
+
+
+def _held(codes: Integers, weights: Floats, target: Floats) -> Floats:
+    """Sum of weights in each cell of a margin."""
+    found = np.bincount(codes, weights=weights, minlength=len(target))
+    return np.asarray(found, dtype=np.float64)
 
 
 def _ratio(target: Floats, held: Floats) -> Floats:
