@@ -44,6 +44,8 @@ RESERVED = frozenset(
         "weight",
     ]
 )
+# Tables of pupils also take these from administrative records; parents are asked for them.
+PUPIL_RESERVED = frozenset(["simd_quintile", "datazone", "school_name"])
 EVERY_VALUE_SET = "*"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -125,6 +127,8 @@ def _variable(row: Row, value_sets: Mapping[str, ValueSet], routing: Routing | N
             "name", "a name is lower case, digits and _, and not a technical column", "rename it"
         )
     surveys = row.items("surveys", SURVEY_STAGES)
+    if name in PUPIL_RESERVED and set(surveys) - {"parent"}:
+        raise row.problem("name", "pupil tables have a column of this name", "rename it")
     stages = row.items("stages", ALL_STAGES)
     for survey in surveys:
         if bool(SURVEY_STAGES[survey]) != bool(set(stages) & set(SURVEY_STAGES[survey])):

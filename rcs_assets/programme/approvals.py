@@ -31,7 +31,7 @@ _LIMITS = (
 
 
 def approval_problems(
-    programme: Programme, engagement: str, on: date, *, placeholders_allowed: bool = True
+    programme: Programme, engagement: str, on: date, *, placeholders_allowed: bool = False
 ) -> tuple[str, ...]:
     """Why intake and linkage of an engagement are blocked on a day; empty if they are not.
 
@@ -39,7 +39,7 @@ def approval_problems(
         programme: the register.
         engagement: a partition key.
         on: the day of processing.
-        placeholders_allowed: False in the production profile, where a row that stands in
+        placeholders_allowed: True in the demo profile only; elsewhere a row that stands in
             for unknown references approves nothing.
 
     Returns:

@@ -6,7 +6,9 @@ an overlay may break (`test_rules.py`).
 
 from __future__ import annotations
 
+import csv
 import re
+from pathlib import Path
 
 import pytest
 
@@ -215,6 +217,23 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
             match = re.fullmatch(found[0].file_pattern, name)
             assert match is not None
             assert match["engagement"] == "t1-west-lothian"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("school_roll", "schools/school_level_summary_2019.csv"),
+        ("school_list", "schools/schools_open_2024-10-31.csv"),
+        ("simd", "geography/simd2016_datazones.csv"),
+        ("datazones", "geography/datazone2011_lookup.csv"),
+    ],
+)
+def test_contracts_fit_the_published_headers(
+    codebook: Codebook, shared_reference: Path, dataset: str, file: str
+) -> None:
+    with (shared_reference / file).open(encoding="utf-8-sig", newline="") as stream:
+        header = next(csv.reader(stream))
+    assert {field.column for field in codebook.datasets[dataset].fields} <= set(header)
 
 
 def test_the_same_files_give_the_same_object() -> None:

@@ -120,6 +120,11 @@ def test_every_contradiction_of_the_sources_is_settled() -> None:
     assert {f"0.2-{number}" for number in range(1, 11)} <= keys
 
 
+def test_what_settles_a_contradiction_exists(repo_root: Path) -> None:
+    for settlement in load_programme().settlements:
+        assert (repo_root / settlement.configured_in).is_file(), settlement.key
+
+
 def test_overlay_adds_a_cpp(overlay: Overlay) -> None:
     folder = overlay(
         "cpps.csv", "falkirk", slug="stirling", name="Stirling", council_code="S12000030"
