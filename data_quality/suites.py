@@ -127,7 +127,7 @@ def _deliveries(thresholds: Thresholds) -> tuple[Expectation, ...]:
 
 def _responses(thresholds: Thresholds) -> tuple[Expectation, ...]:
     def responses(threshold: str, name: str, sentence: str, column: str, fix: str) -> Expectation:
-        return _limit(thresholds, threshold, name, sentence, ("intake", "roll_counts"), column, fix)
+        return _limit(thresholds, threshold, name, sentence, RECEIPTS, column, fix)
 
     return (
         responses(
@@ -568,8 +568,8 @@ def _cell_forms(codebook: Codebook, policy: Policy) -> tuple[Expectation, ...]:
         ),
         _cell(
             "notes_are_known",
-            "A note says low or high, or nothing",
-            OneOf("note", ("", "low", "high")),
+            "A note says low, high or indicative, or nothing",
+            OneOf("note", ("", "low", "high", "indicative")),
             "policy.md, How protection is judged",
         ),
         _cell(

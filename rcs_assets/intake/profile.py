@@ -7,9 +7,14 @@ finest row is an engagement's delivered file or one of its school types.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import duckdb
 
 from rcs_assets.codebook import Codebook
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Fewer answers than this say nothing about a pattern of answering.
 LEAST_ANSWERED_N = 10
@@ -185,10 +190,6 @@ select
     count(*) filter (where child_age between 0 and 8) as ages_n,
     any_value(largest_quintile_pct) as largest_quintile_pct,
 from ages
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 inner join quintile_shares using (engagement)
 group by all
 order by all

@@ -6,7 +6,12 @@ limits (`data_quality`), Dagster (`checks.py`), and anything a row a child.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import duckdb
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LINKS = """
 with by_sex as (
@@ -101,10 +106,6 @@ select
     dataset,
     100.0 * ambiguous_n / records_n as ambiguous_pct,
 from linkage.link_rates
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 where records_n > 0
 order by all
 """

@@ -9,8 +9,7 @@ gate reads their records itself. They fail closed: what cannot be evaluated has
 failed, with the reason, and hides no other check.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,6 +63,7 @@ class PythonCheck:
     judge: Callable[[Bench], Verdict]
 
 
+PLACES_SHOWN = 5
 Profiles = Callable[[Bench], Mapping[str, "pd.DataFrame"]]
 
 
@@ -148,7 +148,7 @@ def _judged(check: PythonCheck, bench: Bench) -> ExpectationOutcome:
     )
 
 
-def _frames(profiles: Profiles | None, bench: Bench) -> tuple[Mapping[str, pd.DataFrame], str]:
+def _frames(profiles: Profiles | None, bench: Bench) -> tuple[Mapping[str, "pd.DataFrame"], str]:
     if profiles is None:
         return {}, ""
     try:
@@ -164,7 +164,7 @@ def _frames(profiles: Profiles | None, bench: Bench) -> tuple[Mapping[str, pd.Da
 
 
 def _expected(
-    suite: Suite, frames: Mapping[str, pd.DataFrame], names: Sequence[str], obstacle: str
+    suite: Suite, frames: Mapping[str, "pd.DataFrame"], names: Sequence[str], obstacle: str
 ) -> list[ExpectationOutcome]:
     if not obstacle:
         try:
@@ -203,3 +203,11 @@ def _result(asset: tuple[str, str], outcome: ExpectationOutcome) -> dg.AssetChec
         metadata=metadata,
         description=outcome.observed,
     )
+
+
+def places(found: Sequence[str], looked_at: str) -> str:
+    """What a Python check saw: how much it looked at, and the first places that are wrong."""
+    if not found:
+        return f"{looked_at}: none wrong"
+    more = ", …" if len(found) > PLACES_SHOWN else ""
+    return f"{looked_at}: {len(found)} wrong: {', '.join(found[:PLACES_SHOWN])}{more}"

@@ -1,0 +1,220 @@
+"""Checks of intake: the ledger, what is missing or rejected, what must not be in the warehouse.
+
+Belongs here: rules in Python that judge the tables of schema `intake` as they are, and
+the expectations of the boundary intake. Does not belong here: the profile queries
+(`profile.py`), limits (`data_quality`), taking files in (`take.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from data_quality import intake_suite, load_thresholds
+from rcs_assets.codebook import Codebook
+from rcs_assets.codebook.model import Sensitivity
+from rcs_assets.intake.profile import intake_profiles
+from rcs_assets.storage import home_path
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECEIPTS = ("intake", "receipts")
+# Columns of suppliers and vault that no contract names the same way.
+ALSO_FORBIDDEN = frozenset(
+    {"uid", "dob", "birth_date", "forename", "name_of_child", "address", "supplier_id", "chi"}
+)
+# Named alike for pseudonyms: intake mints its own `record_id`.
+MINTED = frozenset({"record_id"})
+
+# Rows of a warehouse table that stand for the accepted rows of a dataset.
+_LEDGER = """
+with held as (
+    select engagement, 'sample_file' as dataset, count(*) as n from intake.sample group by all
+    union all
+    select engagement, 'primary_survey', count(*) from intake.primary_survey group by all
+    union all
+    select engagement, 'secondary_survey', count(*) from intake.secondary_survey group by all
+    union all
+    select engagement, 'parent_survey', count(*) from intake.parent_survey group by all
+    union all
+    select engagement, 'education_payload', count(*) from intake.education group by all
+    union all
+    select engagement, 'service_map', count(*) from intake.service_map group by all
+),
+aside as (
+    select engagement, dataset, count(distinct row_number) as n
+    from intake.quarantine
+    group by all
+)
+select distinct coalesce(receipts.engagement, 'reference') || ' ' || receipts.dataset
+from intake.receipts as receipts
+left join held
+    on receipts.engagement = held.engagement and receipts.dataset = held.dataset
+left join aside
+    on
+        receipts.engagement is not distinct from aside.engagement
+        and receipts.dataset = aside.dataset
+where
+    receipts.received_n <> receipts.accepted_n + receipts.quarantined_n + receipts.withdrawn_n
+    or receipts.quarantined_n <> coalesce(aside.n, 0)
+    or (
+        receipts.dataset in (
+            'sample_file', 'primary_survey', 'secondary_survey', 'parent_survey',
+            'education_payload', 'service_map'
+        )
+        and receipts.accepted_n <> coalesce(held.n, 0)
+    )
+order by all
+"""
+
+
+def receipts_add_up(bench: Bench) -> Verdict:
+    """Received = accepted + quarantined + withdrawn, counted again from the tables."""
+    wrong = [row[0] for row in bench.con.execute(_LEDGER).fetchall()]
+    deliveries = bench.con.execute("select count(*) from intake.receipts").fetchall()[0][0]
+    if not deliveries:
+        return Verdict(False, "there is no receipt")
+    return Verdict(not wrong, places(wrong, f"{deliveries} receipts"))
+
+
+def required_deliveries_are_there(bench: Bench) -> Verdict:
+    """Each engagement with a delivery has an accepted receipt of every required dataset."""
+    rows = bench.con.execute(
+        "select coalesce(engagement, ''), dataset, status from intake.receipts"
+    ).fetchall()
+    accepted = {
+        (engagement, dataset) for engagement, dataset, status in rows if status == "accepted"
+    }
+    engagements = sorted({engagement for engagement, _, _ in rows} - {""} - bench.left_out)
+    wanted = {("", name) for name in _required(bench.codebook, "reference")}
+    for key in engagements:
+        held = {wave.survey for wave in bench.programme.engagements[key].waves}
+        for name in _required(bench.codebook, "engagement"):
+            survey = bench.codebook.datasets[name].survey
+            if not survey or survey in held:
+                wanted.add((key, name))
+        if "parent" in held:
+            wanted.add((key, "parent_survey"))
+    missing = [f"{key or 'reference'} {name}" for key, name in sorted(wanted - accepted)]
+    if not engagements:
+        return Verdict(False, "no engagement has a delivery")
+    return Verdict(not missing, places(missing, f"{len(wanted)} required deliveries"))
+
+
+def _required(codebook: Codebook, level: str) -> list[str]:
+    return [d.name for d in codebook.datasets.values() if d.level == level and d.is_required]
+
+
+def no_delivery_is_rejected(bench: Bench) -> Verdict:
+    """No delivery of an engagement that takes part stands rejected, required or not."""
+    rows = bench.con.execute(
+        "select coalesce(engagement, 'reference'), dataset from intake.receipts "
+        "where status = 'rejected' order by all"
+    ).fetchall()
+    rejected = [f"{key} {dataset}" for key, dataset in rows if key not in bench.left_out]
+    return Verdict(not rejected, places(rejected, "all deliveries"))
+
+
+def forbidden_columns(codebook: Codebook) -> frozenset[str]:
+    """Names that no table of the warehouse may have: identifiers of the contracts, and others."""
+    fields = [field for dataset in codebook.datasets.values() for field in dataset.fields]
+    identifiers = {f.name for f in fields if f.sensitivity is Sensitivity.IDENTIFIER}
+    shared = {f.name for f in fields if f.sensitivity in (Sensitivity.PAYLOAD, Sensitivity.BOTH)}
+    return frozenset(identifiers - shared - MINTED) | ALSO_FORBIDDEN
+
+
+def no_identifier_columns(bench: Bench) -> Verdict:
+    """No table or view of the warehouse has a column named like an identifier."""
+    forbidden = forbidden_columns(bench.codebook)
+    columns = bench.con.execute(
+        "select table_schema || '.' || table_name, lower(column_name) "
+        "from information_schema.columns order by all"
+    ).fetchall()
+    found = [f"{table}.{column}" for table, column in columns if column in forbidden]
+    return Verdict(not found, places(found, f"{len(columns)} columns"))
+
+
+def no_identifier_values(bench: Bench) -> Verdict:
+    """No text column of a pupil's table holds values in the form of a UID, SCN or postcode."""
+    found = []
+    tables = bench.con.execute(
+        "select table_schema, table_name, list(column_name order by column_name) "
+        "from information_schema.columns "
+        "where data_type = 'VARCHAR' and table_schema in ('intake', 'linkage', 'wellbeing') "
+        "and table_name in (select table_name from information_schema.columns "
+        "where column_name = 'record_id') "
+        "group by all order by all"
+    ).fetchall()
+    for schema, table, columns in tables:
+        tests = ", ".join(
+            f"bool_or(regexp_full_match(\"{c}\", '{IDENTIFIER_FORM}'))" for c in columns
+        )
+        row = bench.con.execute(f"select {tests} from {schema}.{table}").fetchall()[0]
+        found += [f"{schema}.{table}.{c}" for c, hit in zip(columns, row, strict=True) if hit]
+    return Verdict(not found, places(found, f"text columns of {len(tables)} tables"))
+
+
+# UID; SCN; a full postcode. Forms: codebook contracts and domain.md 3.5.
+IDENTIFIER_FORM = r"[A-Z]{2}[0-9]{8}|[0-9]{9}|[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}"
+
+PYTHON_CHECKS = (
+    PythonCheck(
+        RECEIPTS,
+        "receipts_add_up",
+        "Of every delivery, received rows = accepted + quarantined + withdrawn, as the tables hold",
+        "issue 2, item 5; rcs_assets/intake/receipts.py",
+        "run: rcs materialise for the engagements named; if it stays, report a defect of intake",
+        receipts_add_up,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "required_deliveries_are_there",
+        "Every required delivery of every engagement that takes part was accepted",
+        "codebook, datasets.yaml (required); programme, waves.csv",
+        "deliver the files named (rcs deliver), or name the engagement as left out",
+        required_deliveries_are_there,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "no_delivery_is_rejected",
+        "No delivery stands rejected",
+        "codebook, datasets.yaml",
+        "run: rcs status, which says what is wrong; then deliver a corrected file",
+        no_delivery_is_rejected,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "no_identifier_columns",
+        "No table of the warehouse has a column for a name, birth date, postcode, SCN, UID or "
+        "supplier's id",
+        "design.md, Zones; codebook, datasets.yaml (sensitivity)",
+        "stop; delete warehouse.duckdb, correct the table's definition, run: rcs materialise",
+        no_identifier_columns,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "no_identifier_values",
+        "No text column of a pupils' table holds a UID, an SCN or a postcode",
+        "design.md, Zones",
+        "stop; delete warehouse.duckdb, correct the table's definition, run: rcs materialise",
+        no_identifier_values,
+    ),
+)
+
+
+def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
+    """The frames of the boundary intake."""
+    return intake_profiles(bench.con, bench.codebook)
+
+
+SUITE = intake_suite(load_thresholds(home_path() / "config"))
+
+intake_checks = room_checks(
+    "intake_checks",
+    PYTHON_CHECKS,
+    SUITE,
+    profiles,
+    assets=tuple(dict.fromkeys(e.asset for e in SUITE.expectations)),
+)

@@ -1,0 +1,156 @@
+"""Checks of linkage: project ids are unique, one-to-one, and stand for records that exist.
+
+Belongs here: rules in Python on `linkage.*`, and the expectations of the boundary
+linked that judge links. Does not belong here: profile queries (`profile.py`), limits
+(`data_quality`), and the dbt tests of `linkage.linked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from data_quality import linked_suite, load_thresholds
+from rcs_assets.codebook import load_codebook
+from rcs_assets.intake.checks import forbidden_columns
+from rcs_assets.linkage.profile import linkage_profiles
+from rcs_assets.storage import home_path
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROJECT_IDS = ("linkage", "project_ids")
+LINKED = ("linkage", "linked")
+
+
+def _groups(bench: Bench, sql: str) -> Verdict:
+    """Passed if the query names no group of rows."""
+    found = [row[0] for row in bench.con.execute(sql).fetchall()]
+    total = bench.con.execute("select count(*) from linkage.project_ids").fetchall()[0][0]
+    return Verdict(not found and total > 0, places(found, f"{total} project ids"))
+
+
+def records_have_one_project_id(bench: Bench) -> Verdict:
+    """No record has two project ids."""
+    return _groups(
+        bench,
+        "select distinct engagement || ' ' || dataset from (select engagement, dataset, record_id "
+        "from linkage.project_ids group by all having count(*) > 1) order by all",
+    )
+
+
+def links_are_one_to_one(bench: Bench) -> Verdict:
+    """Within a dataset and engagement no two records have the same project id."""
+    return _groups(
+        bench,
+        "select distinct engagement || ' ' || dataset from (select engagement, dataset, project_id "
+        "from linkage.project_ids group by all having count(*) > 1) order by all",
+    )
+
+
+def project_ids_have_records(bench: Bench) -> Verdict:
+    """Every record that is linked was accepted by intake."""
+    return _groups(
+        bench,
+        """
+        with records as (
+            select 'sample' as dataset, engagement, record_id from intake.sample
+            union all
+            select 'primary_survey', engagement, record_id from intake.primary_survey
+            union all
+            select 'secondary_survey', engagement, record_id from intake.secondary_survey
+            union all
+            select 'education', engagement, record_id from intake.education
+        )
+        select distinct ids.engagement || ' ' || ids.dataset
+        from linkage.project_ids as ids
+        anti join records
+            on
+                ids.dataset = records.dataset
+                and ids.engagement = records.engagement
+                and ids.record_id = records.record_id
+        order by all
+        """,
+    )
+
+
+def links_start_at_the_sample(bench: Bench) -> Verdict:
+    """Every project id of an answer or education record is that of a pupil of the sample file."""
+    return _groups(
+        bench,
+        "select distinct ids.engagement || ' ' || ids.dataset from linkage.project_ids as ids "
+        "anti join (select engagement, project_id from linkage.project_ids "
+        "where dataset = 'sample') as spine using (engagement, project_id) order by all",
+    )
+
+
+def linkage_has_no_identifiers(bench: Bench) -> Verdict:
+    """No column of schema linkage is named like an identifier or an index number."""
+    forbidden = forbidden_columns(bench.codebook) | {"index_no", "index_survey", "index_education"}
+    columns = bench.con.execute(
+        "select table_name, lower(column_name) from information_schema.columns "
+        "where table_schema = 'linkage' order by all"
+    ).fetchall()
+    found = [f"{table}.{column}" for table, column in columns if column in forbidden]
+    return Verdict(not found and bool(columns), places(found, f"{len(columns)} columns"))
+
+
+PYTHON_CHECKS = (
+    PythonCheck(
+        PROJECT_IDS,
+        "records_have_one_project_id",
+        "A record has one project id at most",
+        "contract of linkage.project_ids",
+        "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
+        records_have_one_project_id,
+    ),
+    PythonCheck(
+        PROJECT_IDS,
+        "links_are_one_to_one",
+        "Within a dataset of an engagement a pupil has one record at most",
+        "interfaces.md, Engines: links are one-to-one",
+        "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
+        links_are_one_to_one,
+    ),
+    PythonCheck(
+        PROJECT_IDS,
+        "project_ids_have_records",
+        "Every linked record is one that intake accepted",
+        "contract of linkage.project_ids",
+        "run: rcs materialise for the engagements named (linkage is older than intake)",
+        project_ids_have_records,
+    ),
+    PythonCheck(
+        PROJECT_IDS,
+        "links_start_at_the_sample",
+        "Every link leads to a pupil of the engagement's sample file",
+        "design.md, Spine of linkage",
+        "do not publish; report a defect of linkage",
+        links_start_at_the_sample,
+    ),
+    PythonCheck(
+        LINKED,
+        "linkage_has_no_identifiers",
+        "No table of linkage has a column for an identifier or an index number",
+        "design.md, Zones",
+        "stop; delete warehouse.duckdb, correct the table's definition, run: rcs materialise",
+        linkage_has_no_identifiers,
+    ),
+)
+
+
+def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
+    """The frames of linkage at the boundary linked."""
+    return linkage_profiles(bench.con)
+
+
+SUITE = linked_suite(load_codebook(home_path() / "config"), load_thresholds(home_path() / "config"))
+
+linkage_checks = room_checks(
+    "linkage_checks",
+    PYTHON_CHECKS,
+    SUITE,
+    profiles,
+    assets=(LINKED, ("linkage", "link_rates")),
+)
