@@ -44,17 +44,18 @@
     {%- set found = {} -%}
     {%- for row in query_rows(
         "select s.scale, s.method, s.min_answered, coalesce(s.conversion, '') as conversion,"
+        ~ " coalesce(s.metric_name, '') as metric_name,"
         ~ " i.variable, i.is_reversed, i.minimum, i.maximum"
         ~ " from " ~ scales ~ " as s inner join " ~ scale_items ~ " as i"
         ~ " on s.instrument = i.instrument and s.scale = i.scale"
         ~ " where s.instrument in (select t.instrument from " ~ instrument_surveys
         ~ " as t where t.survey in ('primary', 'secondary'))"
-        ~ " order by s.position, i.position"
+        ~ " order by s.instrument, s.scale, i.position"
     ) -%}
         {%- if row.scale not in found -%}
             {%- do found.update({row.scale: {
                 'name': row.scale, 'method': row.method, 'min_answered': row.min_answered | int,
-                'conversion': row.conversion, 'items': [],
+                'conversion': row.conversion, 'metric_name': row.metric_name, 'items': [],
             }}) -%}
         {%- endif -%}
         {%- do found[row.scale]['items'].append({
@@ -71,7 +72,7 @@
     {%- set names = scales | map(attribute='name') | list -%}
     {%- set found = {} -%}
     {%- for row in query_rows(
-        "select c.composite, c.scale from " ~ composites ~ " as c order by c.position, c.scale"
+        "select c.composite, c.scale from " ~ composites ~ " as c order by c.composite, c.scale"
     ) if row.scale in names -%}
         {%- do found.setdefault(row.composite, {'name': row.composite, 'scales': []}).scales.append(row.scale) -%}
     {%- endfor -%}
@@ -115,7 +116,7 @@
 {% macro codebook_indicators(indicators, cutoff_sets, surveys) -%}
     {%- set found = [] -%}
     {%- for row in query_rows(
-        "select i.name, i.kind, i.survey, coalesce(c.score, i.score) as score, i.lower, i.upper,"
+        "select i.name, i.rule as kind, i.survey, coalesce(c.score, i.score) as score, i.lower, i.upper,"
         ~ " c.operator, c.cut, array_to_string(i.stages, '|') as stages,"
         ~ " array_to_string(i.variables, '|') as variables,"
         ~ " array_to_string(i.positive_codes, '|') as positive_codes,"

@@ -6,7 +6,7 @@
     on its own). So nothing here may use dbt: no ref, no run_query, no exceptions.
 
     Plain data:
-      scales      [{name, method, min_answered, conversion,
+      scales      [{name, method, min_answered, conversion, metric_name,
                     items: [{variable, is_reversed, minimum, maximum}]}]
       composites  [{name, scales: [name]}]
       bands       [{score, bands, cuts: [{number, lower, upper}]}]
@@ -103,7 +103,7 @@ case
 {%- set names = [] -%}
 {%- for scale in scales -%}
     {%- set _ = names.append(scale.name) -%}
-    {%- if scale.conversion -%}{%- set _ = names.append(scale.conversion) -%}{%- endif -%}
+    {%- if scale.conversion -%}{%- set _ = names.append(scale.metric_name) -%}{%- endif -%}
 {%- endfor -%}
 {%- for composite in composites -%}{%- set _ = names.append(composite.name) -%}{%- endfor -%}
 {%- for banding in bands -%}
@@ -145,7 +145,7 @@ combined as (
         {%- for scale in scales %}
         {{ scale.name }},
         {%- if scale.conversion %}
-        {{ converted_score(scale, conversions[scale.conversion]) }} as {{ scale.conversion }},
+        {{ converted_score(scale, conversions[scale.conversion]) }} as {{ scale.metric_name }},
         {%- endif %}
         {%- endfor %}
         {%- for composite in composites %}
@@ -159,7 +159,7 @@ select
     {%- for scale in scales %}
     {{ scale.name }},
     {%- if scale.conversion %}
-    {{ scale.conversion }},
+    {{ scale.metric_name }},
     {%- endif %}
     {%- endfor %}
     {%- for composite in composites %}

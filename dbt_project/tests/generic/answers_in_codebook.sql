@@ -1,6 +1,7 @@
-{#- Fails for each question with an answer that is neither in its value set nor a missing code. -#}
+{#- Fails once for each question with an answer outside its value set and the missing codes. -#}
 {% test answers_in_codebook(model, variables, variable_stages, value_labels, missing_codes) %}
 
+{%- set missing = query_rows("select string_agg(code, ', ') as codes from " ~ missing_codes) %}
 {%- set rows = query_rows(
     "select v.name, string_agg(l.code, ', ' order by l.code) as codes from " ~ variables
     ~ " as v inner join " ~ value_labels ~ " as l on v.value_set = l.value_set"
@@ -8,30 +9,20 @@
     ~ " as s where s.survey in ('primary', 'secondary')) group by v.name order by v.name"
 ) %}
 
-with missing_codes as (
-    select code
-    from {{ missing_codes }}
-),
-
-counted as (
+with counted as (
     select
-        0 as rows_n,
         {%- for row in rows %}
-        count(*) filter (
-            where {{ row.name }} is null
-            or {{ row.name }} not in ({{ row.codes }})
-            and {{ row.name }} not in (select code from missing_codes)
+        count(*) - count(*) filter (
+            where {{ row.name }} in ({{ row.codes }}, {{ missing[0].codes }})
         ) as {{ row.name }},
         {%- endfor %}
+        count(*) as rows_n,
     from {{ model }}
 )
 
-select rows_n
-from counted
-where
-    rows_n > 0
-    {%- for row in rows %}
-    or {{ row.name }} > 0
-    {%- endfor %}
+{%- for row in rows %}
+select '{{ row.name }}' as variable from counted where {{ row.name }} > 0
+{%- if not loop.last %} union all {% endif %}
+{%- endfor %}
 
 {% endtest %}

@@ -1,0 +1,232 @@
+"""Assets of the room wellbeing, and the dbt build that linkage.linked belongs to.
+
+Belongs here: the wiring of the dbt build, weights and estimates into the graph. Does not
+belong here: SQL, scoring, weighting and estimation themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+
+from rcs_assets.storage import open_warehouse
+from rcs_assets.storage.resources import (
+    OWNER,
+    WRITER_POOL,
+    HomeResource,
+    asset_options,
+    engagement_partitions,
+)
+from rcs_assets.wellbeing.dbt_build import (
+    DbtBuildError,
+    NodeResult,
+    manifest,
+    manifest_file,
+    run_build,
+)
+from rcs_assets.wellbeing.estimates import write_estimates
+from rcs_assets.wellbeing.estimators import load_estimators
+from rcs_assets.wellbeing.weights import write_weights
+
+# Tables of these sources come out of one asset of the room.
+_ONE_ASSET = {"codebook": "tables", "programme": "register"}
+
+
+class RoomTranslator(DagsterDbtTranslator):
+    """Names dbt nodes as the rest of the graph is named: key [room, thing], group room."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """[schema, alias] of a model; [source, table] of a source."""
+        if dbt_resource_props["resource_type"] == "source":
+            room = dbt_resource_props["source_name"]
+            return dg.AssetKey([room, _ONE_ASSET.get(room, dbt_resource_props["name"])])
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["alias"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The room."""
+        return str(self.get_asset_key(dbt_resource_props).path[0])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+        """The owner of every asset of the platform."""
+        return [OWNER]
+
+    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> dict[str, str]:
+        """Zone and sensitivity, from the model's meta."""
+        meta = dbt_resource_props.get("meta", {})
+        return {name: meta[name] for name in ("zone", "sensitivity") if name in meta}
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The model's description, without its SQL."""
+        return str(dbt_resource_props.get("description", "")).strip()
+
+    def get_automation_condition(
+        self,
+        dbt_resource_props: Mapping[str, Any],  # noqa: ARG002
+    ) -> None:
+        """None: sensors, schedules and jobs decide what runs."""
+        return
+
+
+_TRANSLATOR = RoomTranslator(
+    settings=DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True)
+)
+
+
+@dbt_assets(
+    manifest=manifest_file(),
+    name="dbt_build",
+    dagster_dbt_translator=_TRANSLATOR,
+    partitions_def=engagement_partitions(),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=WRITER_POOL,
+)
+def dbt_build(context: dg.AssetExecutionContext, home: HomeResource) -> Iterator[Any]:
+    """Build the selected models and run their tests, once for all engagements of the run."""
+    nodes = manifest()["nodes"]
+    models = {
+        _TRANSLATOR.get_asset_key(node): node
+        for node in nodes.values()
+        if node["resource_type"] == "model"
+    }
+    chosen = [node["name"] for key, node in models.items() if key in context.selected_asset_keys]
+    place = home.home()
+    results = run_build(
+        place,
+        list(context.partition_keys),
+        [] if len(chosen) == len(models) else chosen,
+        settings=home.settings(),
+    )
+    checks = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
+    built = [r for r in results if nodes[r.unique_id]["resource_type"] == "model"]
+    tested = [r for r in results if nodes[r.unique_id]["resource_type"] == "test"]
+    rows = _row_counts(home, [nodes[r.unique_id] for r in built if r.status == "success"])
+    for result in built:
+        key = _TRANSLATOR.get_asset_key(nodes[result.unique_id])
+        if result.status == "success" and key in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={"dagster/row_count": rows[key], "seconds": round(result.seconds, 2)},
+            )
+    for result in tested:
+        check = _check_result(nodes[result.unique_id], nodes, result)
+        if check is not None and (check.asset_key, check.check_name) in checks:
+            yield check
+    _refuse_failed(results, nodes)
+
+
+def _row_counts(home: HomeResource, nodes: list[dict[str, Any]]) -> dict[dg.AssetKey, int]:
+    if not nodes:
+        return {}
+    with open_warehouse(home.home(), read_only=True) as con:
+        counted = {
+            (node["schema"], node["alias"]): con.execute(
+                f"select count(*) from {node['schema']}.{node['alias']}"
+            ).fetchall()[0][0]
+            for node in nodes
+        }
+    return {dg.AssetKey(list(name)): int(count) for name, count in counted.items()}
+
+
+def _check_result(
+    test: dict[str, Any], nodes: dict[str, Any], result: NodeResult
+) -> dg.AssetCheckResult | None:
+    """A dbt test as the result of the asset check that dagster-dbt declared for it."""
+    attached = test.get("attached_node")
+    if attached not in nodes:
+        return None
+    return dg.AssetCheckResult(
+        asset_key=_TRANSLATOR.get_asset_key(nodes[attached]),
+        check_name=test["name"],
+        passed=result.status == "pass",
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "expected": "no row breaks the rule",
+            "observed": result.reason
+            or f"dbt says {result.status}; rows that break the rule: {_shown(result.failures)}",
+            "threshold_source": test["original_file_path"],
+            "next_command": "rcs status, then correct the delivery named there and deliver again",
+        },
+    )
+
+
+def _shown(failures: int) -> str:
+    return "<10" if 1 <= failures <= 9 else str(failures)
+
+
+def _refuse_failed(results: list[NodeResult], nodes: dict[str, Any]) -> None:
+    """End the run where a model failed, or was skipped behind a failed test."""
+    models = [r for r in results if nodes[r.unique_id]["resource_type"] == "model"]
+    stopped = [r for r in models if r.is_failed or r.status == "skipped"]
+    if stopped:
+        causes = [
+            f"{nodes[r.unique_id]['name']} ({r.reason or 'rows break its rule'})"
+            for r in results
+            if r.is_failed
+        ]
+        raise DbtBuildError(
+            "The dbt build stopped before every model was made",
+            where=", ".join(nodes[r.unique_id]["name"] for r in stopped),
+            why="; ".join(causes),
+            fix="run: rcs status; then correct the delivery named there and deliver it again",
+        )
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "weights",
+        zone="warehouse",
+        sensitivity="pseudonymised",
+        description="Weights of linked pupils, raked to the roll of the sample file by CPP, "
+        "stage and sex of each survey (policy.md, Table B).",
+        partitions=engagement_partitions(),
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("intake", "sample"),
+            ("programme", "register"),
+        ),
+    )
+)
+def weights(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Make the weights of the engagements of the run."""
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        made = write_weights(con, list(context.partition_keys), rules.weight_ratio_limit)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": made.rows_n,
+            "collapsed_cells": made.collapsed_cells_n,
+            "largest_weight": round(made.largest_weight, 2),
+        }
+    )
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "estimates",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Every estimate before protection, unrounded: CPP, tranche and all by total, "
+        "stage, sex and SIMD quintile, with the interval that policy.md Table B publishes.",
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "parent_indicator_values"),
+            ("wellbeing", "weights"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ),
+    )
+)
+def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Estimate every indicator for the engagements that are not left out."""
+    programme = home.programme()
+    kept = [key for key in programme.engagement_keys if key not in home.left_out]
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_estimates(con, home.codebook(), kept, load_estimators(home.home().config))
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": rows_n, "engagements": ", ".join(kept)}
+    )

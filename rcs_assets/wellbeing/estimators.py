@@ -1,0 +1,85 @@
+"""The rules of policy.md, Table B, as typed data.
+
+Belongs here: reading and checking `data/estimators.yaml` with an adopter's overlay. Does
+not belong here: the estimates themselves (`estimates.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rcs_assets.errors import ConfigurationError
+
+FILE = "estimators.yaml"
+BREAKDOWNS = ("total", "stage", "sex", "simd_quintile")
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """What is published for which table; the file says where each number comes from.
+
+    `schools_for_clusters` is the number of schools of a survey from which a CPP's interval
+    is made from school clusters; `design_effect_step` and `design_effect_floor` treat a
+    pooled design effect; `weight_ratio_limit` bounds the weight of a class.
+    """
+
+    confidence: float
+    schools_for_clusters: int
+    design_effect_step: float
+    design_effect_floor: float
+    weight_ratio_limit: float
+    breakdowns: tuple[str, ...]
+
+
+def load_estimators(overlay: Path | None = None) -> Estimators:
+    """The platform's rules with the overlay's keys in their place.
+
+    Args:
+        overlay: folder that may hold an `estimators.yaml` with some of the keys.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value that makes no sense.
+    """
+    rules = _read(resources.files("rcs_assets.wellbeing") / "data" / FILE)
+    known = set(rules)
+    if overlay is not None and (overlay / FILE).is_file():
+        rules |= _read(overlay / FILE)
+    unknown = sorted(set(rules) - known)
+    if unknown:
+        raise _error(f"Unknown keys: {', '.join(unknown)}", "keys are " + ", ".join(known))
+    found = Estimators(**{**rules, "breakdowns": tuple(rules["breakdowns"])})
+    _check(found)
+    return found
+
+
+def _read(file: Any) -> dict[str, Any]:
+    read = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(read, dict):
+        raise _error("The file is no mapping", "one key a line is expected")
+    return read
+
+
+def _check(rules: Estimators) -> None:
+    numbers = {
+        "confidence": 0 < rules.confidence < 1,
+        "schools_for_clusters": rules.schools_for_clusters >= 2,
+        "design_effect_step": rules.design_effect_step > 0,
+        "design_effect_floor": rules.design_effect_floor > 0,
+        "weight_ratio_limit": rules.weight_ratio_limit > 1,
+        "breakdowns": "total" in rules.breakdowns and set(rules.breakdowns) <= set(BREAKDOWNS),
+    }
+    wrong = [name for name, is_right in numbers.items() if not is_right]
+    if wrong:
+        raise _error(
+            f"Values that make no sense: {', '.join(wrong)}",
+            "see the comments of the platform's own file",
+        )
+
+
+def _error(what: str, why: str) -> ConfigurationError:
+    return ConfigurationError(what, where=FILE, why=why, fix="correct it in config/")

@@ -1,0 +1,237 @@
+"""Scoring of an instrument on a table of answers, outside the warehouse.
+
+Belongs here: reading the caller's table, checking it, and rendering the scoring macro of
+the dbt project on a connection of its own. Does not belong here: any scoring rule; the
+SQL stands once, in dbt_project/macros/scoring.sql, and the rules are codebook data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+import pandas as pd
+import pyarrow as pa
+
+import rcs_assets
+from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.model import Codebook, Instrument, Item
+from rcs_assets.errors import ConfigurationError, InputError
+
+MISSING_RULES = ("prorate", "complete")
+
+
+def score(
+    answers: Any,
+    instrument: str = "sdq_self",
+    missing_rule: str = "prorate",
+    *,
+    codebook: Codebook | None = None,
+) -> Any:
+    """Score every record of a table of answers.
+
+    Args:
+        answers: pyarrow.Table, pandas.DataFrame or DuckDB relation with `record_id`
+            (unique, never null) and the instrument's items as answered, before
+            reversing; null is missing. Other columns are not read.
+        instrument: a key of the codebook's instruments, such as `sdq_self` or `wemwbs`.
+        missing_rule: `prorate` (Youthinmind: a scale needs as many items as the codebook
+            says and is prorated) or `complete` (Scottish Government: every item);
+            domain.md §0.2, row 6.
+        codebook: the codebook to score by; the platform's own by default.
+
+    Returns:
+        pyarrow.Table in the order of `answers`: `record_id`, one column a scale, metric
+        and composite, and `<score>_band3`, `<score>_band4` (1 = close to average) where the
+        codebook has bands. Sums are integers, rounded half up; a score is null where too
+        few items are answered.
+
+    Raises:
+        InputError: unknown instrument or rule, a missing column, a value outside the
+            item's range, a record_id that is null or stands twice.
+    """
+    chosen = _instrument(codebook or load_codebook(), instrument)
+    if missing_rule not in MISSING_RULES:
+        raise InputError(
+            "Unknown missing rule", where="missing_rule", why="rules are prorate and complete"
+        )
+    items = tuple({item.variable: item for scale in chosen.scales for item in scale.items}.values())
+    table = _table(answers, ["record_id", *(item.variable for item in items)])
+    with duckdb.connect() as con:
+        con.register("delivered", table)
+        _check(con, items)
+        con.execute(_typed(items))
+        query = scoring_sql("answers", chosen, codebook or load_codebook(), missing_rule)
+        return con.execute(query).to_arrow_table()
+
+
+def scoring_sql(relation: str, instrument: Instrument, codebook: Codebook, rule: str) -> str:
+    """The scoring query of one instrument over `relation`, rendered from the dbt macro."""
+    data = instrument_data(instrument, codebook)
+    query: str = _macros().scores_query(relation, ["record_id"], missing_rule=rule, **data)
+    return query
+
+
+def instrument_data(instrument: Instrument, codebook: Codebook) -> dict[str, Any]:
+    """An instrument as the plain data that the scoring macro takes."""
+    banded = sorted({(band.score, band.bands) for band in instrument.bands})
+    return {
+        "scales": [
+            {
+                "name": scale.name,
+                "method": scale.method.value,
+                "min_answered": scale.min_answered,
+                "conversion": scale.conversion,
+                "metric_name": scale.metric_name,
+                "items": [asdict(item) for item in scale.items],
+            }
+            for scale in instrument.scales
+        ],
+        "composites": [
+            {"name": composite.name, "scales": list(composite.scales)}
+            for composite in instrument.composites
+        ],
+        "bands": [
+            {
+                "score": score_name,
+                "bands": bands,
+                "cuts": [
+                    {"number": band.number, "lower": band.lower, "upper": band.upper}
+                    for band in instrument.bands
+                    if (band.score, band.bands) == (score_name, bands)
+                ],
+            }
+            for score_name, bands in banded
+        ],
+        "conversions": {
+            name: [{"raw": raw, "metric": metric} for raw, metric in table.items()]
+            for name, table in codebook.conversions.items()
+        },
+    }
+
+
+def project_dir() -> Path:
+    """The dbt project beside the package.
+
+    Raises:
+        ConfigurationError: the package was installed without it.
+    """
+    folder = Path(rcs_assets.__file__).resolve().parents[1] / "dbt_project"
+    if not (folder / "dbt_project.yml").is_file():
+        raise ConfigurationError(
+            "The dbt project is missing",
+            where="dbt_project/ beside the package rcs_assets",
+            why="scoring and indicators stand there once, for the models and for this function",
+            fix="install from a clone of the repository: uv pip install -e .",
+        )
+    return folder
+
+
+@cache
+def _macros() -> Any:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(project_dir() / "macros"), undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("scoring.sql").module
+
+
+def _instrument(codebook: Codebook, name: str) -> Instrument:
+    if name not in codebook.instruments:
+        raise InputError(
+            "Unknown instrument",
+            where="instrument",
+            why="instruments of the codebook are " + ", ".join(codebook.instruments),
+        )
+    return codebook.instruments[name]
+
+
+def _table(answers: Any, columns: list[str]) -> Any:
+    """The needed columns of whatever table was given, as pyarrow."""
+    if isinstance(answers, pd.DataFrame):
+        names = list(answers.columns)
+    elif isinstance(answers, (pa.Table, duckdb.DuckDBPyRelation)):
+        names = list(answers.columns) if not isinstance(answers, pa.Table) else answers.column_names
+    else:
+        raise InputError(
+            "The answers are no table",
+            where="answers",
+            why="a pyarrow.Table, a pandas.DataFrame or a DuckDB relation is taken, "
+            f"not {type(answers).__name__}",
+        )
+    missing = [column for column in columns if names.count(column) != 1]
+    if missing:
+        raise InputError(
+            "Columns of the answers are missing or stand twice",
+            where=", ".join(missing),
+            why="record_id and every item of the instrument are needed",
+            fix="add the column; fill it with null where the item was not asked",
+        )
+    if isinstance(answers, pd.DataFrame):
+        return _from_pandas(answers[columns])
+    if isinstance(answers, pa.Table):
+        return answers.select(columns)
+    return answers.select(*(duckdb.ColumnExpression(name) for name in columns)).to_arrow_table()
+
+
+def _from_pandas(frame: pd.DataFrame) -> Any:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException:
+        # Arrow's message holds the value.
+        raise InputError(
+            "A column of the answers holds values of several types",
+            where="answers",
+            why="items are whole numbers or null",
+        ) from None
+
+
+def _check(con: duckdb.DuckDBPyConnection, items: tuple[Item, ...]) -> None:
+    """Refuse what cannot be scored; messages name columns and counts, never a value."""
+    described = con.execute("describe delivered").fetchall()
+    types = {str(row[0]): str(row[1]) for row in described}
+    texts = [
+        i.variable for i in items if types[i.variable] in ("VARCHAR", "BLOB", "DATE", "BOOLEAN")
+    ]
+    if texts:
+        raise InputError(
+            "Items are not numbers", where=", ".join(texts), why="items are whole numbers or null"
+        )
+    outside = ", ".join(
+        f"count_if({_quoted(i)} is not null and ({_quoted(i)} not between {i.minimum} and "
+        f"{i.maximum} or {_quoted(i)} <> floor({_quoted(i)})))"
+        for i in items
+    )
+    rows_n, ids_n, distinct_n, *outside_n = con.execute(
+        f"select count(*), count(record_id), count(distinct record_id), {outside} from delivered"
+    ).fetchall()[0]
+    if ids_n < rows_n or distinct_n < ids_n:
+        raise InputError(
+            f"record_id is null in {rows_n - ids_n} rows and repeated in {ids_n - distinct_n}",
+            where="record_id",
+            why="each record is scored once",
+        )
+    wrong = [
+        f"{item.variable} ({n} values outside {item.minimum} to {item.maximum})"
+        for item, n in zip(items, outside_n, strict=True)
+        if n
+    ]
+    if wrong:
+        raise InputError(
+            "Items hold values outside their range",
+            where=", ".join(wrong),
+            why="items are coded as answered, before reversing",
+            fix="turn missing codes into null",
+        )
+
+
+def _quoted(item: Item) -> str:
+    return f'"{item.variable}"'
+
+
+def _typed(items: tuple[Item, ...]) -> str:
+    columns = ", ".join(f"cast({_quoted(i)} as tinyint) as {i.variable}" for i in items)
+    return f"create temp table answers as select record_id, {columns} from delivered"
