@@ -11,9 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from data_quality import candidate_suite, load_benchmarks, load_thresholds
+from data_quality import (
+    LeastBase,
+    ReleaseRules,
+    candidate_suite,
+    load_benchmarks,
+    load_thresholds,
+)
 from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.intake.checks import no_identifier_columns
 from rcs_assets.storage import home_path, sql_literal
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELLS = ("disclosure", "estimates")
+# "" = none; low and high: policy.md, How protection is judged; indicative: Table B, parents.
+NOTES = ("", "low", "high", "indicative")
 
 # Each protected cell beside the counts that it was made from, and its row of Table A.
 _JOINED = """
@@ -308,9 +316,33 @@ def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
     return disclosure_profiles(bench.con, bench.codebook)
 
 
+def release_rules(policy: Policy) -> ReleaseRules:
+    """What the candidate suite needs of the policy."""
+    return ReleaseRules(
+        label=policy.label,
+        statuses=tuple(policy.statuses),
+        notes=NOTES,
+        unreliable_n_below=policy.unreliable_n_below,
+        unreliable_interval_wider_than=policy.unreliable_interval_wider_than,
+        bases=tuple(
+            LeastBase(
+                kind,
+                is_sensitive,
+                policy.rule_for(audience.output_class, is_sensitive=is_sensitive).base,
+                policy.output_classes[audience.output_class].source,
+            )
+            for kind, audience in policy.audiences.items()
+            for is_sensitive in (False, True)
+        ),
+    )
+
+
 CONFIG = home_path() / "config"
 SUITE = candidate_suite(
-    load_codebook(CONFIG), load_policy(CONFIG), load_thresholds(CONFIG), load_benchmarks(CONFIG)
+    load_codebook(CONFIG),
+    release_rules(load_policy(CONFIG)),
+    load_thresholds(CONFIG),
+    load_benchmarks(CONFIG),
 )
 
 disclosure_checks = room_checks(

@@ -38,15 +38,16 @@ _CELL_KEY = 'survey, indicator, unit, breakdown, "group"'
 _INPUT = """
 create or replace temp table sdc_input as
 select
-    e.*,
+    -- Who was not asked, or is not on the roll, has no base.
+    e.* replace (if(r.status in ('x', 'z'), coalesce(e.base_n, 0), e.base_n) as base_n),
     case e.geography_level
         when 'cpp' then e.engagement when 'tranche' then e.tranche else 'all'
     end as unit,
     coalesce(e.numerator_n, 0) as y_n,
-    case when e.statistic = 'pct' then e.base_n - coalesce(e.numerator_n, 0) else 0 end as c_n,
+    if(e.statistic = 'pct', coalesce(e.base_n, 0) - y_n, 0) as c_n,
     i.is_sensitive,
     -- A group that has answers is never "not asked" or "not on the roll".
-    case when e.base_n = 0 and r.status in ('x', 'z') then r.status end as empty_status,
+    if(r.status in ('x', 'z') and coalesce(e.base_n, 0) = 0, r.status, null) as empty_status,
 from {estimates} as e
 left join {indicators} as i on i.indicator = e.indicator
 left join sdc_reason as r on r.reason = e.reason
@@ -407,13 +408,15 @@ create or replace temp table sdc_note as
 select *, '' as note from sdc_cell limit 0
 """
 
-# Only a cell that is small in its own right, whose base passes, carries a note.
+# Only a cell that is small in its own right, whose base passes, carries a note; in a linked
+# set none does, since `low` of one indicator would bound the others.
 _NOTES = """
 insert into sdc_note
 select c.*, if(c.is_small_numerator, 'low', 'high')
 from sdc_cell as c
 where
     c.is_primary and not c.is_small_base
+    and c.indicator not in (select indicator from sdc_linked)
     and (c.audience = 'public') = {is_public}
 """
 
@@ -564,11 +567,7 @@ def _register_policy(
         "audience varchar, engagement varchar, geography_levels varchar[], is_sensitive boolean, "
         "k_base int, k_numerator int, k_complement int, "
         "pct_step double, mean_step double, interval_step double, n_step double",
-        [
-            row
-            for audience in audiences
-            for row in _rule_rows(policy, audience, (False, True))
-        ],
+        [row for audience in audiences for row in _rule_rows(policy, audience, (False, True))],
     )
     _table(con, "sdc_reason", "reason varchar, status varchar", policy.empty_reasons.items())
     _table(con, "sdc_breakdown", "breakdown varchar", [(name,) for name in policy.breakdowns])

@@ -47,7 +47,9 @@ class Attacker:
     own CPP from it: for the public rows that is his knowledge without the release ([L, U]).
     """
 
-    def __init__(self, released: Sequence[Row], truth: Sequence[Row], *, is_sensitive: bool) -> None:
+    def __init__(
+        self, released: Sequence[Row], truth: Sequence[Row], *, is_sensitive: bool
+    ) -> None:
         self.released = released
         self.truth = truth
         self.is_sensitive = is_sensitive
@@ -161,11 +163,19 @@ class Attacker:
         for row in self.released:
             key = (_unit(row), row["breakdown"], row["group"])
             kind = row["audience"].split("/")[0]
-            if key not in best or strictness[kind] < strictness[best[key]["audience"].split("/")[0]]:
+            if (
+                key not in best
+                or strictness[kind] < strictness[best[key]["audience"].split("/")[0]]
+            ):
                 best[key] = row
         by_key = {(_unit(r), r["breakdown"], r["group"]): r for r in self.truth}
         hidden = [
-            {"key": key, "row": row, "n": by_key[key]["base_n"], "y": by_key[key]["numerator_n"] or 0}
+            {
+                "key": key,
+                "row": row,
+                "n": by_key[key]["base_n"],
+                "y": by_key[key]["numerator_n"] or 0,
+            }
             for key, row in best.items()
             if row["status"] == "c"
         ]
@@ -182,9 +192,7 @@ class Attacker:
                 hidden.append({"key": key, "row": row, "n": n, "y": y})
         return hidden
 
-    def _judge(
-        self, cell: Mapping[str, Any], before: Mapping[str, Attacker]
-    ) -> Iterable[Finding]:
+    def _judge(self, cell: Mapping[str, Any], before: Mapping[str, Attacker]) -> Iterable[Finding]:
         kind = cell["row"]["audience"].split("/")[0]
         k_base, k, _, _ = TABLE_A[kind, self.is_sensitive]
         base = self._base(cell["key"])
@@ -195,7 +203,13 @@ class Attacker:
         if cell["row"]["statistic"] == "pct":
             quantities += [
                 ("numerator", cell["y"], k, {base + 1: 1.0}, note == "low"),
-                ("complement", cell["n"] - cell["y"], k, {base: 1.0, base + 1: -1.0}, note == "high"),
+                (
+                    "complement",
+                    cell["n"] - cell["y"],
+                    k,
+                    {base: 1.0, base + 1: -1.0},
+                    note == "high",
+                ),
             ]
         for name, truth, threshold, terms, is_noted in quantities:
             if truth >= threshold:
@@ -223,4 +237,4 @@ def _matrix(constraints: Sequence[tuple[dict[int, float], float]], size: int) ->
 
 
 def _unit(row: Row) -> str:
-    return str(row["engagement"] or row["tranche"])
+    return str(row["engagement"] or row["tranche"] or "all")

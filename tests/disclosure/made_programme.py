@@ -68,7 +68,11 @@ def count_estimates(con: duckdb.DuckDBPyConnection, shape: Shape, seed: int) -> 
     """Make `estimates`, `indicators` and `geographies` on `con` from a drawn programme."""
     con.register("pupil", draw_pupils(shape, seed))
     con.execute(f"create or replace table estimates ({ESTIMATE_COLUMNS})")
-    levels = {"cpp": ("tranche", "engagement"), "tranche": ("tranche", "null"), "all": ("'all'", "null")}
+    levels = {
+        "cpp": ("tranche", "engagement"),
+        "tranche": ("tranche", "null"),
+        "all": ("null", "null"),
+    }
     breakdowns = {
         "total": ("'all'", "'all' in ('all')"),
         "sex": ("sex", "sex is not null"),
@@ -90,12 +94,13 @@ def count_estimates(con: duckdb.DuckDBPyConnection, shape: Shape, seed: int) -> 
                     from pupil where {condition} group by all
                 )
                 select tranche, engagement, 'secondary', '{level}',
-                    coalesce(engagement, tranche), '{breakdown}', "group", 'measure',
+                    coalesce(engagement, tranche, 'all'), '{breakdown}', "group", 'measure',
                     '{shape.statistic}',
-                    {'null' if breakdown == 'simd_quintile' else 'roll_n'}, base_n, numerator_n,
-                    {'mean' if shape.statistic == 'mean'
-                     else '100.0 * numerator_n / nullif(base_n, 0)'},
-                    null, null, {"'t'" if shape.statistic == 'mean' else "'wilson'"}, 1.0, 3,
+                    {"null" if breakdown == "simd_quintile" else "roll_n"}, base_n, numerator_n,
+                    {
+                "mean" if shape.statistic == "mean" else "100.0 * numerator_n / nullif(base_n, 0)"
+            },
+                    null, null, {"'t'" if shape.statistic == "mean" else "'wilson'"}, 1.0, 3,
                     if(base_n = 0, 'no_data', '')
                 from cells
             """)
