@@ -5,15 +5,22 @@ Dagster (aggregates; counts of children 1 to 9 as `<10`). Does not belong here: 
 on a delivered file.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
 
 from rcs_assets.intake.receipts import Receipt, ReceiptStatus, incomplete_engagements
-from rcs_assets.intake.take import Desk, check_ledger, take, take_education, take_reference
+from rcs_assets.intake.take import (
+    Desk,
+    check_ledger,
+    open_desk,
+    take,
+    take_education,
+    take_reference,
+)
 from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
@@ -31,15 +38,25 @@ _BY_ENGAGEMENT = (
 )
 
 
-def _desk(home: HomeResource) -> Desk:
-    return Desk(home.home(), home.programme(), home.codebook(), home.settings())
+def _asset(
+    thing: str, *, description: str, deps: Sequence[tuple[str, str]], **options: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of an asset of this room; a table of the warehouse unless said otherwise."""
+    kept = {"zone": "warehouse", "sensitivity": "pseudonymised", **options}
+    described = asset_options("intake", thing, description=description, deps=deps, **kept)
+    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(**described)
+    return decorator
+
+
+def _desk(home: HomeResource) -> AbstractContextManager[Desk]:
+    return open_desk(home.home(), home.programme(), home.codebook(), home.settings())
 
 
 def _take_each(
     context: dg.AssetExecutionContext, home: HomeResource, dataset: str
 ) -> dg.MaterializeResult[Any]:
-    desk = _desk(home)
-    found = [take(desk, dataset, key) for key in context.partition_keys]
+    with _desk(home) as desk:
+        found = [take(desk, dataset, key) for key in context.partition_keys]
     return _result(context, [receipt for receipt in found if receipt is not None])
 
 
@@ -72,116 +89,88 @@ def _totals(taken: Iterable[Receipt]) -> dict[str, int | str]:
 def _reference_result(
     context: dg.AssetExecutionContext, home: HomeResource, dataset: str
 ) -> dg.MaterializeResult[Any]:
-    return _result(context, [take_reference(_desk(home), dataset)])
+    with _desk(home) as desk:
+        return _result(context, [take_reference(desk, dataset)])
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "school_roll",
-        zone="warehouse",
-        sensitivity="public",
-        description="Published roll of each school department by stage, sex and SIMD quintile; "
-        "suppressed cells are null. Key: seed_code and school_type.",
-        deps=_REGISTERS,
-    )
+@_asset(
+    "school_roll",
+    sensitivity="public",
+    description="Published roll of each school department by stage, sex and SIMD quintile; "
+    "suppressed cells are null. Key: seed_code and school_type.",
+    deps=_REGISTERS,
 )
 def school_roll(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the school roll."""
     return _reference_result(context, home, "school_roll")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "school_list",
-        zone="warehouse",
-        sensitivity="public",
-        description="Open schools with council, departments, postcode district, denomination.",
-        deps=_REGISTERS,
-    )
+@_asset(
+    "school_list",
+    sensitivity="public",
+    description="Open schools with council, departments, postcode district, denomination.",
+    deps=_REGISTERS,
 )
 def school_list(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the school contact list."""
     return _reference_result(context, home, "school_list")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "simd",
-        zone="warehouse",
-        sensitivity="public",
-        description="Deprivation rank, decile and quintile by 2011 data zone; the vintage "
-        "stands in the key, so that vintages cannot be mixed.",
-        deps=_REGISTERS,
-    )
+@_asset(
+    "simd",
+    sensitivity="public",
+    description="Deprivation rank, decile and quintile by 2011 data zone; the vintage "
+    "stands in the key, so that vintages cannot be mixed.",
+    deps=_REGISTERS,
 )
 def simd(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in SIMD."""
     return _reference_result(context, home, "simd")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "datazones",
-        zone="warehouse",
-        sensitivity="public",
-        description="2011 data zones with council, health board and urban-rural class.",
-        deps=_REGISTERS,
-    )
+@_asset(
+    "datazones",
+    sensitivity="public",
+    description="2011 data zones with council, health board and urban-rural class.",
+    deps=_REGISTERS,
 )
 def datazones(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the look-up of data zones."""
     return _reference_result(context, home, "datazones")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "opt_outs",
-        zone="vault",
-        sensitivity="identified",
-        description="Parents and pupils who said no, in the vault; applied before anything else "
-        "of the engagement is taken in.",
-        partitions=PARTITIONS,
-        deps=_REGISTERS,
-    )
+@_asset(
+    "opt_outs",
+    zone="vault",
+    sensitivity="identified",
+    description="Parents and pupils who said no, in the vault; applied before anything else "
+    "of the engagement is taken in.",
+    partitions=PARTITIONS,
+    deps=_REGISTERS,
 )
 def opt_outs(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the opt-outs of the engagements of the run."""
     return _take_each(context, home, "opt_outs")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "sample",
-        zone="warehouse",
-        sensitivity="pseudonymised",
-        description="Pupils invited, after opt-outs: school, stage, sex. Their identifiers go to "
-        "the vault; intake.roll_counts holds the roll before opt-outs, which weights are raked "
-        "to.",
-        partitions=PARTITIONS,
-        deps=(("intake", "opt_outs"), *_REFERENCE),
-    )
+@_asset(
+    "sample",
+    description="Pupils invited, after opt-outs: school, stage, sex. Their identifiers go to "
+    "the vault; intake.roll_counts holds the roll before opt-outs, which weights are raked "
+    "to.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), *_REFERENCE),
 )
 def sample(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the sample files of the engagements of the run."""
     return _take_each(context, home, "sample_file")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "primary_survey",
-        zone="warehouse",
-        sensitivity="pseudonymised",
-        description="Answers of P5 to P7 in the codebook's names and codes; UIDs go to the vault.",
-        partitions=PARTITIONS,
-        deps=(("intake", "opt_outs"), ("intake", "sample")),
-    )
+@_asset(
+    "primary_survey",
+    description="Answers of P5 to P7 in the codebook's names and codes; UIDs go to the vault.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), ("intake", "sample")),
 )
 def primary_survey(
     context: dg.AssetExecutionContext, home: HomeResource
@@ -190,16 +179,11 @@ def primary_survey(
     return _take_each(context, home, "primary_survey")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "secondary_survey",
-        zone="warehouse",
-        sensitivity="pseudonymised",
-        description="Answers of S1 to S4 in the codebook's names and codes; UIDs go to the vault.",
-        partitions=PARTITIONS,
-        deps=(("intake", "opt_outs"), ("intake", "sample")),
-    )
+@_asset(
+    "secondary_survey",
+    description="Answers of S1 to S4 in the codebook's names and codes; UIDs go to the vault.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), ("intake", "sample")),
 )
 def secondary_survey(
     context: dg.AssetExecutionContext, home: HomeResource
@@ -208,17 +192,11 @@ def secondary_survey(
     return _take_each(context, home, "secondary_survey")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "parent_survey",
-        zone="warehouse",
-        sensitivity="pseudonymised",
-        description="Answers of parents of children aged 0 to 8; a quota sample, linked to "
-        "nothing.",
-        partitions=PARTITIONS,
-        deps=(("intake", "opt_outs"),),
-    )
+@_asset(
+    "parent_survey",
+    description="Answers of parents of children aged 0 to 8; a quota sample, linked to nothing.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"),),
 )
 def parent_survey(
     context: dg.AssetExecutionContext, home: HomeResource
@@ -227,63 +205,50 @@ def parent_survey(
     return _take_each(context, home, "parent_survey")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "education",
-        zone="warehouse",
-        sensitivity="pseudonymised",
-        description="Payload of the councils' education extract; its identifiers go to the "
-        "vault, and payload without accepted identifiers is quarantined.",
-        partitions=PARTITIONS,
-        deps=(("intake", "opt_outs"), ("intake", "sample"), *_REFERENCE),
-    )
+@_asset(
+    "education",
+    description="Payload of the councils' education extract; its identifiers go to the "
+    "vault, and payload without accepted identifiers is quarantined.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), ("intake", "sample"), *_REFERENCE),
 )
 def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in identifiers and payload of the education extracts of the run."""
-    desk = _desk(home)
-    pairs = [take_education(desk, key) for key in context.partition_keys]
+    with _desk(home) as desk:
+        pairs = [take_education(desk, key) for key in context.partition_keys]
     identifiers = _result(context, [pair[0] for pair in pairs])
     payload = _result(context, [pair[1] for pair in pairs])
     aside = {f"identifiers_{k}": v for k, v in (identifiers.metadata or {}).items() if "/" not in k}
     return dg.MaterializeResult(metadata={**(payload.metadata or {}), **aside})
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "service_map",
-        zone="warehouse",
-        sensitivity="aggregate",
-        description="Services for children with provider, cost, reach and tier, as the CPP "
-        "mapped them.",
-        partitions=PARTITIONS,
-        deps=_REGISTERS,
-    )
+@_asset(
+    "service_map",
+    sensitivity="aggregate",
+    description="Services for children with provider, cost, reach and tier, as the CPP "
+    "mapped them.",
+    partitions=PARTITIONS,
+    deps=_REGISTERS,
 )
 def service_map(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the service maps of the engagements of the run."""
     return _take_each(context, home, "service_map")
 
 
-@dg.asset(
-    **asset_options(
-        "intake",
-        "receipts",
-        zone="warehouse",
-        sensitivity="aggregate",
-        description="What became of each delivery, proven against the tables: received = "
-        "accepted + quarantined + withdrawn, and accepted = rows that are there. "
-        "intake.quarantine holds place and rule of each quarantined row, no value.",
-        partitions=PARTITIONS,
-        deps=_BY_ENGAGEMENT,
-    )
+@_asset(
+    "receipts",
+    sensitivity="aggregate",
+    description="What became of each delivery, proven against the tables: received = "
+    "accepted + quarantined + withdrawn, and accepted = rows that are there. "
+    "intake.quarantine holds place and rule of each quarantined row, no value.",
+    partitions=PARTITIONS,
+    deps=_BY_ENGAGEMENT,
 )
 def receipts(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Close the ledger of the engagements of the run."""
-    desk = _desk(home)
-    found = [receipt for key in context.partition_keys for receipt in check_ledger(desk, key)]
-    incomplete = incomplete_engagements(desk.home, desk.programme, desk.codebook)
+    with _desk(home) as desk:
+        found = [receipt for key in context.partition_keys for receipt in check_ledger(desk, key)]
+        incomplete = incomplete_engagements(desk.home, desk.programme, desk.codebook)
     in_run = sorted(set(incomplete) & set(context.partition_keys))
     if in_run:
         context.log.warning(f"incomplete: {', '.join(in_run)}")

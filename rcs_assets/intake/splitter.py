@@ -23,14 +23,7 @@ from rcs_assets.intake.contracts import KINDS, is_flag
 from rcs_assets.intake.readers import quoted
 from rcs_assets.intake.receipts import Receipt, prepare_tables, replace_receipt
 from rcs_assets.intake.survey import NOT_COLLECTED
-from rcs_assets.storage import (
-    Home,
-    Settings,
-    hmac_expression,
-    open_vault,
-    open_warehouse,
-    sql_literal,
-)
+from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 RECORD_ID_HEX = 16
 # The names that identifiers have in the vault, where they differ from the contract's.
@@ -160,40 +153,49 @@ def _columns(
     )
 
 
-def store(
+def store_identifiers(
+    con: duckdb.DuckDBPyConnection,
     home: Home,
+    dataset: Dataset,
+    engagement: str | None,
+    taken: Taken | None,
+) -> None:
+    """Put the identifiers of a delivery in the place of those before, in one transaction.
+
+    `taken` is None for a dataset that is neither there nor required.
+    """
+    targets = TARGETS[dataset.name].vault
+    if not targets:
+        return
+    con.execute("begin")
+    for table in targets:
+        _replace(con, table, dataset, engagement, taken.vault if taken else {})
+    if taken and taken.opted_out_pupils is not None and engagement:
+        vault.mark_opted_out_scns(con, home, engagement, taken.opted_out_pupils)
+    con.execute("commit")
+
+
+def store_payload(
+    con: duckdb.DuckDBPyConnection,
     codebook: Codebook,
     dataset: Dataset,
     engagement: str | None,
     taken: Taken | None,
-    settings: Settings | None = None,
 ) -> None:
-    """Put the rows of a delivery in the place of those that were there.
+    """Put payload, receipt and quarantine of a delivery in the place of those before.
 
     A rejected delivery has no rows: what an earlier delivery of this dataset had brought
-    goes too, so that nothing stale is published as new. `taken` is None for a dataset that
-    is neither there nor required.
+    goes too, so that nothing stale is published as new. One transaction.
     """
-    targets = TARGETS[dataset.name]
-    if targets.vault:
-        with open_vault(home, settings=settings) as con:
-            con.execute("begin")
-            vault.prepare_vault(con)
-            for table in targets.vault:
-                _replace(con, table, dataset, engagement, taken.vault if taken else {})
-            if taken and taken.opted_out_pupils is not None and engagement:
-                vault.mark_opted_out_scns(con, home, engagement, taken.opted_out_pupils)
-            con.execute("commit")
-    with open_warehouse(home, settings=settings) as con:
-        con.execute("begin")
-        prepare_tables(con)
-        for table in targets.warehouse:
-            _prepare(con, table, _warehouse_columns(codebook, dataset, table))
-            rows = taken.warehouse if taken else {}
-            _replace(con, f"intake.{table}", dataset, engagement, rows)
-        if taken:
-            replace_receipt(con, taken.receipt, taken.quarantine)
-        con.execute("commit")
+    con.execute("begin")
+    prepare_tables(con)
+    for table in TARGETS[dataset.name].warehouse:
+        _prepare(con, table, _warehouse_columns(codebook, dataset, table))
+        rows = taken.warehouse if taken else {}
+        _replace(con, f"intake.{table}", dataset, engagement, rows)
+    if taken:
+        replace_receipt(con, taken.receipt, taken.quarantine)
+    con.execute("commit")
 
 
 def _replace(

@@ -8,8 +8,10 @@ and turning a refusal into a receipt. Does not belong here: the steps themselves
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 
 import duckdb
 import pyarrow as pa
@@ -37,19 +39,66 @@ from rcs_assets.intake.receipts import (
     write_receipt,
 )
 from rcs_assets.intake.reference import reference_rows
-from rcs_assets.intake.splitter import Taken, mint_record_ids, store
+from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme import Engagement, Programme, approval_problems
-from rcs_assets.storage import Home, Settings, open_memory, open_warehouse
+from rcs_assets.storage import (
+    Home,
+    Settings,
+    open_memory,
+    open_vault,
+    open_warehouse,
+    sql_literal,
+)
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What every intake needs: the installation, the two registers, limits and the day."""
+    """What every intake needs: the installation, the two registers, one connection a zone.
+
+    `scratch` holds one supplier's file at a time; vault and warehouse never meet on it.
+    """
 
     home: Home
     programme: Programme
     codebook: Codebook
-    settings: Settings
+    as_of: date
+    scratch: duckdb.DuckDBPyConnection
+    vault: duckdb.DuckDBPyConnection
+    warehouse: duckdb.DuckDBPyConnection
+
+
+@contextmanager
+def open_desk(
+    home: Home, programme: Programme, codebook: Codebook, settings: Settings
+) -> Iterator[Desk]:
+    """Open the zones once for any number of deliveries, under the home's write lock.
+
+    Raises:
+        StorageError: a zone cannot be opened, read or written; the message holds no value.
+    """
+    with (
+        open_memory(home, settings=settings) as scratch,
+        open_vault(home, settings=settings) as secret,
+        open_warehouse(home, settings=settings) as warehouse,
+    ):
+        vault.prepare_vault(secret)
+        yield Desk(home, programme, codebook, settings.as_of, scratch, secret, warehouse)
+
+
+@contextmanager
+def _scratch(desk: Desk) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The scratch connection, empty before and after."""
+    con = desk.scratch
+    con.execute("create schema delivery")
+    con.execute("use delivery")
+    try:
+        yield con
+    finally:
+        con.execute("use main")
+        con.execute("drop schema delivery cascade")
+        # Broken lines as they stood in the file (DuckDB keeps them in these two).
+        con.execute("drop table if exists reject_errors")
+        con.execute("drop table if exists reject_scans")
 
 
 def take_reference(desk: Desk, name: str) -> Receipt:
@@ -82,7 +131,7 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     dataset = desk.codebook.datasets[name]
     delivery = _delivery(desk, name, engagement)
     if delivery is None and not _is_required(desk, dataset, engagement):
-        store(desk.home, desk.codebook, dataset, engagement, None, desk.settings)
+        _store(desk, dataset, engagement, None)
         return None
     item = desk.programme.engagements[engagement]
     steps: dict[str, Callable[[Delivery], Taken]] = {
@@ -125,20 +174,28 @@ def check_ledger(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
         StorageError: a table does not hold what its receipt says.
     """
     receipts = tuple(r for r in read_receipts(desk.home) if r.engagement == engagement)
-    with open_warehouse(desk.home, read_only=True, settings=desk.settings) as con:
-        for receipt in receipts:
-            for table in splitter.TARGETS[receipt.dataset].warehouse[:1]:
-                row = con.execute(
-                    f"select count(*) from intake.{table} where engagement = ?", [engagement]
-                ).fetchall()[0]
-                if row[0] != receipt.accepted_n:
-                    raise StorageError(
-                        f"intake.{table} does not hold what its receipt says",
-                        where=f"{engagement}, {receipt.dataset}",
-                        why="accepted rows of the receipt = rows of the table",
-                        fix=f"run: rcs materialise --engagement {engagement}",
-                    )
+    for receipt in receipts:
+        targets = splitter.TARGETS[receipt.dataset]
+        for con, tables in (
+            (desk.warehouse, [f"intake.{name}" for name in targets.warehouse[:1]]),
+            (desk.vault, [] if targets.warehouse else targets.vault),
+        ):
+            for table in tables:
+                if (
+                    count(con, table, f"engagement = {sql_literal(engagement)}")
+                    != receipt.accepted_n
+                ):
+                    raise _ledger_broken(table, receipt)
     return receipts
+
+
+def _ledger_broken(table: str, receipt: Receipt) -> StorageError:
+    return StorageError(
+        f"{table} does not hold what its receipt says",
+        where=f"{receipt.engagement}, {receipt.dataset}",
+        why="accepted rows of the receipt = rows of the table",
+        fix=f"run: rcs materialise --engagement {receipt.engagement}",
+    )
 
 
 def _delivery(desk: Desk, name: str, engagement: str | None) -> Delivery | None:
@@ -172,9 +229,15 @@ def _attempt(
 
 
 def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) -> Receipt:
-    store(desk.home, desk.codebook, dataset, engagement, taken, desk.settings)
+    _store(desk, dataset, engagement, taken)
     write_receipt(desk.home, taken.receipt)
     return taken.receipt
+
+
+def _store(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken | None) -> None:
+    """Vault first: a kill in between leaves no receipt, so the next run does both again."""
+    splitter.store_identifiers(desk.vault, desk.home, dataset, engagement, taken)
+    splitter.store_payload(desk.warehouse, desk.codebook, dataset, engagement, taken)
 
 
 def _require_approval(desk: Desk, engagement: Engagement) -> None:
@@ -183,7 +246,7 @@ def _require_approval(desk: Desk, engagement: Engagement) -> None:
     Raises:
         InputError: missing or expired.
     """
-    day = desk.settings.as_of
+    day = desk.as_of
     problems = approval_problems(
         desk.programme, engagement.key, day, placeholders_allowed=desk.home.profile == "demo"
     )
@@ -237,12 +300,12 @@ def _withdraw_opted_out(
     con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement, keys: pa.Table, what: str
 ) -> None:
     scopes = vault.RECORDS if what == "records" else vault.ANSWERS
-    rows = vault.ask_opted_out(desk.home, desk.settings, engagement.key, keys, scopes)
+    rows = vault.ask_opted_out(desk.vault, desk.home, engagement.key, keys, scopes)
     pupils.withdraw(con, rows)
 
 
 def _reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_key")
@@ -256,7 +319,7 @@ def _reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
 
 def _opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
     _require_approval(desk, engagement)
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         unreadable = con.execute(
             "select row_number, column_name from violations order by all limit 1"
@@ -280,7 +343,7 @@ def _sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     schools = _schools(desk)
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         roll = pupils.judge_sample(con, dataset, engagement, schools)
         everyone = con.execute(
@@ -304,19 +367,20 @@ def _schools(desk: Desk) -> pa.Table:
     Raises:
         InputError: there is no school roll yet.
     """
-    with open_warehouse(desk.home, read_only=True, settings=desk.settings) as con:
-        known = con.execute(
-            "select count(*) from information_schema.tables where table_schema = 'intake' "
-            "and table_name in ('school_roll', 'school_list')"
-        ).fetchall()
-        schools = (
-            con.execute(
-                "select seed_code, council_name from intake.school_roll union "
-                "select seed_code, council_name from intake.school_list"
-            ).to_arrow_table()
-            if known[0][0] == 2
-            else None
+    con = desk.warehouse
+    tables = "information_schema.tables"
+    if (
+        count(
+            con, tables, "table_schema = 'intake' and table_name in ('school_roll', 'school_list')"
         )
+        == 2
+    ):
+        schools = con.execute(
+            "select seed_code, council_name from intake.school_roll union "
+            "select seed_code, council_name from intake.school_list"
+        ).to_arrow_table()
+    else:
+        schools = None
     if schools is None or schools.num_rows == 0:
         raise InputError(
             "There is no school roll",
@@ -334,7 +398,7 @@ def _survey(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
     path = delivery.path(desk.home)
     survey.check_survey_header(read_header(path, dataset), questionnaire, delivery.file)
     is_pupils = bool(splitter.TARGETS[dataset.name].vault)
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         read_sav(con, path, survey.survey_columns(questionnaire))
         survey.check_survey(con, dataset, questionnaire, delivery.file)
         if is_pupils:
@@ -374,11 +438,11 @@ def _education_ids(
 ) -> Taken:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         keys = _keys(con, "survey_uid as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
-        extra = vault.ask_not_issued(desk.home, desk.settings, engagement.key, keys)
+        extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
         pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
@@ -410,7 +474,7 @@ def _education_payload(
             fix="deliver the identifiers, then run: rcs materialise",
         )
     schools = _schools(desk)
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         record_id = mint_record_ids(con, desk.home, f"education|{engagement.key}", "record_id")
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
@@ -424,7 +488,7 @@ def _education_payload(
 
 
 def _service_map(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
-    with open_memory(desk.home, settings=desk.settings) as con:
+    with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_service_id")

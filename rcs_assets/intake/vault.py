@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from rcs_assets.storage import Home, Settings, hmac_expression, open_vault
+from rcs_assets.storage import Home, hmac_expression
 
 _PERSON = (
     "scn varchar, surname varchar, first_forename varchar, second_forename varchar, "
@@ -44,8 +44,8 @@ def prepare_vault(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def ask_opted_out(
+    con: duckdb.DuckDBPyConnection,
     home: Home,
-    settings: Settings | None,
     engagement: str,
     keys: pa.Table,
     scopes: Sequence[str],
@@ -53,8 +53,8 @@ def ask_opted_out(
     """Which of the asker's rows belong to a pupil who opted out.
 
     Args:
-        home: the installation.
-        settings: limits of the connection.
+        con: the vault.
+        home: its key `tombstone`.
         engagement: partition key.
         keys: row_number, uid and, where the asker has it, scn.
         scopes: the opt-outs that count.
@@ -62,28 +62,31 @@ def ask_opted_out(
     Returns:
         Row numbers of `keys`.
     """
-    by_scn = " or opted.scn_key = hmac_tombstone(asked.scn)" if "scn" in keys.column_names else ""
+    hmac_expression(con, "tombstone", home.key("tombstone"))
+    by_uid = "select row_number from asked join opted on opted.uid = asked.uid"
+    by_scn = (
+        " union select row_number from asked "
+        "join opted on opted.scn_key = hmac_tombstone(asked.scn)"
+        if "scn" in keys.column_names
+        else ""
+    )
     return _ask(
-        home,
-        settings,
+        con,
         keys,
-        "select distinct asked.row_number from asked join opt_outs as opted "
-        f"on opted.uid = asked.uid{by_scn} "
-        "where opted.engagement = $engagement and list_contains($scopes::varchar[], opted.scope)",
+        "with opted as (select uid, scn_key from opt_outs "
+        "where engagement = $engagement and list_contains($scopes::varchar[], scope)) "
+        f"select distinct row_number from ({by_uid}{by_scn})",
         {"engagement": engagement, "scopes": list(scopes)},
     )
 
 
-def ask_not_issued(
-    home: Home, settings: Settings | None, engagement: str, keys: pa.Table
-) -> list[int]:
+def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Table) -> list[int]:
     """Which rows carry a UID that was issued to nobody, and no SCN of the sample file either.
 
     A record without UID is not among them: whose it is shows only in linkage.
 
     Args:
-        home: the installation.
-        settings: limits of the connection.
+        con: the vault.
         engagement: partition key.
         keys: row_number, uid, scn.
 
@@ -91,8 +94,7 @@ def ask_not_issued(
         Row numbers of `keys`.
     """
     return _ask(
-        home,
-        settings,
+        con,
         keys,
         "with pupils as (select uid, scn from sample_identifiers where engagement = $engagement) "
         "select row_number from asked where uid is not null "
@@ -124,14 +126,9 @@ def mark_opted_out_scns(
 
 
 def _ask(
-    home: Home,
-    settings: Settings | None,
-    keys: pa.Table,
-    query: str,
-    parameters: dict[str, object],
+    con: duckdb.DuckDBPyConnection, keys: pa.Table, query: str, parameters: dict[str, object]
 ) -> list[int]:
-    with open_vault(home, read_only=True, settings=settings) as con:
-        hmac_expression(con, "tombstone", home.key("tombstone"))
-        con.register("asked", keys)
-        rows = con.execute(query, parameters).fetchall()
+    con.register("asked", keys)
+    rows = con.execute(query, parameters).fetchall()
+    con.unregister("asked")
     return [int(row[0]) for row in rows]
