@@ -1,0 +1,48 @@
+"""The typical defects of deliveries, and the list of what was planted.
+
+Belongs here: how often each defect is planted and the book of what was. Does not belong
+here: writing the files. Shares are [DES], near what domain.md 1.11 and 3.5 report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+OPT_OUT_SHARE = 0.02
+# Opt-outs that arrive after the pupil has answered: intake must take the answers out.
+LATE_OPT_OUT_SHARE = 0.15
+REFUSAL_SHARE = 0.02
+DUPLICATE_SHARE = 0.004
+NOT_ON_SAMPLE_N = 3
+OUT_OF_CODEBOOK_N = 4
+ROUTING_VIOLATION_SHARE = 0.004
+SAMPLE_SCN_MISSING_SHARE = 0.01
+EDUCATION_SCN_MISSING_SHARE = 0.02
+EDUCATION_COVERAGE = 0.98
+EDUCATION_UID_MISSING_SHARE = 0.15
+NAME_TYPO_SHARE = 0.02
+POSTCODE_MISSING_SHARE = 0.01
+MOVED_HOME_SHARE = 0.03
+BIRTH_DATE_MISSING_SHARE = 0.003
+STAGE_DISAGREEMENT_SHARE = 0.003
+DATAZONE_MISSING_SHARE = 0.01
+# A code that no questionnaire version has.
+OUT_OF_CODEBOOK_CODE = 77
+
+
+@dataclass
+class Planted:
+    """What was planted where: the answer book of tests that count receipts."""
+
+    rows: list[tuple[str, str, str, int]] = field(default_factory=list)
+
+    def add(self, engagement: str, dataset: str, kind: str, n: int) -> None:
+        """Record `n` defects of a kind in one delivery."""
+        self.rows.append((engagement, dataset, kind, int(n)))
+
+    def table(self) -> pd.DataFrame:
+        """engagement, dataset, kind, n; only what was planted."""
+        frame = pd.DataFrame(self.rows, columns=["engagement", "dataset", "kind", "n"])
+        return frame[frame["n"] > 0].reset_index(drop=True)

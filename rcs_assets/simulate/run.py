@@ -1,0 +1,315 @@
+"""Makes one whole set of deliveries with its truth.
+
+Belongs here: the order of the steps and the files they write. Does not belong here: how
+pupils, answers or defects come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rcs_assets.codebook import Codebook, load_codebook
+from rcs_assets.errors import InputError
+from rcs_assets.programme import (
+    Engagement,
+    Programme,
+    load_programme,
+    read_simulated_manifest,
+    write_simulated_manifest,
+)
+from rcs_assets.simulate.answers import Model, load_model
+from rcs_assets.simulate.defects import Planted
+from rcs_assets.simulate.draws import Bools
+from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
+from rcs_assets.simulate.parents import make_interviews
+from rcs_assets.simulate.people import make_people
+from rcs_assets.simulate.places import Places, cut_small, read_places
+from rcs_assets.simulate.public import copy_public, write_fictitious
+from rcs_assets.simulate.response import draw_response
+from rcs_assets.simulate.services import service_map
+from rcs_assets.simulate.surveys import Submissions, make_submissions, sav_layout, supplier_frame
+from rcs_assets.simulate.truth import (
+    estimates_table,
+    parameters,
+    respondents_table,
+    write_truth,
+)
+from rcs_assets.simulate.write import write_csv, write_sav, write_xlsx
+
+SCALES = ("small", "full")
+DEFECTS = ("none", "typical")
+PUPIL_SURVEYS = ("primary", "secondary")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """What was made.
+
+    Attributes:
+        files: every delivery.
+        manifest: the signed list of them.
+        truth_files: the answer book, which the platform never reads.
+        engagements: partition keys that have deliveries.
+        schools_n, pupils_n: schools and pupils on the roll in the surveyed stages.
+        respondents_n: pupils who answered (before opt-outs are taken out).
+    """
+
+    files: tuple[Path, ...]
+    manifest: Path
+    truth_files: tuple[Path, ...]
+    engagements: tuple[str, ...]
+    schools_n: int
+    pupils_n: int
+    respondents_n: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every step needs."""
+
+    out: Path
+    seed: int
+    programme: Programme
+    codebook: Codebook
+    model: Model
+    planted: Planted | None
+    progress: Progress
+
+
+def simulate(
+    out: Path,
+    *,
+    truth: Path,
+    scale: str = "full",
+    seed: int = 2026,
+    defects: str = "typical",
+    reference: Path | None = None,
+    progress: Progress | None = None,
+) -> SimulationReport:
+    """Write deliveries as the suppliers would send them, and the truth elsewhere.
+
+    The same arguments give the same bytes in every file.
+
+    Args:
+        out: folder of the deliveries; those of an earlier simulation are replaced.
+        truth: folder of the answer book, outside `out`.
+        scale: `small` (two engagements, about 3,000 pupils) or `full` (every engagement of
+            the register at real size).
+        seed: of all draws, 0 or more.
+        defects: `none` or `typical` (defects.py).
+        reference: folder of real public files (schools/, geography/, names/), handed on
+            unchanged; None: fictitious schools and zones in the same layouts.
+        progress: called with a short sentence before each step.
+
+    Raises:
+        InputError: an argument is not allowed, or a reference file is missing.
+        ConfigurationError: the register names a council that cannot be made up.
+    """
+    _check(out, truth, scale, seed, defects)
+    programme, codebook = load_programme(), load_codebook()
+    task = _Task(
+        out=out,
+        seed=seed,
+        programme=programme,
+        codebook=codebook,
+        model=load_model(),
+        planted=Planted() if defects == "typical" else None,
+        progress=progress or (lambda _: None),
+    )
+    _clear(out)
+    truth.mkdir(parents=True, exist_ok=True)
+    task.progress("schools, rolls and zones")
+    public = copy_public(reference, out) if reference else write_fictitious(out, programme, seed)
+    places = read_places(out, programme, seed)
+    places = cut_small(places) if scale == "small" else places
+    task.progress(f"{places.pupils_n:,} pupils in {len(places.schools)} schools")
+    people = make_people(places, programme, seed, reference)
+    opt_outs = _opt_outs(task, people)
+    answered = _answering(people, places, opt_outs, seed)
+    surveys = {survey: _submissions(task, people, answered, survey) for survey in PUPIL_SURVEYS}
+    files, links = _deliveries(task, people, places, opt_outs, surveys)
+    task.progress("the truth")
+    truth_files = _truth(task, truth, people, opt_outs, surveys, links, scale)
+    manifest = write_simulated_manifest(
+        out, [*public, *files], seed, public=public if reference else []
+    )
+    return SimulationReport(
+        files=(*public, *files),
+        manifest=manifest,
+        truth_files=tuple(truth_files),
+        engagements=tuple(sorted(set(places.schools["engagement"]))),
+        schools_n=len(places.schools),
+        pupils_n=len(people),
+        respondents_n=int(answered.sum()),
+    )
+
+
+def _check(out: Path, truth: Path, scale: str, seed: int, defects: str) -> None:
+    for name, value, allowed in (("scale", scale, SCALES), ("defects", defects, DEFECTS)):
+        if value not in allowed:
+            raise InputError(
+                f"The simulator knows no {name} of this name",
+                where=f"--{name} {value}",
+                why=f"it can be {' or '.join(allowed)}",
+                fix="choose one of these",
+            )
+    if seed < 0:
+        raise InputError("The seed is negative", where="--seed", fix="give 0 or more")
+    if out.resolve() == truth.resolve() or out.resolve() in truth.resolve().parents:
+        raise InputError(
+            "The truth would lie among the deliveries",
+            where="--truth",
+            why="the platform must never read it",
+            fix="give a folder outside --out",
+        )
+
+
+def _clear(out: Path) -> None:
+    """Remove the deliveries of an earlier simulation: only files that its list names."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in read_simulated_manifest(out).values():
+        (out / name).unlink(missing_ok=True)
+
+
+def _opt_outs(task: _Task, people: pd.DataFrame) -> pd.DataFrame:
+    drawn = draw_opt_outs(people, task.seed)
+    return drawn if task.planted is not None else drawn.iloc[:0]
+
+
+def _answering(
+    people: pd.DataFrame, places: Places, opt_outs: pd.DataFrame, seed: int
+) -> Bools:
+    """Who answers: opt-outs do not, unless theirs came late."""
+    answered = draw_response(people, places, seed)
+    early = opt_outs["scope"].isin(["survey", "all"]) & ~opt_outs["is_late"].astype(bool)
+    answered[opt_outs.loc[early, "person"].to_numpy(dtype=np.int64)] = False
+    return answered
+
+
+def _submissions(
+    task: _Task, people: pd.DataFrame, answered: Bools, survey: str
+) -> Submissions:
+    task.progress(f"answers of the {survey} survey")
+    return make_submissions(
+        people, answered, task.codebook, task.programme, survey, task.seed, task.model, task.planted
+    )
+
+
+def _deliveries(
+    task: _Task,
+    people: pd.DataFrame,
+    places: Places,
+    opt_outs: pd.DataFrame,
+    surveys: dict[str, Submissions],
+) -> tuple[list[Path], pd.DataFrame]:
+    """Write every engagement's files; returns them and which education record is whose."""
+    files: list[Path] = []
+    links = []
+    for key in sorted(set(people["engagement"])):
+        task.progress(f"deliveries of {key}")
+        engagement = task.programme.engagements[key]
+        own = people[people["engagement"] == key].reset_index(drop=True)
+        for survey in PUPIL_SURVEYS:
+            files += _survey_file(task, engagement, survey, surveys[survey].of(key))
+        files += _parent_file(task, engagement, places)
+        made, link = _council_files(task, engagement, own, opt_outs)
+        files += made
+        links.append(link)
+    return files, pd.concat(links, ignore_index=True)
+
+
+def _survey_file(
+    task: _Task, engagement: Engagement, survey: str, submissions: Submissions
+) -> list[Path]:
+    if engagement.wave(survey) is None:
+        return []
+    questionnaire = task.codebook.questionnaire_for(engagement.tranche, survey)
+    layout = sav_layout(questionnaire, task.codebook, f"{survey} survey {engagement.key}")
+    frame = supplier_frame(submissions, questionnaire)
+    return [write_sav(task.out / f"{engagement.key}_{survey}-survey.sav", frame, layout)]
+
+
+def _parent_file(task: _Task, engagement: Engagement, places: Places) -> list[Path]:
+    wave = engagement.wave("parent")
+    if wave is None:
+        return []
+    mix = places.simd[(places.schools["engagement"] == engagement.key).to_numpy()].sum(axis=0)
+    interviews = make_interviews(
+        wave, task.codebook, mix, task.seed, task.model, task.planted is None
+    )
+    return _survey_file(task, engagement, "parent", interviews)
+
+
+def _council_files(
+    task: _Task, engagement: Engagement, own: pd.DataFrame, opt_outs: pd.DataFrame
+) -> tuple[list[Path], pd.DataFrame]:
+    key = engagement.key
+    sample = sample_file(own, task.seed, task.planted)
+    ids, payload, link = education_extract(own, task.seed, task.planted)
+    out = opt_outs.loc[opt_outs["engagement"] == key, ["survey_uid", "scope", "received_on"]]
+    tables = {
+        "sample-file": sample,
+        "education-identifiers": ids,
+        "education-payload": payload,
+    } | ({"opt-outs": out} if len(out) else {})
+    files = [write_csv(task.out / f"{key}_{name}.csv", table) for name, table in tables.items()]
+    services = service_map(engagement, len(own), task.seed)
+    title = f"service map {key}"
+    files.append(write_xlsx(task.out / f"{key}_service-map.xlsx", "services", services, title))
+    return files, _link(link, own, sample, ids, payload)
+
+
+def _link(
+    link: pd.DataFrame,
+    own: pd.DataFrame,
+    sample: pd.DataFrame,
+    ids: pd.DataFrame,
+    payload: pd.DataFrame,
+) -> pd.DataFrame:
+    """Truth of each education record, and whether both sides carry the SCN, and a zone."""
+    zones = payload.set_index("record_id")["datazone"].notna()
+    scns = ids.set_index("record_id")["scn"].notna()
+    sampled = sample.set_index("survey_uid")["scn"].notna()
+    frame = own[["person_id", "engagement", "uid", "scn", "quintile"]].merge(link, on="person_id", how="left")
+    held = frame["record_id"].notna()
+    frame["scn_on_both"] = held & frame["record_id"].map(scns).eq(True) & frame["uid"].map(sampled).eq(True)
+    frame["has_zone"] = frame["scn_on_both"] & frame["record_id"].map(zones).eq(True)
+    return frame
+
+
+def _truth(
+    task: _Task,
+    folder: Path,
+    people: pd.DataFrame,
+    opt_outs: pd.DataFrame,
+    surveys: dict[str, Submissions],
+    links: pd.DataFrame,
+    scale: str,
+) -> list[Path]:
+    linked = links.set_index("person_id")[["has_zone", "quintile"]]
+    unlinkable = opt_outs.loc[opt_outs["scope"].isin(["linkage", "all"]), "person"].to_numpy(dtype=np.int64)
+    linked.loc[people["person_id"].to_numpy()[unlinkable], "has_zone"] = False
+    respondents, estimates = [], []
+    for survey, submissions in surveys.items():
+        table, values = respondents_table(
+            submissions, people, opt_outs, linked, survey, task.model
+        )
+        respondents.append(table)
+        estimates.append(estimates_table(table, values, survey))
+    planted = (task.planted or Planted()).table()
+    tables = {
+        "respondents.parquet": pd.concat(respondents, ignore_index=True),
+        "links.parquet": links.drop(columns="quintile"),
+        "estimates.csv": pd.concat(estimates, ignore_index=True),
+        "planted.csv": planted,
+    }
+    level = "typical" if task.planted is not None else "none"
+    return write_truth(
+        folder, tables, parameters(task.model, task.codebook, task.seed, scale, level)
+    )

@@ -1,0 +1,113 @@
+"""The service map: services for children with cost, reach and tier (domain.md 8).
+
+Belongs here: fictitious services of one engagement. Does not belong here: pupils.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from rcs_assets.programme import Engagement
+from rcs_assets.simulate.draws import Floats, round_to_sum, stream
+
+PROVIDERS = {
+    "education": ("council", "Council education service"),
+    "social work": ("council", "Council social work service"),
+    "health": ("NHS", "Health board children's services"),
+    "leisure & culture": ("council", "Council leisure and culture service"),
+    "voluntary": ("third", "Invented Family Trust"),
+}
+THIRD_SECTOR = ("Invented Family Trust", "Imaginary Play Project", "Made-up Youth Link", "Fictional Carers Group", "Pretend Befriending")
+# name, sector, youngest, oldest, universal / targeted / specialist %, pounds a pupil on the roll, domain
+SERVICES = (
+    ("Primary school teaching", "education", 5, 12, (92, 6, 2), 2600, "achieving"),
+    ("Secondary school teaching", "education", 12, 18, (90, 7, 3), 3300, "achieving"),
+    ("Early learning and childcare", "education", 3, 5, (85, 13, 2), 700, "achieving"),
+    ("Additional support for learning", "education", 5, 18, (5, 60, 35), 520, "included"),
+    ("Educational psychology", "education", 3, 18, (5, 55, 40), 45, "healthy"),
+    ("Pupil equity projects", "education", 5, 16, (20, 75, 5), 180, "achieving"),
+    ("School counselling", "education", 10, 18, (10, 70, 20), 30, "healthy"),
+    ("Children and families teams", "social work", 0, 18, (2, 38, 60), 640, "safe"),
+    ("Kinship care", "social work", 0, 18, (0, 15, 85), 160, "nurtured"),
+    ("Foster care", "social work", 0, 18, (0, 0, 100), 520, "nurtured"),
+    ("Residential care", "social work", 8, 18, (0, 0, 100), 610, "safe"),
+    ("Throughcare and aftercare", "social work", 15, 21, (0, 30, 70), 90, "responsible"),
+    ("Youth justice", "social work", 12, 18, (0, 45, 55), 45, "responsible"),
+    ("Family support", "social work", 0, 12, (10, 75, 15), 110, "nurtured"),
+    ("Health visiting", "health", 0, 5, (70, 25, 5), 260, "healthy"),
+    ("School nursing", "health", 5, 18, (60, 35, 5), 60, "healthy"),
+    ("Child and adolescent mental health", "health", 5, 18, (2, 28, 70), 150, "healthy"),
+    ("Speech and language therapy", "health", 2, 18, (15, 60, 25), 70, "included"),
+    ("Community paediatrics", "health", 0, 18, (5, 40, 55), 120, "healthy"),
+    ("Child dental health", "health", 0, 18, (80, 18, 2), 75, "healthy"),
+    ("Swimming and sports", "leisure & culture", 3, 18, (88, 12, 0), 85, "active"),
+    ("Libraries for children", "leisure & culture", 0, 18, (95, 5, 0), 30, "achieving"),
+    ("Youth clubs", "leisure & culture", 10, 18, (70, 28, 2), 50, "included"),
+    ("Active schools", "leisure & culture", 5, 18, (90, 10, 0), 35, "active"),
+    ("Play development", "voluntary", 0, 12, (65, 35, 0), 18, "active"),
+    ("Befriending", "voluntary", 6, 16, (0, 80, 20), 12, "included"),
+    ("Young carers project", "voluntary", 8, 18, (0, 85, 15), 16, "responsible"),
+    ("Parenting programme", "voluntary", 0, 8, (25, 70, 5), 22, "nurtured"),
+    ("Advocacy for looked after children", "voluntary", 5, 18, (0, 30, 70), 10, "respected"),
+    ("Youth participation", "voluntary", 10, 18, (75, 25, 0), 9, "respected"),
+    ("Domestic abuse recovery", "voluntary", 4, 16, (0, 35, 65), 14, "safe"),
+    ("Holiday activities", "voluntary", 5, 14, (55, 45, 0), 15, "active"),
+)  # fmt: skip
+ORIGINS = ("council", "Scottish Government grant", "NHS board", "lottery", "charitable trust")
+
+
+def service_map(engagement: Engagement, pupils_n: int, seed: int) -> pd.DataFrame:
+    """The service map of one engagement; tier shares of a service sum to 100.
+
+    Args:
+        engagement: council, health board, school year.
+        pupils_n: pupils on the roll, to scale costs.
+        seed: of all draws.
+    """
+    rng = stream(seed, "services", engagement.key)
+    n = len(SERVICES)
+    first_year = min(wave.fieldwork_start.year for wave in engagement.waves)
+    scale = pupils_n * rng.lognormal(0.0, 0.15, n)
+    per_pupil = np.array([service[5] for service in SERVICES], dtype=np.float64)
+    served = pupils_n * rng.uniform(0.01, 0.6, n)
+    tiers = _tiers(rng)
+    rows = {
+        "service_id": [f"{engagement.key}-{k:03d}" for k in range(1, n + 1)],
+        "provider_name": [_provider(k, service[1]) for k, service in enumerate(SERVICES)],
+        "provider_type": [PROVIDERS[service[1]][0] for service in SERVICES],
+        "sector": [service[1] for service in SERVICES],
+        "name": [service[0] for service in SERVICES],
+        "age_min": [service[2] for service in SERVICES],
+        "age_max": [service[3] for service in SERVICES],
+        "children_served": served.astype(np.int64).clip(5),
+        "cost_year": f"{first_year}-{(first_year + 1) % 100:02d}",
+        "annual_cost_gbp": np.round(scale * per_pupil, -2) + 500,
+        "funding_origin": [_origin(rng, service[1]) for service in SERVICES],
+        "tier_universal_pct": tiers[:, 0],
+        "tier_targeted_pct": tiers[:, 1],
+        "tier_specialist_pct": tiers[:, 2],
+        "domain": [service[6] for service in SERVICES],
+    }
+    return pd.DataFrame(rows)
+
+
+def _tiers(rng: np.random.Generator) -> np.ndarray:
+    shares: Floats = np.array([service[4] for service in SERVICES], dtype=np.float64)
+    around = shares * rng.uniform(0.85, 1.15, shares.shape)
+    around = around / around.sum(axis=1, keepdims=True) * 100
+    return round_to_sum(around, np.full(len(SERVICES), 100))
+
+
+def _provider(position: int, sector: str) -> str:
+    if sector == "voluntary":
+        return THIRD_SECTOR[position % len(THIRD_SECTOR)]
+    return PROVIDERS[sector][1]
+
+
+def _origin(rng: np.random.Generator, sector: str) -> str:
+    if sector == "health":
+        return "NHS board"
+    if sector == "voluntary":
+        return ORIGINS[int(rng.integers(0, len(ORIGINS)))]
+    return ORIGINS[int(rng.integers(0, 2))]
