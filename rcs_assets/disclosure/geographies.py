@@ -23,10 +23,12 @@ def geography_table(programme: Programme, engagements: Iterable[str]) -> pa.Tabl
         engagement`; a CPP has the council's current code (interfaces.md).
     """
     chosen = [programme.engagements[key] for key in engagements]
-    rows = [("all", "all", ALL_NAME, None, None, None)]
-    for key in sorted({engagement.tranche for engagement in chosen}):
-        rows.append(("tranche", key, programme.tranches[key].label, "all", "all", None))
-    rows += [("cpp", e.cpp.council_code, e.cpp.name, "tranche", e.tranche, e.key) for e in chosen]
+    tranches = sorted({engagement.tranche for engagement in chosen})
+    rows: list[tuple[str | None, ...]] = [
+        ("all", "all", ALL_NAME, None, None, None),
+        *(("tranche", t, programme.tranches[t].label, "all", "all", None) for t in tranches),
+        *(("cpp", e.cpp.council_code, e.cpp.name, "tranche", e.tranche, e.key) for e in chosen),
+    ]
     names = (
         "geography_level",
         "geography_code",

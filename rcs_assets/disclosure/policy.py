@@ -230,12 +230,10 @@ def _output_class(row: Mapping[str, Any]) -> OutputClass:
     unknown = set(row) - {*_TEXTS, *_COUNTS, *_STEPS, "extra"}
     if unknown:
         raise ValueError(f"unknown column {sorted(unknown)[0]} in output class {row['name']}")
-    return OutputClass(
-        **{name: str(row[name]) for name in _TEXTS},
-        **{name: int(row.get(name, 0)) for name in _COUNTS},
-        **{name: float(row.get(name, 0)) for name in _STEPS},
-        extra=tuple(row.get("extra", ())),
-    )
+    values: dict[str, Any] = {name: str(row[name]) for name in _TEXTS}
+    values |= {name: int(row.get(name, 0)) for name in _COUNTS}
+    values |= {name: float(row.get(name, 0)) for name in _STEPS}
+    return OutputClass(**values, extra=tuple(row.get("extra", ())))
 
 
 def _refuse_contradictions(policy: Policy) -> None:

@@ -102,7 +102,9 @@ select
     end as status_inside,
 from ranged as r
 cross join sdc_setting as s
-left join {geographies} as g
+left join (
+    select distinct geography_level, geography_code, geography_name from {geographies}
+) as g
     on g.geography_level = r.geography_level and g.geography_code = r.geography_code
 order by
     r.audience, r.tranche, engagement nulls first, r.survey, r.geography_level,

@@ -158,15 +158,10 @@ class Attacker:
 
     def _hidden(self) -> list[dict[str, Any]]:
         """Hidden cells, each with its own row of Table A, and groups that are not known."""
-        strictness = {"public": 1, "cpp": 0}
         best: dict[tuple[str, str, str], Row] = {}
         for row in self.released:
             key = (_unit(row), row["breakdown"], row["group"])
-            kind = row["audience"].split("/")[0]
-            if (
-                key not in best
-                or strictness[kind] < strictness[best[key]["audience"].split("/")[0]]
-            ):
+            if key not in best or row["audience"] != "public":
                 best[key] = row
         by_key = {(_unit(r), r["breakdown"], r["group"]): r for r in self.truth}
         hidden = [
@@ -197,12 +192,13 @@ class Attacker:
         k_base, k, _, _ = TABLE_A[kind, self.is_sensitive]
         base = self._base(cell["key"])
         note = cell["row"]["note"]
+        n, y = cell["n"], cell["y"]
         quantities: list[tuple[str, int, int, dict[int, float], bool]] = [
-            ("base", cell["n"], k_base, {base: 1.0}, False)
+            ("base", n, k_base, {base: 1.0}, False)
         ]
         if cell["row"]["statistic"] == "pct":
             quantities += [
-                ("numerator", cell["y"], k, {base + 1: 1.0}, note == "low"),
+                ("numerator", y, k, {base + 1: 1.0}, note == "low"),
                 (
                     "complement",
                     cell["n"] - cell["y"],
