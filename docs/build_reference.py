@@ -168,7 +168,9 @@ def _option_rows(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction):
             continue
-        value = "|".join(action.choices) if action.choices else action.metavar
+        value = (
+            "|".join(action.choices) if action.choices else action.metavar or action.dest.upper()
+        )
         name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         shown = f"{name} {value}" if action.option_strings and action.nargs != 0 else name
         yield f"`{shown}`", action.help or ""
