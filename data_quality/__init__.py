@@ -12,13 +12,21 @@ cell of a table, never a row a child.
 """
 
 from data_quality.adapter import evaluate
-from data_quality.model import Expectation, ExpectationOutcome, Suite
+from data_quality.model import (
+    Expectation,
+    ExpectationOutcome,
+    LeastBase,
+    ReleaseRules,
+    Suite,
+)
 from data_quality.suites import candidate_suite, intake_suite, linked_suite
 from data_quality.thresholds import load_benchmarks, load_thresholds
 
 __all__ = [
     "Expectation",
     "ExpectationOutcome",
+    "LeastBase",
+    "ReleaseRules",
     "Suite",
     "candidate_suite",
     "evaluate",

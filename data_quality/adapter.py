@@ -107,16 +107,28 @@ def _judge(
 
     for number, (_, group) in enumerate(groupby(sorted(ready, key=subset), key=subset)):
         pairs = list(group)
-        frame = pairs[0][1]
-        asset = source.add_dataframe_asset(f"{pairs[0][0].frame}_{number}")
-        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-        grain = suite.grains[pairs[0][0].frame]
         expectations = [expectation for expectation, _ in pairs]
-        for expectation, passed in zip(expectations, _validate(batch, expectations), strict=True):
-            places = [] if passed else _places(batch, expectation, grain)
-            outcomes[expectation.name] = _outcome(
-                expectation, passed, _observed(expectation, frame, places)
-            )
+        frame = pairs[0][1]
+        grain = suite.grains[expectations[0].frame]
+        asset = source.add_dataframe_asset(f"{expectations[0].frame}_{number}")
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+        try:
+            judged = _judge_batch(batch, expectations, frame, grain)
+        except Exception as error:  # noqa: BLE001 - what cannot be judged has failed, alone
+            obstacle = f"could not be evaluated: {type(error).__name__}"
+            judged = [_outcome(expectation, False, obstacle) for expectation in expectations]
+        outcomes.update({outcome.name: outcome for outcome in judged})
+    return outcomes
+
+
+def _judge_batch(
+    batch: Any, expectations: Sequence[Expectation], frame: pd.DataFrame, grain: tuple[str, ...]
+) -> list[ExpectationOutcome]:
+    outcomes = []
+    for expectation, passed in zip(expectations, _validate(batch, expectations), strict=True):
+        places = [] if passed else _places(batch, expectation, grain)
+        observed = _observed(expectation, frame, places)
+        outcomes.append(_outcome(expectation, passed, observed))
     return outcomes
 
 

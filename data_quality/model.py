@@ -84,6 +84,32 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class LeastBase:
+    """The least number of pupils behind a cell shown to a kind of audience, and its source."""
+
+    kind: str
+    is_sensitive: bool
+    pupils: int
+    source: str
+
+
+@dataclass(frozen=True)
+class ReleaseRules:
+    """What the candidate suite needs of the disclosure policy; the room disclosure fills it.
+
+    Plain figures instead of the policy's own types: the lower rooms import this package
+    for their suites, so it must not import a higher room.
+    """
+
+    label: str
+    statuses: tuple[str, ...]
+    notes: tuple[str, ...]
+    unreliable_n_below: int
+    unreliable_interval_wider_than: float
+    bases: tuple[LeastBase, ...]
+
+
+@dataclass(frozen=True)
 class ExpectationOutcome:
     """What became of one expectation or Python check; `observed` holds aggregates only."""
 

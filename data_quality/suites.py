@@ -20,11 +20,11 @@ from data_quality.model import (
     NoneRepeated,
     NotAbove,
     OneOf,
+    ReleaseRules,
     Suite,
 )
 from data_quality.thresholds import Benchmark, Threshold
 from rcs_assets.codebook import Codebook
-from rcs_assets.disclosure.policy import Policy
 
 Thresholds = Mapping[str, Threshold]
 
@@ -303,7 +303,7 @@ def _services(thresholds: Thresholds) -> tuple[Expectation, ...]:
             "domains",
             "services_cover_the_outcomes",
             "The service map names services for most of the eight SHANARRI outcomes",
-            "domains_n",
+            "domains_named",
         ),
         services(
             "tiers_off",
@@ -338,7 +338,7 @@ def _parents(thresholds: Thresholds) -> tuple[Expectation, ...]:
             "ages",
             "parents_of_every_age_are_asked",
             "There are interviews about children of each age from 0 to 8",
-            "ages_n",
+            "ages_asked",
         ),
         parents(
             "largest_quintile",
@@ -511,7 +511,7 @@ def _score_means(codebook: Codebook, thresholds: Thresholds) -> tuple[Expectatio
 
 def candidate_suite(
     codebook: Codebook,
-    policy: Policy,
+    rules: ReleaseRules,
     thresholds: Thresholds,
     benchmarks: tuple[Benchmark, ...],
 ) -> Suite:
@@ -520,8 +520,8 @@ def candidate_suite(
         boundary="candidate",
         grains={"cells": CELL, "coverage": ("audience", "survey")},
         expectations=(
-            *_cell_forms(codebook, policy),
-            *_cell_bases(policy),
+            *_cell_forms(codebook, rules),
+            *_cell_bases(rules),
             _limit(
                 thresholds,
                 "shown_totals",
@@ -555,21 +555,21 @@ def _cell(
     )
 
 
-def _cell_forms(codebook: Codebook, policy: Policy) -> tuple[Expectation, ...]:
+def _cell_forms(codebook: Codebook, rules: ReleaseRules) -> tuple[Expectation, ...]:
     contract = "interfaces.md, estimates"
-    hidden = tuple(status for status in policy.statuses if status not in SHOWN)
+    hidden = tuple(status for status in rules.statuses if status not in SHOWN)
     return (
         _cell("cells_are_listed_once", "No cell is listed twice", NoneRepeated(CELL), contract),
         _cell(
             "statuses_are_known",
             "Every cell has one of the agreed statuses",
-            OneOf("status", tuple(policy.statuses)),
-            f"disclosure policy {policy.label}, statuses",
+            OneOf("status", rules.statuses),
+            f"disclosure policy {rules.label}, statuses",
         ),
         _cell(
             "notes_are_known",
             "A note says low, high or indicative, or nothing",
-            OneOf("note", ("", "low", "high", "indicative")),
+            OneOf("note", rules.notes),
             "policy.md, How protection is judged",
         ),
         _cell(
@@ -621,41 +621,37 @@ def _cell_forms(codebook: Codebook, policy: Policy) -> tuple[Expectation, ...]:
         _cell(
             "wide_intervals_are_marked",
             "A percentage without the mark u has an interval of at most so many points",
-            Between("interval_width", None, policy.unreliable_interval_wider_than),
-            f"disclosure policy {policy.label}, unreliable",
+            Between("interval_width", None, rules.unreliable_interval_wider_than),
+            f"disclosure policy {rules.label}, unreliable",
             where={"status": ("published",), "statistic": ("pct",)},
         ),
         _cell(
             "small_bases_are_marked",
             "A cell without the mark u rests on at least so many pupils",
-            Between("n", policy.unreliable_n_below, None),
-            f"disclosure policy {policy.label}, unreliable",
+            Between("n", rules.unreliable_n_below, None),
+            f"disclosure policy {rules.label}, unreliable",
             where={"status": ("published",)},
         ),
     )
 
 
-def _cell_bases(policy: Policy) -> tuple[Expectation, ...]:
-    """Per audience and sensitivity: n, as rounded, is not below Table A's base as rounded."""
-    found = []
-    for kind, audience in policy.audiences.items():
-        row = policy.output_classes[audience.output_class]
-        for is_sensitive, word in ((False, ""), (True, "sensitive_")):
-            base = policy.rule_for(audience.output_class, is_sensitive=is_sensitive).base
-            found.append(
-                _cell(
-                    f"{kind}_{word}cells_have_their_base",
-                    f"Every {word.replace('_', ' ')}cell shown to {kind} rests on enough pupils",
-                    Between("n", base, None),
-                    row.source,
-                    where={
-                        "kind": (kind,),
-                        "status": SHOWN,
-                        "sensitivity": ("sensitive" if is_sensitive else "ordinary",),
-                    },
-                )
-            )
-    return tuple(found)
+def _cell_bases(rules: ReleaseRules) -> tuple[Expectation, ...]:
+    """By audience and sensitivity: bases and steps are such that n, rounded, reaches its base."""
+    return tuple(
+        _cell(
+            f"{base.kind}_{'sensitive_' if base.is_sensitive else ''}cells_have_their_base",
+            f"Every {'sensitive ' if base.is_sensitive else ''}cell shown to {base.kind} "
+            "rests on enough pupils",
+            Between("n", base.pupils, None),
+            base.source,
+            where={
+                "kind": (base.kind,),
+                "status": SHOWN,
+                "sensitivity": ("sensitive" if base.is_sensitive else "ordinary",),
+            },
+        )
+        for base in rules.bases
+    )
 
 
 def _benchmark(benchmark: Benchmark) -> Expectation:

@@ -159,7 +159,7 @@ select
     engagement,
     count(*) as services_n,
     sum(annual_cost_gbp) / any_value(roll_n) as cost_per_pupil_gbp,
-    count(distinct domain) as domains_n,
+    count(distinct domain) as domains_named,
     100.0 * avg((abs(tiers_pct - 100) > 1)::integer) as tiers_off_pct,
 from budgets
 inner join rolls using (engagement)
@@ -187,7 +187,7 @@ quintile_shares as (
 select
     engagement,
     sum(ages.n) as interviews_n,
-    count(*) filter (where child_age between 0 and 8) as ages_n,
+    count(*) filter (where child_age between 0 and 8) as ages_asked,
     any_value(largest_quintile_pct) as largest_quintile_pct,
 from ages
 inner join quintile_shares using (engagement)
