@@ -29,6 +29,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _BITS: Final = 60
+_LARGEST_POWER: Final = 1000  # of a DOUBLE, with room to multiply
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,15 @@ class Cells:
     moments: Moments
 
 
-def _scale(bound: float) -> float:
-    """Largest power of two that keeps `bound` times it within 2**60."""
-    return 2.0 ** (_BITS - math.ceil(math.log2(bound))) if bound > 0 else 1.0
+def power_of_two(bound: float) -> float:
+    """The power of two that brings numbers up to `bound` to at most 2**60."""
+    if bound <= 0:
+        return 1.0
+    return 2.0 ** min(_LARGEST_POWER, _BITS - math.ceil(math.log2(bound)))
 
 
 def _scaled_sum(expression: str, bound: float) -> str:
-    scale = _scale(bound)
+    scale = power_of_two(bound)
     return f"sum(({expression} * {literal(scale)})::bigint)::double / {literal(scale)}"
 
 
@@ -157,7 +160,7 @@ def _measure_sums(
     valid = f"{query.project(measure.base)} is not null" + (f" and {x} is not null" if x else "")
     counted = valid if all_positive else f"{valid} and w > 0"
     at = {"n": query.add(f"count(case when {counted} then 1 end)::double")}
-    unit = f"sum(case when {valid} then wi end)::double / {literal(_scale(weight.high))}"
+    unit = f"sum(case when {valid} then wi end)::double / {literal(power_of_two(weight.high))}"
     at["w"] = query.add(unit) if weighted else at["n"]
     top_y, top_x, top_w = measure.y_bounds.largest, measure.x_bounds.largest, weight.high
     if x:
@@ -193,7 +196,7 @@ def _sum_y(
     if not weighted:
         return query.add(f"count(case when {chosen} then 1 end)::double")
     return query.add(
-        f"coalesce(sum(case when {chosen} then wi end), 0)::double / {literal(_scale(weight.high))}"
+        f"coalesce(sum(case when {chosen} then wi end), 0)::double / {literal(power_of_two(weight.high))}"
     )
 
 
@@ -233,7 +236,7 @@ def _cells_sql(
     keys = {f"b{i}": quote(name) for i, name in enumerate(by)} | _design_keys(design)
     fpc = {f"f{i}": f"{quote(name)}::double" for i, name in enumerate(design.fpc_names)}
     weight = f"{quote(design.weight)}::double" if design.weight else "1::double"
-    scale = literal(_scale(found.weight.high))
+    scale = literal(power_of_two(found.weight.high))
     projected = [f"{sql} as {name}" for name, sql in (keys | fpc).items()]
     projected += [f"{weight} as w", f"({weight} * {scale})::bigint as wi"]
     projected += [f"{sql} as {name}" for sql, name in query.projections.items()]

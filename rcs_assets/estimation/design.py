@@ -104,6 +104,11 @@ class Design:
         return as_names(self.fpc)
 
     @property
+    def is_simple(self) -> bool:
+        """Rows drawn singly, with replacement, each weighing the same."""
+        return not self.columns
+
+    @property
     def stages_used(self) -> int:
         """Stages that enter the variance: all with an fpc, else the first (as R)."""
         return max(1, len(self.cluster_names)) if self.fpc_names else 1

@@ -87,7 +87,7 @@ def estimate(
             means between the values of the last `by` column (a row a pair, the by-column
             holds the second, `level` says "second - first").
         by: columns that define domains; a null in one is outside every domain.
-        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (n / deff).
+        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (n / deff; n itself in a simple sample).
         level: confidence level.
         quantiles: probabilities for "quantile".
 
@@ -315,6 +315,8 @@ def _level_measures(
             where=f"table {request.relation.sql}",
             fix="use statistic='mean', or group its values first",
         )
+    if not rows:
+        return [Measure(name, None, column, "null::double", share)]
     return [
         Measure(name, _label(label), column, f"({column}::varchar = {_text(label)})::int", share)
         for _, label in rows
@@ -436,7 +438,10 @@ def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, 
     if request.ci == "t":
         return t_interval(share, se, df, level)
     if request.ci == "wilson":
-        effect = np.where(np.isfinite(values.deff), values.deff, 1.0)
+        # A domain of a simple sample has a design effect a little off 1, by n / (n - 1) of
+        # the whole against that of the domain: Wilson counts its rows as they are.
+        known_effect = np.isfinite(values.deff) & (not request.design.is_simple)
+        effect = np.where(known_effect, values.deff, 1.0)
         low, high = wilson_interval(share, values.n, level, effect)
         known = np.isfinite(se)
         return np.where(known, low, np.nan), np.where(known, high, np.nan)

@@ -122,10 +122,12 @@ def wilson_sql(n: str, pct: str, design_effect: str = "1.0", level: float = 0.95
     """
     z = literal(normal_quantile(level))
     size = f"nullif(({n})::double, 0) / ({design_effect})::double"
+    # `greatest` skips nulls: an unknown n or percentage must be caught before.
     return (
-        f"list_transform([{{'n': {size}, 'p': ({pct})::double / 100}}], lambda r: {{"
+        f"list_transform([{{'n': {size}, 'p': ({pct})::double / 100}}], lambda r: "
+        "case when r.n is not null and r.p is not null then {"
         f"'low': case when r.p = 0 then 0.0 else greatest(0, {_bound('-', z)}) end, "
-        f"'high': case when r.p = 1 then 100.0 else least(100, {_bound('+', z)}) end}})[1]"
+        f"'high': case when r.p = 1 then 100.0 else least(100, {_bound('+', z)}) end}} end)[1]"
     )
 
 

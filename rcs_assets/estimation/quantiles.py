@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation.compilation import Floats, Measure, fetch_cells
+from rcs_assets.estimation.compilation import Floats, Measure, fetch_cells, power_of_two
 from rcs_assets.estimation.engine import Request, assemble, reasons
 from rcs_assets.estimation.intervals import t_interval, t_quantile
 from rcs_assets.estimation.relation import Bounds, Relation, literal, profile, quote
@@ -102,7 +102,7 @@ def _invert(
     for number, target in enumerate(targets):
         table = table.append_column(f"rcs_p{number}", pa.array(target, from_pandas=True))
     con.register(_TARGETS, table)
-    scale = literal(2.0 ** (60 - int(np.ceil(np.log2(top_weight)))) if top_weight > 0 else 1.0)
+    scale = literal(power_of_two(top_weight))
     weight = f"{quote(request.design.weight)}::double" if request.design.weight else "1::double"
     chosen = [
         f"min(v) filter (c >= rcs_p{n} * t - {literal(_TIE)} * t) as q{n}"

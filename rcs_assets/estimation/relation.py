@@ -7,7 +7,6 @@ variables before anything is estimated. Does not belong here: the estimating que
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +22,7 @@ _INTEGER: Final = frozenset(
     for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 )
 _FLOATING: Final = frozenset({"FLOAT", "DOUBLE"})
+_LARGEST: Final = 1e70  # squares of values and weights stay inside a DOUBLE
 
 
 def quote(name: str) -> str:
@@ -149,26 +149,26 @@ def _extremes(column: str) -> list[str]:
 
 
 def _binary(relation: Relation, column: str) -> list[str]:
-    """Count of values other than 0 and 1: integers between them need no count."""
+    """0 where every value is 0 or 1 (or null), else 1."""
     name = quote(column)
     if relation.types[column] == "BOOLEAN":
         return ["0"]
     if relation.types[column] in _INTEGER:
-        return [f"case when min({name}) >= 0 and max({name}) <= 1 then 0 else 1 end"]
+        return [f"case when min({name}) < 0 or max({name}) > 1 then 1 else 0 end"]
     # y * (1 - y) is 0 at 0 and 1 alone and positive between: one product, no branches.
     return [
-        f"case when min({name}) >= 0 and max({name}) <= 1"
-        f" and max({name}::double * (1 - {name}::double)) = 0 then 0 else 1 end"
+        f"case when min({name}) < 0 or max({name}) > 1"
+        f" or max({name}::double * (1 - {name}::double)) > 0 then 1 else 0 end"
     ]
 
 
 def _bounds(relation: Relation, column: str, pair: Sequence[object], *, is_binary: bool) -> Bounds:
     low, high = (0.0 if value is None else float(str(value)) for value in pair)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not (-_LARGEST < low and high < _LARGEST):
         raise InputError(
-            f"Column {column} holds values that are not finite",
+            f"Column {column} holds values that are not finite, or beyond {_LARGEST:g}",
             where=f"table {relation.sql}",
-            why="a mean or total of infinity or NaN has no meaning",
+            why="a mean or total of infinity or NaN has no meaning, nor has the square of these",
             fix="make them null (outside the base) before estimating",
         )
     return Bounds(low, high, is_binary)
