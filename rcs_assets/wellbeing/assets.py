@@ -4,7 +4,7 @@ Belongs here: the wiring of the dbt build, weights and estimates into the graph.
 belong here: SQL, scoring, weighting and estimation themselves.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -35,8 +35,8 @@ def wellbeing_profiles(
     Returns:
         `items` (engagement × pupil survey × variable: skipped_pct, not_said_pct,
         top_option_pct and, for items of scales, rest_correlation) and `scores`
-        (engagement × survey × score: scored_pct, mean). Questions with fewer than 50
-        answers are left out.
+        (engagement × survey × score: scored_pct, mean). Figures of questions with fewer
+        than 50 answers are null.
     """
     scores = " union all ".join(
         _score_sql(codebook, survey, scale) for survey, scale in _scales(codebook)
@@ -69,9 +69,10 @@ def _items_sql(codebook: Codebook) -> str:
                 engagement,
                 survey,
                 variable,
-                sum(n) filter (where code >= 0) as valid_n,
-                100.0 * sum(n) filter (where code = -9) / sum(n) as skipped_pct,
-                100.0 * sum(n) filter (where code = -1) / sum(n) as not_said_pct,
+                sum(n) as asked_n,
+                sum(if(code >= 0, n, 0)) as valid_n,
+                100.0 * sum(if(code = -9, n, 0)) / sum(n) as skipped_pct,
+                100.0 * sum(if(code = -1, n, 0)) / sum(n) as not_said_pct,
                 100.0 * max(n) filter (where code >= 0) / sum(n) filter (where code >= 0)
                 as top_option_pct,
             from codes
@@ -86,8 +87,8 @@ def _items_sql(codebook: Codebook) -> str:
             engagement,
             survey,
             variable,
-            coalesce(skipped_pct, 0) as skipped_pct,
-            coalesce(not_said_pct, 0) as not_said_pct,
+            case when asked_n >= {LEAST_ANSWERS_N} then skipped_pct end as skipped_pct,
+            case when asked_n >= {LEAST_ANSWERS_N} then not_said_pct end as not_said_pct,
             case when valid_n >= {LEAST_ANSWERS_N} then top_option_pct end as top_option_pct,
             case when valid_n >= {LEAST_ANSWERS_N} then rest_correlation end as rest_correlation,
         from shares
@@ -112,9 +113,12 @@ def _codes_sql(codebook: Codebook, survey: str) -> str:
             )
             where code not in (-4, -5, -6)
             group by all
-        )
+        ) as given
         semi join codebook.variable_stages as asked
-            on variable = asked.name and survey = asked.survey and stage = asked.stage
+            on
+                given.variable = asked.name
+                and given.survey = asked.survey
+                and given.stage = asked.stage
         group by all
     """
 

@@ -57,7 +57,9 @@ def add_education(con, record, *, scn, who=NOBODY, engagement="t1-a"):
 
 
 def add_answer(con, record, uid, *, survey="secondary", engagement="t1-a"):
-    con.execute("insert into survey_identifiers values (?, ?, ?, ?)", [engagement, survey, record, uid])
+    con.execute(
+        "insert into survey_identifiers values (?, ?, ?, ?)", [engagement, survey, record, uid]
+    )
 
 
 def links(con, *engagements):
@@ -224,5 +226,10 @@ def test_read_through_has_the_published_layout_and_no_identifier(vault):
     assert found[0]["index_survey"] and found[0]["index_education"]
     assert found[0]["project_id"] == rows.project_ids.to_pylist()[0]["project_id"]
     assert set(rows.project_ids.column_names) == {
-        "dataset", "engagement", "record_id", "project_id", "pass_no", "weight_band",
+        "dataset",
+        "engagement",
+        "record_id",
+        "project_id",
+        "pass_no",
+        "weight_band",
     }

@@ -1,23 +1,99 @@
-"""A small warehouse made without the simulator: random answers, links known beforehand.
+"""One real dbt build on a small real warehouse, shared by the tests of this folder.
 
-Two engagements, the codebook's own tables, every table that the dbt project reads.
+The warehouse is made without the simulator: two engagements, the codebook's own tables,
+random answers, links known beforehand.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.model import Codebook, Variable
 from rcs_assets.codebook.tables import codebook_tables
 from rcs_assets.programme import load_programme
 from rcs_assets.programme.tables import programme_tables
+from rcs_assets.storage import Home, Settings
 from rcs_assets.storage.tables import replace_tables
+from rcs_assets.wellbeing.dbt_build import NodeResult, run_build
+from rcs_assets.wellbeing.scoring import project_dir
 
 ENGAGEMENTS = ("t1-clackmannanshire", "t2-falkirk")
 STAGES = {"primary": ("P5", "P6", "P7"), "secondary": ("S1", "S2", "S3", "S4")}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A home whose warehouse dbt has built, and what each node did."""
+
+    home: Home
+    codebook: Codebook
+    results: list[NodeResult]
+
+
+@pytest.fixture(scope="session")
+def engagements() -> tuple[str, ...]:
+    return ENGAGEMENTS
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[Home, tuple[str, ...]], list[NodeResult]]:
+    """Build all models of the named engagements."""
+    return lambda home, keys: run_build(home, keys, settings=Settings.from_environment())
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, build) -> Built:
+    home = Home.open(tmp_path_factory.mktemp("home"), profile="demo")
+    codebook = make_warehouse(home.warehouse)
+    return Built(home, codebook, build(home, ENGAGEMENTS))
+
+
+@pytest.fixture
+def copy(built: Built, tmp_path: Path) -> Home:
+    """A second home with the built warehouse, to be changed by one test."""
+    home = Home.open(tmp_path / "home", profile="demo")
+    shutil.copy(built.home.warehouse, home.warehouse)
+    return home
+
+
+@pytest.fixture(scope="session")
+def dbt() -> Callable[..., dict[str, str]]:
+    """Run dbt itself on a home; node name → status."""
+    return _dbt
+
+
+def _dbt(home: Home, *arguments: str) -> dict[str, str]:
+    project, target = project_dir(), home.logs / "dbt"
+    subprocess.run(
+        [
+            str(Path(sys.executable).parent / "dbt"),
+            *arguments,
+            *("--project-dir", str(project), "--profiles-dir", str(project)),
+            *("--target-path", str(target), "--log-path", str(target)),
+        ],
+        env={
+            **os.environ,
+            "RCS_WAREHOUSE": str(home.warehouse),
+            "RCS_ENGAGEMENTS": ",".join(ENGAGEMENTS),
+            "RCS_TMP": str(home.tmp),
+        },
+        cwd=project,
+        capture_output=True,
+        check=False,
+    )
+    ran = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    return {result["unique_id"].split(".")[2]: result["status"] for result in ran}
 
 
 def make_warehouse(
@@ -129,7 +205,8 @@ def _links(con) -> None:
     con.execute("""
         create table linkage.project_ids as
         select
-            'sample' as dataset, engagement, record_id, 'p-' || engagement || '-' || i as project_id,
+            'sample' as dataset, engagement, record_id,
+            'p-' || engagement || '-' || i as project_id,
             0::tinyint as pass_no, 'exact' as weight_band
         from intake.sample
         union all
