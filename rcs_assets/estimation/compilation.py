@@ -195,9 +195,8 @@ def _sum_y(
     chosen = f"{y} = 1" + (f" and {valid}" if measure.x else "")
     if not weighted:
         return query.add(f"count(case when {chosen} then 1 end)::double")
-    return query.add(
-        f"coalesce(sum(case when {chosen} then wi end), 0)::double / {literal(power_of_two(weight.high))}"
-    )
+    scale = literal(power_of_two(weight.high))
+    return query.add(f"sum(case when {chosen} then wi end)::double / {scale}")
 
 
 def _squared_weight_sums(

@@ -87,7 +87,8 @@ def estimate(
             means between the values of the last `by` column (a row a pair, the by-column
             holds the second, `level` says "second - first").
         by: columns that define domains; a null in one is outside every domain.
-        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (n / deff; n itself in a simple sample).
+        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (on n / deff;
+            on n itself in a simple sample).
         level: confidence level.
         quantiles: probabilities for "quantile".
 

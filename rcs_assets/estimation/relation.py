@@ -125,53 +125,56 @@ def profile(
     """
     required = list(dict.fromkeys(design.columns))
     parts = ["count(*)::bigint"] + [f"(count(*) - count({quote(c)}))::bigint" for c in required]
-    if design.weight:
-        parts += _extremes(design.weight)
-    for name in variables:
-        parts += _extremes(name) + _binary(relation, name)
+    parts += [_others(relation, name) for name in variables]
+    parts += _extremes(design.weight) if design.weight else []
     row = con.execute(f"select {', '.join(parts)} from {relation.sql}").fetchall()[0]
-    rows_n, nulls, values = int(row[0]), row[1 : 1 + len(required)], list(row[1 + len(required) :])
+    nulls, others = row[1 : 1 + len(required)], row[1 + len(required) : len(row)]
     _check_nulls(relation, dict(zip(required, nulls, strict=True)))
     weight = Bounds(1.0, 1.0, is_binary=True)
     if design.weight:
-        weight = _bounds(relation, design.weight, values[:2], is_binary=False)
-        values = values[2:]
+        weight = _bounds(relation, design.weight, row[-2:])
         _check_weight(relation, design.weight, weight)
-    found = {}
-    for position, name in enumerate(variables):
-        low, high, others_n = values[3 * position : 3 * position + 3]
-        found[name] = _bounds(relation, name, [low, high], is_binary=others_n == 0)
-    return Profile(rows_n, weight, found)
+    wide = [name for name, count in zip(variables, others, strict=False) if count]
+    found = {name: Bounds(0.0, 1.0, is_binary=True) for name in variables}
+    return Profile(int(row[0]), weight, found | _wide_bounds(con, relation, wide))
+
+
+def _others(relation: Relation, column: str) -> str:
+    """Count of values other than 0 and 1 (NaN is one): cheaper than two extremes."""
+    if relation.types[column] == "BOOLEAN":
+        return "0"
+    name = quote(column)
+    return f"count(case when {name} <> 0 and {name} <> 1 then 1 end)"
 
 
 def _extremes(column: str) -> list[str]:
     return [f"{agg}({quote(column)}::double)" for agg in ("min", "max")]
 
 
-def _binary(relation: Relation, column: str) -> list[str]:
-    """0 where every value is 0 or 1 (or null), else 1."""
-    name = quote(column)
-    if relation.types[column] == "BOOLEAN":
-        return ["0"]
-    if relation.types[column] in _INTEGER:
-        return [f"case when min({name}) < 0 or max({name}) > 1 then 1 else 0 end"]
-    # y * (1 - y) is 0 at 0 and 1 alone and positive between: one product, no branches.
-    return [
-        f"case when min({name}) < 0 or max({name}) > 1"
-        f" or max({name}::double * (1 - {name}::double)) > 0 then 1 else 0 end"
-    ]
+def _wide_bounds(
+    con: duckdb.DuckDBPyConnection, relation: Relation, columns: Sequence[str]
+) -> dict[str, Bounds]:
+    """Extremes of the columns that are not 0/1."""
+    if not columns:
+        return {}
+    parts = [part for name in columns for part in _extremes(name)]
+    row = con.execute(f"select {', '.join(parts)} from {relation.sql}").fetchall()[0]
+    return {
+        name: _bounds(relation, name, row[2 * position : 2 * position + 2])
+        for position, name in enumerate(columns)
+    }
 
 
-def _bounds(relation: Relation, column: str, pair: Sequence[object], *, is_binary: bool) -> Bounds:
+def _bounds(relation: Relation, column: str, pair: Sequence[object]) -> Bounds:
     low, high = (0.0 if value is None else float(str(value)) for value in pair)
-    if not (-_LARGEST < low and high < _LARGEST):
+    if not (low > -_LARGEST and high < _LARGEST):
         raise InputError(
             f"Column {column} holds values that are not finite, or beyond {_LARGEST:g}",
             where=f"table {relation.sql}",
             why="a mean or total of infinity or NaN has no meaning, nor has the square of these",
             fix="make them null (outside the base) before estimating",
         )
-    return Bounds(low, high, is_binary)
+    return Bounds(low, high, is_binary=False)
 
 
 def _check_nulls(relation: Relation, nulls: dict[str, int]) -> None:
