@@ -63,6 +63,8 @@ def evaluate(
             outcomes[expectation.name] = _outcome(
                 expectation, not expectation.needs_rows, "no row to judge"
             )
+        elif unmeasured := _unmeasured(suite, expectation, frame):
+            outcomes[expectation.name] = _outcome(expectation, False, unmeasured)
         else:
             ready.append((expectation, frame))
     if ready:
@@ -82,6 +84,19 @@ def _rows_of(
     for column, values in expectation.where.items():
         frame = frame[frame[column].isin(values)]
     return frame, ""
+
+
+def _unmeasured(suite: Suite, expectation: Expectation, frame: pd.DataFrame) -> str:
+    """Where a limit has no value to judge; empty if nowhere, or if that is allowed."""
+    rule = expectation.rule
+    if not isinstance(rule, Between) or rule.skips_nulls:
+        return ""
+    grain = list(suite.grains[expectation.frame])
+    blank = frame.loc[frame[rule.column].isna(), grain]
+    if blank.empty:
+        return ""
+    keys = ["/".join(map(str, row)) for row in blank.drop_duplicates().to_numpy()]
+    return f"{rule.column} could not be measured in {len(keys)} rows" + _listed(sorted(keys))
 
 
 def _columns(expectation: Expectation) -> tuple[str, ...]:

@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Between:
-    """Every value of `column` lies in [low, high]; None leaves a side open; nulls are skipped."""
+    """Every value of `column` lies in [low, high]; None leaves a side open.
+
+    A null fails, since what could not be measured is not known to be good, unless
+    `skips_nulls`: there a null means that there is nothing to judge.
+    """
 
     column: str
     low: float | None = None
     high: float | None = None
+    skips_nulls: bool = False
 
 
 @dataclass(frozen=True)

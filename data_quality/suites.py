@@ -63,6 +63,7 @@ def _limit(
     column: str,
     fix: str,
     where: Mapping[str, tuple[str, ...]] | None = None,
+    skips_nulls: bool = False,
 ) -> Expectation:
     """An expectation that a column (`frame.column`) lies within a dated threshold."""
     limit = thresholds[threshold]
@@ -72,7 +73,7 @@ def _limit(
         sentence=sentence,
         asset=asset,
         frame=frame,
-        rule=Between(name_of_column, limit.low, limit.high),
+        rule=Between(name_of_column, limit.low, limit.high, skips_nulls),
         source=limit.origin,
         fix=fix,
         where=where or {},
@@ -451,6 +452,7 @@ def _items(thresholds: Thresholds) -> tuple[Expectation, ...]:
             ITEM_ANSWERS,
             f"items.{column}",
             "compare the column with the questionnaire version in the codebook; " + ASK_SUPPLIER,
+            skips_nulls=True,
         )
 
     return (
@@ -595,14 +597,14 @@ def _cell_forms(codebook: Codebook, rules: ReleaseRules) -> tuple[Expectation, .
         _cell(
             "percentages_are_percentages",
             "Percentages lie between 0 and 100",
-            Between("estimate", 0, 100),
+            Between("estimate", 0, 100, skips_nulls=True),
             contract,
             where={"statistic": ("pct",)},
         ),
         _cell(
             "means_lie_on_their_scale",
             "Means lie between the lowest and the highest score of their scale",
-            Between("mean_position_pct", 0, 100),
+            Between("mean_position_pct", 0, 100, skips_nulls=True),
             f"codebook {codebook.version[:12]}, scales",
             where={"statistic": ("mean",)},
         ),
@@ -621,7 +623,7 @@ def _cell_forms(codebook: Codebook, rules: ReleaseRules) -> tuple[Expectation, .
         _cell(
             "wide_intervals_are_marked",
             "A percentage without the mark u has an interval of at most so many points",
-            Between("interval_width", None, rules.unreliable_interval_wider_than),
+            Between("interval_width", None, rules.unreliable_interval_wider_than, skips_nulls=True),
             f"disclosure policy {rules.label}, unreliable",
             where={"status": ("published",), "statistic": ("pct",)},
         ),

@@ -55,8 +55,8 @@ compared as (
         sum(invited.roll_n) as roll_n,
         100.0 * sum(invited.roll_n) filter (where school_stages.published_n is not null)
         / nullif(sum(school_stages.published_n), 0) as roll_of_published_pct,
-        100.0 * sum(invited.roll_n) filter (where known_schools.seed_code is null)
-        / sum(invited.roll_n) as unlisted_school_pct,
+        100.0 * sum(if(known_schools.seed_code is null, invited.roll_n, 0)) / sum(invited.roll_n)
+        as unlisted_school_pct,
     from invited
     left join school_stages using (seed_code, stage)
     left join (select distinct seed_code from intake.school_list) as known_schools

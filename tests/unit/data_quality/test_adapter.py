@@ -62,6 +62,8 @@ def outcomes() -> dict[str, ExpectationOutcome]:
         expect("disordered", NotAbove("floor_pct", "share_pct")),
         expect("small", Between("small_n", 5, None)),
         expect("not_judged", NoneRepeated(("survey",)), where={"half": ("x",)}),
+        expect("unmeasured", Between("floor_pct", 0, 10)),
+        expect("nothing_to_judge", Between("floor_pct", 0, 10, skips_nulls=True)),
         expect("no_column", Between("nowhere", 0, 1)),
         expect("no_rows", Between("share_pct", 0, 1), where={"survey": ("parent",)}),
         expect(
@@ -83,6 +85,7 @@ def test_each_rule_passes_and_fails(outcomes: dict[str, ExpectationOutcome]) -> 
         "disordered",
         "small",
         "not_judged",
+        "unmeasured",
         "no_column",
         "no_rows",
     }
@@ -106,6 +109,10 @@ def test_a_failure_names_place_limit_and_next_step(
 def test_a_column_that_is_not_there_fails_alone(outcomes: dict[str, ExpectationOutcome]) -> None:
     assert "no column nowhere" in outcomes["no_column"].observed
     assert outcomes["within"].passed
+
+
+def test_what_could_not_be_measured_fails(outcomes: dict[str, ExpectationOutcome]) -> None:
+    assert "could not be measured in 1 rows: t2-c/secondary" in outcomes["unmeasured"].observed
 
 
 def test_small_counts_are_withheld(outcomes: dict[str, ExpectationOutcome]) -> None:
