@@ -106,13 +106,13 @@ def jobs() -> list[Any]:
 
 
 def _partitioned() -> dg.AssetSelection:
-    specs = dg.Definitions(assets=_assets()).get_all_asset_specs()
-    keys = [spec.key for spec in specs if spec.partitions_def is not None]
-    return dg.AssetSelection.assets(*keys)
+    specs = (spec for asset in _assets() for spec in asset.specs)
+    return dg.AssetSelection.assets(*(spec.key for spec in specs if spec.partitions_def))
 
 
-def _assets() -> list[Any]:
-    return list(dg.load_assets_from_modules(list(ASSET_MODULES)))
+def _assets() -> list[dg.AssetsDefinition]:
+    loaded = dg.load_assets_from_modules(list(ASSET_MODULES))
+    return [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

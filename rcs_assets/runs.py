@@ -171,12 +171,14 @@ class Launcher:
         graph = defs.resolve_asset_graph()
         everything = graph.materializable_asset_keys
         self._partitioned = {key for key in everything if graph.get(key).is_partitioned}
-        upstream = {
-            parent for key in self._partitioned for parent in graph.get_ancestor_asset_keys(key)
-        }
-        self._reference = (everything - self._partitioned) & upstream
         self._published = {dg.AssetKey(["release", "published"])}
-        self._outputs = everything - self._partitioned - self._reference - self._published
+        after = {
+            key
+            for key in everything - self._partitioned
+            if graph.get_ancestor_asset_keys(key) & self._partitioned
+        }
+        self._reference = everything - self._partitioned - after - self._published
+        self._outputs = after - self._published
 
     def materialise(self, plan: Plan) -> list[RunOutcome]:
         """Carry out a plan; stops after the first run that fails."""
@@ -235,6 +237,7 @@ class Launcher:
             instance=self._instance,
             asset_selection=sorted(selection),
             tags={**tags, "rcs/pid": str(os.getpid())},
+            run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )
         return RunOutcome(result.run_id, label, "" if result.success else _first_error(result))

@@ -4,7 +4,7 @@ Belongs here: wiring `protect_estimates` into the graph. Does not belong here: r
 policy.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
 import dagster as dg
 import duckdb

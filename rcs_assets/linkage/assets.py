@@ -4,7 +4,7 @@ Belongs here: the wiring of `exact.py` into the graph. Does not belong here: lin
 itself, and `linkage.linked`, which the dbt build makes.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
 from collections.abc import Iterator
 from typing import Any

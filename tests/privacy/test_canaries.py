@@ -1,0 +1,138 @@
+"""No identifier leaves drop and vault: planted ones are searched for everywhere else."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.conftest import ReleasedHome, run_rcs
+from tests.privacy.search import Finding, date_spellings, search_home, spellings
+
+ENGAGEMENT = "t1-clackmannanshire"
+SURNAME = "Qwyxcanarysurname"
+FORENAME = "Vuzcanaryforename"
+POSTCODE = "FK10 9ZQ"
+BORN = date(2003, 11, 27)
+SUPPLIER_ID = "CANARYSUP77"
+
+
+def delivered(home: Path, dataset: str) -> Path:
+    """The file of a dataset as it lies in the drop."""
+    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
+    entry = [
+        line
+        for line in map(json.loads, lines)
+        if line["dataset"] == dataset and line["engagement"] == ENGAGEMENT
+    ][-1]
+    return next((home / "drop" / "files" / entry["sha256"]).iterdir())
+
+
+def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of a delivered CSV."""
+    with file.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        return list(reader.fieldnames or []), list(reader)
+
+
+def write_rows(file: Path, header: list[str], rows: list[dict[str, str]]) -> Path:
+    """Write a CSV as a supplier would."""
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
+    """Give one pupil unmistakable identifiers, in both identifier files and the payload."""
+    header, sample = read_rows(delivered(home, "sample_file"))
+    ids_header, ids = read_rows(delivered(home, "education_ids"))
+    payload_header, payload = read_rows(delivered(home, "education_payload"))
+    by_scn = {row["scn"]: row for row in ids if row["scn"]}
+    pupil = next(row for row in sample if row["scn"] in by_scn)
+    record = by_scn[pupil["scn"]]
+    service = next(row for row in payload if row["record_id"] == record["record_id"])
+    for row in (pupil, record):
+        row.update(
+            surname=SURNAME,
+            first_forename=FORENAME,
+            date_of_birth=BORN.isoformat(),
+            postcode=POSTCODE,
+        )
+    record["record_id"] = service["record_id"] = SUPPLIER_ID
+    folder.mkdir()
+    write_rows(folder / f"{ENGAGEMENT}_sample-file.csv", header, sample)
+    write_rows(folder / f"{ENGAGEMENT}_education-identifiers.csv", ids_header, ids)
+    write_rows(folder / f"{ENGAGEMENT}_education-payload.csv", payload_header, payload)
+    some = sample[:: max(1, len(sample) // 40)]
+    return {
+        "surname": spellings(SURNAME),
+        "forename": spellings(FORENAME),
+        "postcode": spellings(POSTCODE),
+        "birth date": date_spellings(BORN),
+        "supplier's id": spellings(SUPPLIER_ID),
+        "UID": set().union(*(spellings(row["survey_uid"]) for row in [pupil, *some])),
+        "SCN": set().union(*(spellings(row["scn"]) for row in [pupil, *some] if row["scn"])),
+    }
+
+
+@pytest.fixture(scope="module")
+def searched(
+    released_home: ReleasedHome, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Finding]]:
+    """A home that took the planted files, published, and what the search found in it."""
+    base = tmp_path_factory.mktemp("canary")
+    home = released_home.copy(base / "home")
+    canaries = plant(home, base / "files")
+    files = sorted((base / "files").glob("*.csv"))
+    for arguments in (
+        ("simulate", "--sign", *files),
+        ("deliver", "--home", home, base / "files"),
+        ("materialise", "--home", home, "--publish"),
+        ("status", "--home", home, "--json"),
+    ):
+        done = run_rcs(*arguments)
+        assert done.status == 0, done.output
+        for forms in canaries.values():
+            assert not [form for form in forms if form in done.output.encode()]
+    return home, search_home(home, canaries)
+
+
+def test_no_planted_identifier_is_outside_drop_and_vault(
+    searched: tuple[Path, list[Finding]],
+) -> None:
+    _, findings = searched
+    assert findings == []
+
+
+def test_the_search_sees_into_every_kind_of_file(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    con = duckdb.connect(str(home / "release.duckdb"))
+    con.execute("create table t as select upper(?) as name from range(5000)", [SURNAME])
+    con.execute(f"copy t to '{home / 't.parquet'}' (compression zstd)")
+    con.close()
+    (home / "run.log").write_text(f"born {BORN.strftime('%d/%m/%Y')}", encoding="utf-8")
+    found = search_home(home, {"surname": spellings(SURNAME), "birth date": date_spellings(BORN)})
+    assert {(f.file, f.canary) for f in found} >= {
+        ("release.duckdb", "surname"),
+        ("t.parquet", "surname"),
+        ("run.log", "birth date"),
+    }
+
+
+def test_the_planted_pupil_did_reach_the_vault(searched: tuple[Path, list[Finding]]) -> None:
+    """Else the search would prove nothing."""
+    from rcs_assets.storage import Home, open_vault
+
+    home, _ = searched
+    with open_vault(Home.open(home), read_only=True) as con:
+        found = con.execute(
+            "select count(*) from sample_identifiers where surname = ?", [SURNAME]
+        ).fetchall()
+    assert found == [(1,)]
