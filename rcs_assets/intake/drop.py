@@ -149,7 +149,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
         for member in members:
             hidden = path.is_dir() and (member.name.startswith(".") or member.is_dir())
             if not hidden and member.name != MANIFEST_NAME:
-                found[member.resolve() if member.exists() else member] = None
+                found[member.absolute()] = None
     return list(found)
 
 
@@ -308,7 +308,7 @@ def _append(home: Home, line: Delivery) -> None:
 def _leave_incoming(home: Home, path: Path) -> None:
     """Remove a registered file from the incoming folder, and the list beside the last one."""
     incoming = home.incoming.resolve()
-    if path.parent != incoming:
+    if path.parent.resolve() != incoming:
         return
     path.unlink()
     if {member.name for member in incoming.iterdir()} == {MANIFEST_NAME}:

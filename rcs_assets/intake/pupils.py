@@ -93,10 +93,10 @@ def quarantine_rows(
 def pupil_flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """What is noted about accepted rows and rejects none of them (domain.md 3.5)."""
     weighted = " + ".join(
-        f"{weight} * substr(scn, {place}, 1)::integer"
+        f"{weight} * try_cast(substr(scn, {place}, 1) as integer)"
         for place, weight in enumerate(_SCN_WEIGHTS, start=1)
     )
-    digit = "substr(scn, 9, 1)::integer"
+    digit = "try_cast(substr(scn, 9, 1) as integer)"
     return {
         "scn_missing": count(con, "accepted", "scn is null"),
         # Remainder 1 has no valid number: 11 - 1 = 10 never equals a digit.

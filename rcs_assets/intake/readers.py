@@ -227,13 +227,22 @@ def _not_encoded(path: Path, dataset: Dataset, where: str) -> InputError:
 def _read_csv(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> None:
     names = ", ".join(f"{sql_literal(name)}: 'VARCHAR'" for name in _csv_header(path, dataset))
     # store_rejects collects broken lines instead of raising an error that quotes them.
-    con.execute(
+    query = (
         "create table delivered as select row_number() over () as row_number, * "
         f"from read_csv({sql_literal(path)}, auto_detect = false, header = true, "
         f"columns = {{{names}}}, delim = {sql_literal(dataset.delimiter)}, quote = '\"', "
         f"escape = '\"', encoding = {sql_literal(dataset.encoding.lower())}, "
         "strict_mode = true, store_rejects = true, rejects_limit = 0)"
     )
+    try:
+        con.execute(query)
+    except duckdb.Error as error:
+        raise InputError(
+            "The file cannot be read as CSV",
+            where=f"file {path.name}",
+            why=f"quotes or line breaks are broken ({type(error).__name__})",
+            fix="ask the supplier to write the file again",
+        ) from None
     broken = con.execute(
         "select line, max(error_type) from reject_errors group by line order by line"
     ).fetchall()

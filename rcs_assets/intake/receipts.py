@@ -254,7 +254,7 @@ def incomplete_engagements(
             and (reason := _incomplete(dataset, key, receipts, held, dataset.name in required))
         ]
         if reasons or shared:
-            found[key] = tuple(shared + reasons)
+            found[key] = tuple(dict.fromkeys(shared + reasons))
     return found
 
 

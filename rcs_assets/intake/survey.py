@@ -207,16 +207,18 @@ def _recode(
 ) -> None:
     """Make `checked`; null marks an answer outside the codebook, an unanswered one is -9."""
     answers = ", ".join(_coded(variable) for variable in questionnaire.variables)
-    answered = " + ".join(
-        f"coalesce({quoted(variable.variable)} >= 0, false)::integer"
-        for variable in questionnaire.variables
-    )
+    names = ", ".join(quoted(variable.variable) for variable in questionnaire.variables)
     uid = f"nullif(trim({quoted(questionnaire.uid_name)}::varchar), '')"
     day = _day(questionnaire.completed_on_name, types[questionnaire.completed_on_name])
+    # Two tables: planned as one query, every answer would be recoded twice.
     con.execute(
-        f"create table checked as select *, {answered} as answered_n from (select row_number, "
-        f"{uid} as uid, {day} as completed_on, {quoted(questionnaire.wave_name)} as wave, "
-        f"{quoted(questionnaire.take_part_name)} as take_part, {answers} from delivered)"
+        f"create table recoded as select row_number, {uid} as uid, {day} as completed_on, "
+        f"{quoted(questionnaire.wave_name)} as wave, "
+        f"{quoted(questionnaire.take_part_name)} as take_part, {answers} from delivered"
+    )
+    con.execute(
+        "create table checked as select *, "
+        f"len(list_filter([{names}], lambda answer: answer >= 0)) as answered_n from recoded"
     )
 
 
@@ -233,7 +235,7 @@ def _day(name: str, sql_type: str) -> str:
     cell = quoted(name)
     if sql_type == "VARCHAR":
         return f"try_cast({cell} as date)"
-    return f"{_SPSS_EPOCH} + ({cell} / {_SECONDS_A_DAY})::integer"
+    return f"{_SPSS_EPOCH} + try_cast({cell} / {_SECONDS_A_DAY} as integer)"
 
 
 def _quarantine_technical(

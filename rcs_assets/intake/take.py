@@ -224,8 +224,20 @@ def _attempt(
             return step(delivery)
     except InputError as error:
         reason = str(error)
+    except duckdb.DataError as error:
+        # The engine's own message can quote a value, so only its kind is passed on.
+        reason = str(_unreadable(delivery, error))
     rejected = ReceiptStatus.REJECTED
     return Taken(empty_receipt(dataset.name, engagement, delivery, rejected, reason))
+
+
+def _unreadable(delivery: Delivery, error: duckdb.DataError) -> InputError:
+    return InputError(
+        "The file holds a value that cannot be read",
+        where=f"file {delivery.file}",
+        why=f"the engine refused it ({type(error).__name__})",
+        fix="ask the supplier to check the file; if it is right, report this message",
+    )
 
 
 def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) -> Receipt:
@@ -266,15 +278,7 @@ def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
         InputError: the opt-outs were rejected, or newer ones wait.
     """
     delivery = _delivery(desk, "opt_outs", engagement.key)
-    if delivery is None:
-        return
-    held = [
-        receipt
-        for receipt in read_receipts(desk.home)
-        if (receipt.dataset, receipt.engagement) == ("opt_outs", engagement.key)
-    ]
-    taken = held and (held[0].sha256, held[0].status) == (delivery.sha256, ReceiptStatus.ACCEPTED)
-    if not taken:
+    if delivery is not None and not _is_taken(desk, delivery):
         raise InputError(
             "Opt-outs are not applied",
             where=f"{engagement.key}, file {delivery.file}",
@@ -282,6 +286,31 @@ def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
             "and this file was rejected or not taken in yet",
             fix=f"deliver a corrected {delivery.file}, then run: rcs materialise",
         )
+
+
+def _require_sample(desk: Desk, engagement: Engagement) -> None:
+    """A council's extract is limited to issued UIDs (policy.md), so the sample file comes first.
+
+    Raises:
+        InputError: the sample file is missing, was rejected, or a newer one waits.
+    """
+    delivery = _delivery(desk, "sample_file", engagement.key)
+    if delivery is None or not _is_taken(desk, delivery):
+        raise InputError(
+            "The education extract cannot be checked",
+            where=engagement.key,
+            why="it is limited to issued UIDs, and the sample file is missing or was rejected",
+            fix="deliver the sample file, then run: rcs materialise",
+        )
+
+
+def _is_taken(desk: Desk, delivery: Delivery) -> bool:
+    return any(
+        (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
+        and receipt.sha256 == delivery.sha256
+        and receipt.status == ReceiptStatus.ACCEPTED
+        for receipt in read_receipts(desk.home)
+    )
 
 
 def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
@@ -332,7 +361,7 @@ def _opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: De
                 fix="correct the row and deliver the file again",
             )
         rows = con.execute(
-            "select distinct ? as engagement, survey_uid as uid, scope, received_on "
+            "select ? as engagement, survey_uid as uid, scope, received_on "
             "from accepted order by all",
             [engagement.key],
         ).to_arrow_table()
@@ -438,6 +467,7 @@ def _education_ids(
 ) -> Taken:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
+    _require_sample(desk, engagement)
     with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         keys = _keys(con, "survey_uid as uid, scn")

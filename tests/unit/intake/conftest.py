@@ -7,6 +7,7 @@ belong here: assertions.
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -261,16 +262,24 @@ def programme() -> Programme:
 @pytest.fixture
 def world(tmp_path: Path, programme: Programme, codebook: Codebook) -> World:
     """An empty installation and an empty folder of deliveries."""
-    folder = tmp_path / "deliveries"
-    folder.mkdir()
-    home = Home.open(tmp_path / "home", profile="demo", seed=1)
+    return _world(tmp_path, programme, codebook)
+
+
+def _world(base: Path, programme: Programme, codebook: Codebook) -> World:
+    folder = base / "deliveries"
+    folder.mkdir(exist_ok=True)
+    home = Home.open(base / "home", profile="demo", seed=1)
     settings = Settings(threads=1, memory_limit="500MB", as_of=AS_OF)
     return World(home, programme, codebook, settings, folder)
 
 
-@pytest.fixture
-def delivered(world: World) -> World:
-    """A world with every file of one engagement, registered; nothing taken in."""
+@pytest.fixture(scope="session")
+def template(
+    tmp_path_factory: pytest.TempPathFactory, programme: Programme, codebook: Codebook
+) -> Path:
+    """Every file of one engagement registered, reference data taken in; made once, then copied."""
+    base = tmp_path_factory.mktemp("template")
+    world = _world(base, programme, codebook)
     write_reference(world)
     write_csv(world.path("sample_file"), pupils())
     write_csv(world.path("education_ids"), education_ids())
@@ -281,14 +290,15 @@ def delivered(world: World) -> World:
     world.survey("secondary", uids[3:])
     world.survey("parent", ["I1", "I2"])
     world.deliver()
-    return world
+    world.take_reference()
+    return base
 
 
 @pytest.fixture
-def with_reference(delivered: World) -> World:
-    """A delivered world whose reference data are taken in."""
-    delivered.take_reference()
-    return delivered
+def delivered(template: Path, tmp_path: Path, programme: Programme, codebook: Codebook) -> World:
+    """A world with every file of one engagement registered; only reference data taken in."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return _world(tmp_path, programme, codebook)
 
 
 def write_reference(world: World) -> None:

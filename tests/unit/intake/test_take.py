@@ -1,0 +1,308 @@
+"""Deliveries taken in: zones, opt-outs, what is missing or rejected, and where values end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import date
+
+import pytest
+
+from rcs_assets.errors import StorageError
+from rcs_assets.intake.receipts import (
+    Receipt,
+    ReceiptStatus,
+    incomplete_engagements,
+    read_receipts,
+)
+from rcs_assets.intake.take import check_ledger, take
+from rcs_assets.programme import Approval, Programme
+from tests.unit.intake.conftest import (
+    CANARIES,
+    ENGAGEMENT,
+    SECONDARY,
+    World,
+    education_ids,
+    education_payload,
+    pupils,
+    services,
+    survey_frame,
+    write_csv,
+    write_sav,
+    write_xlsx,
+)
+
+IN_ORDER = ("sample_file", "primary_survey", "secondary_survey", "parent_survey", "service_map")
+
+
+def take_all(world: World) -> dict[str, Receipt]:
+    """Every dataset of the engagement on one desk, opt-outs first."""
+    with world.desk() as desk:
+        found = [take(desk, name, ENGAGEMENT) for name in ("opt_outs", *IN_ORDER)]
+    receipts = {receipt.dataset: receipt for receipt in found if receipt is not None}
+    return receipts | {receipt.dataset: receipt for receipt in world.take_education()}
+
+
+def incomplete(world: World) -> Mapping[str, tuple[str, ...]]:
+    return incomplete_engagements(world.home, world.programme, world.codebook)
+
+
+def opt_out(world: World, **scopes: str) -> None:
+    """Deliver opt-outs by pupil, `p2="all"`."""
+    rows = [
+        {"survey_uid": f"CA{int(who[1:]):08d}", "scope": scope, "received_on": "2015-09-01"}
+        for who, scope in scopes.items()
+    ]
+    world.deliver(write_csv(world.path("opt_outs"), rows))
+
+
+def sample_with(world: World, number: int, **changes: str) -> None:
+    rows = pupils()
+    rows[number - 1] |= changes
+    world.deliver(write_csv(world.path("sample_file"), rows))
+
+
+def test_every_dataset_goes_where_it_belongs(delivered: World) -> None:
+    world = delivered
+    receipts = take_all(world)
+    assert {name: (r.received_n, r.accepted_n) for name, r in receipts.items()} == {
+        "sample_file": (6, 6),
+        "primary_survey": (3, 3),
+        "secondary_survey": (3, 3),
+        "parent_survey": (2, 2),
+        "service_map": (2, 2),
+        "education_ids": (6, 6),
+        "education_payload": (6, 6),
+    }
+    assert incomplete(world) == {}
+    with world.desk() as desk:
+        assert len(check_ledger(desk, ENGAGEMENT)) == 7
+    # Identifiers and payload meet only by record id.
+    vault = world.vault_rows("select record_id from education_identifiers order by all")
+    assert vault == world.rows("select record_id from intake.education order by all")
+    assert world.rows("select sum(roll_n) from intake.roll_counts") == [(6,)]
+    assert world.vault_rows(
+        "select survey, count(*) from survey_identifiers group by 1 order by 1"
+    ) == [
+        ("primary", 3),
+        ("secondary", 3),
+    ]
+    assert world.rows("select distinct vintage, quintile from intake.simd") == [("2016", 4)]
+    assert world.rows("select distinct postcode_district from intake.school_list") == [("FK10",)]
+
+
+def test_no_identifier_leaves_the_vault(delivered: World) -> None:
+    """Canaries stand in drop and vault (encrypted) only, not in warehouse, receipts or tmp."""
+    world = delivered
+    take_all(world)
+    tables = world.rows(
+        "select table_schema || '.' || table_name from information_schema.tables order by 1"
+    )
+    warehouse = "".join(str(world.rows(f"from {table[0]}")) for table in tables)
+    assert len(tables) > 10
+    files = [
+        p for p in world.home.path.rglob("*") if p.is_file() and world.home.drop not in p.parents
+    ]
+    everything = warehouse.encode() + b"".join(path.read_bytes() for path in files)
+    assert [canary for canary in CANARIES if canary.encode() in everything] == []
+    held = str(world.vault_rows("from sample_identifiers")) + str(
+        world.vault_rows("from education_identifiers")
+    )
+    assert [c for c in CANARIES if c not in held and c != "2009-02-28"] == []
+
+
+def test_record_ids_are_keyed_and_stable(delivered: World) -> None:
+    world = delivered
+    query = "select record_id from intake.sample order by all"
+    world.take("sample_file")
+    first = world.rows(query)
+    world.take("sample_file")
+    assert world.rows(query) == first
+    assert all(len(row[0]) == 17 and row[0].startswith("r") for row in first)
+    world.take("primary_survey")
+    assert not set(first) & set(world.rows("select record_id from intake.primary_survey"))
+
+
+def test_opt_outs_apply_before_the_vault(delivered: World) -> None:
+    """survey: no answers; linkage: answers but no education; all: neither (policy.md)."""
+    world = delivered
+    # The third pupil stands in the council's file without UID: known by SCN alone.
+    opt_out(world, p1="survey", p2="linkage", p3="all")
+    receipts = take_all(world)
+    withdrawn = {name: r.withdrawn_n for name, r in receipts.items() if r.withdrawn_n}
+    assert withdrawn == {
+        "sample_file": 2,
+        "primary_survey": 2,
+        "education_ids": 2,
+        "education_payload": 2,
+    }
+    assert world.rows("select sum(roll_n) from intake.roll_counts") == [(6,)]
+    uids = world.vault_rows("select uid from survey_identifiers where survey = 'primary'")
+    assert uids == [("CA00000002",)]
+    known = world.vault_rows("select supplier_id from education_identifiers order by all")
+    assert [row[0] for row in known] == ["sup-4", "sup-5", "sup-6", "sup-canary-1"]
+
+
+def test_an_opt_out_that_cannot_be_read_stops_the_engagement(delivered: World) -> None:
+    world = delivered
+    opt_out(world, p1="everything")
+    receipts = take_all(world)
+    assert "cannot be honoured" in receipts["opt_outs"].reason
+    assert "row 1, column scope" in receipts["opt_outs"].reason
+    assert {r.status for n, r in receipts.items() if n != "service_map"} == {ReceiptStatus.REJECTED}
+    assert world.rows("select count(*) from intake.sample") == [(0,)]
+    assert any("cannot be honoured" in reason for reason in incomplete(world)[ENGAGEMENT])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"seed_code": "5799999"}, "school_not_on_roll"),
+        ({"stage": "P4"}, "out_of_scope_stage"),
+    ],
+)
+def test_sample_rows_outside_the_programme(
+    delivered: World, changes: dict[str, str], rule: str
+) -> None:
+    world = delivered
+    sample_with(world, 2, **changes)
+    receipt = world.take("sample_file")
+    assert (receipt.accepted_n, receipt.quarantined_n, dict(receipt.reasons)) == (5, 1, {rule: 1})
+    column = next(iter(changes))
+    place = world.rows("select row_number, column_name, rule from intake.quarantine")
+    assert place == [(2, column, rule)]
+    assert incomplete(world).get(ENGAGEMENT, ()) != ()  # the other datasets are not taken in yet
+
+
+def test_a_school_of_another_council(delivered: World) -> None:
+    world = delivered
+    for name in ("school_level_summary_2019.csv", "schools_open_2024-10-31.csv"):
+        path = world.folder / name
+        lines = path.read_text().replace(f"Clackmannanshire,{SECONDARY}", f"Fife,{SECONDARY}")
+        lines = lines.replace(f"{SECONDARY},Clackmannanshire", f"{SECONDARY},Fife")
+        path.write_text(lines)
+    world.deliver()
+    world.take_reference()
+    assert dict(world.take("sample_file").reasons) == {"school_of_other_council": 3}
+
+
+def test_payload_follows_its_identifiers(delivered: World) -> None:
+    world = delivered
+    rows = education_ids()
+    rows[1]["date_of_birth"] = "unknown"
+    rows[3] |= {"survey_uid": "XX00000009", "scn": "999999999"}
+    world.deliver(write_csv(world.path("education_ids"), rows))
+    payload = education_payload()
+    payload.append({**payload[0], "record_id": "sup-nobody"})
+    world.deliver(write_csv(world.path("education_payload"), payload))
+    receipts = take_all(world)
+    assert dict(receipts["education_ids"].reasons) == {"uid_not_issued": 1, "wrong_type": 1}
+    assert dict(receipts["education_payload"].reasons) == {"identifiers_not_accepted": 3}
+    assert receipts["education_payload"].accepted_n == 4
+
+
+def test_education_waits_for_the_sample_file(delivered: World) -> None:
+    ids, payload = delivered.take_education()
+    assert "sample file is missing or was rejected" in ids.reason
+    assert "cannot be attached" in payload.reason
+
+
+def test_a_rejected_delivery_leaves_nothing_stale(delivered: World) -> None:
+    world = delivered
+    take_all(world)
+    frame = survey_frame(world.questionnaire("primary"), ["CA00000001"])
+    frame[world.questionnaire("primary").wave_name] = 2.0
+    world.deliver(write_sav(world.path("primary_survey"), frame))
+    receipt = world.take("primary_survey")
+    assert receipt.status == ReceiptStatus.REJECTED
+    assert "another tranche" in receipt.reason
+    assert world.rows("select count(*) from intake.primary_survey") == [(0,)]
+    assert world.vault_rows("select count(*) from survey_identifiers where survey = 'primary'") == [
+        (0,)
+    ]
+    assert world.rows("select count(*) from intake.secondary_survey") == [(3,)]
+    assert incomplete(world) == {ENGAGEMENT: (receipt.reason,)}
+
+
+def test_a_missing_column_rejects_the_file_and_the_rest_goes_on(delivered: World) -> None:
+    world = delivered
+    rows = [{k: v for k, v in row.items() if k != "attendance_pct"} for row in education_payload()]
+    world.deliver(write_csv(world.path("education_payload"), rows))
+    receipts = take_all(world)
+    reason = receipts["education_payload"].reason
+    assert "education-payload.csv" in reason and "missing: attendance_pct" in reason
+    assert receipts["education_ids"].status == ReceiptStatus.ACCEPTED
+    assert incomplete(world) == {ENGAGEMENT: (reason,)}
+
+
+def test_a_file_refused_at_delivery_counts_as_rejected(delivered: World) -> None:
+    world = delivered
+    take_all(world)
+    path = world.path("service_map")
+    path.write_bytes(write_xlsx(path, services()).read_bytes()[:-300])
+    world.deliver(path)
+    assert any("truncated" in reason for reason in incomplete(world)[ENGAGEMENT])
+    assert world.take("service_map").status == ReceiptStatus.REJECTED
+    assert world.rows("select count(*) from intake.service_map") == [(0,)]
+
+
+def test_a_missing_delivery_says_how_to_name_it(world: World) -> None:
+    world.deliver(write_csv(world.path("sample_file"), pupils()))
+    receipt = world.take("secondary_survey")
+    assert receipt.status == ReceiptStatus.MISSING
+    assert f"{ENGAGEMENT}_secondary-survey.sav" in receipt.reason
+    assert receipt.reason in incomplete(world)[ENGAGEMENT]
+    assert "no school roll" in world.take("sample_file").reason
+
+
+def test_not_taken_in_yet_is_incomplete(delivered: World) -> None:
+    assert any("not taken in yet" in reason for reason in incomplete(delivered)[ENGAGEMENT])
+
+
+def _with_approval(programme: Programme, **changes: object) -> Programme:
+    approval: Approval = dataclasses.replace(programme.approvals[ENGAGEMENT], **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(programme, approvals={ENGAGEMENT: approval})
+
+
+def test_an_expired_approval_blocks_intake(delivered: World) -> None:
+    world = delivered
+    blocked = dataclasses.replace(
+        world, programme=_with_approval(world.programme, expires_on=date(2019, 12, 31))
+    )
+    receipt = blocked.take("sample_file")
+    assert receipt.status == ReceiptStatus.REJECTED
+    assert "Intake is blocked" in receipt.reason and "2019-12-31" in receipt.reason
+    assert world.vault_rows("select count(*) from sample_identifiers") == [(0,)]
+
+
+def test_receipts_are_exact_json_without_values(delivered: World) -> None:
+    world = delivered
+    sample_with(world, 1, date_of_birth="28.02.2009")
+    world.take("sample_file")
+    path = world.home.receipts / f"{ENGAGEMENT}__sample_file.json"
+    content = json.loads(path.read_text())
+    assert (content["accepted_n"], content["reasons"]) == (5, {"wrong_type": 1})
+    assert "28.02.2009" not in path.read_text() and "Zyxwvut" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len([r for r in read_receipts(world.home) if r.engagement == ENGAGEMENT]) == 1
+
+
+def test_a_receipt_that_does_not_add_up_is_an_error() -> None:
+    with pytest.raises(StorageError, match="does not add up"):
+        Receipt(None, "simd", "f", "s", 3, 1, 1, 0, ReceiptStatus.ACCEPTED, "", True)
+
+
+def test_the_ledger_notices_rows_that_are_gone(delivered: World) -> None:
+    world = delivered
+    world.take("sample_file")
+    with world.desk() as desk:
+        desk.warehouse.execute("delete from intake.sample where stage = 'P6'")
+        with pytest.raises(StorageError, match="does not hold what its receipt says"):
+            check_ledger(desk, ENGAGEMENT)
+
+
+def test_a_damaged_receipt_says_what_to_do(world: World) -> None:
+    (world.home.receipts / "t1-x__simd.json").write_text("{")
+    with pytest.raises(StorageError, match="rcs materialise"):
+        read_receipts(world.home)
