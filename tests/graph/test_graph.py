@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
 import dagster as dg
@@ -126,9 +124,9 @@ def test_a_sensor_watches_the_drop_folder() -> None:
 
 
 def _required_checks() -> set[tuple[str, str]]:
-    file = resources.files("rcs_assets.release") / "data" / "required_checks.csv"
-    rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
-    return {(row["asset"], row["check"]) for row in rows}
+    from rcs_assets.release.gate import load_required_checks
+
+    return {(check.asset_key, check.check_name) for check in load_required_checks()}
 
 
 def test_required_checks_are_the_checks_that_exist() -> None:
