@@ -336,9 +336,15 @@ def _unpack(
 
 
 def _moments(sums: Sequence[Floats], places: Sequence[dict[str, int]]) -> Moments:
-    names = list(places[0]) if places else []
-    matrices = {name: np.column_stack([sums[at[name]] for at in places]) for name in names}
-    return Moments(**matrices)
+    """Columns to matrices; moments that are the same columns are the same matrix."""
+    made: dict[tuple[int, ...], Floats] = {}
+    named: dict[str, Floats] = {}
+    for name in places[0]:
+        columns = tuple(at[name] for at in places)
+        if columns not in made:
+            made[columns] = np.column_stack([sums[at] for at in columns])
+        named[name] = made[columns]
+    return Moments(**named)
 
 
 def with_domains(cells: Cells, by: Sequence[str]) -> Cells:

@@ -135,12 +135,11 @@ def _domain_sums(cells: Cells, domains_n: int) -> Moments:
     """The moments of the cells, summed by domain (D x M)."""
     inside = cells.domain >= 0
     codes = cells.domain[inside]
-    return Moments(
-        **{
-            name: _group(getattr(cells.moments, name)[inside], codes, domains_n)
-            for name in ("n", "w", "wx", "wy", "wxx", "wxy", "wyy")
-        }
-    )
+    names = ("n", "w", "wx", "wy", "wxx", "wxy", "wyy")
+    # Moments of 0/1 measures share matrices: each is summed once.
+    different = {id(matrix): matrix for matrix in (getattr(cells.moments, n) for n in names)}
+    summed = {key: _group(matrix[inside], codes, domains_n) for key, matrix in different.items()}
+    return Moments(**{name: summed[id(getattr(cells.moments, name))] for name in names})
 
 
 def _linear_form(sums: Moments, statistic: str) -> tuple[Floats, Floats, Floats]:
