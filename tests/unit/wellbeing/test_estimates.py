@@ -1,0 +1,342 @@
+"""Estimates against figures computed here by hand, and the shape of the grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pytest
+from scipy import stats
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.model import Codebook
+from rcs_assets.wellbeing.estimates import write_estimates
+from rcs_assets.wellbeing.estimators import load_estimators
+
+MANY, FEW, OUT = "t1-many", "t2-few", "t2-out"
+NAMES = (
+    "primary_lonely",
+    "primary_mood_mean",
+    "primary_young_carer",
+    "secondary_lonely",
+    "parent_reads_daily",
+)
+SCHOOLS = {MANY: 16, FEW: 3, OUT: 2}
+STAGES = {"primary": ["P5", "P6", "P7"], "secondary": ["S1", "S2", "S3", "S4"]}
+RULES = load_estimators()
+
+
+@pytest.fixture(scope="module")
+def codebook() -> Codebook:
+    full = load_codebook()
+    return replace(full, indicators={name: full.indicators[name] for name in NAMES})
+
+
+@pytest.fixture(scope="module")
+def con(codebook):
+    with duckdb.connect() as connection:
+        _fill(connection)
+        write_estimates(connection, codebook, [MANY, FEW], RULES)
+        yield connection
+
+
+def _fill(con):
+    for schema in ("programme", "intake", "wellbeing"):
+        con.execute(f"create schema {schema}")
+    con.execute("""
+        create table programme.engagements as
+        from (values ('t1-many', 't1', 'S12000001'), ('t2-few', 't2', 'S12000002'),
+            ('t2-out', 't2', 'S12000003')) as t(engagement, tranche, council_code)
+    """)
+    con.execute(
+        "create table programme.waves (engagement varchar, survey varchar, stages varchar[])"
+    )
+    for engagement in SCHOOLS:
+        for survey, stages in STAGES.items():
+            con.execute(
+                "insert into programme.waves values (?, ?, ?)", [engagement, survey, stages]
+            )
+    con.execute("insert into programme.waves values ('t1-many', 'parent', [])")
+    random = np.random.default_rng(7)
+    rows = []
+    for engagement, schools_n in SCHOOLS.items():
+        for school in range(schools_n):
+            level = random.uniform(0.15, 0.45)
+            for number in range(int(random.integers(20, 40))):
+                stage = STAGES["primary"][number % 3]
+                lonely = float(random.random() < level)
+                mood = float(random.integers(2, 11)) / 2 + level
+                rows.append(
+                    (
+                        f"{engagement}-{school}-{number}",
+                        engagement,
+                        f"{engagement}-{school}",
+                        stage,
+                        "FM"[number % 2],
+                        None if number % 5 == 4 else number % 4 + 1,
+                        None if number % 10 == 9 else lonely,
+                        None if number % 10 == 8 else mood,
+                        lonely if stage == "P7" else None,
+                        1.0 + (number % 3) / 10,
+                    )
+                )
+    con.execute("""
+        create table people (record_id varchar, engagement varchar, seed_code varchar,
+            stage varchar, sex varchar, simd_quintile integer, primary_lonely double,
+            primary_mood_mean double, primary_young_carer double, weight double)
+    """)
+    con.executemany("insert into people values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    con.execute("""
+        create table wellbeing.indicator_values as
+        select people.* exclude (weight), engagements.tranche, engagements.council_code,
+            'primary' as survey, null::double as secondary_lonely
+        from people inner join programme.engagements as engagements using (engagement)
+    """)
+    con.execute("""
+        create table wellbeing.weights as
+        select record_id, engagement, 'primary' as survey, stage, sex, weight from people
+    """)
+    con.execute("""
+        create table intake.roll_counts as
+        select engagement, seed_code, stage, sex, count(*)::integer + 5 as roll_n
+        from people group by all
+    """)
+    con.execute("""
+        create table wellbeing.parent_indicator_values as
+        select 'p' || i as record_id, 't1-many' as engagement, (i % 4 = 0)::double
+            as parent_reads_daily
+        from range(40) as r(i)
+    """)
+
+
+def row(con, **where):
+    condition = " and ".join(f'"{name}" = ?' for name in where)
+    found = (
+        con.execute(f"select * from wellbeing.estimates where {condition}", list(where.values()))
+        .to_arrow_table()
+        .to_pylist()
+    )
+    assert len(found) == 1
+    return found[0]
+
+
+def answers(con, name, where="true"):
+    """Values, weights and schools of the pupils in the base."""
+    table = con.execute(
+        f"select {name}, weight, seed_code, engagement from people "
+        f"where {name} is not null and engagement <> '{OUT}' and {where}"
+    ).to_arrow_table()
+    return [column.to_numpy(zero_copy_only=False) for column in table.columns]
+
+
+def by_hand(con, name, where="true", design="true"):
+    """Weighted mean, linearised standard error, df and design effect, written out."""
+    y, w, school, _ = answers(con, name, where)
+    mean = float((w * y).sum() / w.sum())
+    u = w * (y - mean) / w.sum()
+    clusters = con.execute(
+        "select distinct engagement, seed_code from people "
+        f"where engagement <> '{OUT}' and {design}"
+    ).fetchall()
+    variance = 0.0
+    for stratum in {engagement for engagement, _ in clusters}:
+        names = [seed for engagement, seed in clusters if engagement == stratum]
+        totals = np.array([u[school == seed].sum() for seed in names])
+        variance += len(names) / (len(names) - 1) * ((totals - totals.mean()) ** 2).sum()
+    df = len(clusters) - len({engagement for engagement, _ in clusters})
+    spread = (w * (y - mean) ** 2).sum() / w.sum() * len(y) / (len(y) - 1)
+    return mean, math.sqrt(variance), df, variance / (spread / len(y)), len(y)
+
+
+def test_a_cpp_with_many_schools_gets_a_logit_interval_of_school_clusters(con):
+    found = row(
+        con, engagement=MANY, indicator="primary_lonely", geography_level="cpp", breakdown="total"
+    )
+    p, se, df, _, n = by_hand(
+        con, "primary_lonely", f"engagement = '{MANY}'", f"engagement = '{MANY}'"
+    )
+    half = stats.t.ppf(0.975, df) * se / (p * (1 - p))
+    centre = math.log(p / (1 - p))
+    assert df == 15
+    assert found["estimate"] == pytest.approx(100 * p, rel=1e-9)
+    assert found["ci_low"] == pytest.approx(100 / (1 + math.exp(half - centre)), rel=1e-9)
+    assert found["ci_high"] == pytest.approx(100 / (1 + math.exp(-half - centre)), rel=1e-9)
+    assert (found["method"], found["base_n"], found["schools_n"]) == ("logit", n, 16)
+    assert found["design_effect"] is None
+    assert found["geography_code"] == "S12000001"
+
+
+def pooled_by_hand(con, name):
+    parts = [
+        by_hand(con, name, f"engagement = '{key}'", f"engagement = '{key}'") for key in (MANY, FEW)
+    ]
+    top = sum(df * n * se**2 for _, se, df, _, n in parts)
+    bottom = sum(df * n * se**2 / deff for _, se, df, deff, n in parts)
+    return round(max(1.0, top / bottom) * 10) / 10
+
+
+def test_a_cpp_with_few_schools_gets_wilson_on_n_over_the_pooled_design_effect(con):
+    found = row(
+        con, engagement=FEW, indicator="primary_lonely", geography_level="cpp", breakdown="total"
+    )
+    y, w, *_ = answers(con, "primary_lonely", f"engagement = '{FEW}'")
+    p = float((w * y).sum() / w.sum())
+    effect = pooled_by_hand(con, "primary_lonely")
+    n, z = len(y) / effect, stats.norm.ppf(0.975)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert found["method"] == "wilson"
+    assert found["design_effect"] == pytest.approx(effect)
+    assert found["design_effect"] > 1
+    assert found["numerator_n"] == int(y.sum())
+    assert found["estimate"] == pytest.approx(100 * p, rel=1e-9)
+    assert found["ci_low"] == pytest.approx(100 * (centre - half), rel=1e-9)
+    assert found["ci_high"] == pytest.approx(100 * (centre + half), rel=1e-9)
+
+
+def test_a_mean_gets_t_from_clusters_or_from_pupils_and_the_pooled_design_effect(con):
+    many = row(
+        con,
+        engagement=MANY,
+        indicator="primary_mood_mean",
+        geography_level="cpp",
+        breakdown="total",
+    )
+    mean, se, df, *_ = by_hand(
+        con, "primary_mood_mean", f"engagement = '{MANY}'", f"engagement = '{MANY}'"
+    )
+    assert many["estimate"] == pytest.approx(mean, rel=1e-9)
+    assert many["ci_low"] == pytest.approx(mean - stats.t.ppf(0.975, df) * se, rel=1e-9)
+    assert many["numerator_n"] is None
+    few = row(
+        con, engagement=FEW, indicator="primary_mood_mean", geography_level="cpp", breakdown="total"
+    )
+    y, w, *_ = answers(con, "primary_mood_mean", f"engagement = '{FEW}'")
+    size = len(y) / pooled_by_hand(con, "primary_mood_mean")
+    half = stats.t.ppf(0.975, size - 1) * y.std(ddof=1) / math.sqrt(size)
+    assert few["ci_high"] - few["estimate"] == pytest.approx(half, rel=1e-9)
+    assert few["estimate"] == pytest.approx((w * y).sum() / w.sum(), rel=1e-9)
+    assert {many["method"], few["method"]} == {"t"}
+
+
+def test_all_has_school_clusters_within_cpp_strata(con):
+    found = row(con, indicator="primary_lonely", geography_level="all", breakdown="total")
+    p, se, df, _, n = by_hand(con, "primary_lonely")
+    half = stats.t.ppf(0.975, df) * se / (p * (1 - p))
+    centre = math.log(p / (1 - p))
+    assert df == 16 - 1 + 3 - 1
+    assert found["ci_low"] == pytest.approx(100 / (1 + math.exp(half - centre)), rel=1e-9)
+    assert (found["base_n"], found["geography_code"]) == (n, "all")
+    assert found["engagement"] is found["tranche"] is None
+
+
+def test_a_tranche_holds_only_the_engagements_in_scope(con):
+    tranche = row(
+        con,
+        tranche="t2",
+        indicator="primary_lonely",
+        geography_level="tranche",
+        breakdown="total",
+    )
+    cpp = row(
+        con, engagement=FEW, indicator="primary_lonely", geography_level="cpp", breakdown="total"
+    )
+    for column in ("base_n", "numerator_n", "roll_n", "schools_n"):
+        assert tranche[column] == cpp[column]
+    assert tranche["estimate"] == pytest.approx(cpp["estimate"], rel=1e-12)
+    assert not con.execute(
+        f"select * from wellbeing.estimates where engagement = '{OUT}'"
+    ).fetchall()
+
+
+def test_groups_add_up_to_the_total(con):
+    for column in ("base_n", "numerator_n", "roll_n"):
+        sums = dict(
+            con.execute(f"""
+                select breakdown, sum({column}) from wellbeing.estimates
+                where indicator = 'primary_lonely' and engagement = '{MANY}'
+                group by all
+            """).fetchall()
+        )
+        assert sums["total"] == sums["stage"] == sums["sex"]
+
+
+def test_the_roll_of_a_cell_is_of_the_stages_that_were_asked(con):
+    carers = row(
+        con,
+        engagement=MANY,
+        indicator="primary_young_carer",
+        geography_level="cpp",
+        breakdown="total",
+    )
+    rolls = dict(
+        con.execute(
+            "select stage, sum(roll_n) from intake.roll_counts "
+            f"where engagement = '{MANY}' group by 1"
+        ).fetchall()
+    )
+    assert carers["roll_n"] == rolls["P7"]
+    lonely = row(
+        con, engagement=MANY, indicator="primary_lonely", geography_level="cpp", breakdown="total"
+    )
+    assert lonely["roll_n"] == sum(rolls.values())
+
+
+def test_the_grid_is_complete_and_says_why_a_figure_is_missing(con):
+    cells = con.execute("""
+        select survey, indicator, geography_level, geography_code, breakdown, count(*) as groups_n
+        from wellbeing.estimates where survey <> 'parent' group by all
+    """).fetchall()
+    wanted = {"total": 1, "stage": None, "sex": 2, "simd_quintile": 5}
+    for survey, _, _, _, breakdown, groups_n in cells:
+        assert groups_n == (wanted[breakdown] or len(STAGES[survey]))
+    # 4 pupil indicators × 4 breakdowns × (2 CPPs, 2 tranches, all)
+    assert len(cells) == 4 * 4 * 5
+    reasons = {
+        ("primary_young_carer", "P5"): "not_asked",
+        ("primary_young_carer", "P7"): "",
+        ("secondary_lonely", "S1"): "no_roll",
+        ("secondary_lonely", "1"): "no_data",
+        ("primary_lonely", "5"): "no_data",
+        ("primary_lonely", "1"): "",
+    }
+    for (indicator, group), reason in reasons.items():
+        found = row(con, engagement=MANY, indicator=indicator, group=group, geography_level="cpp")
+        assert found["reason"] == reason
+        assert (found["estimate"] is None) == bool(reason)
+        assert (found["method"] == "none") == bool(reason)
+
+
+def test_simd_rows_have_no_roll_and_leave_out_unknown_areas(con):
+    found = con.execute(f"""
+        select sum(base_n), max(roll_n) from wellbeing.estimates
+        where indicator = 'primary_lonely' and engagement = '{MANY}'
+        and breakdown = 'simd_quintile'
+    """).fetchall()[0]
+    y, *_ = answers(con, "primary_lonely", f"engagement = '{MANY}' and simd_quintile is not null")
+    assert found == (len(y), None)
+
+
+def test_parents_are_indicative_only(con):
+    found = row(con, survey="parent")
+    assert found["estimate"] == 25
+    assert (found["base_n"], found["numerator_n"]) == (40, 10)
+    assert found["method"] == "indicative"
+    assert found["ci_low"] is found["ci_high"] is found["roll_n"] is None
+
+
+def test_intervals_hold_their_estimate_and_stay_in_range(con):
+    assert con.execute("""
+        select count(*) from wellbeing.estimates
+        where ci_low > estimate or ci_high < estimate
+            or (statistic = 'pct' and (ci_low < 0 or ci_high > 100))
+            or (reason = '' and survey <> 'parent' and ci_low is null)
+    """).fetchall() == [(0,)]
+
+
+def test_the_same_data_give_the_same_table(con, codebook):
+    before = con.execute("from wellbeing.estimates").to_arrow_table()
+    write_estimates(con, codebook, [FEW, MANY], RULES)
+    assert con.execute("from wellbeing.estimates").to_arrow_table().equals(before)
