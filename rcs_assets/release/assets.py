@@ -1,0 +1,215 @@
+"""The candidate and the published release as assets, and the gate between them.
+
+Belongs here: wiring, and reading Dagster's check records into plain ones. Does not belong
+here: building, deciding, publishing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.errors import GateRefusedError
+from rcs_assets.intake.drop import current_deliveries
+from rcs_assets.intake.receipts import incomplete_engagements
+from rcs_assets.release.candidate import Sources, build_candidate
+from rcs_assets.release.gate import (
+    CandidateFacts,
+    CheckRecord,
+    CheckStatus,
+    RequiredCheck,
+    decide,
+    load_required_checks,
+)
+from rcs_assets.release.publish import candidate_description, publish_candidate
+from rcs_assets.storage import open_warehouse
+from rcs_assets.storage.resources import HomeResource, asset_options
+
+CANDIDATE_KEY = dg.AssetKey(["release", "candidate"])
+_STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
+
+
+@dg.asset(
+    **asset_options(
+        "release",
+        "candidate",
+        zone="release",
+        sensitivity="protected",
+        description="The packages public, cpp/* and safe_haven, built aside in "
+        "releases/.candidate: databases with comments, Parquet, dictionary, datapackage, "
+        "manifests and certificates. Nothing is published by it.",
+        deps=[
+            ("disclosure", "estimates"),
+            ("wellbeing", "estimates"),
+            ("wellbeing", "item_answers"),
+            ("wellbeing", "scores"),
+            ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("linkage", "link_rates"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+            ("intake", "school_list"),
+        ],
+        kinds=("python", "duckdb", "parquet"),
+    )
+)
+def candidate(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Build the candidate from the warehouse."""
+    place = home.home()
+    settings = home.settings()
+    sources = Sources(
+        home.programme(),
+        home.codebook(),
+        load_policy(place.config),
+        settings.as_of,
+        tuple(sorted(home.left_out)),
+    )
+    with open_warehouse(place, read_only=True, settings=settings) as con:
+        built = build_candidate(place, con, sources)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": built.rows,
+            "version": built.version,
+            "content_hash": built.content_hash,
+            "packages": len(built.packages),
+            "simulated": built.is_simulated,
+        }
+    )
+
+
+@dg.asset(
+    **asset_options(
+        "release",
+        "published",
+        zone="release",
+        sensitivity="public",
+        description="The gate: reads the records of the required checks for exactly this "
+        "materialisation, the approvals and the profile; publishes the candidate whole, or "
+        "refuses with reasons and leaves the last release as it is.",
+        deps=[("release", "candidate")],
+        kinds=("python",),
+    )
+)
+def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[None]:
+    """Ask the gate; publish the candidate if it passes.
+
+    Raises:
+        GateRefusedError: with every reason; nothing was changed.
+    """
+    place = home.home()
+    required = load_required_checks()
+    records = check_records(context.instance, required)
+    facts = _facts(context.instance, home, required)
+    decision = decide(
+        required, records, (), place.profile, candidate=facts, policy=load_policy(place.config)
+    )
+    if not decision.publish:
+        raise GateRefusedError(
+            "The gate refused to publish",
+            where="release/candidate",
+            why="; ".join(decision.reasons),
+            fix="correct what is named, then run: rcs materialise --publish",
+        )
+    release = publish_candidate(place, facts.content_hash, records)
+    return dg.MaterializeResult(
+        metadata={
+            "version": release.version,
+            "is_new": release.is_new,
+            "content_hash": facts.content_hash,
+            "checks": len(records),
+        }
+    )
+
+
+def check_records(
+    instance: dg.DagsterInstance, required: Sequence[RequiredCheck]
+) -> tuple[CheckRecord, ...]:
+    """The latest record of each required check, and the materialisation that it evaluated.
+
+    The only place that reads Dagster's check storage (an internal interface: stack.md).
+    """
+    keys = {
+        dg.AssetCheckKey(dg.AssetKey(check.asset_key.split("/")), check.check_name)
+        for check in required
+    }
+    ordered = sorted(keys, key=lambda key: (key.asset_key.path, key.name))
+    found: Mapping[Any, Any] = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        ordered
+    )
+    return tuple(_check_record(instance, key, found.get(key)) for key in ordered)
+
+
+def _check_record(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: Any) -> CheckRecord:
+    latest = _latest_materialisation(instance, key.asset_key)
+    asset, latest_id = "/".join(key.asset_key.path), latest.storage_id if latest else None
+    if record is None:
+        return CheckRecord(asset, key.name, CheckStatus.NEVER_RUN, None, latest_id)
+    evaluation = record.evaluation
+    status = _STATUSES.get(record.status.value, CheckStatus.NOT_FINISHED)
+    if evaluation is None:
+        return CheckRecord(asset, key.name, CheckStatus.NOT_FINISHED, None, latest_id)
+    if status == CheckStatus.FAILED and evaluation.severity == dg.AssetCheckSeverity.WARN:
+        status = CheckStatus.WARNED
+    target = evaluation.target_materialization_data
+    evaluated_id = target.storage_id if target else None
+    # A check that a step yields beside its asset is recorded without that very
+    # materialisation; the run that made the asset tells that it belongs to it.
+    if latest and latest.run_id == record.run_id:
+        evaluated_id = latest_id
+    return CheckRecord(
+        asset,
+        key.name,
+        status,
+        evaluated_id,
+        latest_id,
+        _words(evaluation.metadata, "expected"),
+        _words(evaluation.metadata, "observed"),
+    )
+
+
+def _words(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> str:
+    return str(metadata[name].value) if name in metadata else ""
+
+
+def _latest_materialisation(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> dg.EventLogRecord | None:
+    records = instance.fetch_materializations(key, limit=1).records
+    return records[0] if records else None
+
+
+def _storage_id(instance: dg.DagsterInstance, asset: str) -> int | None:
+    latest = _latest_materialisation(instance, dg.AssetKey(asset.split("/")))
+    return latest.storage_id if latest else None
+
+
+def _facts(
+    instance: dg.DagsterInstance, home: HomeResource, required: Iterable[RequiredCheck]
+) -> CandidateFacts:
+    """What the gate must know; whatever cannot be read stays empty, and is refused for it."""
+    place = home.home()
+    made = _latest_materialisation(instance, CANDIDATE_KEY)
+    recorded = _words(made.asset_materialization.metadata, "content_hash") if made else ""
+    said = candidate_description(place, recorded) or {}
+    own = "/".join(CANDIDATE_KEY.path)
+    assets = sorted({check.asset_key for check in required} - {own})
+    return CandidateFacts(
+        content_hash=str(said.get("content_hash", "")),
+        recorded_hash=recorded,
+        storage_id=made.storage_id if made else None,
+        upstream_ids={asset: _storage_id(instance, asset) for asset in assets},
+        output_classes=frozenset(name.split("/")[0] for name in said.get("packages", ())),
+        policy_version=str(said.get("policy_version", "")),
+        unsigned_deliveries=tuple(
+            sorted(
+                delivery.file
+                for delivery in current_deliveries(place).values()
+                if not delivery.is_simulated and not delivery.refused
+            )
+        ),
+        incomplete=incomplete_engagements(place, home.programme(), home.codebook()),
+        left_out=frozenset(home.left_out),
+    )

@@ -1,0 +1,71 @@
+"""Writing files so that a release is whole and can be proven to be.
+
+Belongs here: checksums, JSON with one form, forcing bytes to disk. Does not belong here:
+what the files say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CHECKSUMS = "SHA256SUMS"
+MANIFEST = "manifest.json"
+_BLOCK = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """One form only: sorted keys, two spaces, newline at the end."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted by their path in it."""
+    found = [path for path in folder.rglob("*") if path.is_file() or path.is_symlink()]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def file_list(folder: Path, *, without: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """`path`, `sha256`, `bytes` of every file below a folder, but those named."""
+    skipped = set(without)
+    return [
+        {"path": name, "sha256": sha256_file(path), "bytes": path.stat().st_size}
+        for path in files_below(folder)
+        if (name := path.relative_to(folder).as_posix()) not in skipped
+    ]
+
+
+def write_checksums(folder: Path) -> None:
+    """`SHA256SUMS` over every other file, in the form that `sha256sum -c` reads."""
+    entries = file_list(folder, without=[CHECKSUMS])
+    lines = [f"{entry['sha256']}  {entry['path']}\n" for entry in entries]
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def sync_tree(folder: Path) -> None:
+    """Force every file and folder below `folder`, and itself, to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Force one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

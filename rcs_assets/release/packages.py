@@ -1,0 +1,277 @@
+"""What was published: listing, showing and verifying releases.
+
+Belongs here: where releases lie, reading their manifests, proving that nothing is missing,
+changed or added. Does not belong here: building (`candidate.py`) and publishing
+(`publish.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.release.files import CHECKSUMS, MANIFEST, file_list, files_below, sha256_file
+from rcs_assets.storage import Home
+
+CURRENT = "current"
+CANDIDATE = ".candidate"
+HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
+_VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
+_LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*")
+
+
+@dataclass(frozen=True)
+class ReleaseEntry:
+    """One published release in a list."""
+
+    version: str
+    as_of: str
+    is_current: bool
+    is_simulated: bool
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PackageSummary:
+    """One package of a release: `tables` is table → rows."""
+
+    name: str
+    files_n: int
+    bytes_n: int
+    tables: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ReleaseSummary:
+    """What one release holds."""
+
+    version: str
+    as_of: str
+    is_current: bool
+    is_simulated: bool
+    content_hash: str
+    policy_version: str
+    left_out: tuple[str, ...]
+    packages: tuple[PackageSummary, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`is_whole` if there is no problem: every file is there, as published, and no other."""
+
+    version: str
+    is_whole: bool
+    files_n: int
+    problems: tuple[str, ...]
+
+
+def version_order(version: str) -> tuple[int, ...]:
+    """The key that sorts versions by day, then number; ten comes after nine."""
+    found = _VERSION.match(version)
+    if not found:
+        raise InputError(
+            f"{version} is no version of a release",
+            why="versions are YYYY.MM.DD, then .1, .2 …",
+            fix="run: rcs release list",
+        )
+    return tuple(int(part or 0) for part in found.groups())
+
+
+def versions(home: Home) -> list[str]:
+    """Published versions, oldest first."""
+    if not home.releases.is_dir():
+        return []
+    names = [p.name for p in home.releases.iterdir() if p.is_dir() and not p.is_symlink()]
+    return sorted((name for name in names if _VERSION.match(name)), key=version_order)
+
+
+def current_version(home: Home) -> str | None:
+    """The version that `current` points to; None if nothing was published.
+
+    Raises:
+        StorageError: `current` points to something that is no release.
+    """
+    link = home.releases / CURRENT
+    if not link.is_symlink():
+        return None
+    target = link.readlink()
+    if not _VERSION.match(target.name) or not (home.releases / target.name / MANIFEST).is_file():
+        raise StorageError(
+            "The current release cannot be found",
+            where=str(link),
+            why="it points to a folder that is no whole release",
+            fix="run: rcs release publish",
+        )
+    return target.name
+
+
+def read_manifest(home: Home, version: str) -> dict[str, Any]:
+    """The manifest of a published release.
+
+    Raises:
+        InputError: no such release.
+        StorageError: its manifest is damaged.
+    """
+    file = home.releases / version / MANIFEST
+    if not _VERSION.match(version) or not file.is_file():
+        raise InputError(
+            f"There is no release {version}", where=str(home.releases), fix="run: rcs release list"
+        )
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StorageError(
+            "A manifest is damaged", where=str(file), fix=f"run: rcs release verify {version}"
+        ) from error
+    return content
+
+
+def list_releases(home: Home) -> list[ReleaseEntry]:
+    """All published releases, oldest first."""
+    current = current_version(home)
+    return [
+        ReleaseEntry(
+            version,
+            manifest["as_of"],
+            version == current,
+            manifest["simulated"],
+            tuple(manifest["packages"]),
+        )
+        for version in versions(home)
+        for manifest in [read_manifest(home, version)]
+    ]
+
+
+def release_history(home: Home) -> list[tuple[str, ...]]:
+    """Rows of the table `releases`, oldest first."""
+    return [
+        (version, *(str(manifest[name]) for name in HISTORY_COLUMNS[1:]))
+        for version in versions(home)
+        for manifest in [read_manifest(home, version)]
+    ]
+
+
+def resolve_version(home: Home, version: str | None) -> str:
+    """A version from `current`, None (= current) or itself.
+
+    Raises:
+        InputError: nothing was published yet.
+    """
+    if version and version != CURRENT:
+        return version
+    found = current_version(home)
+    if found is None:
+        raise InputError(
+            "Nothing was published yet",
+            where=str(home.releases),
+            fix="run: rcs materialise --publish",
+        )
+    return found
+
+
+def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
+    """What one release holds; the current one if `version` is None or `current`.
+
+    Raises:
+        InputError: no such release.
+    """
+    chosen = resolve_version(home, version)
+    manifest = read_manifest(home, chosen)
+    return ReleaseSummary(
+        chosen,
+        manifest["as_of"],
+        chosen == current_version(home),
+        manifest["simulated"],
+        manifest["content_hash"],
+        manifest["policy_version"],
+        tuple(manifest["left_out"]),
+        tuple(
+            _summary(name, said["tables"], manifest) for name, said in manifest["packages"].items()
+        ),
+    )
+
+
+def _summary(name: str, tables: dict[str, int], manifest: dict[str, Any]) -> PackageSummary:
+    files = [entry for entry in manifest["files"] if entry["path"].startswith(f"{name}/")]
+    return PackageSummary(name, len(files), sum(entry["bytes"] for entry in files), tables)
+
+
+def verify_release(home: Home, version: str | None = None) -> Verification:
+    """Compare every file of a release with its checksums and its manifest.
+
+    Raises:
+        InputError: no such release.
+    """
+    chosen = resolve_version(home, version)
+    folder = home.releases / chosen
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no release {chosen}", where=str(home.releases), fix="run: rcs release list"
+        )
+    problems = list(_problems(home, folder))
+    return Verification(chosen, not problems, len(files_below(folder)), tuple(problems))
+
+
+def _problems(home: Home, folder: Path) -> Iterable[str]:
+    sums = folder / CHECKSUMS
+    if not sums.is_file():
+        yield f"{CHECKSUMS} is missing"
+        return
+    expected = {}
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        expected[name] = digest
+    found = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
+    for name in sorted(set(expected) - set(found)):
+        yield f"{name} is missing"
+    for name in sorted(set(found) - set(expected) - {CHECKSUMS}):
+        yield f"{name} was not published"
+    for name in sorted(set(expected) & set(found)):
+        if found[name].is_symlink() or sha256_file(found[name]) != expected[name]:
+            yield f"{name} is not as published"
+    yield from _manifest_problems(home, folder)
+
+
+def _manifest_problems(home: Home, folder: Path) -> Iterable[str]:
+    try:
+        listed = read_manifest(home, folder.name)["files"]
+    except (InputError, StorageError, KeyError):
+        yield f"{MANIFEST} cannot be read"
+        return
+    if listed != file_list(folder, without=[MANIFEST, CHECKSUMS]):
+        yield f"{MANIFEST} does not list the files that are there"
+
+
+def next_version(home: Home, as_of: date, content_hash: str) -> str:
+    """The version of a candidate: that of the current release if the content is the same.
+
+    Else the day (`as_of`), then `.1`, `.2` … if that day has a release.
+    """
+    current = current_version(home)
+    if current and read_manifest(home, current)["content_hash"] == content_hash:
+        return current
+    day = as_of.strftime("%Y.%m.%d")
+    taken = set(versions(home))
+    number = 0
+    version = day
+    while version in taken:
+        number += 1
+        version = f"{day}.{number}"
+    return version
+
+
+def clean_leftovers(home: Home) -> None:
+    """Remove what a killed run left aside; never a release, `current` or the candidate."""
+    for pattern in _LEFTOVERS:
+        for path in home.releases.glob(pattern):
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+            else:
+                shutil.rmtree(path)

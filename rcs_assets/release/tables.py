@@ -1,0 +1,118 @@
+"""What the tables of a release look like: columns, types, comments, order.
+
+Belongs here: reading `data/tables.yaml`, the one declaration that makes the dictionary,
+the comments and the Frictionless datapackage. Does not belong here: where rows come from
+(`candidate.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+SIMULATED_PREFIX = "SIMULATED: made from simulated deliveries. "
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column; `type` is DuckDB's."""
+
+    name: str
+    type: str
+    unit: str
+    description: str
+    source: str
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table of the packages of the kinds `packages`, ordered by `order_by`."""
+
+    name: str
+    packages: tuple[str, ...]
+    description: str
+    order_by: tuple[str, ...]
+    columns: tuple[ColumnSpec, ...]
+
+    @property
+    def select_list(self) -> str:
+        """The columns, each cast to its type."""
+        return ", ".join(f'"{c.name}"::{c.type} as "{c.name}"' for c in self.columns)
+
+    @property
+    def order_list(self) -> str:
+        """The key, nulls first, so that the order does not depend on settings."""
+        return ", ".join(f'"{name}" nulls first' for name in self.order_by)
+
+
+@cache
+def table_specs() -> Mapping[str, TableSpec]:
+    """All tables by name, in the order of the declaration."""
+    text = (resources.files("rcs_assets.release") / "data" / "tables.yaml").read_text("utf-8")
+    content: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return {
+        name: TableSpec(
+            name,
+            tuple(table["packages"]),
+            table["description"],
+            tuple(table["order_by"]),
+            tuple(ColumnSpec(*column) for column in table["columns"]),
+        )
+        for name, table in content.items()
+    }
+
+
+def specs_of(kind: str) -> tuple[TableSpec, ...]:
+    """The tables of a kind of package (public, cpp or safe_haven)."""
+    return tuple(spec for spec in table_specs().values() if kind in spec.packages)
+
+
+def table_comment(spec: TableSpec, *, is_simulated: bool) -> str:
+    """The comment of a table; it says SIMULATED where the deliveries were."""
+    return (SIMULATED_PREFIX if is_simulated else "") + spec.description
+
+
+def column_comment(column: ColumnSpec) -> str:
+    """The comment of a column: meaning, unit and source."""
+    unit = f" Unit: {column.unit}." if column.unit else ""
+    return f"{column.description}.{unit} Source: {column.source}."
+
+
+_FRICTIONLESS = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date"}
+
+
+def datapackage(
+    package: str, version: str, specs: tuple[TableSpec, ...], *, is_simulated: bool
+) -> dict[str, Any]:
+    """The Frictionless description of a package's tables."""
+    mark = "SIMULATED " if is_simulated else ""
+    return {
+        "profile": "data-package",
+        "name": f"rcs-{package}".replace("/", "-").replace("_", "-"),
+        "title": f"{mark}RCS release {version}: {package}",
+        "version": version,
+        "resources": [
+            {
+                "name": spec.name.replace("_", "-"),
+                "path": f"parquet/{spec.name}.parquet",
+                "format": "parquet",
+                "mediatype": "application/vnd.apache.parquet",
+                "description": table_comment(spec, is_simulated=is_simulated),
+                "schema": {"fields": [_field(column) for column in spec.columns]},
+            }
+            for spec in specs
+        ],
+    }
+
+
+def _field(column: ColumnSpec) -> dict[str, str]:
+    return {
+        "name": column.name,
+        "type": _FRICTIONLESS.get(column.type, "number"),
+        "description": column_comment(column),
+    }
