@@ -88,7 +88,11 @@ def load_model() -> Model:
                     pct=np.array([float(p) for p in row["pct"].split("/")]),
                 )
             )
-    scales = {name: value for name, value in content.items() if isinstance(value, dict) and "items" in value}
+    scales = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, dict) and "items" in value
+    }
     return Model(
         scales=scales,
         factors=content["factors"],
@@ -149,9 +153,7 @@ def decline(
     return declined
 
 
-def route(
-    answers: dict[str, Codes], codebook: Codebook, survey: str
-) -> dict[str, Codes]:
+def route(answers: dict[str, Codes], codebook: Codebook, survey: str) -> dict[str, Codes]:
     """Pass questions by whose condition is not met; conditions may chain."""
     routed = dict(answers)
     for variable in codebook.variables_of(survey):
@@ -207,7 +209,9 @@ def _factors(
         shared = between[school] + areas[cpp]
         # Centred, so that few schools do not move the level that is calibrated.
         latent[name] = within * own + shared - shared.mean()
-    shifted = {name: latent[name] + _plain_shift(people, shift) for name, shift in model.shifts.items()}
+    shifted = {
+        name: latent[name] + _plain_shift(people, shift) for name, shift in model.shifts.items()
+    }
     latent |= shifted
     for scale in model.scales.values():
         if scale["target"] is not None and _is_asked(scale, codebook, survey):
@@ -241,9 +245,7 @@ def _solved_shift(
 ) -> Floats:
     """Shift of each respondent so that the scale's targets hold."""
     names = scale_items(scale)
-    items = [
-        ItemModel(row.loading, cuts_of(row.pct)) for row in (model.rows[n][0] for n in names)
-    ]
+    items = [ItemModel(row.loading, cuts_of(row.pct)) for row in (model.rows[n][0] for n in names)]
     flags = [item in scale["reversed"] for item in scale["items"]]
     distribution = score_distribution(items, flags)
     raw = np.arange(distribution.shape[1]) + scale["minimum"] * len(names)
@@ -282,10 +284,13 @@ def _option(
     noise = rng.normal(size=len(stages))
     if not rows:
         # A variable that an adopter added: an even spread of its options.
-        return (cuts_of(np.ones(options_n))[None, :] < noise[:, None]).sum(axis=1)
+        even: Ints = (cuts_of(np.ones(options_n))[None, :] < noise[:, None]).sum(axis=1)
+        return even
     index = np.zeros(len(stages), dtype=np.int64)
     for row in rows:
-        here: Bools = np.isin(stages, list(row.stages)) if row.stages else np.ones(len(stages), bool)
+        here: Bools = (
+            np.isin(stages, list(row.stages)) if row.stages else np.ones(len(stages), bool)
+        )
         value = row.loading * factors[row.factor] + np.sqrt(1 - row.loading**2) * noise
         chosen = (cuts_of(row.pct)[None, :] < value[:, None]).sum(axis=1)
         index = np.where(here, chosen, index)

@@ -85,7 +85,7 @@ def solve_shifts(
         (groups,) shifts and the slope a quintile step; a pupil of quintile q in group g
         has the shift shifts[g] + slope * (3 - q).
     """
-    steps = 3.0 - np.arange(1, 6)
+    steps: Floats = 3.0 - np.arange(1, 6, dtype=np.float64)
     low, high = -0.5, 0.5
     slope = 0.0
     for _ in range(SEARCH_ROUNDS_N):
@@ -120,7 +120,8 @@ def stage_sex_targets(target: Mapping[str, Mapping[str, float]]) -> dict[tuple[s
 
 
 def _at(response: Floats, shifts: Floats) -> Floats:
-    return np.interp(shifts, SHIFTS, response)
+    values: Floats = np.interp(shifts, SHIFTS, response)
+    return values
 
 
 def _group_shifts(response: Floats, targets: Floats, mix: Floats, offsets: Floats) -> Floats:
@@ -132,4 +133,5 @@ def _group_shifts(response: Floats, targets: Floats, mix: Floats, offsets: Float
         value = (_at(response, middle[:, None] + offsets[None, :]) * mix[None, :]).sum(axis=1)
         below = (value < targets) == rising
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+    found: Floats = (low + high) / 2
+    return found

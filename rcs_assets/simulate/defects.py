@@ -45,4 +45,5 @@ class Planted:
     def table(self) -> pd.DataFrame:
         """engagement, dataset, kind, n; only what was planted."""
         frame = pd.DataFrame(self.rows, columns=["engagement", "dataset", "kind", "n"])
-        return frame[frame["n"] > 0].reset_index(drop=True)
+        planted = frame[frame["n"] > 0].sort_values(["engagement", "dataset", "kind"])
+        return planted.reset_index(drop=True)

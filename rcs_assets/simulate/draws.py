@@ -39,17 +39,26 @@ def round_to_sum(values: Floats, totals: Ints) -> Ints:
     missing = totals - floors.sum(axis=1)
     order = np.argsort(-(values - floors), axis=1, kind="stable")
     ranks = np.argsort(order, axis=1, kind="stable")
-    return (floors + (ranks < missing[:, None])).astype(np.int64)
+    rounded: Ints = (floors + (ranks < missing[:, None])).astype(np.int64)
+    return rounded
 
 
 def choose_by_row(rng: np.random.Generator, shares: Floats) -> Ints:
     """One column index a row, drawn with the row's shares (rows need not be normalised)."""
     cumulative = np.cumsum(shares, axis=1)
     point = rng.random(len(shares)) * cumulative[:, -1]
-    return (cumulative <= point[:, None]).sum(axis=1).clip(0, shares.shape[1] - 1)
+    index: Ints = (cumulative <= point[:, None]).sum(axis=1).clip(0, shares.shape[1] - 1)
+    return index
 
 
 def choose(rng: np.random.Generator, options: Texts, weights: Floats, n: int) -> Texts:
     """`n` options drawn with replacement by weight."""
     chosen: Texts = options[rng.choice(len(options), size=n, p=weights / weights.sum())]
     return chosen
+
+
+def blanked(values: Texts, is_blank: Bools) -> Texts:
+    """A copy of the values with null where `is_blank`."""
+    copy = values.astype(object)
+    copy[is_blank] = None
+    return copy

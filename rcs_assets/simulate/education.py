@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rcs_assets.programme import Programme
 from rcs_assets.simulate import defects
 from rcs_assets.simulate.defects import Planted
-from rcs_assets.simulate.draws import Bools, Texts, choose, stream
+from rcs_assets.simulate.draws import Bools, Ints, Texts, blanked, choose, stream
 from rcs_assets.simulate.identifiers import add_typos, make_postcodes
 
 ETHNIC = (
@@ -20,15 +21,22 @@ ETHNIC = (
     ("07", 0.2), ("08", 0.6), ("17", 0.8), ("02", 1.2), ("25", 0.4), ("03", 0.2), ("24", 0.1),
     ("12", 1.6), ("27", 0.4), ("99", 0.7), ("10", 0.9), ("98", 0.6),
 )  # fmt: skip
-ENGLISH = (("FIRST", 91), ("FLUENT", 3), ("COMPETENT", 3), ("DEVELOPING", 2), ("EARLY", 0.7), ("NEW", 0.3))
+ENGLISH = (
+    ("FIRST", 91),
+    ("FLUENT", 3),
+    ("COMPETENT", 3),
+    ("DEVELOPING", 2),
+    ("EARLY", 0.7),
+    ("NEW", 0.3),
+)
 FREE_MEAL_BY_QUINTILE = (0.36, 0.21, 0.13, 0.07, 0.03)
 ASN_BY_QUINTILE = (0.33, 0.28, 0.25, 0.21, 0.18)
 LOOKED_AFTER_BY_QUINTILE = (0.03, 0.018, 0.011, 0.006, 0.003)
 ASN_TYPES = (("5", 62), ("2", 18), ("6", 10), ("4", 4), ("3", 4), ("1", 2))
 ASN_NEEDS = (
-    ("26", 24), ("11", 14), ("13", 11), ("12", 9), ("41", 9), ("24", 7), ("25", 8), ("27", 5), ("48", 4),
-    ("23", 3), ("10", 4), ("40", 2), ("28", 2), ("42", 2), ("45", 1), ("46", 1), ("43", 1), ("21", 1),
-    ("20", 1), ("99", 1),
+    ("26", 24), ("11", 14), ("13", 11), ("12", 9), ("41", 9), ("24", 7), ("25", 8), ("27", 5),
+    ("48", 4), ("23", 3), ("10", 4), ("40", 2), ("28", 2), ("42", 2), ("45", 1), ("46", 1),
+    ("43", 1), ("21", 1), ("20", 1), ("99", 1),
 )  # fmt: skip
 # Exclusion cases per pupil, 2016-17 (27 per 1,000; primary 11, secondary 48).
 EXCLUSIONS = {"primary": 0.011, "secondary": 0.048}
@@ -54,27 +62,44 @@ def sample_file(people: pd.DataFrame, seed: int, planted: Planted | None) -> pd.
     return frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
 
 
-def draw_opt_outs(people: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Who opts out of what: person (row), engagement, survey_uid, scope, received_on, is_late."""
+def draw_opt_outs(people: pd.DataFrame, programme: Programme, seed: int) -> pd.DataFrame:
+    """Who opts out of what.
+
+    Returns:
+        person (row of `people`), engagement, survey_uid, scope (survey | linkage | all),
+        received_on (before fieldwork; after it where `is_late`), is_late.
+    """
     rng = stream(seed, "opt-outs")
     person = np.flatnonzero(rng.random(len(people)) < defects.OPT_OUT_SHARE)
-    year = people["date_of_birth"].dt.year.to_numpy()[person]
-    stage = people["stage"].to_numpy()[person]
     n = len(person)
-    # Received in the autumn before fieldwork: a fixed day of the school year.
-    age = np.where(np.char.startswith(stage.astype(str), "P"), 10, 13)
-    first = (year + age).astype(str)
-    days = np.char.add(first, "-10-01").astype("datetime64[D]") + rng.integers(0, 60, n)
+    chosen = people.iloc[person]
+    is_late = rng.random(n) < defects.LATE_OPT_OUT_SHARE
+    first, last = _fieldwork(chosen, programme)
+    days = np.where(is_late, last + rng.integers(1, 30, n), first - rng.integers(1, 40, n))
+    scopes = np.array(["survey", "linkage", "all"], dtype=object)
     return pd.DataFrame(
         {
             "person": person,
-            "engagement": people["engagement"].to_numpy()[person],
-            "survey_uid": people["uid"].to_numpy()[person],
-            "scope": choose(rng, np.array(["survey", "linkage", "all"], object), np.array([5.0, 2, 3]), n),
-            "received_on": days.astype(str),
-            "is_late": rng.random(n) < defects.LATE_OPT_OUT_SHARE,
+            "engagement": chosen["engagement"].to_numpy(),
+            "survey_uid": chosen["uid"].to_numpy(),
+            "scope": choose(rng, scopes, np.array([5.0, 2.0, 3.0]), n),
+            "received_on": days.astype("datetime64[D]").astype(str),
+            "is_late": is_late,
         }
     )
+
+
+def _fieldwork(people: pd.DataFrame, programme: Programme) -> tuple[Ints, Ints]:
+    """First and last day of each pupil's survey, as days since 1970."""
+    waves = {
+        (engagement.key, wave.survey): (wave.fieldwork_start, wave.fieldwork_end)
+        for engagement in programme.engagements.values()
+        for wave in engagement.waves
+    }
+    pairs = zip(people["engagement"], people["survey"], strict=True)
+    days = np.array([waves[pair] for pair in pairs], dtype="datetime64[D]").reshape(-1, 2)
+    numbers = days.astype(np.int64)
+    return numbers[:, 0], numbers[:, 1]
 
 
 def education_extract(
@@ -153,15 +178,23 @@ def _payload(
             "ethnic_background": _draw(rng, ETHNIC, n),
             "level_of_english": _draw(rng, ENGLISH, n),
             "free_school_meal": np.where(free_meal, "Y", "N"),
-            "asn_types": np.where(has_asn, _joined(rng, ASN_TYPES, n), None),
-            "asn_needs": np.where(has_asn, _joined(rng, ASN_NEEDS, n), None),
+            "asn_types": blanked(_joined(rng, ASN_TYPES, n), ~has_asn),
+            "asn_needs": blanked(_joined(rng, ASN_NEEDS, n), ~has_asn),
             "looked_after": np.where(looked_after, "Y", "N"),
             "attendance_pct": np.char.mod("%.1f", attendance).astype(object),
             "exclusions_n": rng.poisson(rate * (1 + 0.4 * (2 - band))).astype(str).astype(object),
         }
     )
     if planted is not None:
-        _blank(rng, frame, "datazone", defects.DATAZONE_MISSING_SHARE, key, "education_payload", planted)
+        _blank(
+            rng,
+            frame,
+            "datazone",
+            defects.DATAZONE_MISSING_SHARE,
+            key,
+            "education_payload",
+            planted,
+        )
         other = rng.random(n) < defects.STAGE_DISAGREEMENT_SHARE
         frame["stage"] = np.where(other, frame["stage"].map(STAGE_NEXT), frame["stage"])
         planted.add(key, "education_payload", "stage_disagreement", int(other.sum()))
@@ -194,7 +227,7 @@ def _blank(
     planted: Planted,
 ) -> None:
     empty: Bools = rng.random(len(frame)) < share
-    frame[column] = np.where(empty, None, frame[column].to_numpy(dtype=object))
+    frame[column] = blanked(frame[column].to_numpy(dtype=object), empty)
     planted.add(key, dataset, f"missing_{column}", int(empty.sum()))
 
 

@@ -91,7 +91,8 @@ def is_valid_uid(uid: str) -> bool:
     if len(uid) != 10 or any(sign not in letters for sign in uid[:2]) or not uid[2:].isdigit():
         return False
     signs = [letters.index(sign) for sign in uid[:2]] + [int(sign) for sign in uid[2:]]
-    return int((np.array(signs[:9]) * UID_WEIGHTS).sum() % 10) == signs[9]
+    check = int((np.array(signs[:9]) * UID_WEIGHTS).sum() % 10)
+    return bool(check == signs[9])
 
 
 def make_postcodes(rng: np.random.Generator, districts: Texts, zone_numbers: Ints) -> Texts:

@@ -68,9 +68,7 @@ def make_interviews(
     return Submissions(rows, answers, np.full(n, "", dtype=object))
 
 
-def _quota(
-    rng: np.random.Generator, quintile: Ints, answers: dict[str, Codes]
-) -> dict[str, Codes]:
+def _quota(rng: np.random.Generator, quintile: Ints, answers: dict[str, Codes]) -> dict[str, Codes]:
     n = len(quintile)
     cells = {
         "child_age": (np.arange(n) % 9).astype(np.int8),

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rcs_assets.programme import Programme
-from rcs_assets.simulate.draws import Bools, Ints, Texts, choose_by_row, stream
+from rcs_assets.simulate.draws import Bools, Ints, Texts, blanked, choose_by_row, stream
 from rcs_assets.simulate.identifiers import NameBook, make_postcodes, make_scns, make_uids
 from rcs_assets.simulate.places import Places
 from rcs_assets.simulate.public import STAGES
@@ -70,9 +71,12 @@ def make_people(
 def _roll(places: Places) -> pd.DataFrame:
     """Expand the roll to one row a pupil."""
     school, stage, sex = (
-        index.repeat(places.rolls.ravel()) for index in map(np.ravel, np.indices(places.rolls.shape))
+        index.repeat(places.rolls.ravel())
+        for index in map(np.ravel, np.indices(places.rolls.shape))
     )
-    frame = places.schools[["engagement", "survey", "seed_code"]].iloc[school].reset_index(drop=True)
+    frame = (
+        places.schools[["engagement", "survey", "seed_code"]].iloc[school].reset_index(drop=True)
+    )
     frame["school"] = school
     frame["stage"] = np.array(STAGES, dtype=object)[stage]
     frame["sex"] = np.array(["F", "M"], dtype=object)[sex]
@@ -98,13 +102,14 @@ def _stage_number(stages: Texts) -> Ints:
     ]
 
 
-def _birth_dates(rng: np.random.Generator, stages: Texts, years: Ints) -> np.ndarray:
+def _birth_dates(rng: np.random.Generator, stages: Texts, years: Ints) -> NDArray[np.datetime64]:
     """A cohort is born from March to February; P1 of year Y begins with March Y - 5."""
     born_from = (years - 4 - _stage_number(stages)).astype(str)
     first = np.char.add(born_from, "-03-01").astype("datetime64[D]")
     days = rng.integers(0, 365, len(stages))
     days[rng.random(len(stages)) < DEFERRED_SHARE] -= 59
-    return first + days.astype("timedelta64[D]")
+    births: NDArray[np.datetime64] = first + days.astype("timedelta64[D]")
+    return births
 
 
 def _homes(rng: np.random.Generator, school: Ints, places: Places) -> tuple[Ints, Ints]:
@@ -155,9 +160,7 @@ def _make_families(people: pd.DataFrame, places: Places, seed: int) -> pd.DataFr
     return _copy(people, _pairs(rng, near, free, CROSS_SCHOOL_SIBLINGS_SHARE / 2), FAMILY)
 
 
-def _pairs(
-    rng: np.random.Generator, groups: Ints, free: Bools, share: float
-) -> tuple[Ints, Ints]:
+def _pairs(rng: np.random.Generator, groups: Ints, free: Bools, share: float) -> tuple[Ints, Ints]:
     """Disjoint random pairs inside groups, about `share` of the rows as pairs; marks them taken."""
     order = np.flatnonzero(free)
     order = order[np.lexsort((rng.random(len(order)), groups[order]))]
@@ -185,4 +188,4 @@ def _forenames(people: pd.DataFrame, names: NameBook, rng: np.random.Generator) 
     second = names.forenames(rng, is_girl, born)
     has_second = (rng.random(len(people)) < SECOND_FORENAME_SHARE) & (second != first)
     people["first_forename"] = first
-    people["second_forename"] = np.where(has_second, second, None)
+    people["second_forename"] = blanked(second, ~has_second)

@@ -163,7 +163,8 @@ def _plain(name: str) -> str:
 def _numbers(frame: pd.DataFrame, columns: list[str] | tuple[str, ...]) -> Floats:
     """Counts as numbers; NaN where the publisher printed a mark."""
     numbers = frame[list(columns)].apply(pd.to_numeric, errors="coerce")
-    return numbers.to_numpy(dtype=np.float64)
+    values: Floats = numbers.to_numpy(dtype=np.float64)
+    return values
 
 
 def _surveyed(roll: pd.DataFrame, programme: Programme) -> Ints:

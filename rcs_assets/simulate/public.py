@@ -162,9 +162,7 @@ def write_fictitious(out: Path, programme: Programme, seed: int) -> list[Path]:
             why="schools, rolls and zones are generated from its row",
             fix="add the row, or simulate with --reference",
         )
-    schools = pd.concat(
-        [_schools(areas[c.council_code], c, seed) for c in cpps], ignore_index=True
-    )
+    schools = pd.concat([_schools(areas[c.council_code], c, seed) for c in cpps], ignore_index=True)
     schools["School Name"] = _school_names(schools, seed)
     zones = _zones([areas[c.council_code] for c in cpps], cpps, seed)
     tables = {
@@ -194,9 +192,9 @@ def _area(row: dict[str, str]) -> Area:
 def _sizes(rng: np.random.Generator, total: int, n: int, spread: float, least: int) -> Ints:
     """`n` school sizes of about log-normal form that sum to `total`, each at least `least`."""
     shape = np.exp(rng.normal(0.0, spread, n))
-    return round_to_sum(
-        (shape / shape.sum() * (total - least * n))[None, :], np.array([total - least * n])
-    )[0] + least
+    above = total - least * n
+    sizes: Ints = round_to_sum((shape / shape.sum() * above)[None, :], np.array([above]))[0] + least
+    return sizes
 
 
 def _with_small(sizes: Ints) -> Ints:
@@ -271,11 +269,11 @@ def _roll_rows(
         "Attendance rate": np.round(rng.normal(94.0, 1.2, n).clip(85, 99), 2),
     }
     published = _published(counts)
-    frame |= {
-        stage: np.where(asked[:, k], published[:, k], "#") for k, stage in enumerate(STAGES)
-    }
+    frame |= {stage: np.where(asked[:, k], published[:, k], "#") for k, stage in enumerate(STAGES)}
     frame |= {f"SIMD Quintile {q + 1}": _published(simd)[:, q] for q in range(5)}
-    frame |= {"district": np.array(area.districts, dtype=object)[np.arange(n) % len(area.districts)]}
+    frame |= {
+        "district": np.array(area.districts, dtype=object)[np.arange(n) % len(area.districts)]
+    }
     frame |= {"council_code": cpp.council_code}
     return pd.DataFrame(frame)
 

@@ -15,7 +15,16 @@ from rcs_assets.simulate.draws import Bools, Floats, stream
 from rcs_assets.simulate.places import Places
 
 RESPONSE_SHARE = 0.73
-STAGE_EFFECT = {"P4": 0.2, "P5": 0.25, "P6": 0.25, "P7": 0.2, "S1": 0.1, "S2": 0.0, "S3": -0.2, "S4": -0.45}
+STAGE_EFFECT = {
+    "P4": 0.2,
+    "P5": 0.25,
+    "P6": 0.25,
+    "P7": 0.2,
+    "S1": 0.1,
+    "S2": 0.0,
+    "S3": -0.2,
+    "S4": -0.45,
+}
 BOY_EFFECT = -0.12
 SIMD_STEP = 0.1
 SCHOOL_SD = 0.4
@@ -52,5 +61,7 @@ def _level(linear: Floats) -> float:
     low, high = -5.0, 5.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if expit(linear + middle).mean() < RESPONSE_SHARE else (low, middle)
+        low, high = (
+            (middle, high) if expit(linear + middle).mean() < RESPONSE_SHARE else (low, middle)
+        )
     return (low + high) / 2

@@ -73,4 +73,5 @@ def stage_by_sex(stages: Ints, girls: Ints, rng: np.random.Generator) -> Ints:
 
 def _scale(table: Floats, margins: Floats, axis: int) -> Floats:
     sums = table.sum(axis=axis, keepdims=True)
-    return table * np.divide(margins, sums, out=np.zeros_like(sums), where=sums > 0)
+    scaled: Floats = table * np.divide(margins, sums, out=np.zeros_like(sums), where=sums > 0)
+    return scaled

@@ -178,13 +178,11 @@ def _clear(out: Path) -> None:
 
 
 def _opt_outs(task: _Task, people: pd.DataFrame) -> pd.DataFrame:
-    drawn = draw_opt_outs(people, task.seed)
+    drawn = draw_opt_outs(people, task.programme, task.seed)
     return drawn if task.planted is not None else drawn.iloc[:0]
 
 
-def _answering(
-    people: pd.DataFrame, places: Places, opt_outs: pd.DataFrame, seed: int
-) -> Bools:
+def _answering(people: pd.DataFrame, places: Places, opt_outs: pd.DataFrame, seed: int) -> Bools:
     """Who answers: opt-outs do not, unless theirs came late."""
     answered = draw_response(people, places, seed)
     early = opt_outs["scope"].isin(["survey", "all"]) & ~opt_outs["is_late"].astype(bool)
@@ -192,9 +190,7 @@ def _answering(
     return answered
 
 
-def _submissions(
-    task: _Task, people: pd.DataFrame, answered: Bools, survey: str
-) -> Submissions:
+def _submissions(task: _Task, people: pd.DataFrame, answered: Bools, survey: str) -> Submissions:
     task.progress(f"answers of the {survey} survey")
     return make_submissions(
         people, answered, task.codebook, task.programme, survey, task.seed, task.model, task.planted
@@ -276,9 +272,13 @@ def _link(
     zones = payload.set_index("record_id")["datazone"].notna()
     scns = ids.set_index("record_id")["scn"].notna()
     sampled = sample.set_index("survey_uid")["scn"].notna()
-    frame = own[["person_id", "engagement", "uid", "scn", "quintile"]].merge(link, on="person_id", how="left")
+    frame = own[["person_id", "engagement", "uid", "scn", "quintile"]].merge(
+        link, on="person_id", how="left"
+    )
     held = frame["record_id"].notna()
-    frame["scn_on_both"] = held & frame["record_id"].map(scns).eq(True) & frame["uid"].map(sampled).eq(True)
+    frame["scn_on_both"] = (
+        held & frame["record_id"].map(scns).eq(True) & frame["uid"].map(sampled).eq(True)
+    )
     frame["has_zone"] = frame["scn_on_both"] & frame["record_id"].map(zones).eq(True)
     return frame
 
@@ -293,13 +293,13 @@ def _truth(
     scale: str,
 ) -> list[Path]:
     linked = links.set_index("person_id")[["has_zone", "quintile"]]
-    unlinkable = opt_outs.loc[opt_outs["scope"].isin(["linkage", "all"]), "person"].to_numpy(dtype=np.int64)
+    unlinkable = opt_outs.loc[opt_outs["scope"].isin(["linkage", "all"]), "person"].to_numpy(
+        dtype=np.int64
+    )
     linked.loc[people["person_id"].to_numpy()[unlinkable], "has_zone"] = False
     respondents, estimates = [], []
     for survey, submissions in surveys.items():
-        table, values = respondents_table(
-            submissions, people, opt_outs, linked, survey, task.model
-        )
+        table, values = respondents_table(submissions, people, opt_outs, linked, survey, task.model)
         respondents.append(table)
         estimates.append(estimates_table(table, values, survey))
     planted = (task.planted or Planted()).table()

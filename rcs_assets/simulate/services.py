@@ -18,8 +18,15 @@ PROVIDERS = {
     "leisure & culture": ("council", "Council leisure and culture service"),
     "voluntary": ("third", "Invented Family Trust"),
 }
-THIRD_SECTOR = ("Invented Family Trust", "Imaginary Play Project", "Made-up Youth Link", "Fictional Carers Group", "Pretend Befriending")
-# name, sector, youngest, oldest, universal / targeted / specialist %, pounds a pupil on the roll, domain
+THIRD_SECTOR = (
+    "Invented Family Trust",
+    "Imaginary Play Project",
+    "Made-up Youth Link",
+    "Fictional Carers Group",
+    "Pretend Befriending",
+)
+# name, sector, youngest, oldest, universal / targeted / specialist %, pounds a pupil on the
+# roll, domain
 SERVICES = (
     ("Primary school teaching", "education", 5, 12, (92, 6, 2), 2600, "achieving"),
     ("Secondary school teaching", "education", 12, 18, (90, 7, 3), 3300, "achieving"),

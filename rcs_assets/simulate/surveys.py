@@ -106,9 +106,13 @@ def make_submissions(
         answers = _violate_routing(answers, respondents, codebook, survey, rng, planted)
         answers, reached = leave_out(answers, codebook, survey, seed)
         answers = _cut_off(answers, reached)
-        rows, answers = _add_extra(rows, answers, people, own & ~answered, survey, rng, planted, seed)
+        rows, answers = _add_extra(
+            rows, answers, people, own & ~answered, survey, rng, planted, seed
+        )
     wrong = _out_of_codebook(rows, answers, rng, survey, planted)
-    order = np.lexsort((rng.random(len(rows)), rows["completed_on"], rows["engagement"].astype(str)))
+    order = np.lexsort(
+        (rng.random(len(rows)), rows["completed_on"], rows["engagement"].astype(str))
+    )
     return Submissions(
         rows.iloc[order].reset_index(drop=True),
         {name: codes[order] for name, codes in answers.items()},
@@ -192,7 +196,8 @@ def _days(
     length = respondents["engagement"].map(lengths).to_numpy(dtype=np.int64)
     start = respondents["engagement"].map(starts).to_numpy(dtype=np.int64)
     offset = (visit[school] * (length - 7)).astype(np.int64) + rng.integers(0, 5, len(school))
-    return start + np.clip(offset, 0, length)
+    days: Ints = start + np.clip(offset, 0, length)
+    return days
 
 
 def _violate_routing(
@@ -262,7 +267,8 @@ def _add_extra(
         for position, (name, codes) in enumerate(answers.items())
     }
     extra = pd.concat([second, unknown, no], ignore_index=True)
-    for (key, kind), n in extra.groupby(["engagement", "kind"]).size().items():
+    counts = extra.groupby(["engagement", "kind"]).size().reset_index(name="n")
+    for key, kind, n in zip(counts["engagement"], counts["kind"], counts["n"], strict=True):
         planted.add(str(key), f"{survey}_survey", str(kind), n)
     return pd.concat([rows, extra], ignore_index=True), grown
 
@@ -306,8 +312,10 @@ def _out_of_codebook(
         return wrong
     names = np.array(list(answers), dtype=object)
     kinds = rows["kind"].to_numpy(copy=True)
+    # A pupil with two submissions is left alone: which of them stays would depend on it.
+    once = ~rows["uid"].duplicated(keep=False)
     for key in sorted(set(rows["engagement"])):
-        options = np.flatnonzero((rows["engagement"] == key) & (rows["kind"] == "answer"))
+        options = np.flatnonzero((rows["engagement"] == key) & (rows["kind"] == "answer") & once)
         chosen = rng.permutation(options)[: defects.OUT_OF_CODEBOOK_N]
         wrong[chosen] = names[rng.integers(0, len(names), len(chosen))]
         kinds[chosen] = "out_of_codebook"

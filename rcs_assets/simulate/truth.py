@@ -19,14 +19,15 @@ import pandas as pd
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.simulate.answers import Codes, Model, scale_items
-from rcs_assets.simulate.draws import Floats
+from rcs_assets.simulate.draws import Floats, blanked
 from rcs_assets.simulate.surveys import Submissions
 
 # domain.md 1.7: SWEMWBS items and raw 7..35 to metric.
 SWEMWBS_ITEMS = (1, 2, 3, 6, 7, 9, 11)
 SWEMWBS_METRIC = (
-    7.00, 9.51, 11.25, 12.40, 13.33, 14.08, 14.75, 15.32, 15.84, 16.36, 16.88, 17.43, 17.98, 18.59, 19.25,
-    19.98, 20.73, 21.54, 22.35, 23.21, 24.11, 25.03, 26.02, 27.03, 28.13, 29.31, 30.70, 32.55, 35.00,
+    7.00, 9.51, 11.25, 12.40, 13.33, 14.08, 14.75, 15.32, 15.84, 16.36, 16.88, 17.43, 17.98,
+    18.59, 19.25, 19.98, 20.73, 21.54, 22.35, 23.21, 24.11, 25.03, 26.02, 27.03, 28.13, 29.31,
+    30.70, 32.55, 35.00,
 )  # fmt: skip
 DIFFICULTIES = ("sdq_emotional", "sdq_conduct", "sdq_hyperactivity", "sdq_peer")
 MIN_ANSWERED_OF_5 = 3
@@ -98,7 +99,9 @@ def respondents_table(
     person = np.where(known, rows["person"].to_numpy(), 0)
     out = opt_outs.loc[opt_outs["scope"].isin(["survey", "all"]), "survey_uid"]
     status = np.where(
-        rows["uid"].isin(out), "opted_out", np.where(rows["kind"] == "answer", "accepted", rows["kind"])
+        rows["uid"].isin(out),
+        "opted_out",
+        np.where(rows["kind"] == "answer", "accepted", rows["kind"]),
     )
     scores = score_answers(submissions.answers, model)
     joined = linked.reindex(people["person_id"].to_numpy()[person])
@@ -108,21 +111,29 @@ def respondents_table(
             "survey": survey,
             "uid": rows["uid"].astype(object),
             "person_id": np.where(known, people["person_id"].to_numpy()[person], -1),
-            "seed_code": np.where(known, people["seed_code"].to_numpy(dtype=object)[person], None),
-            "stage": np.where(known, people["stage"].to_numpy(dtype=object)[person], None),
-            "sex": np.where(known, people["sex"].to_numpy(dtype=object)[person], None),
+            "seed_code": blanked(people["seed_code"].to_numpy(dtype=object)[person], ~known),
+            "stage": blanked(people["stage"].to_numpy(dtype=object)[person], ~known),
+            "sex": blanked(people["sex"].to_numpy(dtype=object)[person], ~known),
             "simd_quintile": np.where(known, people["quintile"].to_numpy()[person], -1),
-            "simd_linked": np.where(known & joined["has_zone"].to_numpy(dtype=bool), joined["quintile"], -1),
+            "simd_linked": np.where(
+                known & joined["has_zone"].to_numpy(dtype=bool), joined["quintile"], -1
+            ),
             "status": status.astype(object),
         }
     )
-    for name, values in scores.items():
-        frame[name] = values
-    values = {c.source: _numbers(submissions.answers[c.source]) for c in CHECKED if c.source in submissions.answers}
+    for name, score in scores.items():
+        frame[name] = score
+    values = {
+        c.source: _numbers(submissions.answers[c.source])
+        for c in CHECKED
+        if c.source in submissions.answers
+    }
     return frame, values | scores
 
 
-def estimates_table(respondents: pd.DataFrame, values: Mapping[str, Floats], survey: str) -> pd.DataFrame:
+def estimates_table(
+    respondents: pd.DataFrame, values: Mapping[str, Floats], survey: str
+) -> pd.DataFrame:
     """Unweighted counts of the checked indicators over accepted respondents."""
     accepted = (respondents["status"] == "accepted").to_numpy()
     frame = respondents[accepted]
@@ -133,7 +144,9 @@ def estimates_table(respondents: pd.DataFrame, values: Mapping[str, Floats], sur
         value = values[indicator.source][accepted]
         base = ~np.isnan(value)
         positive = base & (value >= indicator.low) & (value <= indicator.high)
-        counted = frame.assign(base_n=base.astype(int), numerator_n=positive.astype(int), total="all")
+        counted = frame.assign(
+            base_n=base.astype(int), numerator_n=positive.astype(int), total="all"
+        )
         parts += [
             _counts(counted, indicator.name, survey, breakdown, column)
             for breakdown, column in ({"total": "total"} | BREAKDOWNS).items()
@@ -158,7 +171,9 @@ def write_truth(
     return [*paths, path]
 
 
-def parameters(model: Model, codebook: Codebook, seed: int, scale: str, defects: str) -> dict[str, Any]:
+def parameters(
+    model: Model, codebook: Codebook, seed: int, scale: str, defects: str
+) -> dict[str, Any]:
     """What the simulation was made with."""
     return {
         "seed": seed,
@@ -195,13 +210,19 @@ def _score(answers: Mapping[str, Codes], scale: Mapping[str, Any]) -> Floats:
     return np.where(answered >= MIN_ANSWERED_OF_5, prorated, np.nan)
 
 
-def _counts(frame: pd.DataFrame, indicator: str, survey: str, breakdown: str, column: str) -> pd.DataFrame:
+def _counts(
+    frame: pd.DataFrame, indicator: str, survey: str, breakdown: str, column: str
+) -> pd.DataFrame:
     known = frame[frame[column] != -1]
     sums = known.groupby(["engagement", column])[["base_n", "numerator_n"]].sum().reset_index()
     sums = sums.rename(columns={column: "group"})
-    sums["group"] = sums["group"].map(lambda code: code if isinstance(code, str) else str(int(code)))
+    sums["group"] = sums["group"].map(
+        lambda code: code if isinstance(code, str) else str(int(code))
+    )
     sums.insert(1, "survey", survey)
     sums.insert(2, "indicator", indicator)
     sums.insert(3, "breakdown", breakdown)
-    sums["pct"] = np.where(sums["base_n"] > 0, 100 * sums["numerator_n"] / sums["base_n"].clip(1), np.nan)
+    sums["pct"] = np.where(
+        sums["base_n"] > 0, 100 * sums["numerator_n"] / sums["base_n"].clip(1), np.nan
+    )
     return sums

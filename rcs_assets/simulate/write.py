@@ -16,8 +16,6 @@ from pathlib import Path
 
 import openpyxl
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyreadstat
 
 from rcs_assets.programme import write_simulated_manifest
@@ -41,10 +39,8 @@ class SavLayout:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
-    """Write text columns as UTF-8 CSV, comma, quotes only where needed, empty for null."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    options = pa_csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-    pa_csv.write_csv(table, path, options)
+    """Write UTF-8 CSV: comma, quotes only where needed, empty for null."""
+    frame.to_csv(path, index=False, lineterminator="\n")
     return path
 
 

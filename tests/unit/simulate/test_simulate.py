@@ -1,0 +1,248 @@
+"""Whole sets: same seed same bytes, signed list, formats, defects, truth."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyreadstat
+import pytest
+
+from rcs_assets.codebook import Codebook, Dataset
+from rcs_assets.errors import InputError
+from rcs_assets.programme import read_simulated_manifest
+from rcs_assets.simulate import sign_files, simulate
+from rcs_assets.simulate.public import PUBLIC_FILES
+from tests.unit.simulate.conftest import SEED, SimulatedSet, make_set
+
+CLACKS = "t1-clackmannanshire"
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def test_same_seed_gives_the_same_bytes(small_set: SimulatedSet, tmp_path: Path) -> None:
+    again = make_set(tmp_path)
+    assert _hashes(again.out) == _hashes(small_set.out)
+    assert _hashes(again.truth) == _hashes(small_set.truth)
+
+
+def test_another_seed_gives_other_pupils(small_set: SimulatedSet, tmp_path: Path) -> None:
+    other = make_set(tmp_path, seed=SEED + 1)
+    same = {n for n, h in _hashes(other.out).items() if _hashes(small_set.out).get(n) == h}
+    assert not same
+
+
+def test_every_delivery_fits_its_contract_by_name(
+    small_set: SimulatedSet, codebook: Codebook
+) -> None:
+    patterns = [re.compile(dataset.file_pattern) for dataset in codebook.datasets.values()]
+    for path in small_set.report.files:
+        assert sum(bool(pattern.match(path.name)) for pattern in patterns) == 1, path.name
+    for name in ("sample_file", "education_ids", "education_payload", "opt_outs"):
+        dataset = codebook.datasets[name]
+        file = next(p for p in small_set.report.files if re.match(dataset.file_pattern, p.name))
+        assert list(small_set.csv(file.name).columns) == [f.column for f in dataset.fields]
+
+
+def test_csv_values_stay_inside_the_contracts(small_set: SimulatedSet, codebook: Codebook) -> None:
+    for name in ("sample_file", "education_payload", "opt_outs", "school_roll", "simd"):
+        dataset = codebook.datasets[name]
+        file = next(p for p in small_set.report.files if re.match(dataset.file_pattern, p.name))
+        frame = small_set.csv(file.name)
+        assert not frame.duplicated([_column(dataset, key) for key in dataset.key]).any()
+        for field in dataset.fields:
+            values = frame[field.column]
+            assert not (field.is_required and (values == "").any()), field.name
+            if field.allowed and not (values.str.contains(";").any()):
+                assert set(values) <= {*field.allowed, ""}, field.name
+
+
+def _column(dataset: Dataset, key: str) -> str:
+    return next(field.column for field in dataset.fields if field.name == key)
+
+
+def test_the_list_names_every_file_and_refuses_a_changed_one(
+    small_set: SimulatedSet, tmp_path: Path
+) -> None:
+    listed = read_simulated_manifest(small_set.out)
+    assert set(listed.values()) == {path.name for path in small_set.report.files}
+    changed = tmp_path / "changed.csv"
+    changed.write_bytes(small_set.report.files[0].read_bytes() + b"\n")
+    assert hashlib.sha256(changed.read_bytes()).hexdigest() not in listed
+    sign_files([changed], SEED)
+    assert list(read_simulated_manifest(tmp_path).values()) == ["changed.csv"]
+
+
+def test_survey_files_carry_labels_missing_ranges_and_the_mark(
+    small_set: SimulatedSet, codebook: Codebook
+) -> None:
+    path = small_set.out / f"{CLACKS}_secondary-survey.sav"
+    frame, meta = pyreadstat.read_sav(path, user_missing=True)
+    version = codebook.questionnaire_for("t1", "secondary")
+    assert meta.file_label.startswith("SIMULATED")
+    assert "SIMULATED" in meta.notes[0]
+    for asked in version.variables:
+        labels = meta.variable_value_labels[asked.supplier_name]
+        assert set(labels) == set(asked.codes)
+        low, high = (meta.missing_ranges[asked.supplier_name][0][end] for end in ("lo", "hi"))
+        assert {c for c in asked.codes if low <= c <= high} == {
+            c for c, code in asked.codes.items() if code < 0
+        }
+    assert frame[version.uid_name].str.fullmatch("[A-Z]{2}[0-9]{8}").all()
+
+
+def test_contractors_name_and_code_differently(small_set: SimulatedSet) -> None:
+    ipsos, _ = pyreadstat.read_sav(small_set.out / f"{CLACKS}_secondary-survey.sav")
+    scotcen, _ = pyreadstat.read_sav(small_set.out / "t2-falkirk_secondary-survey.sav")
+    assert set(ipsos.columns).isdisjoint(scotcen.columns)
+
+
+def test_service_map_tiers_sum_to_100_and_say_simulated(small_set: SimulatedSet) -> None:
+    path = small_set.out / f"{CLACKS}_service-map.xlsx"
+    assert openpyxl.load_workbook(path).properties.title.startswith("SIMULATED")
+    frame = pd.read_excel(path, sheet_name="services")
+    tiers = [c for c in frame.columns if c.startswith("tier_")]
+    assert (frame[tiers].sum(axis=1) == 100).all()
+    assert frame["service_id"].is_unique
+
+
+def test_planted_defects_are_in_the_files(small_set: SimulatedSet) -> None:
+    planted = pd.read_csv(small_set.truth / "planted.csv").set_index(
+        ["engagement", "dataset", "kind"]
+    )["n"]
+    ids = small_set.csv(f"{CLACKS}_education-identifiers.csv")
+    sample = small_set.csv(f"{CLACKS}_sample-file.csv")
+    assert (ids["scn"] == "").sum() == planted[CLACKS, "education_ids", "missing_scn"]
+    assert len(sample) - len(ids) == planted[CLACKS, "education_ids", "pupil_not_in_extract"]
+    survey, _ = pyreadstat.read_sav(small_set.out / f"{CLACKS}_secondary-survey.sav")
+    off_sample = ~survey["UID"].isin(sample["survey_uid"])
+    assert off_sample.sum() == planted[CLACKS, "secondary_survey", "not_on_sample"]
+    assert (survey["Q1"] != 1).sum() == planted[CLACKS, "secondary_survey", "refusal"]
+    assert (survey.drop(columns=["UID", "END_DATE"]) == 77).sum().sum() == 4
+    kinds = set(planted.index.get_level_values("kind"))
+    assert any(kind.startswith("routing_violation") for kind in kinds)
+    assert "stage_disagreement" in set(pd.read_csv(small_set.truth / "planted.csv")["kind"])
+
+
+def test_second_submissions_hold_fewer_answers(small_set: SimulatedSet) -> None:
+    twice = small_set.respondents().query("status == 'duplicate'")
+    assert len(twice) > 0
+    for engagement, survey, uid in zip(
+        twice["engagement"], twice["survey"], twice["uid"], strict=True
+    ):
+        frame, meta = pyreadstat.read_sav(small_set.out / f"{engagement}_{survey}-survey.sav")
+        rows = frame[frame[meta.column_names[0]] == uid]
+        answered = rows.notna().sum(axis=1)
+        assert len(rows) == 2
+        assert answered.iloc[1] <= answered.iloc[0]
+
+
+def test_clean_set_has_no_defect(clean_set: SimulatedSet) -> None:
+    assert pd.read_csv(clean_set.truth / "planted.csv").empty
+    assert not list(clean_set.out.glob("*opt-outs*"))
+    sample = clean_set.csv(f"{CLACKS}_sample-file.csv")
+    ids = clean_set.csv(f"{CLACKS}_education-identifiers.csv")
+    assert set(ids["survey_uid"]) == set(sample["survey_uid"])
+    assert (ids["scn"] != "").all()
+    assert set(clean_set.respondents()["status"]) == {"accepted"}
+
+
+def test_education_identifiers_and_payload_cover_the_same_records(
+    small_set: SimulatedSet,
+) -> None:
+    ids = small_set.csv(f"{CLACKS}_education-identifiers.csv")["record_id"]
+    payload = small_set.csv(f"{CLACKS}_education-payload.csv")["record_id"]
+    assert set(ids) == set(payload)
+    assert ids.is_unique
+    assert payload.tolist() != ids.tolist()
+
+
+def test_small_schools_have_the_promised_respondents(small_set: SimulatedSet) -> None:
+    accepted = small_set.respondents().query("status == 'accepted' and survey == 'primary'")
+    sizes = accepted.groupby(["engagement", "seed_code"]).size()
+    for _, own in sizes.groupby(level="engagement"):
+        assert (own < 10).sum() == 1
+        assert own.between(10, 19).sum() == 1
+        assert len(own) >= 6
+
+
+def test_truth_estimates_follow_from_its_own_respondents(small_set: SimulatedSet) -> None:
+    estimates = (
+        pd.read_csv(small_set.truth / "estimates.csv")
+        .set_index(["engagement", "indicator", "breakdown", "group"])
+        .sort_index()
+    )
+    own = small_set.respondents().query(f"status == 'accepted' and engagement == '{CLACKS}'")
+    valid = own["sdq_emotional"].dropna()
+    row = estimates.loc[(CLACKS, "secondary_sdq_very_high_emotional", "total", "all")]
+    assert row["base_n"] == len(valid)
+    assert row["numerator_n"] == (valid >= 7).sum()
+    parts = estimates.xs((CLACKS, "secondary_sdq_very_high_emotional", "sex"))
+    assert parts["base_n"].sum() == row["base_n"]
+
+
+def test_truth_names_only_indicators_of_the_codebook(
+    small_set: SimulatedSet, codebook: Codebook
+) -> None:
+    named = set(pd.read_csv(small_set.truth / "estimates.csv")["indicator"])
+    assert named <= set(codebook.indicators)
+
+
+def test_public_files_are_handed_on_unchanged(shared_reference: Path, tmp_path: Path) -> None:
+    made = make_set(tmp_path, reference=shared_reference)
+    for name, folder in PUBLIC_FILES.items():
+        assert (made.out / name).read_bytes() == (shared_reference / folder / name).read_bytes()
+    assert '"kind": "public"' in made.report.manifest.read_text(encoding="utf-8")
+    sample = made.csv("t2-falkirk_sample-file.csv")
+    roll = made.csv("school_level_summary_2019.csv")
+    assert set(sample["seed_code"]) <= set(roll["SeedCode"])
+
+
+def test_a_second_simulation_replaces_the_first(tmp_path: Path) -> None:
+    stale = make_set(tmp_path)
+    (tmp_path / "out" / "notes.txt").write_text("not ours", encoding="utf-8")
+    clean = make_set(tmp_path, defects="none")
+    names = {path.name for path in clean.out.iterdir()}
+    assert names == {p.name for p in clean.report.files} | {"SIMULATED.json", "notes.txt"}
+    assert f"{CLACKS}_opt-outs.csv" in {p.name for p in stale.report.files} - names
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"scale": "huge"}, "small or full"),
+        ({"defects": "many"}, "none or typical"),
+        ({"seed": -1}, "negative"),
+        ({"reference": Path("nowhere")}, "reference file is missing"),
+    ],
+)
+def test_wrong_arguments_are_named(options: dict[str, object], text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=text):
+        make_set(tmp_path, **options)
+
+
+def test_truth_among_the_deliveries_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="among the deliveries"):
+        simulate(tmp_path, truth=tmp_path / "truth", scale="small")
+
+
+def test_answers_of_the_file_give_the_scores_of_the_truth(
+    clean_set: SimulatedSet, codebook: Codebook
+) -> None:
+    """Decode a delivered file by the codebook and score five items by hand."""
+    frame, _ = pyreadstat.read_sav(
+        clean_set.out / f"{CLACKS}_secondary-survey.sav", user_missing=True
+    )
+    version = codebook.questionnaire_for("t1", "secondary")
+    asked = {q.variable: q for q in version.variables}
+    items = [asked[f"sdq_{k}"] for k in (3, 8, 13, 16, 24)]
+    decoded = np.stack([frame[q.supplier_name].map(q.codes) for q in items])
+    truth = clean_set.respondents().query(f"engagement == '{CLACKS}' and survey == 'secondary'")
+    scores = truth.set_index("uid")["sdq_emotional"].loc[frame[version.uid_name]]
+    assert (decoded.sum(axis=0) == scores.to_numpy()).all()
