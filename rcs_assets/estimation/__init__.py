@@ -7,7 +7,7 @@ rounding and suppression (room disclosure), anything of Dagster.
 """
 
 from rcs_assets.estimation.design import Design
-from rcs_assets.estimation.engine import STATISTICS, estimate, estimate_each
+from rcs_assets.estimation.engine import estimate, estimate_each
 from rcs_assets.estimation.intervals import (
     INTERVALS,
     add_wilson,
@@ -15,6 +15,7 @@ from rcs_assets.estimation.intervals import (
     wilson_interval,
     wilson_sql,
 )
+from rcs_assets.estimation.request import STATISTICS
 from rcs_assets.estimation.weights import Margin, WeightReport, Weights, post_stratify, rake
 
 __all__ = [

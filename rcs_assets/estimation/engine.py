@@ -1,71 +1,45 @@
 """`estimate`: from a declared design and variables to a table of estimates.
 
-Belongs here: the meaning of the arguments, the choice of measures, the shape of the
-result. Does not belong here: SQL (`compilation`), variances (`variance`), intervals
-(`intervals`), quantiles (`quantiles`).
+Belongs here: the two public functions, the choice of measures, and which interval goes
+with them. Does not belong here: refusals (`request`), SQL (`compilation`), variances
+(`variance`), intervals (`intervals`), the shape of the result (`result`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Cells, Floats, Measure, fetch_cells, with_domains
 from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.intervals import (
-    INTERVALS,
     beta_interval,
-    check_level,
     clopper_pearson,
-    floats_or_null,
     logit_interval,
     t_interval,
     wilson_interval,
 )
-from rcs_assets.estimation.relation import (
-    Bounds,
-    Profile,
-    Relation,
-    literal,
-    open_relation,
-    profile,
-    quote,
-)
+from rcs_assets.estimation.quantiles import estimate_quantiles
+from rcs_assets.estimation.relation import Bounds, Profile, literal, profile, quote
+from rcs_assets.estimation.request import Request, Variable, check_request, columns_of
+from rcs_assets.estimation.result import assemble, reasons
 from rcs_assets.estimation.variance import Estimates, estimate_cells, estimate_differences
 
-STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
-_RESULT: Final = ("variable", "level", "estimate", "se", "ci_low", "ci_high", "n", "df", "deff")
 _MAX_LEVELS: Final = 1000
-
-Variable = str | tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked call of `estimate`."""
-
-    relation: Relation
-    design: Design
-    variables: tuple[Variable, ...]
-    statistic: str
-    by: tuple[str, ...]
-    ci: str
-    level: float
 
 
 def estimate(
     con: duckdb.DuckDBPyConnection,
     table: str,
     design: Design,
-    variables: Iterable[Variable],
+    variables: str | Iterable[Variable],
     statistic: str = "mean",
     by: str | Iterable[str] | None = None,
     ci: str = "t",
@@ -107,11 +81,10 @@ def estimate(
             not numeric; null, negative or non-numeric weights; a design that
             contradicts the data.
     """
-    request = _check(con, table, design, tuple(variables), statistic, as_names(by), ci, level)
+    request = check_request(
+        con, table, design, tuple(variables), statistic, as_names(by), ci, level
+    )
     if statistic == "quantile":
-        # Quantiles stand on estimate's own parts: imported late, not in a circle.
-        from rcs_assets.estimation.quantiles import estimate_quantiles
-
         return estimate_quantiles(con, request, quantiles)
     return _estimate_sets(con, request, [request.by])[0]
 
@@ -120,7 +93,7 @@ def estimate_each(
     con: duckdb.DuckDBPyConnection,
     table: str,
     design: Design,
-    variables: Iterable[Variable],
+    variables: str | Iterable[Variable],
     statistic: str = "mean",
     *,
     by_sets: Sequence[str | Iterable[str]],
@@ -140,7 +113,7 @@ def estimate_each(
     """
     sets = [as_names(names) for names in by_sets]
     every = tuple(dict.fromkeys(name for names in sets for name in names))
-    request = _check(con, table, design, tuple(variables), statistic, every, ci, level)
+    request = check_request(con, table, design, variables, statistic, every, ci, level)
     if statistic == "quantile" or (statistic == "difference" and not all(sets)):
         raise InputError(
             f"estimate_each cannot make this {statistic}",
@@ -153,7 +126,7 @@ def estimate_each(
 def _estimate_sets(
     con: duckdb.DuckDBPyConnection, request: Request, sets: Sequence[tuple[str, ...]]
 ) -> list[pa.Table]:
-    names = _columns_of(request.variables)
+    names = columns_of(request.variables)
     found = profile(con, request.relation, request.design, _profiled(request, names))
     measures = _measures(con, request, found)
     _check_interval(request, measures)
@@ -168,89 +141,6 @@ def _from_cells(request: Request, measures: Sequence[Measure], cells: Cells) -> 
     kind = request.statistic if request.statistic in ("total", "ratio") else "mean"
     values = estimate_cells(cells, request.design, measures, kind)
     return _result(request, measures, values, cells.domains)
-
-
-def _check(
-    con: duckdb.DuckDBPyConnection,
-    table: str,
-    design: Design,
-    variables: tuple[Variable, ...],
-    statistic: str,
-    by: tuple[str, ...],
-    ci: str,
-    level: float,
-) -> Request:
-    _need_choice(statistic, STATISTICS, "statistic")
-    _need_choice(ci, INTERVALS, "ci")
-    check_level(level)
-    relation = open_relation(con, table)
-    if statistic == "ratio":
-        variables = tuple(_pair(relation, item) for item in variables)
-    elif any(not isinstance(item, str) for item in variables):
-        raise InputError("A pair of variables needs statistic='ratio'", where="argument variables")
-    if not variables:
-        raise InputError("No variables to estimate", where="argument variables")
-    if statistic == "difference" and not by:
-        raise InputError(
-            "A difference needs groups to compare",
-            where="argument by",
-            fix="name at least one column; the last one's values are compared",
-        )
-    _check_columns(relation, design, _columns_of(variables), statistic, by)
-    return Request(relation, design, variables, statistic, by, ci, level)
-
-
-def _need_choice(value: str, choices: Sequence[str], argument: str) -> None:
-    if value not in choices:
-        raise InputError(
-            f"{argument} '{value}' is not available",
-            where=f"argument {argument}",
-            fix=f"choose one of {', '.join(choices)}",
-        )
-
-
-def _check_columns(
-    relation: Relation,
-    design: Design,
-    variables: Sequence[str],
-    statistic: str,
-    by: Sequence[str],
-) -> None:
-    relation.need(design.columns, "design")
-    relation.need(variables, "variables")
-    relation.need(by, "by")
-    numbers = [name for name in (design.weight, *design.fpc_names) if name]
-    relation.need_numbers(numbers, "design")
-    clash = sorted(set(by) & {*_RESULT, "reason"})
-    if clash:
-        raise InputError(
-            f"By-columns have names of result columns: {', '.join(clash)}",
-            where="argument by",
-            fix="give them other names in a view",
-        )
-    if statistic != "proportion":
-        relation.need_numbers(variables, "variables")
-
-
-def _pair(relation: Relation, item: Variable) -> tuple[str, str]:
-    """A ratio's numerator and denominator, from a pair or from "numerator/denominator"."""
-    if isinstance(item, tuple) and len(item) == 2:
-        return item
-    parts = item.split("/") if isinstance(item, str) else []
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    raise InputError(
-        "A ratio needs a numerator and a denominator",
-        where=f"table {relation.sql}, argument variables",
-        fix='give pairs such as ("spend_gbp", "children_n") or "spend_gbp/children_n"',
-    )
-
-
-def _columns_of(variables: Iterable[Variable]) -> list[str]:
-    names: list[str] = []
-    for item in variables:
-        names += [item] if isinstance(item, str) else list(item)
-    return list(dict.fromkeys(names))
 
 
 def _profiled(request: Request, names: Sequence[str]) -> list[str]:
@@ -394,44 +284,6 @@ def _result(
     return table.set_column(table.column_names.index("level"), "level", column)
 
 
-def assemble(
-    domains: pa.Table,
-    labels: Sequence[tuple[str, str | None]],
-    values: Estimates,
-    se: Floats,
-    interval: tuple[Floats, Floats],
-    why: npt.NDArray[np.str_],
-) -> pa.Table:
-    """The long table: a row a domain and (variable, level), domains first.
-
-    Args:
-        domains: the by-columns, a row a domain.
-        labels: variable and level of each measure.
-        values: estimates, D x M as all that follow.
-        se: standard errors.
-        interval: lower and upper bounds.
-        why: reasons.
-    """
-    domains_n, measures_n = values.estimate.shape
-    repeated = pa.array(np.repeat(np.arange(domains_n), measures_n))
-    columns: dict[str, Any] = {
-        name: domains.column(name).take(repeated) for name in domains.column_names
-    }
-    columns |= {
-        "variable": pa.array([name for name, _ in labels] * domains_n, type=pa.string()),
-        "level": pa.array([level for _, level in labels] * domains_n, type=pa.string()),
-        "estimate": floats_or_null(values.estimate.ravel()),
-        "se": floats_or_null(se.ravel()),
-        "ci_low": floats_or_null(interval[0].ravel()),
-        "ci_high": floats_or_null(interval[1].ravel()),
-        "n": pa.array(values.n.ravel().astype(np.int64)),
-        "df": pa.array(np.repeat(values.df, measures_n).astype(np.int64)),
-        "deff": floats_or_null(values.deff.ravel()),
-        "reason": pa.array(why.ravel().tolist(), type=pa.string()),
-    }
-    return pa.table(columns)
-
-
 def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, Floats]:
     """The interval of the request, D x M; an exact one where a share has no variance."""
     share, level = values.estimate, request.level
@@ -453,13 +305,3 @@ def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, 
         low, high = beta_interval(share, se, df, rows_n, level)
     exact_low, exact_high = clopper_pearson(share, values.n, level)
     return np.where(se == 0, exact_low, low), np.where(se == 0, exact_high, high)
-
-
-def reasons(values: Estimates, se: Floats) -> npt.NDArray[np.str_]:
-    """Why a number is missing or special, most telling first."""
-    df = np.broadcast_to(values.df[:, None], se.shape)
-    return np.select(
-        [np.isnan(values.estimate), values.is_lonely, df < 1, se == 0],
-        ["no_data", "lonely_psu", "no_df", "all_equal"],
-        default="",
-    )

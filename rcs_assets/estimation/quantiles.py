@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats, Measure, fetch_cells, power_of_two
-from rcs_assets.estimation.engine import Request, assemble, reasons
 from rcs_assets.estimation.intervals import t_interval, t_quantile
 from rcs_assets.estimation.relation import Bounds, Relation, literal, profile, quote
+from rcs_assets.estimation.request import Request
+from rcs_assets.estimation.result import assemble, reasons
 from rcs_assets.estimation.variance import Estimates, estimate_cells
 
 _TARGETS: Final = "rcs_quantile_targets"

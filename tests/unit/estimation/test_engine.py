@@ -274,6 +274,11 @@ def test_every_statistic_that_is_offered_works() -> None:
         assert isinstance(result, pa.Table) and result["estimate"].null_count == 0
 
 
+def test_one_variable_may_be_named_by_itself() -> None:
+    alone = estimate(small(), "t", DESIGN, "y")
+    assert alone.equals(estimate(small(), "t", DESIGN, ["y"]))
+
+
 def test_a_qualified_view_and_awkward_names() -> None:
     con = duckdb.connect()
     con.execute('create schema room; create table room."a table" as select i % 3 as "an ""x""", i '

@@ -1,0 +1,127 @@
+"""What may be asked of `estimate`, checked before any estimating query runs.
+
+Belongs here: the choices of statistics, the checked request, and the refusals in words.
+Does not belong here: how a request is answered (`engine`, `quantiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from rcs_assets.errors import InputError
+from rcs_assets.estimation.design import Design
+from rcs_assets.estimation.intervals import INTERVALS, check_level
+from rcs_assets.estimation.relation import Relation, open_relation
+from rcs_assets.estimation.result import RESULT_COLUMNS
+
+STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
+
+Variable = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked call of `estimate`."""
+
+    relation: Relation
+    design: Design
+    variables: tuple[Variable, ...]
+    statistic: str
+    by: tuple[str, ...]
+    ci: str
+    level: float
+
+
+def check_request(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    design: Design,
+    asked: str | Iterable[Variable],
+    statistic: str,
+    by: tuple[str, ...],
+    ci: str,
+    level: float,
+) -> Request:
+    """The request as a whole, or why it cannot be answered.
+
+    Raises:
+        InputError: an unknown column, statistic, interval or level; a variable, weight or
+            fpc that is not numeric; arguments that do not go together.
+    """
+    variables: tuple[Variable, ...] = (asked,) if isinstance(asked, str) else tuple(asked)
+    _need_choice(statistic, STATISTICS, "statistic")
+    _need_choice(ci, INTERVALS, "ci")
+    check_level(level)
+    relation = open_relation(con, table)
+    if statistic == "ratio":
+        variables = tuple(_pair(relation, item) for item in variables)
+    elif any(not isinstance(item, str) for item in variables):
+        raise InputError("A pair of variables needs statistic='ratio'", where="argument variables")
+    if not variables:
+        raise InputError("No variables to estimate", where="argument variables")
+    if statistic == "difference" and not by:
+        raise InputError(
+            "A difference needs groups to compare",
+            where="argument by",
+            fix="name at least one column; the last one's values are compared",
+        )
+    _check_columns(relation, design, columns_of(variables), statistic, by)
+    return Request(relation, design, variables, statistic, by, ci, level)
+
+
+def _need_choice(value: str, choices: Sequence[str], argument: str) -> None:
+    if value not in choices:
+        raise InputError(
+            f"{argument} '{value}' is not available",
+            where=f"argument {argument}",
+            fix=f"choose one of {', '.join(choices)}",
+        )
+
+
+def _check_columns(
+    relation: Relation,
+    design: Design,
+    variables: Sequence[str],
+    statistic: str,
+    by: Sequence[str],
+) -> None:
+    relation.need(design.columns, "design")
+    relation.need(variables, "variables")
+    relation.need(by, "by")
+    numbers = [name for name in (design.weight, *design.fpc_names) if name]
+    relation.need_numbers(numbers, "design")
+    clash = sorted(set(by) & set(RESULT_COLUMNS))
+    if clash:
+        raise InputError(
+            f"By-columns have names of result columns: {', '.join(clash)}",
+            where="argument by",
+            fix="give them other names in a view",
+        )
+    if statistic != "proportion":
+        relation.need_numbers(variables, "variables")
+
+
+def _pair(relation: Relation, item: Variable) -> tuple[str, str]:
+    """A ratio's numerator and denominator, from a pair or from "numerator/denominator"."""
+    if isinstance(item, tuple) and len(item) == 2:
+        return item
+    parts = item.split("/") if isinstance(item, str) else []
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    raise InputError(
+        "A ratio needs a numerator and a denominator",
+        where=f"table {relation.sql}, argument variables",
+        fix='give pairs such as ("spend_gbp", "children_n") or "spend_gbp/children_n"',
+    )
+
+
+def columns_of(variables: Iterable[Variable]) -> list[str]:
+    """Columns of single variables and pairs, each once."""
+    names: list[str] = []
+    for item in variables:
+        names += [item] if isinstance(item, str) else list(item)
+    return list(dict.fromkeys(names))
