@@ -215,9 +215,9 @@ def parent_survey(
 def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in identifiers and payload of the education extracts of the run."""
     with _desk(home) as desk:
-        pairs = [take_education(desk, key) for key in context.partition_keys]
-    identifiers = _result(context, [pair[0] for pair in pairs])
-    payload = _result(context, [pair[1] for pair in pairs])
+        taken = [receipt for key in context.partition_keys for receipt in take_education(desk, key)]
+    identifiers = _result(context, [r for r in taken if r.dataset == "education_ids"])
+    payload = _result(context, [r for r in taken if r.dataset == "education_payload"])
     aside = {f"identifiers_{k}": v for k, v in (identifiers.metadata or {}).items() if "/" not in k}
     return dg.MaterializeResult(metadata={**(payload.metadata or {}), **aside})
 

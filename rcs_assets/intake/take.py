@@ -25,7 +25,7 @@ from rcs_assets.intake.contracts import (
     count,
     quarantine_duplicates,
 )
-from rcs_assets.intake.drop import Delivery, current_deliveries
+from rcs_assets.intake.drop import Delivery, current_deliveries, engagements_in_scope
 from rcs_assets.intake.readers import read_header, read_sav, read_text
 from rcs_assets.intake.receipts import (
     Receipt,
@@ -123,14 +123,14 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
         engagement: partition key.
 
     Returns:
-        The receipt; None where the dataset was neither delivered nor required.
+        The receipt; None where the dataset was neither delivered nor awaited.
 
     Raises:
         StorageError: a zone cannot be read or written; the message holds no value.
     """
     dataset = desk.codebook.datasets[name]
     delivery = _delivery(desk, name, engagement)
-    if delivery is None and not _is_required(desk, dataset, engagement):
+    if delivery is None and not _is_awaited(desk, dataset, engagement):
         _store(desk, dataset, engagement, None)
         return None
     item = desk.programme.engagements[engagement]
@@ -144,14 +144,18 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     return _finish(desk, dataset, engagement, taken)
 
 
-def take_education(desk: Desk, engagement: str) -> tuple[Receipt, Receipt]:
+def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     """Take in an engagement's education extract: identifiers first, payload by their record ids.
 
     Returns:
-        The receipts of identifiers and payload.
+        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
     """
     item = desk.programme.engagements[engagement]
     ids, load = (desk.codebook.datasets[n] for n in ("education_ids", "education_payload"))
+    if engagement not in engagements_in_scope(desk.home, desk.programme):
+        _store(desk, ids, engagement, None)
+        _store(desk, load, engagement, None)
+        return ()
     taken_ids = _attempt(
         ids,
         engagement,
@@ -202,9 +206,11 @@ def _delivery(desk: Desk, name: str, engagement: str | None) -> Delivery | None:
     return current_deliveries(desk.home).get((name, engagement))
 
 
-def _is_required(desk: Desk, dataset: Dataset, engagement: str) -> bool:
-    item = desk.programme.engagements[engagement]
-    return dataset in required_datasets(desk.codebook, item)
+def _is_awaited(desk: Desk, dataset: Dataset, engagement: str) -> bool:
+    """Whether a dataset is missing if it is not there: something else of the engagement is."""
+    if engagement not in engagements_in_scope(desk.home, desk.programme):
+        return False
+    return dataset in required_datasets(desk.codebook, desk.programme.engagements[engagement])
 
 
 def _attempt(

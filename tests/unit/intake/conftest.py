@@ -232,7 +232,7 @@ class World:
             for name in REFERENCE:
                 take_reference(desk, name)
 
-    def take_education(self) -> tuple[Receipt, Receipt]:
+    def take_education(self) -> tuple[Receipt, ...]:
         with self.desk() as desk:
             return take_education(desk, ENGAGEMENT)
 

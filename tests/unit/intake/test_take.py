@@ -16,7 +16,7 @@ from rcs_assets.intake.receipts import (
     incomplete_engagements,
     read_receipts,
 )
-from rcs_assets.intake.take import check_ledger, take
+from rcs_assets.intake.take import check_ledger, take, take_education
 from rcs_assets.programme import Approval, Programme
 from tests.unit.intake.conftest import (
     CANARIES,
@@ -254,6 +254,15 @@ def test_a_missing_delivery_says_how_to_name_it(world: World) -> None:
     assert f"{ENGAGEMENT}_secondary-survey.sav" in receipt.reason
     assert receipt.reason in incomplete(world)[ENGAGEMENT]
     assert "no school roll" in world.take("sample_file").reason
+
+
+def test_an_engagement_of_which_nothing_came_has_no_receipts(delivered: World) -> None:
+    world = delivered
+    with world.desk() as desk:
+        assert take(desk, "sample_file", "t2-falkirk") is None
+        assert take_education(desk, "t2-falkirk") == ()
+    assert {r.engagement for r in read_receipts(world.home)} == {None}
+    assert "t2-falkirk" not in incomplete(world)
 
 
 def test_not_taken_in_yet_is_incomplete(delivered: World) -> None:
