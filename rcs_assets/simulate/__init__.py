@@ -7,7 +7,7 @@ uses (no room imports `simulate`), linkage's standardisation and wellbeing's sco
 the truth is computed by code of its own, from `programme` and `codebook` alone.
 """
 
-from rcs_assets.simulate.run import SimulationReport, simulate
+from rcs_assets.simulate.run import SimulationReport, code_version, simulate
 from rcs_assets.simulate.write import sign_files
 
-__all__ = ["SimulationReport", "sign_files", "simulate"]
+__all__ = ["SimulationReport", "code_version", "sign_files", "simulate"]

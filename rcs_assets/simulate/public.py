@@ -44,6 +44,7 @@ SUPPRESSED_BELOW = 5
 FIRST_ZONE = 900_001
 # P5-P7 pupils of the two smallest primaries of a council: under 10 and 10-19 respondents.
 SMALLEST_SIZES = (9, 20)
+LEAST_SECONDARY_ROLL_N = 120
 SIMD_COLUMNS = (
     "dz11_code,dz11_name,iz11_code,iz11_name,council_code,council_name,hb_code,hb_name,hscp_code,"
     "rcs_cpp,simd16_rank,simd16_vigintile,simd16_decile,simd16_quintile,simd16_employment_rank,"
@@ -211,7 +212,8 @@ def _schools(area: Area, cpp: Cpp, seed: int) -> pd.DataFrame:
     primaries = rng.permutation(
         _with_small(_sizes(rng, area.p5_p7_roll_n, area.primaries_n, area.size_spread, 3))
     )
-    secondaries = _sizes(rng, area.s1_s4_roll_n, area.secondaries_n, 0.3, 120)
+    least = min(LEAST_SECONDARY_ROLL_N, area.s1_s4_roll_n // (2 * area.secondaries_n))
+    secondaries = _sizes(rng, area.s1_s4_roll_n, area.secondaries_n, 0.3, least)
     n_all = area.primaries_n + area.secondaries_n + area.specials_n
     kinds = np.repeat(
         np.array(["Primary", "Secondary", "Special"], dtype=object),
@@ -365,10 +367,11 @@ def _zones(areas: list[Area], cpps: list[Cpp], seed: int) -> pd.DataFrame:
 
 
 def _ranks(rng: np.random.Generator, quintile: Ints) -> Ints:
-    """A different SIMD rank for each zone, inside the bounds of its quintile."""
+    """An SIMD rank for each zone, inside the bounds of its quintile."""
     rank = np.zeros(len(quintile), dtype=np.int64)
     for band in range(1, 6):
         chosen = np.flatnonzero(quintile == band)
         low, high = (band - 1) * SIMD_ZONES_N // 5, band * SIMD_ZONES_N // 5
-        rank[chosen] = rng.permutation(np.arange(low + 1, high + 1))[: len(chosen)]
+        # More zones of a quintile than ranks (possible at national size): some share one.
+        rank[chosen] = np.resize(rng.permutation(np.arange(low + 1, high + 1)), len(chosen))
     return rank

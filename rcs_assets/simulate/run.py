@@ -6,6 +6,7 @@ pupils, answers or defects come about.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.draws import Bools
 from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
+from rcs_assets.simulate.national import write_register
 from rcs_assets.simulate.parents import make_interviews
 from rcs_assets.simulate.people import make_people
 from rcs_assets.simulate.places import Places, cut_small, read_places
@@ -41,8 +43,9 @@ from rcs_assets.simulate.truth import (
 )
 from rcs_assets.simulate.write import write_csv, write_sav, write_xlsx
 
-SCALES = ("small", "full")
+SCALES = ("small", "full", "national")
 DEFECTS = ("none", "typical")
+CODE_SUFFIXES = {".py", ".csv", ".yaml"}
 PUPIL_SURVEYS = ("primary", "secondary")
 Progress = Callable[[str], None]
 
@@ -69,6 +72,15 @@ class SimulationReport:
     respondents_n: int
 
 
+def code_version() -> str:
+    """The sha256 over the simulator's code and data: other code may give other bytes."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in CODE_SUFFIXES):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class _Task:
     """What every step needs."""
@@ -90,6 +102,7 @@ def simulate(
     seed: int = 2026,
     defects: str = "typical",
     reference: Path | None = None,
+    overlay: Path | None = None,
     progress: Progress | None = None,
 ) -> SimulationReport:
     """Write deliveries as the suppliers would send them, and the truth elsewhere.
@@ -99,12 +112,15 @@ def simulate(
     Args:
         out: folder of the deliveries; those of an earlier simulation are replaced.
         truth: folder of the answer book, outside `out`.
-        scale: `small` (two engagements, about 3,000 pupils) or `full` (every engagement of
-            the register at real size).
+        scale: `small` (two engagements, about 3,000 pupils), `full` (every engagement of
+            the register at real size) or `national` (32 councils: a generated register is
+            written to the overlay, and must be the home's when the files are delivered).
         seed: of all draws, 0 or more.
         defects: `none` or `typical` (defects.py).
         reference: folder of real public files (schools/, geography/, names/), handed on
             unchanged; None: fictitious schools and zones in the same layouts.
+        overlay: folder of the adopter's register and codebook (`$RCS_HOME/config`); at
+            national scale the register is written there, or to `out`/config.
         progress: called with a short sentence before each step.
 
     Raises:
@@ -112,7 +128,10 @@ def simulate(
         ConfigurationError: the register names a council that cannot be made up.
     """
     _check(out, truth, scale, seed, defects)
-    programme, codebook = load_programme(), load_codebook()
+    if scale == "national":
+        overlay = overlay or out / "config"
+        write_register(overlay)
+    programme, codebook = load_programme(overlay), load_codebook(overlay)
     task = _Task(
         out=out,
         seed=seed,
@@ -156,7 +175,7 @@ def _check(out: Path, truth: Path, scale: str, seed: int, defects: str) -> None:
             raise InputError(
                 f"The simulator knows no {name} of this name",
                 where=f"--{name} {value}",
-                why=f"it can be {' or '.join(allowed)}",
+                why=f"it can be {', '.join(allowed)}",
                 fix="choose one of these",
             )
     if seed < 0:

@@ -7,6 +7,7 @@ where the format has a place for it, and signing. Does not belong here: what the
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ import openpyxl
 import pandas as pd
 import pyreadstat
 
-from rcs_assets.programme import write_simulated_manifest
-from rcs_assets.programme.provenance import MANIFEST_NAME
+from rcs_assets.programme import read_simulated_manifest, write_simulated_manifest
+from rcs_assets.programme.provenance import MANIFEST_NAME, sha256_of
 
 MARK = "SIMULATED"
 # Creation stamps are data of the simulation, not of the machine's clock.
@@ -82,21 +83,34 @@ def write_xlsx(path: Path, sheet: str, frame: pd.DataFrame, title: str) -> Path:
 
 
 def sign_files(paths: list[Path], seed: int) -> Path:
-    """Sign simulated files (again), for example after a test changed one.
+    """Sign simulated files again, for example after a test changed one.
+
+    What the folder's list names already stays listed, as far as it still lies there unchanged.
 
     Args:
-        paths: every file of one folder that the manifest lists.
+        paths: files of one folder.
         seed: the simulator's seed.
 
     Returns:
-        The manifest beside the files.
+        The list beside the files.
+
+    Raises:
+        InputError: a file cannot be read, or the list was changed after signing.
     """
-    return write_simulated_manifest(paths[0].parent, paths, seed)
+    folder = paths[0].parent
+    listed = {
+        folder / name: digest
+        for digest, name in read_simulated_manifest(folder).items()
+        if (folder / name).is_file()
+    }
+    kept = {path for path, digest in listed.items() if sha256_of(path) == digest}
+    public = {path for path in kept - set(paths) if path.name in _public_names(folder)}
+    return write_simulated_manifest(folder, sorted(kept | set(paths)), seed, public=public)
 
 
-def resign_folder(folder: Path, seed: int) -> Path:
-    """Sign every file in `folder` again."""
-    return sign_files(sorted(p for p in folder.iterdir() if p.name != MANIFEST_NAME), seed)
+def _public_names(folder: Path) -> set[str]:
+    entries = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+    return {entry["name"] for entry in entries if entry["kind"] == "public"}
 
 
 def _missing_ranges(codes: tuple[float, ...]) -> list[object]:

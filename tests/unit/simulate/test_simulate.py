@@ -79,6 +79,19 @@ def test_the_list_names_every_file_and_refuses_a_changed_one(
     assert list(read_simulated_manifest(tmp_path).values()) == ["changed.csv"]
 
 
+def test_signing_one_file_again_keeps_the_others_listed(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("1\n", encoding="utf-8")
+    second.write_text("2\n", encoding="utf-8")
+    sign_files([first, second], SEED)
+    first.write_text("3\n", encoding="utf-8")
+    sign_files([first], SEED)
+    assert set(read_simulated_manifest(tmp_path).values()) == {"a.csv", "b.csv"}
+    second.write_text("4\n", encoding="utf-8")
+    sign_files([first], SEED)
+    assert set(read_simulated_manifest(tmp_path).values()) == {"a.csv"}
+
+
 def test_survey_files_carry_labels_missing_ranges_and_the_mark(
     small_set: SimulatedSet, codebook: Codebook
 ) -> None:
@@ -216,8 +229,8 @@ def test_a_second_simulation_replaces_the_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"scale": "huge"}, "small or full"),
-        ({"defects": "many"}, "none or typical"),
+        ({"scale": "huge"}, "small, full, national"),
+        ({"defects": "many"}, "none, typical"),
         ({"seed": -1}, "negative"),
         ({"reference": Path("nowhere")}, "reference file is missing"),
     ],
