@@ -56,9 +56,9 @@ def linkage(
     """Link the engagements of the run in the vault, then write what may leave it."""
     place = home.home()
     engagements = list(context.partition_keys)
-    with open_vault(place) as vault:
+    with open_vault(place, settings=home.settings()) as vault:
         rows = link_engagements(vault, link_keys(place), engagements)
-    with open_warehouse(place) as warehouse:
+    with open_warehouse(place, settings=home.settings()) as warehouse:
         write_linkage(warehouse, rows, engagements)
     metadata = _totals(rows)
     yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "project_ids"]), metadata=metadata)

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
+from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.resources import (
     OWNER,
@@ -216,15 +217,16 @@ def weights(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materia
             ("wellbeing", "indicator_values"),
             ("wellbeing", "parent_indicator_values"),
             ("wellbeing", "weights"),
+            ("intake", "sample"),
             ("codebook", "tables"),
             ("programme", "register"),
         ),
     )
 )
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
-    """Estimate every indicator for the engagements that are not left out."""
-    programme = home.programme()
-    kept = [key for key in programme.engagement_keys if key not in home.left_out]
+    """Estimate every indicator for the engagements that delivered and are not left out."""
+    delivered = engagements_in_scope(home.home(), home.programme())
+    kept = [key for key in delivered if key not in home.left_out]
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_estimates(con, home.codebook(), kept, load_estimators(home.home().config))
     return dg.MaterializeResult(

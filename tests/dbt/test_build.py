@@ -10,6 +10,9 @@ from rcs_assets.codebook.model import RuleKind
 from rcs_assets.wellbeing import score
 from rcs_assets.wellbeing.dbt_build import DbtBuildError
 
+# One worker builds once for all of them.
+pytestmark = pytest.mark.xdist_group("dbt-build")
+
 
 @pytest.fixture(scope="session")
 def tables(built):
