@@ -74,12 +74,16 @@ class _TerminalHandler(logging.Handler):
             sys.stderr.write(f"{record.getMessage()}\n")
 
 
-@dg.logger(description="Finished assets on a terminal; warnings of assets always.")
-def quiet_console(_: dg.InitLoggerContext) -> logging.Logger:
+def _quiet_console(_: dg.InitLoggerContext) -> logging.Logger:
     """A console logger that says little while all is well; the event log has everything."""
     logger = logging.Logger("rcs", level=logging.DEBUG)
     logger.addHandler(_TerminalHandler())
     return logger
+
+
+quiet_console = dg.LoggerDefinition(
+    _quiet_console, description="Finished assets on a terminal; warnings of assets always."
+)
 
 
 def jobs() -> list[Any]:

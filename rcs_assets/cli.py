@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = build_parser().parse_args(arguments)
     os.environ.update(TELEMETRY_OFF)
+    # The graph uses these Dagster features on purpose; the pins hold them still.
+    warnings.filterwarnings("ignore", message=".*is currently in (beta|preview).*")
     try:
         return int(options.command(options))
     except RcsError as error:

@@ -27,6 +27,7 @@ from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
+from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
 from rcs_assets.storage.recover import set_aside_if_damaged
 
@@ -128,7 +129,7 @@ def release_publish(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """Deliveries, checks and the current release; read from receipts and the Dagster instance."""
     home = _open_home(options)
-    report = {
+    report: dict[str, Any] = {
         "home": str(home.path),
         "profile": home.profile,
         "engagements": list(load_programme(home.config).engagement_keys),
@@ -219,14 +220,13 @@ def _open_home(options: argparse.Namespace, *, profile: str | None = None) -> Ho
 
 def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
     """Simulate into the home's tmp, deliver, remove the plain copies; once for given settings."""
-    from rcs_assets.simulate import code_version
     from rcs_assets.simulate import simulate as make
 
     wanted = {
         "scale": options.scale,
         "seed": home.seed,
         "reference": _folder_hash(options.reference),
-        "simulator": code_version(),
+        "simulator": _simulator_version(),
     }
     done = home.path / "simulation.json"
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == wanted:
@@ -250,6 +250,17 @@ def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
     if refused:
         raise InputError(f"{len(refused)} simulated files were refused", why=refused[0].message)
     write_atomically(done, json.dumps(wanted, sort_keys=True) + "\n")
+
+
+def _simulator_version() -> str:
+    """sha256 over what a simulation is made from: the simulator, programme and codebook."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for folder in ("simulate", "programme", "codebook"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.suffix in {".py", ".csv", ".yaml"}:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _folder_hash(folder: Path | None) -> str:
@@ -295,10 +306,20 @@ def _materialise(
     if not current_deliveries(home):
         raise InputError("Nothing has been delivered", fix="run: rcs deliver PATH …")
     plan = plan_runs(home, left_out=left_out, only=only)
-    if plan.is_empty and (not publish or packages.is_candidate_published(home)):
+    if plan.is_empty and (not publish or _is_published(home)):
         print("Nothing has changed since the last run.")
         return DONE
     return _launch(home, plan, publish)
+
+
+def _is_published(home: Home) -> bool:
+    """The candidate is the current release, and no killed run left a newer one beside it."""
+    current = packages.current_version(home)
+    if current is None or packages.versions(home)[-1] != current:
+        return False
+    candidate = read_candidate(home)
+    content = packages.read_manifest(home, current)["content_hash"]
+    return candidate is None or candidate["content_hash"] == content
 
 
 def _launch(home: Home, plan: Any, publish: bool) -> int:
@@ -327,8 +348,8 @@ def _materialise_selection(home: Home, selection: str, engagements: Sequence[str
 def _report_failures(home: Home, outcomes: Iterable[Any]) -> int:
     for row in _delivery_status(home):
         if row["status"] != "accepted":
-            for reason in row["reasons"]:
-                print(f"incomplete: {row['engagement'] or 'reference'}: {reason}", file=sys.stderr)
+            where = row["engagement"] or "reference"
+            print(f"incomplete: {where}: {row['reasons'][0]}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"rcs: {outcome.error}", file=sys.stderr)
@@ -360,7 +381,10 @@ def _delivery_status(home: Home) -> list[dict[str, Any]]:
             "accepted": receipt.accepted_n,
             "quarantined": receipt.quarantined_n,
             "withdrawn": receipt.withdrawn_n,
-            "reasons": list(receipt.reasons),
+            "reasons": [
+                *([receipt.reason] if receipt.reason else []),
+                *(f"{rule}: {rows_n}" for rule, rows_n in receipt.reasons.items()),
+            ],
         }
         for receipt in read_receipts(home)
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -184,7 +185,7 @@ class Launcher:
         """Carry out a plan; stops after the first run that fails."""
         outcomes: list[RunOutcome] = []
         order = load_programme(self._home.config).engagement_keys
-        steps: list[tuple[str, set[dg.AssetKey], dict[str, str], list[str]]] = []
+        steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str], list[str]]] = []
         if plan.reference:
             steps.append(("reference data", self._reference, {}, [REFERENCE]))
         for keys in contiguous_ranges(order, plan.engagements):
@@ -229,7 +230,7 @@ class Launcher:
             return self.run("publish", "publish", self._published, {})
 
     def run(
-        self, label: str, job: str, selection: set[dg.AssetKey], tags: dict[str, str]
+        self, label: str, job: str, selection: AbstractSet[dg.AssetKey], tags: dict[str, str]
     ) -> RunOutcome:
         """One in-process Dagster run of some assets and their checks."""
         self._progress(f"run: {label}")

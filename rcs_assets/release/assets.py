@@ -4,7 +4,7 @@ Belongs here: wiring, and reading Dagster's check records into plain ones. Does 
 here: building, deciding, publishing.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -192,7 +192,8 @@ def _facts(
     """What the gate must know; whatever cannot be read stays empty, and is refused for it."""
     place = home.home()
     made = _latest_materialisation(instance, CANDIDATE_KEY)
-    recorded = _words(made.asset_materialization.metadata, "content_hash") if made else ""
+    materialisation = made.asset_materialization if made else None
+    recorded = _words(materialisation.metadata, "content_hash") if materialisation else ""
     said = candidate_description(place, recorded) or {}
     own = "/".join(CANDIDATE_KEY.path)
     assets = sorted({check.asset_key for check in required} - {own})
