@@ -100,7 +100,7 @@ def read_text(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> N
 
 
 def read_sav(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]) -> None:
-    """Create table `delivered` from some columns of an SPSS file.
+    """Register `delivered` from some columns of an SPSS file.
 
     Numbers stay numbers (user-missing codes kept as codes, system-missing null),
     dates stay SPSS seconds since 1582-10-14, text is text.
@@ -118,12 +118,10 @@ def read_sav(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str])
         )
     except Exception as error:  # noqa: BLE001 - pyreadstat raises its own and built-in kinds
         raise _damaged_sav(path, error) from None
-    table = pa.table({name: _arrow(frame[name]) for name in columns})
-    con.register("sav_file", table)
-    con.execute(
-        "create table delivered as select row_number() over () as row_number, * from sav_file"
-    )
-    con.unregister("sav_file")
+    cells = {name: _arrow(frame[name]) for name in columns}
+    rows_n = len(next(iter(cells.values()), ()))
+    # Kept in Arrow: copying all columns into DuckDB costs more than every rule together.
+    con.register("delivered", pa.table({"row_number": pa.array(range(1, rows_n + 1)), **cells}))
 
 
 def _arrow(values: object) -> pa.Array:

@@ -96,6 +96,7 @@ def _scratch(desk: Desk) -> Iterator[duckdb.DuckDBPyConnection]:
     finally:
         con.execute("use main")
         con.execute("drop schema delivery cascade")
+        con.unregister("delivered")
         # Broken lines as they stood in the file (DuckDB keeps them in these two).
         con.execute("drop table if exists reject_errors")
         con.execute("drop table if exists reject_scans")
