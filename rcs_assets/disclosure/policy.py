@@ -237,21 +237,22 @@ def _output_class(row: Mapping[str, Any]) -> OutputClass:
 
 
 def _refuse_contradictions(policy: Policy) -> None:
-    """Every rule of the policy that another of its entries would break."""
-    problems = [
-        *_class_problems(policy),
-        *_audience_problems(policy),
-        *_order_problems(policy),
-        *_vocabulary_problems(policy),
-        *_approval_problems(policy),
-    ]
-    if problems:
-        raise ConfigurationError(
-            f"The disclosure policy contradicts itself: {problems[0]}",
-            where=POLICY_FILE,
-            why=f"{len(problems)} contradiction(s); policy.md, Table A",
-            fix="correct the overlay in config/policy.yaml",
-        )
+    """Later rules take it that the earlier ones hold, so the first broken one is named."""
+    for rule in (
+        _class_problems,
+        _audience_problems,
+        _order_problems,
+        _vocabulary_problems,
+        _approval_problems,
+    ):
+        problem = next(iter(rule(policy)), "")
+        if problem:
+            raise ConfigurationError(
+                f"The disclosure policy contradicts itself: {problem}",
+                where=POLICY_FILE,
+                why="policy.md, Table A",
+                fix="correct the overlay in config/policy.yaml",
+            )
 
 
 def _class_problems(policy: Policy) -> Iterable[str]:

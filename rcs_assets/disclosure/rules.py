@@ -429,7 +429,8 @@ where
 """
 
 # `low` on a cell says `below k` of all that it holds: a hidden part without the note would
-# then be known below its k; and who knows one part from his own package knows the rest.
+# then be known below its k; and who sees his own part, or its total, in his own package
+# would know the rest.
 _DROP_OUTER_NOTES = """
 delete from sdc_note as n
 using (
@@ -444,7 +445,7 @@ using (
         and q.unit = p.unit and q.breakdown = p.breakdown and q."group" = p."group"
     left join sdc_hidden as h
         on h.audience = p.audience and h.survey = p.survey and h.indicator = p.indicator
-        and h.unit = p.unit and h.breakdown = p.breakdown
+        and h.unit = p.unit and h.breakdown = 'total'
     where p.empty_status is null and (
         (p.audience = o.audience and q.unit is null and (p.unit = o.unit or u.parent is not null))
         or (p.audience <> 'public' and h.unit is null and u.parent is not null

@@ -406,7 +406,11 @@ def _describe_candidate(
 
 
 def _deliveries(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """What was delivered, with checksums; counts of 1 to 9 children read `<10`."""
+    """What was delivered, with checksums.
+
+    Counts of 1 to 9 children read `<10`, others are rounded to 10: exact ones would give
+    the small ones by subtraction.
+    """
     counts = ("received", "accepted", "quarantined", "withdrawn")
     columns = ("engagement", "dataset", "file", "sha256", "status", "simulated", *counts)
     rows = con.execute(
@@ -416,8 +420,12 @@ def _deliveries(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     ).fetchall()
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     return [
-        delivery | {name: public_count(delivery[name]) for name in counts} for delivery in found
+        delivery | {name: _rounded_count(delivery[name]) for name in counts} for delivery in found
     ]
+
+
+def _rounded_count(n: int) -> int | str:
+    return public_count(n) if n < 10 else (n + 5) // 10 * 10
 
 
 def _put_in_place(home: Home, folder: Path, candidate: Candidate) -> Candidate:

@@ -192,7 +192,7 @@ def _deliveries(deliveries: Sequence[Mapping[str, Any]]) -> str:
         for delivery in deliveries
     ]
     table = _table(
-        "Deliveries and what became of their rows; counts of 1 to 9 read <10",
+        "Deliveries and what became of their rows, to the nearest 10; 1 to 9 read <10",
         [
             "Engagement",
             "Delivery",

@@ -43,8 +43,9 @@ class Attacker:
     """Knows all released rows of one indicator and the public rolls.
 
     `truth` (unprotected cells) is used for two things only: the public roll, and to judge
-    in the end which hidden counts are below their k. The holder of a CPP package knows his
-    own CPP from it: for the public rows that is his knowledge without the release ([L, U]).
+    in the end which hidden counts are below their k. What the holder of a CPP package knows
+    of his own CPP is his: against the tables of tranche, all and the other CPPs it counts as
+    knowledge without the release ([L, U]).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Attacker:
         self.size = 2 * len(self.index)  # every cell: base, then numerator
         self.upper: list[tuple[dict[int, float], float]] = []
         self.equal: list[tuple[dict[int, float], float]] = []
+        self.system: dict[str, Any] | None = None
         self._structure()
         for row in released:
             self._learn(row)
@@ -130,15 +132,7 @@ class Attacker:
             cost[position] = value
         ends = []
         for sign in (1, -1):
-            found = linprog(
-                sign * cost,
-                A_ub=_matrix(self.upper, self.size),
-                b_ub=[bound for _, bound in self.upper],
-                A_eq=_matrix(self.equal, self.size),
-                b_eq=[bound for _, bound in self.equal],
-                bounds=(0, None),
-                method="highs",
-            )
+            found = linprog(sign * cost, bounds=(0, None), method="highs", **self._system())
             if found.status == 3:  # unbounded: nothing limits it
                 ends.append(math.inf)
             elif found.status == 0:
@@ -147,12 +141,24 @@ class Attacker:
                 raise AssertionError(f"the released rows contradict each other: {found.message}")
         return ends[0], ends[1]
 
+    def _system(self) -> dict[str, Any]:
+        """The constraints as linprog takes them; made once."""
+        if self.system is None:
+            self.system = {
+                "A_ub": _matrix(self.upper, self.size),
+                "b_ub": [bound for _, bound in self.upper],
+                "A_eq": _matrix(self.equal, self.size),
+                "b_eq": [bound for _, bound in self.equal],
+            }
+        return self.system
+
     def findings(self) -> list[Finding]:
         """Every count below its k that the release says too much of."""
-        package = [row for row in self.released if row["audience"] != "public"]
+        holders = {row["engagement"] for row in self.released if row["audience"] != "public"}
+        own = [row for row in self.released if row["engagement"] in holders]
         before = {
             "cpp": Attacker([], self.truth, is_sensitive=self.is_sensitive),
-            "public": Attacker(package, self.truth, is_sensitive=self.is_sensitive),
+            "public": Attacker(own, self.truth, is_sensitive=self.is_sensitive),
         }
         return [finding for cell in self._hidden() for finding in self._judge(cell, before)]
 
@@ -212,12 +218,11 @@ class Attacker:
                 continue
             lower, upper = self.interval(terms)
             inward = _inward(lower, upper)
+            needed = (0, threshold - 1) if is_noted else (1, threshold)
+            if inward[0] <= needed[0] and inward[1] >= needed[1]:
+                continue
             known = _inward(*before[kind].interval(terms))
-            needed = (
-                max(0 if is_noted else 1, known[0]),
-                min(threshold - 1 if is_noted else threshold, known[1]),
-            )
-            if inward[0] > needed[0] or inward[1] < needed[1]:
+            if inward[0] > max(needed[0], known[0]) or inward[1] < min(needed[1], known[1]):
                 yield Finding("/".join(cell["key"]), name, truth, lower, upper)
 
 
