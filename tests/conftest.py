@@ -164,9 +164,15 @@ class ReleasedHome:
 
 @pytest.fixture(scope="session")
 def released_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasedHome]:
-    """One `rcs demo --scale small` for all integration tests of a session."""
+    """One `rcs demo --scale small` for all integration tests of a session.
+
+    RCS_TEST_RELEASED names a folder to keep it in, so that work on a test does not wait
+    for a new one each time; nothing looks whether it is of the code as it is now.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = Path(os.environ.get("RCS_TEST_RELEASED", shared))
+    shared.mkdir(parents=True, exist_ok=True)
     home, said = shared / "released-home", shared / "released-home.txt"
     with FileLock(shared / "released-home.lock"):
         if not said.exists():

@@ -123,18 +123,6 @@ def test_a_sensor_watches_the_drop_folder() -> None:
     assert snapshot.automation()["sensors"]
 
 
-def _required_checks() -> set[tuple[str, str]]:
-    from rcs_assets.release.gate import load_required_checks
-
-    return {(check.asset_key, check.check_name) for check in load_required_checks()}
-
-
-def test_required_checks_are_the_checks_that_exist() -> None:
-    """A check that is deleted from the code must be missed, a new one must be required."""
-    existing = {(asset, name) for asset, names in snapshot.checks().items() for name in names}
-    assert _required_checks() == existing
-
-
 def test_dagster_validates_the_definitions(repo_root: Path) -> None:
     done = subprocess.run(
         [
