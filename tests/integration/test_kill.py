@@ -1,0 +1,136 @@
+"""kill -9 at any moment: the last release stays whole, the next run completes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import QUIET, ReleasedHome, run_rcs
+
+ENGAGEMENT = "t1-clackmannanshire"
+RANDOM_KILLS = 17
+COMPLETE_EVERY = 6
+
+# A child process that kills itself at one step of publishing: a moment too short to hit
+# from outside. The product's own code runs up to there, unchanged.
+SUICIDE = """
+import os, signal, sys
+from rcs_assets.release import publish
+
+def die(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+real = getattr(publish, sys.argv[1])
+
+def after(*arguments, **named):
+    real(*arguments, **named)
+    die()
+
+setattr(publish, sys.argv[1], die if sys.argv[2] == "before" else after)
+from rcs_assets.cli import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def change_one_answer(home: Path, folder: Path, number: int) -> None:
+    """Deliver the payload again with one pupil's free school meal turned over."""
+    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    last = [
+        entry
+        for entry in entries
+        if (entry["dataset"], entry["engagement"]) == ("education_payload", ENGAGEMENT)
+    ][-1]
+    source = next((home / "drop" / "files" / last["sha256"]).iterdir())
+    with source.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        header, rows = list(reader.fieldnames or []), list(reader)
+    meal = rows[number]["free_school_meal"]
+    rows[number]["free_school_meal"] = "N" if meal == "Y" else "Y"
+    target = folder / f"change-{number}"
+    target.mkdir(parents=True)
+    file = target / source.name
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    for arguments in (("simulate", "--sign", file), ("deliver", "--home", home, target)):
+        done = run_rcs(*arguments)
+        assert done.status == 0, done.output
+
+
+def assert_whole(home: Path) -> None:
+    """Whatever `current` points to is complete and as published."""
+    verified = run_rcs("release", "verify", "--home", home)
+    assert verified.status == 0, verified.output
+
+
+def complete(home: Path) -> None:
+    """The next run makes a new release and leaves nothing half-done."""
+    done = run_rcs("materialise", "--home", home, "--publish")
+    assert done.status == 0, done.output
+    assert_whole(home)
+    left = [path.name for path in (home / "releases").iterdir() if path.name.startswith(".")]
+    assert left == []
+
+
+@pytest.mark.kill
+def test_random_kills_leave_the_last_release_whole(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    home = released_home.copy(tmp_path / "home")
+    draw = random.Random(20260701)
+    script = Path(sys.executable).with_name("rcs")
+    for number in range(RANDOM_KILLS):
+        change_one_answer(home, tmp_path / "files", number)
+        before = (home / "releases" / "current").resolve()
+        process = subprocess.Popen(
+            [script, "materialise", "--home", home, "--publish"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(draw.uniform(1.0, 30.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert_whole(home)
+        assert before.is_dir()
+        if number % COMPLETE_EVERY == COMPLETE_EVERY - 1 or number == RANDOM_KILLS - 1:
+            complete(home)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize(
+    ("function", "moment"),
+    [
+        ("_complete", "after"),
+        ("_move", "after"),
+        ("_make_current", "before"),
+        ("_make_current", "after"),
+    ],
+)
+def test_a_kill_while_current_is_swapped(
+    released_home: ReleasedHome, tmp_path: Path, function: str, moment: str
+) -> None:
+    home = released_home.copy(tmp_path / "home")
+    change_one_answer(home, tmp_path / "files", 0)
+    died = subprocess.run(
+        [
+            sys.executable, "-c", SUICIDE, function, moment,
+            "materialise", "--home", home, "--publish",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=QUIET | {"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert_whole(home)
+    complete(home)
