@@ -238,18 +238,12 @@ def _roll_rows(
     rolls: Ints,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
+    """Rows of the roll file, with two columns more: district and council_code."""
     n = len(kinds)
     girls = rng.binomial(rolls, 0.49)
     simd = rng.multinomial(rolls, _school_mixes(rng, area.simd_shares, n))
     rural = rng.random(n) * 100 < area.rural_pct
     classes = np.where(rural, 5, np.where(rng.random(n) < 0.7, 2, 3))
-    asked = np.array(
-        [
-            [(kind == "Primary") == (stage in PRIMARY) for stage in STAGES]
-            for kind in ("Primary", "Secondary")
-        ]
-        + [[False] * len(STAGES)]
-    )[np.searchsorted(["Primary", "Secondary", "Special"], kinds.astype(str))]
     hidden_sex = (girls < SUPPRESSED_BELOW) | (rolls - girls < SUPPRESSED_BELOW)
     frame: dict[str, object] = dict.fromkeys(ROLL_COLUMNS, "#")
     frame |= {
@@ -270,14 +264,18 @@ def _roll_rows(
         ),
         "Attendance rate": np.round(rng.normal(94.0, 1.2, n).clip(85, 99), 2),
     }
-    published = _published(counts)
-    frame |= {stage: np.where(asked[:, k], published[:, k], "#") for k, stage in enumerate(STAGES)}
+    frame |= _stage_columns(kinds, counts)
     frame |= {f"SIMD Quintile {q + 1}": _published(simd)[:, q] for q in range(5)}
-    frame |= {
-        "district": np.array(area.districts, dtype=object)[np.arange(n) % len(area.districts)]
-    }
-    frame |= {"council_code": cpp.council_code}
+    frame["district"] = np.array(area.districts, dtype=object)[np.arange(n) % len(area.districts)]
+    frame["council_code"] = cpp.council_code
     return pd.DataFrame(frame)
+
+
+def _stage_columns(kinds: Texts, counts: Ints) -> dict[str, Texts]:
+    """Pupils by stage as published; `#` where the kind of school has no such stage."""
+    published = _published(counts)
+    own = {"P": kinds == "Primary", "S": kinds == "Secondary"}
+    return {stage: np.where(own[stage[0]], published[:, k], "#") for k, stage in enumerate(STAGES)}
 
 
 def _school_mixes(rng: np.random.Generator, shares: Floats, n: int) -> Floats:
