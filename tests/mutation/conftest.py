@@ -1,0 +1,175 @@
+"""What mutation tests share: a platform that ran, copied, and ways to spoil what it was given.
+
+Belongs here: the copied installation, reading and writing of delivered files, and the
+names of failing expectations. Does not belong here: a mutation; those stand in the tests,
+one an expectation or check.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pandas as pd
+import pyreadstat
+import pytest
+
+from data_quality import ExpectationOutcome
+from rcs_assets.codebook import Codebook, load_codebook
+from rcs_assets.intake.drop import current_deliveries, deliver
+from rcs_assets.intake.take import open_desk, take, take_education, take_reference
+from rcs_assets.programme import Programme, load_programme
+from rcs_assets.simulate import sign_files
+from rcs_assets.storage import Home, Settings, open_warehouse
+from rcs_assets.storage.checks import Bench
+
+DAY = date(2020, 6, 30)
+KEPT = (
+    "config",
+    "drop",
+    "keys",
+    "receipts",
+    "tmp",
+    "home.json",
+    "vault.duckdb",
+    "warehouse.duckdb",
+)
+CHANGING = ("vault.duckdb", "warehouse.duckdb", "drop/register.jsonl")
+EDUCATION = ("education_ids", "education_payload")
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A copy of an installation that ran; tests may spoil it, `restore` brings it back."""
+
+    home: Home
+    untouched: Path
+    programme: Programme
+    codebook: Codebook
+
+    def restore(self) -> None:
+        """Undo deliveries; tests that change tables roll back instead."""
+        for name in CHANGING:
+            shutil.copy2(self.untouched / name, self.home.path / name)
+        shutil.rmtree(self.home.receipts)
+        shutil.copytree(self.untouched / "receipts", self.home.receipts)
+
+    def delivered(self, dataset: str, engagement: str | None) -> Path:
+        """The delivered file."""
+        return current_deliveries(self.home)[dataset, engagement].path(self.home)
+
+    def redeliver(self, folder: Path, changes: dict[str, Change], engagement: str | None) -> None:
+        """Deliver changed files (dataset → change) and take them in, as a run would.
+
+        Reference data have no engagement.
+        """
+        settings = Settings.from_environment(as_of=DAY.isoformat())
+        files = []
+        for dataset, change in changes.items():
+            source = self.delivered(dataset, engagement)
+            files.append(folder / source.name)
+            write_file(change(read_file(source)), source, folder / source.name)
+        sign_files(files, self.home.seed or 0)
+        outcomes = deliver(self.home, files, self.programme, self.codebook, received_on=DAY)
+        assert [o.status for o in outcomes] == ["registered"] * len(files), outcomes
+        with open_desk(self.home, self.programme, self.codebook, settings) as desk:
+            if engagement is None:
+                receipts = [take_reference(desk, dataset) for dataset in changes]
+            elif set(changes) & set(EDUCATION):
+                receipts = list(take_education(desk, engagement))
+            else:
+                receipts = [take(desk, dataset, engagement) for dataset in changes]
+        refused = [receipt for receipt in receipts if receipt and receipt.reason]
+        assert not refused, refused
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """A delivered file as it stands: text cells of .csv and .xlsx, numeric codes of .sav."""
+    if path.suffix == ".sav":
+        frame, _ = pyreadstat.read_sav(
+            str(path), user_missing=True, disable_datetime_conversion=True
+        )
+        return frame
+    if path.suffix == ".xlsx":
+        return pd.read_excel(path, sheet_name="services")
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def write_file(frame: pd.DataFrame, source: Path, target: Path) -> None:
+    """Write it back in the form of the source."""
+    if source.suffix == ".sav":
+        _, metadata = pyreadstat.read_sav(str(source), metadataonly=True)
+        days = {n: f for n, f in metadata.original_variable_types.items() if f.startswith("DATE")}
+        pyreadstat.write_sav(frame, str(target), variable_format=days)
+    elif source.suffix == ".xlsx":
+        book = openpyxl.load_workbook(source)
+        sheet = book["services"]
+        sheet.delete_rows(2, sheet.max_row)
+        for row in frame.astype(object).where(frame.notna(), None).to_numpy().tolist():
+            sheet.append(row)
+        book.save(target)
+    else:
+        frame.to_csv(target, index=False)
+
+
+@pytest.fixture(scope="module")
+def platform(released_home: Any, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """A copy of the small demonstration, without its release."""
+    folder = tmp_path_factory.mktemp("mutation") / "home"
+    folder.mkdir(mode=0o700)
+    for name in KEPT:
+        source = released_home.path / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True)
+        elif source.exists():
+            shutil.copy2(source, folder / name)
+    home = Home.open(folder)
+    return Platform(
+        home, released_home.path, load_programme(home.config), load_codebook(home.config)
+    )
+
+
+@pytest.fixture(scope="module")
+def engagement(platform: Platform) -> str:
+    """An engagement that held all surveys, the parents' too."""
+    with open_warehouse(platform.home, read_only=True) as con:
+        rows = con.execute("select min(engagement) from intake.parent_survey").fetchall()
+    return str(rows[0][0])
+
+
+@pytest.fixture(scope="module")
+def open_bench(platform: Platform) -> Callable[[duckdb.DuckDBPyConnection], Bench]:
+    """A bench of checks over a given connection."""
+
+    def make(con: duckdb.DuckDBPyConnection) -> Bench:
+        return Bench(con, platform.home, platform.programme, platform.codebook, frozenset())
+
+    return make
+
+
+@pytest.fixture
+def spoilt(platform: Platform) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose changes are rolled back."""
+    with open_warehouse(platform.home) as con:
+        con.execute("begin")
+        yield con
+        con.execute("rollback")
+
+
+def failing(outcomes: list[ExpectationOutcome]) -> set[str]:
+    """Names of the expectations that failed."""
+    return {outcome.name for outcome in outcomes if not outcome.passed}
+
+
+@pytest.fixture(scope="session")
+def failed() -> Callable[[list[ExpectationOutcome]], set[str]]:
+    """Names of the expectations that failed."""
+    return failing
