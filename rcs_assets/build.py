@@ -27,7 +27,7 @@ from rcs_assets.programme import assets as programme_assets
 from rcs_assets.release import assets as release_assets
 from rcs_assets.release import checks as release_checks
 from rcs_assets.storage.home import home_path
-from rcs_assets.storage.resources import HomeResource, engagement_partitions
+from rcs_assets.storage.resources import HomeResource
 from rcs_assets.wellbeing import assets as wellbeing_assets
 from rcs_assets.wellbeing import checks as wellbeing_checks
 
@@ -98,7 +98,6 @@ def jobs() -> list[Any]:
         dg.define_asset_job(
             "engagement",
             selection=_partitioned(),
-            partitions_def=engagement_partitions(),
             description="Intake, linkage and pupil-level wellbeing of the engagements chosen.",
         ),
         dg.define_asset_job(

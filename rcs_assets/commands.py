@@ -220,13 +220,14 @@ def _open_home(options: argparse.Namespace, *, profile: str | None = None) -> Ho
 
 def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
     """Simulate into the home's tmp, deliver, remove the plain copies; once for given settings."""
+    from rcs_assets.simulate import code_version
     from rcs_assets.simulate import simulate as make
 
     wanted = {
         "scale": options.scale,
         "seed": home.seed,
         "reference": _folder_hash(options.reference),
-        "simulator": _simulator_version(),
+        "simulator": code_version(),
     }
     done = home.path / "simulation.json"
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == wanted:
@@ -242,6 +243,7 @@ def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
             seed=home.seed or 0,
             defects="typical",
             reference=options.reference,
+            overlay=home.config,
             progress=_progress,
         )
         refused = [o for o in _register(home, [folder]) if o.status == "refused"]
@@ -250,17 +252,6 @@ def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
     if refused:
         raise InputError(f"{len(refused)} simulated files were refused", why=refused[0].message)
     write_atomically(done, json.dumps(wanted, sort_keys=True) + "\n")
-
-
-def _simulator_version() -> str:
-    """sha256 over what a simulation is made from: the simulator, programme and codebook."""
-    root = Path(__file__).resolve().parent
-    digest = hashlib.sha256()
-    for folder in ("simulate", "programme", "codebook"):
-        for file in sorted((root / folder).rglob("*")):
-            if file.suffix in {".py", ".csv", ".yaml"}:
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _folder_hash(folder: Path | None) -> str:

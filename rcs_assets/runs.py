@@ -22,8 +22,8 @@ import dagster as dg
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import Delivery, current_deliveries
-from rcs_assets.programme import load_programme
-from rcs_assets.storage import Home, open_warehouse, write_lock
+from rcs_assets.programme import approval_problems, load_programme
+from rcs_assets.storage import Home, Settings, open_warehouse, write_lock
 from rcs_assets.storage.fingerprints import forget, record, recorded_fingerprints
 
 CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
@@ -102,10 +102,20 @@ def _wanted_fingerprints(home: Home, left_out: Sequence[str]) -> dict[str, str]:
     wanted = {REFERENCE: reference}
     for key in sorted({d.engagement for d in deliveries if d.engagement}):
         own = _hashes(d for d in deliveries if d.engagement == key)
-        wanted[key] = _digest(reference, *own)
+        wanted[key] = _digest(reference, *own, "|", *_approval_problems(home, key))
     overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
     wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
     return wanted
+
+
+def _approval_problems(home: Home, engagement: str) -> tuple[str, ...]:
+    """An approval that expires, or is given, changes what may be computed."""
+    return approval_problems(
+        load_programme(home.config),
+        engagement,
+        Settings.from_environment().as_of,
+        placeholders_allowed=home.profile == "demo",
+    )
 
 
 def _hashes(deliveries: Iterable[Delivery]) -> list[str]:

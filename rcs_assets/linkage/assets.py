@@ -6,12 +6,13 @@ itself, and `linkage.linked`, which the dbt build makes.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from rcs_assets.linkage.exact import LinkedRows, link_engagements, link_keys, write_linkage
+from rcs_assets.programme import approval_problems
 from rcs_assets.storage import open_vault, open_warehouse
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
@@ -53,16 +54,30 @@ def _spec(thing: str, description: str) -> dg.AssetSpec:
 def linkage(
     context: dg.AssetExecutionContext, home: HomeResource
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Link the engagements of the run in the vault, then write what may leave it."""
+    """Link the engagements of the run in the vault, then write what may leave it.
+
+    An engagement whose approval is missing or has expired is not linked, and loses the
+    links that it had (policy.md, Protection by design).
+    """
     place = home.home()
     engagements = list(context.partition_keys)
     with open_vault(place, settings=home.settings()) as vault:
-        rows = link_engagements(vault, link_keys(place), engagements)
+        rows = link_engagements(vault, link_keys(place), _approved(home, engagements))
     with open_warehouse(place, settings=home.settings()) as warehouse:
         write_linkage(warehouse, rows, engagements)
     metadata = _totals(rows)
     yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "project_ids"]), metadata=metadata)
     yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "link_rates"]), metadata=metadata)
+
+
+def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:
+    programme, day = home.programme(), home.settings().as_of
+    placeholders = home.home().profile == "demo"
+    return [
+        key
+        for key in engagements
+        if not approval_problems(programme, key, day, placeholders_allowed=placeholders)
+    ]
 
 
 def _totals(rows: LinkedRows) -> dict[str, float]:
@@ -73,4 +88,5 @@ def _totals(rows: LinkedRows) -> dict[str, float]:
     return {
         f"{row['dataset']}_linked_pct": round(100 * row["linked_n_sum"] / row["records_n_sum"], 1)
         for row in totals.to_pylist()
+        if row["records_n_sum"]
     }
