@@ -1,0 +1,312 @@
+"""Each Python check passes on what the platform made, and fails on what it is there to find."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from rcs_assets.disclosure import checks as disclosure
+from rcs_assets.intake import checks as intake
+from rcs_assets.linkage import checks as linkage
+from rcs_assets.release import checks as release
+from rcs_assets.storage import Home, open_warehouse
+from rcs_assets.storage.checks import Bench, PythonCheck
+from rcs_assets.wellbeing import checks as wellbeing
+
+WAREHOUSE_CHECKS = {
+    check.name: check
+    for check in (
+        *intake.PYTHON_CHECKS,
+        *linkage.PYTHON_CHECKS,
+        *wellbeing.PUPIL_CHECKS,
+        *wellbeing.ESTIMATE_CHECKS,
+        *disclosure.PYTHON_CHECKS,
+    )
+}
+RELEASE_CHECKS = {check.name: check for check in release.PYTHON_CHECKS}
+
+OpenBench = Callable[[duckdb.DuckDBPyConnection], Bench]
+
+FIRST_LINK = "(select min(rowid) from linkage.project_ids where dataset = 'secondary_survey')"
+# A cell that the public sees, in the middle of its table.
+SHOWN = """
+    rowid = (
+        select min(rowid) from disclosure.estimates
+        where audience = '{audience}' and status = 'published' and statistic = 'pct'
+            and breakdown = '{breakdown}' and geography_level = 'cpp' and survey = 'secondary'
+    )
+"""
+
+
+def shown(audience: str = "public", breakdown: str = "sex") -> str:
+    return SHOWN.format(audience=audience, breakdown=breakdown)
+
+
+HIDE = "status = 'c', n = null, estimate = null, ci_low = null, ci_high = null"
+
+# Check → ways to spoil the warehouse; each alone must make it fail.
+DAMAGE: dict[str, tuple[str, ...]] = {
+    "receipts_add_up": (
+        "update intake.receipts set accepted_n = accepted_n + 1 where dataset = 'sample_file'",
+        "delete from intake.secondary_survey where rowid = 0",
+        "delete from intake.quarantine",
+        "delete from intake.receipts",
+    ),
+    "required_deliveries_are_there": (
+        "update intake.receipts set status = 'missing' where dataset = 'service_map'",
+        "delete from intake.receipts where dataset = 'simd'",
+        "delete from intake.receipts where dataset = 'parent_survey'",
+    ),
+    "no_delivery_is_rejected": (
+        "update intake.receipts set status = 'rejected' where dataset = 'opt_outs'",
+    ),
+    "no_identifier_columns": (
+        "alter table linkage.linked add column surname varchar",
+        "create schema elsewhere; create table elsewhere.notes (Date_Of_Birth date)",
+    ),
+    "no_identifier_values": (
+        "alter table intake.sample add column note varchar; "
+        "update intake.sample set note = 'AB12345678' where rowid = 0",
+        "update wellbeing.scores set record_id = '040001239' where rowid = 0",
+        "update linkage.linked set datazone = 'FK10 1AB' where rowid = 0",
+    ),
+    "records_have_one_project_id": (
+        "insert into linkage.project_ids select * replace ('another' as project_id) "
+        f"from linkage.project_ids where rowid = {FIRST_LINK}",
+        "delete from linkage.project_ids",
+    ),
+    "links_are_one_to_one": (
+        "insert into linkage.project_ids select * replace ('another' as record_id) "
+        f"from linkage.project_ids where rowid = {FIRST_LINK}",
+    ),
+    "project_ids_have_records": (
+        "delete from intake.secondary_survey where record_id = "
+        f"(select record_id from linkage.project_ids where rowid = {FIRST_LINK})",
+    ),
+    "links_start_at_the_sample": (
+        "delete from linkage.project_ids where dataset = 'sample' and project_id = "
+        f"(select project_id from linkage.project_ids where rowid = {FIRST_LINK})",
+    ),
+    "linkage_has_no_identifiers": (
+        "alter table linkage.project_ids add column index_no varchar",
+        "alter table linkage.linked add column postcode varchar",
+    ),
+    "scores_lie_on_their_scale": (
+        "update wellbeing.scores set wemwbs_total = 71 where wemwbs_total = 70 or rowid = "
+        "(select min(rowid) from wellbeing.scores where wemwbs_total is not null)",
+        "delete from wellbeing.scores",
+    ),
+    "weights_sum_to_the_roll": (
+        "update wellbeing.weights set weight = weight * 1.01 where survey = 'primary'",
+        "delete from wellbeing.weights where survey = 'secondary'",
+    ),
+    "estimates_grid_is_complete": (
+        "delete from wellbeing.estimates where rowid = 100",
+        "insert into wellbeing.estimates select * from wellbeing.estimates where rowid = 100",
+        "delete from wellbeing.estimates where geography_level = 'tranche'",
+    ),
+    "estimates_count_the_pupils": (
+        "update wellbeing.estimates set base_n = base_n + 1 where survey = 'primary' "
+        "and geography_level = 'cpp' and breakdown = 'total' "
+        "and indicator = 'primary_happy_at_school'",
+    ),
+    "estimates_lie_in_their_interval": (
+        "update wellbeing.estimates set estimate = 101, ci_high = 102 where rowid = "
+        "(select min(rowid) from wellbeing.estimates where statistic = 'pct' and reason = '')",
+        "update wellbeing.estimates set ci_low = estimate + 1 where rowid = "
+        "(select min(rowid) from wellbeing.estimates where ci_low is not null)",
+    ),
+    "every_estimate_is_judged": (
+        f"delete from disclosure.estimates where {shown()}",
+        f"insert into disclosure.estimates select * from disclosure.estimates where {shown()}",
+        "delete from disclosure.estimates where audience like 'cpp/%'",
+    ),
+    "shown_cells_obey_table_a": (
+        "update disclosure.estimates set status = 'u' where status = 'c' and audience = 'public'",
+        "update wellbeing.estimates set numerator_n = 9 where numerator_n > 9",
+        "update wellbeing.estimates set numerator_n = base_n - 4 where numerator_n is not null",
+        "delete from wellbeing.estimates where breakdown = 'sex'",
+    ),
+    "shown_values_are_rounded": (
+        f"update disclosure.estimates set n = n + 1 where {shown()}",
+        f"update disclosure.estimates set n = n + 20 where {shown()}",
+        f"update disclosure.estimates set estimate = estimate + 0.5 where {shown()}",
+        f"update disclosure.estimates set estimate = estimate + 2 where {shown()}",
+        f"update disclosure.estimates set ci_high = ci_high + 0.3 where {shown()}",
+    ),
+    "hidden_cells_say_nothing": (
+        "update disclosure.estimates set n = 40 where rowid = "
+        "(select min(rowid) from disclosure.estimates where status = 'c')",
+        "update disclosure.estimates set note = 'low' where status = 'c'",
+        "update disclosure.estimates set note = 'high' where status = 'c'",
+        "update disclosure.estimates set note = 'secondary' where rowid = "
+        "(select min(rowid) from disclosure.estimates where status = 'c')",
+        f"update disclosure.estimates set {HIDE.replace("'c'", "'x'")} where {shown()}",
+    ),
+    "nothing_can_be_subtracted": (
+        f"update disclosure.estimates set {HIDE} where {shown()}",
+        f"update disclosure.estimates set {HIDE} where {shown(breakdown='total')}",
+        f"update disclosure.estimates set {HIDE} where {shown('cpp/{engagement}')}",
+        "update disclosure.estimates set status = 'published' where audience = 'public' "
+        "and geography_level = 'all'",
+        "update wellbeing.estimates set base_n = base_n + 3 where breakdown = 'total'",
+    ),
+    "warehouse_has_no_identifier_columns": (
+        "alter table disclosure.estimates add column scn varchar",
+    ),
+}
+
+
+def test_every_check_of_the_warehouse_can_fail() -> None:
+    assert set(DAMAGE) == set(WAREHOUSE_CHECKS)
+
+
+def test_all_pass_on_what_the_platform_made(
+    spoilt: duckdb.DuckDBPyConnection, open_bench: OpenBench
+) -> None:
+    bench = open_bench(spoilt)
+    verdicts = {name: check.judge(bench) for name, check in WAREHOUSE_CHECKS.items()}
+    assert {name: v.observed for name, v in verdicts.items() if not v.passed} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [(name, sql) for name, ways in DAMAGE.items() for sql in ways]
+)
+def test_a_damaged_warehouse_fails(
+    name: str,
+    damage: str,
+    spoilt: duckdb.DuckDBPyConnection,
+    open_bench: OpenBench,
+    engagement: str,
+) -> None:
+    spoilt.execute(damage.replace("{engagement}", engagement))
+    assert not WAREHOUSE_CHECKS[name].judge(open_bench(spoilt)).passed
+
+
+def test_what_the_operator_left_out_is_not_required(
+    spoilt: duckdb.DuckDBPyConnection, open_bench: OpenBench, engagement: str
+) -> None:
+    spoilt.execute(
+        "update intake.receipts set status = 'rejected' where dataset = 'sample_file' "
+        "and engagement = ?",
+        [engagement],
+    )
+    bench = open_bench(spoilt)
+    left_out = replace(bench, left_out=frozenset({engagement}))
+    for check in (intake.required_deliveries_are_there, intake.no_delivery_is_rejected):
+        assert not check(bench).passed
+        assert check(left_out).passed
+
+
+@pytest.fixture
+def candidate(released_home: Any, tmp_path: Path) -> Home:
+    """A home whose candidate is a copy of the packages that were published."""
+    home = Home.open(tmp_path / "home", profile="demo")
+    shutil.copytree(released_home.release, home.releases / ".candidate", symlinks=False)
+    return home
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def in_database(sql: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with duckdb.connect(str(folder / "public" / "rcs.duckdb")) as con:
+            con.execute(sql)
+
+    return change
+
+
+def unmarked_parquet(folder: Path) -> None:
+    file = folder / "public" / "parquet" / "estimates.parquet"
+    with duckdb.connect() as con:
+        con.execute(f"copy (from read_parquet('{file}')) to '{file}.new' (format parquet)")
+    Path(f"{file}.new").replace(file)
+
+
+def unmarked_manifest(folder: Path) -> None:
+    rewrite(folder / "public" / "manifest.json", '"simulated": true', '"simulated": false')
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def no_package(folder: Path) -> None:
+    shutil.rmtree(folder / "public")
+
+
+def added_file(folder: Path) -> None:
+    (folder / "public" / "notes.txt").write_text("a stray file", encoding="utf-8")
+
+
+def changed_file(folder: Path) -> None:
+    with (folder / "public" / "certificate.json").open("a", encoding="utf-8") as stream:
+        stream.write(" ")
+
+
+SPOIL: dict[str, tuple[Callable[[Path], None], ...]] = {
+    "manifests_are_complete": (
+        remove("public/parquet/indicators.parquet"),
+        no_package,
+        added_file,
+        changed_file,
+    ),
+    "packages_open_and_explain_themselves": (
+        in_database("comment on table estimates is null"),
+        in_database("comment on column estimates.n is null"),
+        in_database("delete from indicators"),
+        in_database("drop table dictionary"),
+    ),
+    "simulated_is_stated": (
+        in_database("comment on table estimates is 'Estimates'"),
+        unmarked_parquet,
+        unmarked_manifest,
+    ),
+    "packages_hold_no_inside_columns": (
+        in_database("alter table estimates add column status_inside varchar"),
+        in_database("alter table geographies add column postcode varchar"),
+    ),
+    "packages_hold_the_protected_cells": (
+        in_database("delete from estimates where rowid = 0"),
+        in_database(
+            "update estimates set estimate = estimate + 1 "
+            "where rowid = (select min(rowid) from estimates where estimate is not null)"
+        ),
+    ),
+}
+
+
+def judge(check: PythonCheck, platform: Any, home: Home) -> bool:
+    with open_warehouse(platform.home, read_only=True) as con:
+        bench = Bench(con, home, platform.programme, platform.codebook, frozenset())
+        return check.judge(bench).passed
+
+
+def test_every_check_of_the_release_can_fail() -> None:
+    assert set(SPOIL) == set(RELEASE_CHECKS)
+
+
+@pytest.mark.parametrize("name", RELEASE_CHECKS)
+def test_the_release_passes(name: str, platform: Any, candidate: Home) -> None:
+    assert judge(RELEASE_CHECKS[name], platform, candidate)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, n) for name, ways in SPOIL.items() for n in range(len(ways))]
+)
+def test_a_spoilt_release_fails(name: str, number: int, platform: Any, candidate: Home) -> None:
+    SPOIL[name][number](candidate.releases / ".candidate")
+    try:
+        assert not judge(RELEASE_CHECKS[name], platform, candidate)
+    except FileNotFoundError:
+        pytest.fail("a check must say what is missing, not break")
