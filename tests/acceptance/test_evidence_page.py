@@ -57,3 +57,13 @@ def test_it_fits_a_telephone_without_scrolling_sideways(evidence) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) <= 0
+
+
+def test_a_desktop_shows_each_check_whole(evidence) -> None:
+    """Expected and observed are what the page is for: no table scrolls sideways."""
+    page, _, _ = evidence
+    page.set_viewport_size({"width": 1280, "height": 900})
+    overflow = "[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    widths = page.evaluate(overflow)
+    assert widths
+    assert max(widths) <= 0
