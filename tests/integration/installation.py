@@ -1,0 +1,73 @@
+"""What integration tests share: changing a delivered file as an operator would.
+
+Belongs here: finding, editing, signing and delivering files of a copied home. Does not
+belong here: assertions on results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyreadstat
+
+from tests.conftest import CommandResult, run_rcs
+
+ENGAGEMENT = "t1-clackmannanshire"
+OTHER = "t2-falkirk"
+
+
+def delivered(home: Path, dataset: str, engagement: str = ENGAGEMENT) -> Path:
+    """The file of a dataset that holds, as it lies in the drop."""
+    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
+    entry = [
+        line
+        for line in map(json.loads, lines)
+        if (line["dataset"], line["engagement"]) == (dataset, engagement)
+    ][-1]
+    return next((home / "drop" / "files" / entry["sha256"]).iterdir())
+
+
+def edit_csv(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """A changed copy of a delivered CSV under the same name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False)
+    change(frame).to_csv(folder / source.name, index=False, lineterminator="\n")
+    return folder / source.name
+
+
+def edit_sav(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """A changed copy of a delivered survey file with its labels and missing ranges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame, meta = pyreadstat.read_sav(source, user_missing=True)
+    pyreadstat.write_sav(
+        change(frame),
+        folder / source.name,
+        column_labels=meta.column_names_to_labels,
+        variable_value_labels=meta.variable_value_labels,
+        missing_ranges=meta.missing_ranges,
+        variable_format=meta.original_variable_types,
+    )
+    return folder / source.name
+
+
+def sign_and_deliver(home: Path, *files: Path) -> CommandResult:
+    """Sign edited copies as simulated, then hand them over."""
+    signed = run_rcs("simulate", "--sign", *files)
+    assert signed.status == 0, signed.output
+    return run_rcs("deliver", "--home", home, *files)
+
+
+def publish(home: Path, *arguments: str) -> CommandResult:
+    """Compute what has changed and ask the gate."""
+    return run_rcs("materialise", "--home", home, "--publish", *arguments)
+
+
+def receipts(home: Path) -> list[dict[str, object]]:
+    """The deliveries of `rcs status --json`."""
+    told = run_rcs("status", "--home", home, "--json")
+    assert told.status == 0, told.output
+    found: list[dict[str, object]] = json.loads(told.stdout)["deliveries"]
+    return found

@@ -1,0 +1,107 @@
+"""What has changed is computed again, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from tests.conftest import ReleasedHome, run_rcs
+from tests.integration.installation import (
+    ENGAGEMENT,
+    OTHER,
+    delivered,
+    edit_sav,
+    publish,
+    sign_and_deliver,
+)
+
+
+def current(home: Path) -> str:
+    """The version that `current` points to."""
+    return (home / "releases" / "current").readlink().name
+
+
+def runs(home: Path) -> list[dg.DagsterRun]:
+    """All runs of a home's Dagster instance, newest first."""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return list(instance.get_runs())
+
+
+def flip_one_answer(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn one pupil's first SDQ item over."""
+    column = next(name for name in frame.columns if "sdq" in name.lower() or "Q" in name)
+    answered = frame[frame[column].isin([1.0, 2.0, 3.0])].index
+    row = answered[0]
+    frame.loc[row, column] = 2.0 if frame.loc[row, column] != 2.0 else 1.0
+    return frame
+
+
+def test_a_second_demo_computes_nothing(released_home: ReleasedHome) -> None:
+    before = len(runs(released_home.path))
+    done = run_rcs(
+        "demo", "--scale", "small", "--seed", "2026", "--home", released_home.path,
+        "--as-of", "2020-06-30",
+    )  # fmt: skip
+    assert done.status == 0, done.output
+    assert "Nothing has changed" in done.stdout
+    assert len(runs(released_home.path)) == before
+
+
+def test_the_same_bytes_or_a_touched_file_change_nothing(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    home = released_home.copy(tmp_path / "home")
+    source = delivered(home, "secondary_survey")
+    again = tmp_path / "again" / source.name
+    again.parent.mkdir()
+    again.write_bytes(source.read_bytes())
+    os.utime(source, (0, 0))
+    told = sign_and_deliver(home, again)
+    assert told.status == 0, told.output
+    assert "unchanged" in told.stdout
+    before = len(runs(home))
+    done = publish(home)
+    assert "Nothing has changed" in done.stdout
+    assert len(runs(home)) == before
+
+
+def test_one_flipped_answer_rebuilds_its_engagement_alone(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    home = released_home.copy(tmp_path / "home")
+    old = current(home)
+    known = {run.run_id for run in runs(home)}
+    source = delivered(home, "secondary_survey")
+    edited = edit_sav(source, tmp_path / "edited", flip_one_answer)
+    assert sign_and_deliver(home, edited).status == 0
+    done = publish(home)
+    assert done.status == 0, done.output
+    assert current(home) != old
+    ranges = {
+        (
+            run.tags.get("dagster/asset_partition_range_start"),
+            run.tags.get("dagster/asset_partition_range_end"),
+        )
+        for run in runs(home)
+        if run.run_id not in known
+    }
+    assert (ENGAGEMENT, ENGAGEMENT) in ranges
+    assert not [pair for pair in ranges if OTHER in pair]
+    verified = run_rcs("release", "verify", "--home", home, "--json")
+    assert json.loads(verified.stdout)["is_whole"] is True
+
+
+def test_a_deleted_warehouse_is_rebuilt_from_the_drop_to_the_same_release(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    home = released_home.copy(tmp_path / "home")
+    before = (home / "releases" / "current" / "manifest.json").read_bytes()
+    for name in ("warehouse.duckdb", "vault.duckdb"):
+        (home / name).unlink()
+    done = publish(home)
+    assert done.status == 0, done.output
+    assert (home / "releases" / "current" / "manifest.json").read_bytes() == before

@@ -1,0 +1,139 @@
+"""What the platform computed against what the simulator knows: the largest difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from rcs_assets.storage import Home, open_vault
+from tests.conftest import ReleasedHome
+
+SCORES = (
+    "sdq_emotional",
+    "sdq_conduct",
+    "sdq_hyperactivity",
+    "sdq_peer",
+    "sdq_prosocial",
+    "sdq_total",
+    "sdq_internalising",
+    "sdq_externalising",
+    "wemwbs_total",
+    "swemwbs_metric",
+    "life_satisfaction",
+    "mood_score",
+)
+
+
+@pytest.fixture
+def compared(released_home: ReleasedHome) -> duckdb.DuckDBPyConnection:
+    """Truth and platform side by side, joined by UID through the vault."""
+    truth = Path(f"{released_home.path}-truth")
+    con = duckdb.connect()
+    con.execute(f"attach '{released_home.path / 'warehouse.duckdb'}' as w (read_only)")
+    con.execute(f"create view truth as select * from '{truth / 'respondents.parquet'}'")
+    con.execute(f"create view counts as select * from '{truth / 'estimates.csv'}'")
+    con.execute(f"create view links as select * from '{truth / 'links.parquet'}'")
+    with open_vault(Home.open(released_home.path), read_only=True) as vault:
+        for table in ("survey_identifiers", "sample_identifiers", "education_identifiers"):
+            rows = vault.execute(f"select * from {table}").to_arrow_table()
+            con.register(f"v_{table}", rows)
+    return con
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_every_score_equals_the_truth(compared: duckdb.DuckDBPyConnection, score: str) -> None:
+    found = compared.execute(
+        f"""
+        select
+            count(*) as pupils_n,
+            count(t.{score}) as scored_n,
+            count(*) filter (where t.{score} is distinct from s.{score}
+                and not abs(t.{score} - s.{score}) <= 1e-9) as different_n,
+        from truth as t
+        inner join v_survey_identifiers as v
+            on v.uid = t.uid and v.engagement = t.engagement and v.survey = t.survey
+        inner join w.wellbeing.scores as s using (record_id)
+        where t.status in ('accepted', 'not_on_sample')
+        """
+    ).fetchall()[0]
+    pupils_n, scored_n, different_n = found
+    assert pupils_n > 1000
+    assert scored_n > 300
+    assert different_n == 0
+
+
+def test_every_accepted_answer_is_in_the_warehouse(compared: duckdb.DuckDBPyConnection) -> None:
+    wanted = compared.execute(
+        "select count(*) from truth where status in ('accepted', 'not_on_sample')"
+    ).fetchall()
+    kept = compared.execute("select count(*) from w.wellbeing.item_answers").fetchall()
+    assert kept == wanted
+
+
+def test_bases_and_numerators_of_estimates_equal_the_truth(
+    compared: duckdb.DuckDBPyConnection,
+) -> None:
+    found = compared.execute(
+        """
+        select count(*), count(*) filter (where e.base_n != c.base_n
+            or e.numerator_n is distinct from c.numerator_n and c.numerator_n is not null)
+        from counts as c
+        inner join w.wellbeing.estimates as e
+            on e.engagement = c.engagement and e.survey = c.survey
+            and e.indicator = c.indicator and e.breakdown = c.breakdown
+            and e."group" = c."group" and e.geography_level = 'cpp' and e.reason = ''
+        """
+    ).fetchall()[0]
+    assert found[0] > 250
+    assert found[1] == 0
+
+
+def test_no_education_link_is_wrong_and_every_exact_one_is_found(
+    compared: duckdb.DuckDBPyConnection,
+) -> None:
+    found = compared.execute(
+        """
+        with linked as (
+            select s.uid, e.supplier_id
+            from w.linkage.project_ids as p
+            inner join v_education_identifiers as e
+                on e.record_id = p.record_id and p.dataset = 'education'
+            inner join w.linkage.project_ids as q
+                on q.project_id = p.project_id and q.dataset = 'sample'
+            inner join v_sample_identifiers as s on s.record_id = q.record_id
+            where e.engagement = s.engagement
+        )
+        select
+            count(*) as links_n,
+            count(*) filter (where l.record_id is null) as wrong_n,
+            (select count(*) from links where scn_on_both) as findable_n,
+        from linked
+        left join links as l on l.uid = linked.uid and l.record_id = linked.supplier_id
+        """
+    ).fetchall()[0]
+    links_n, wrong_n, findable_n = found
+    assert wrong_n == 0
+    assert links_n >= 0.97 * findable_n
+
+
+def test_weights_sum_to_the_roll(compared: duckdb.DuckDBPyConnection) -> None:
+    found = compared.execute(
+        """
+        with rolls as (
+            select
+                r.engagement,
+                case when left(r.stage, 1) = 'P' then 'primary' else 'secondary' end as survey,
+                sum(r.roll_n) as roll_n,
+            from w.intake.roll_counts as r
+            group by all
+        )
+        select max(abs(sum_weight - roll_n)) from rolls
+        inner join (
+            select engagement, survey, sum(weight) as sum_weight
+            from w.wellbeing.weights group by all
+        ) using (engagement, survey)
+        """
+    ).fetchall()[0][0]
+    assert found < 1e-6
