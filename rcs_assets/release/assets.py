@@ -149,7 +149,7 @@ def _check_record(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: A
         return CheckRecord(asset, key.name, CheckStatus.NEVER_RUN, None, latest_id)
     evaluation = record.evaluation
     status = _STATUSES.get(record.status.value, CheckStatus.NOT_FINISHED)
-    if evaluation is None:
+    if status == CheckStatus.NOT_FINISHED or evaluation is None:
         return CheckRecord(asset, key.name, CheckStatus.NOT_FINISHED, None, latest_id)
     if status == CheckStatus.FAILED and evaluation.severity == dg.AssetCheckSeverity.WARN:
         status = CheckStatus.WARNED

@@ -62,8 +62,10 @@ def _write(task: dict[str, Any]) -> None:
     target.unlink(missing_ok=True)
     con = duckdb.connect(str(target), config={"threads": 1, "autoload_known_extensions": False})
     try:
+        con.execute("begin")
         for table in task["tables"]:
             _write_table(con, folder, table)
+        con.execute("commit")
         con.execute("checkpoint")
     finally:
         con.close()
@@ -73,10 +75,9 @@ def _write_table(con: duckdb.DuckDBPyConnection, folder: Path, table: dict[str, 
     columns = ", ".join(f'"{name}" {kind}' for name, kind, _ in table["columns"])
     names = ", ".join(f'"{name}"' for name, _, _ in table["columns"])
     con.execute(f"create table {table['name']} ({columns})")
-    con.execute(
-        f"insert into {table['name']} select {names} from read_parquet(?)",
-        [str(folder / "parquet" / f"{table['name']}.parquet")],
-    )
+    # A literal, not a parameter: for the first parameter DuckDB imports pandas (seconds).
+    file = _literal(str(folder / "parquet" / f"{table['name']}.parquet"))
+    con.execute(f"insert into {table['name']} select {names} from read_parquet({file})")
     con.execute(f"comment on table {table['name']} is {_literal(table['comment'])}")
     for name, _, comment in table["columns"]:
         con.execute(f'comment on column {table["name"]}."{name}" is {_literal(comment)}')

@@ -17,6 +17,8 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from rcs_assets.release.packages import package_order
+
 _STATUS_WORDS = {"published": "Shown", "u": "[u]", "c": "[c]", "z": "[z]", "x": "[x]"}
 
 
@@ -118,14 +120,14 @@ def _summary(manifest: Mapping[str, Any]) -> str:
 
 
 def _packages(manifest: Mapping[str, Any]) -> str:
-    statuses = list(_STATUS_WORDS)
+    statuses, packages = list(_STATUS_WORDS), manifest["packages"]
     rows = [
         (
             escape(name),
             escape(", ".join(package["tables"])),
             *(f"{package['cells'].get(status, 0):,}" for status in statuses),
         )
-        for name, package in manifest["packages"].items()
+        for name, package in sorted(packages.items(), key=lambda item: package_order(item[0]))
     ]
     table = _table(
         "Packages, their tables, and the cells of the table estimates by status",

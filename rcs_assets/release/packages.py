@@ -142,7 +142,7 @@ def list_releases(home: Home) -> list[ReleaseEntry]:
             manifest["as_of"],
             version == current,
             manifest["simulated"],
-            tuple(manifest["packages"]),
+            tuple(sorted(manifest["packages"], key=package_order)),
         )
         for version in versions(home)
         for manifest in [read_manifest(home, version)]
@@ -193,9 +193,15 @@ def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
         manifest["policy_version"],
         tuple(manifest["left_out"]),
         tuple(
-            _summary(name, said["tables"], manifest) for name, said in manifest["packages"].items()
+            _summary(name, manifest["packages"][name]["tables"], manifest)
+            for name in sorted(manifest["packages"], key=package_order)
         ),
     )
+
+
+def package_order(name: str) -> tuple[int, str]:
+    """The key that sorts packages by who reads them: public, CPPs, safe haven."""
+    return ("public", "cpp", "safe_haven").index(name.split("/")[0]), name
 
 
 def _summary(name: str, tables: dict[str, int], manifest: dict[str, Any]) -> PackageSummary:

@@ -1,0 +1,163 @@
+import subprocess
+
+import pytest
+
+import rcs_assets.release.publish as publishing
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.release.gate import CheckRecord, CheckStatus
+from rcs_assets.release.packages import (
+    current_version,
+    list_releases,
+    show_release,
+    verify_release,
+    version_order,
+    versions,
+)
+from rcs_assets.release.publish import publish_candidate
+from rcs_assets.storage import open_warehouse
+
+CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
+
+
+def change_content(home, value):
+    with open_warehouse(home) as con:
+        con.execute(f"update wellbeing.scores set sdq_total = {value} where record_id = 'r1'")
+
+
+@pytest.fixture
+def released(home, build):
+    """A home with one published release."""
+    publish_candidate(home, build(home).content_hash, CHECKS)
+    return home
+
+
+def test_a_published_release_is_whole_and_current(released):
+    assert current_version(released) == "2020.06.30"
+    assert (released.releases / "current").is_symlink()
+    verification = verify_release(released)
+    assert verification.is_whole and verification.files_n > 40
+    top = {p.name for p in (released.releases / "current").iterdir()}
+    assert top == {
+        "public", "cpp", "safe_haven", "manifest.json", "SHA256SUMS", "evidence.html",
+    }  # fmt: skip
+    assert not (released.releases / ".candidate").exists()
+
+
+def test_sha256sum_agrees(released):
+    done = subprocess.run(
+        ["sha256sum", "-c", "--quiet", "SHA256SUMS"],
+        cwd=released.releases / "current",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_and_show(released):
+    (entry,) = list_releases(released)
+    assert (entry.version, entry.is_current, entry.is_simulated) == ("2020.06.30", True, True)
+    shown = show_release(released, "current")
+    assert [p.name for p in shown.packages] == [
+        "public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "safe_haven",
+    ]  # fmt: skip
+    assert shown.packages[0].tables["estimates"] == 35 and shown.packages[0].bytes_n > 10_000
+
+
+def test_the_same_content_makes_no_new_version(released, build):
+    again = publish_candidate(released, build(released).content_hash, CHECKS)
+    assert not again.is_new and versions(released) == ["2020.06.30"]
+
+
+def test_other_content_on_the_same_day_is_numbered(released, build):
+    change_content(released, 1)
+    publish_candidate(released, build(released).content_hash, CHECKS)
+    change_content(released, 2)
+    third = publish_candidate(released, build(released).content_hash, CHECKS)
+    assert third.version == "2020.06.30.2" and current_version(released) == third.version
+    assert versions(released) == ["2020.06.30", "2020.06.30.1", "2020.06.30.2"]
+    assert all(verify_release(released, v).is_whole for v in versions(released))
+    rows = show_release(released).packages[0].tables["releases"]
+    assert rows == 3
+
+
+def test_versions_are_ordered_by_number():
+    names = ["2020.06.30.10", "2020.06.30.9", "2020.06.30", "2019.12.31.11"]
+    assert sorted(names, key=version_order)[0] == "2019.12.31.11"
+    assert sorted(names, key=version_order)[-1] == "2020.06.30.10"
+
+
+class Killed(BaseException):
+    """Stands for a signal 9."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["evidence_page", "write_json", "write_checksums", "sync_tree", "_move", "_make_current"],
+)
+def test_a_kill_leaves_the_last_release_and_the_next_call_completes(
+    released, build, monkeypatch, moment
+):
+    change_content(released, 1)
+    content_hash = build(released).content_hash
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, moment, die)
+        with pytest.raises(Killed):
+            publish_candidate(released, content_hash, CHECKS)
+    assert current_version(released) == "2020.06.30" and verify_release(released).is_whole
+    publish_candidate(released, content_hash, CHECKS)
+    assert current_version(released) == "2020.06.30.1" and verify_release(released).is_whole
+
+
+def test_a_kill_after_the_move_and_then_other_content(released, build, monkeypatch):
+    change_content(released, 1)
+    content_hash = build(released).content_hash
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "_make_current", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            publish_candidate(released, content_hash, CHECKS)
+    change_content(released, 2)
+    newest = publish_candidate(released, build(released).content_hash, CHECKS)
+    assert newest.version == "2020.06.30.2" and verify_release(released).is_whole
+    assert verify_release(released, "2020.06.30.1").is_whole
+
+
+def test_a_candidate_that_the_gate_did_not_see_is_not_published(home, build):
+    build(home)
+    with pytest.raises(StorageError, match="is not there"):
+        publish_candidate(home, "another hash", CHECKS)
+    assert current_version(home) is None and versions(home) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: (f / "public" / "rcs.duckdb").write_bytes(b"x"), "is not as published"),
+        (lambda f: (f / "evidence.html").unlink(), "evidence.html is missing"),
+        (lambda f: (f / "public" / "extra.txt").write_text("x"), "was not published"),
+        (lambda f: (f / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
+        (lambda f: (f / "manifest.json").write_text("{"), "cannot be read"),
+    ],
+)
+def test_verify_finds_damage(released, damage, words):
+    damage(released.releases / "2020.06.30")
+    verification = verify_release(released)
+    assert not verification.is_whole and any(words in p for p in verification.problems)
+
+
+def test_reading_without_a_release_says_what_to_do(home):
+    with pytest.raises(InputError, match="Nothing was published"):
+        show_release(home)
+    with pytest.raises(InputError, match=r"no release 2001\.01\.01"):
+        verify_release(home, "2001.01.01")
+
+
+def test_a_broken_current_is_named(released):
+    link = released.releases / "current"
+    link.unlink()
+    link.symlink_to("2001.01.01")
+    with pytest.raises(StorageError, match="cannot be found"):
+        current_version(released)
