@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
 from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.programme import load_programme
 from rcs_assets.release.candidate import Candidate, Sources, build_candidate
+from rcs_assets.release.gate import CheckRecord, CheckStatus
+from rcs_assets.release.publish import publish_candidate
 from rcs_assets.storage import Home, open_warehouse
 
 ENGAGEMENTS = ("t1-clackmannanshire", "t2-falkirk")
-CANARY = "Zebedee-Canary"
+CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
 
 
 def _fill(con: duckdb.DuckDBPyConnection, positive_pct: int = 40) -> None:
@@ -110,27 +114,71 @@ def _fill(con: duckdb.DuckDBPyConnection, positive_pct: int = 40) -> None:
     con.execute("create table disclosure.estimates as from protected")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """A demo home with a filled warehouse."""
-    place = Home.open(tmp_path / "home", profile="demo", seed=7)
+def _sources() -> Sources:
+    return Sources(load_programme(), load_codebook(), load_policy(), date(2020, 6, 30))
+
+
+def _build(place: Home) -> Candidate:
+    with open_warehouse(place, read_only=True) as con:
+        return build_candidate(place, con, _sources())
+
+
+@dataclass(frozen=True)
+class Built:
+    """A home with a candidate, for tests that only read it."""
+
+    home: Home
+    candidate: Candidate
+
+    @property
+    def path(self) -> Path:
+        """The candidate's folder."""
+        return self.candidate.path
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo home with a filled warehouse; copied, never changed."""
+    place = Home.open(tmp_path_factory.mktemp("filled") / "home", profile="demo", seed=7)
     with open_warehouse(place) as con:
         _fill(con)
-    return place
+    return place.path
+
+
+@pytest.fixture(scope="session")
+def built(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A home with a candidate that no test may change."""
+    place = Home.open(shutil.copytree(filled, tmp_path_factory.mktemp("built") / "home"))
+    return Built(place, _build(place))
+
+
+@pytest.fixture(scope="session")
+def published_home(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a release; copied, never changed."""
+    place = Home.open(shutil.copytree(built.home.path, tmp_path_factory.mktemp("made") / "home"))
+    publish_candidate(place, built.candidate.content_hash, CHECKS)
+    return place.path
+
+
+@pytest.fixture
+def home(filled: Path, tmp_path: Path) -> Home:
+    """A home with a filled warehouse that the test may change."""
+    return Home.open(shutil.copytree(filled, tmp_path / "home"))
+
+
+@pytest.fixture
+def released(published_home: Path, tmp_path: Path) -> Home:
+    """A home with one published release that the test may change."""
+    return Home.open(shutil.copytree(published_home, tmp_path / "home", symlinks=True))
 
 
 @pytest.fixture
 def sources() -> Sources:
     """Register, codebook and policy as they are; the day fixed."""
-    return Sources(load_programme(), load_codebook(), load_policy(), date(2020, 6, 30))
+    return _sources()
 
 
 @pytest.fixture
-def build(sources: Sources) -> Callable[[Home], Candidate]:
+def build() -> Callable[[Home], Candidate]:
     """Build a candidate of a home."""
-
-    def run(place: Home) -> Candidate:
-        with open_warehouse(place, read_only=True) as con:
-            return build_candidate(place, con, sources)
-
-    return run
+    return _build

@@ -1,5 +1,4 @@
 import json
-import shutil
 from datetime import date
 from decimal import Decimal
 
@@ -34,20 +33,20 @@ def test_tables_have_the_columns_that_others_hold_on_to():
     assert {name: " ".join(c.name for c in specs[name].columns) for name in INTERFACE} == INTERFACE
 
 
-def test_the_packages_of_a_candidate(home, build):
-    built = build(home)
-    assert built.packages == ("public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "safe_haven")
-    assert (built.version, built.is_simulated, built.rows) == ("2020.06.30", True, 35)
-    for package in built.packages:
+def test_the_packages_of_a_candidate(built):
+    made = built.candidate
+    assert made.packages == ("public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "safe_haven")
+    assert (made.version, made.is_simulated, made.rows) == ("2020.06.30", True, 35)
+    for package in made.packages:
         names = {p.name for p in (built.path / package).iterdir()}
         expected = {"rcs.duckdb", "parquet", "datapackage.json", "manifest.json"}
         expected |= {"certificate.json"}
         assert names == expected | ({"microdata"} if package == "safe_haven" else set())
-    assert read_candidate(home)["content_hash"] == built.content_hash
+    assert read_candidate(built.home)["content_hash"] == made.content_hash
 
 
-def test_an_analyst_reads_decimals_and_comments(home, build):
-    file = build(home).path / "public" / "rcs.duckdb"
+def test_an_analyst_reads_decimals_and_comments(built):
+    file = built.path / "public" / "rcs.duckdb"
     types = dict(
         query(file, "select column_name, data_type from duckdb_columns() where not internal")
     )
@@ -66,8 +65,8 @@ def test_an_analyst_reads_decimals_and_comments(home, build):
     assert all(comment.startswith("SIMULATED") for comment in comments)
 
 
-def test_database_and_parquet_hold_the_same_in_the_same_order(home, build):
-    folder = build(home).path
+def test_database_and_parquet_hold_the_same_in_the_same_order(built):
+    folder = built.path
     for package, kind in (("public", "public"), ("safe_haven", "safe_haven")):
         for spec in specs_of(kind):
             rows = query(folder / package / "rcs.duckdb", f"from {spec.name}")
@@ -76,8 +75,8 @@ def test_database_and_parquet_hold_the_same_in_the_same_order(home, build):
             assert rows, spec.name
 
 
-def test_a_package_holds_what_its_audience_may_see(home, build):
-    folder = build(home).path
+def test_a_package_holds_what_its_audience_may_see(built):
+    folder = built.path
     own = folder / "cpp" / "t2-falkirk" / "rcs.duckdb"
     assert query(own, "select distinct engagement from estimates") == [("t2-falkirk",)]
     schools = "select geography_name from geographies where geography_level = 'school'"
@@ -93,8 +92,8 @@ def test_a_package_holds_what_its_audience_may_see(home, build):
     assert query(public, undocumented) == []
 
 
-def test_microdata_has_ids_of_its_own(home, build):
-    folder = build(home).path / "safe_haven" / "microdata"
+def test_microdata_has_ids_of_its_own(built):
+    folder = built.path / "safe_haven" / "microdata"
     linked = duckdb.execute(f"from '{folder / 'linked.parquet'}'").to_arrow_table()
     assert linked.num_rows == 3000 and linked["person_id"].null_count == 60
     ids = linked["response_id"].to_pylist()
@@ -108,12 +107,10 @@ def test_microdata_has_ids_of_its_own(home, build):
     assert joined == [(3000,)]
 
 
-def test_the_same_content_gives_the_same_bytes(home, build):
-    first = build(home)
-    kept = home.path / "first"
-    shutil.copytree(first.path, kept)
+def test_the_same_content_gives_the_same_bytes(built, home, build):
+    kept = built.path
     second = build(home)
-    assert second.content_hash == first.content_hash
+    assert second.content_hash == built.candidate.content_hash
     compared = 0
     for path in files_below(kept):
         name = path.relative_to(kept)
@@ -123,8 +120,8 @@ def test_the_same_content_gives_the_same_bytes(home, build):
     assert compared > 30
 
 
-def test_the_content_hash_follows_content_not_the_day(home, build, sources):
-    first = build(home)
+def test_the_content_hash_follows_content_not_the_day(built, home, build, sources):
+    first = built.candidate
     with open_warehouse(home, read_only=True) as con:
         later = build_candidate(
             home, con, type(sources)(**{**vars(sources), "as_of": date(2021, 1, 2)})
@@ -138,15 +135,15 @@ def test_the_content_hash_follows_content_not_the_day(home, build, sources):
     assert build(home).content_hash != first.content_hash
 
 
-def test_a_flipped_answer_changes_the_content_hash(home, build):
-    first = build(home)
+def test_a_flipped_answer_changes_the_content_hash(built, home, build):
+    first = built.candidate
     with open_warehouse(home) as con:
         con.execute("update wellbeing.item_answers set hungry = 1 - hungry where record_id = 'r1'")
     assert build(home).content_hash != first.content_hash
 
 
-def test_certificate_and_datapackage_say_what_was_done(home, build):
-    folder = build(home).path / "cpp" / "t2-falkirk"
+def test_certificate_and_datapackage_say_what_was_done(built):
+    folder = built.path / "cpp" / "t2-falkirk"
     said = json.loads((folder / "certificate.json").read_text())
     assert said["thresholds"]["default"]["base"] == 10 and said["simulated"] is True
     assert sum(row["cells"] for row in said["cells_by_status"]) == 7
@@ -155,8 +152,8 @@ def test_certificate_and_datapackage_say_what_was_done(home, build):
     assert all(r["description"].startswith("SIMULATED") for r in resources)
 
 
-def test_small_counts_of_deliveries_do_not_stand_in_the_candidate(home, build):
-    (delivery,) = json.loads((build(home).path / CANDIDATE_FILE).read_text())["deliveries"]
+def test_small_counts_of_deliveries_do_not_stand_in_the_candidate(built):
+    (delivery,) = json.loads((built.path / CANDIDATE_FILE).read_text())["deliveries"]
     assert (delivery["received"], delivery["accepted"]) == (2000, 2000)
     assert (delivery["quarantined"], delivery["withdrawn"]) == ("<10", 0)
 

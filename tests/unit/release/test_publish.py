@@ -24,13 +24,6 @@ def change_content(home, value):
         con.execute(f"update wellbeing.scores set sdq_total = {value} where record_id = 'r1'")
 
 
-@pytest.fixture
-def released(home, build):
-    """A home with one published release."""
-    publish_candidate(home, build(home).content_hash, CHECKS)
-    return home
-
-
 def test_a_published_release_is_whole_and_current(released):
     assert current_version(released) == "2020.06.30"
     assert (released.releases / "current").is_symlink()
