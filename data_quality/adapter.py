@@ -112,22 +112,22 @@ def _columns(expectation: Expectation) -> tuple[str, ...]:
 def _judge(
     suite: Suite, ready: Sequence[tuple[Expectation, pd.DataFrame]]
 ) -> dict[str, ExpectationOutcome]:
-    context = _quiet_context()
-    source = context.data_sources.add_pandas("profiles")
+    asset = _quiet_context().data_sources.add_pandas("profiles").add_dataframe_asset("rows")
+    whole = asset.add_batch_definition_whole_dataframe("all")
     outcomes: dict[str, ExpectationOutcome] = {}
 
     def subset(pair: tuple[Expectation, Any]) -> tuple[str, str]:
         expectation = pair[0]
         return expectation.frame, repr(sorted(expectation.where.items()))
 
-    for number, (_, group) in enumerate(groupby(sorted(ready, key=subset), key=subset)):
+    for _, group in groupby(sorted(ready, key=subset), key=subset):
         pairs = list(group)
         expectations = [expectation for expectation, _ in pairs]
-        frame = pairs[0][1]
         grain = suite.grains[expectations[0].frame]
-        asset = source.add_dataframe_asset(f"{expectations[0].frame}_{number}")
-        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+        needed = dict.fromkeys((*grain, *(c for e in expectations for c in _columns(e))))
+        frame = pairs[0][1][list(needed)]
         try:
+            batch = whole.get_batch({"dataframe": frame})
             judged = _judge_batch(batch, expectations, frame, grain)
         except Exception as error:  # noqa: BLE001 - what cannot be judged has failed, alone
             obstacle = f"could not be evaluated: {type(error).__name__}"

@@ -23,6 +23,7 @@ import pytest
 from data_quality import ExpectationOutcome
 from rcs_assets.codebook import Codebook, load_codebook
 from rcs_assets.intake.drop import current_deliveries, deliver
+from rcs_assets.intake.receipts import Receipt
 from rcs_assets.intake.take import open_desk, take, take_education, take_reference
 from rcs_assets.programme import Programme, load_programme
 from rcs_assets.simulate import sign_files
@@ -81,6 +82,7 @@ class Platform:
         outcomes = deliver(self.home, files, self.programme, self.codebook, received_on=DAY)
         assert [o.status for o in outcomes] == ["registered"] * len(files), outcomes
         with open_desk(self.home, self.programme, self.codebook, settings) as desk:
+            receipts: list[Receipt | None]
             if engagement is None:
                 receipts = [take_reference(desk, dataset) for dataset in changes]
             elif set(changes) & set(EDUCATION):
@@ -94,9 +96,9 @@ class Platform:
 def read_file(path: Path) -> pd.DataFrame:
     """A delivered file as it stands: text cells of .csv and .xlsx, numeric codes of .sav."""
     if path.suffix == ".sav":
-        frame, _ = pyreadstat.read_sav(
+        frame: pd.DataFrame = pyreadstat.read_sav(
             str(path), user_missing=True, disable_datetime_conversion=True
-        )
+        )[0]
         return frame
     if path.suffix == ".xlsx":
         return pd.read_excel(path, sheet_name="services")

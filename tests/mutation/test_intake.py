@@ -47,24 +47,25 @@ class Names:
 
     def code(self, survey: str, variable: str, code: int) -> int:
         asked = next(v for v in self.survey(survey).variables if v.variable == variable)
-        return next(theirs for theirs, ours in asked.codes.items() if ours == code)
+        return int(next(theirs for theirs, ours in asked.codes.items() if ours == code))
 
 
-def part(frame: pd.DataFrame, share: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def part(frame: pd.DataFrame, share: float) -> list[bool]:
     """Every so many rows, evenly over the file: the same ones each time."""
     position = np.arange(len(frame))
-    return np.floor((position + 1) * share) > np.floor(position * share)
+    chosen: list[bool] = (np.floor((position + 1) * share) > np.floor(position * share)).tolist()
+    return chosen
 
 
-def put(column: str, value: object, share: float = 1.0, among: str = "") -> Change:
+def put(column: str, value: str | float, share: float = 1.0, among: str = "") -> Change:
     """Put a value into a share of rows; `among`: only rows that hold this value."""
 
     def change(frame: pd.DataFrame) -> pd.DataFrame:
-        chosen = frame[column] == among if among else np.ones(len(frame), dtype=bool)
-        rows = frame.index[chosen]
-        rows = rows[part(frame.loc[rows], share)]
-        frame[column] = frame[column].astype(object) if isinstance(value, str) else frame[column]
-        frame.loc[rows, column] = value
+        chosen = np.ones(len(frame), dtype=bool)
+        if among:
+            chosen &= (frame[column] == among).to_numpy()
+        chosen[chosen] = part(frame[chosen], share)
+        frame[column] = frame[column].mask(pd.Series(chosen, index=frame.index), value)
         return frame
 
     return change

@@ -147,7 +147,8 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update disclosure.estimates set note = 'high' where status = 'c'",
         "update disclosure.estimates set note = 'secondary' where rowid = "
         "(select min(rowid) from disclosure.estimates where status = 'c')",
-        f"update disclosure.estimates set {HIDE.replace("'c'", "'x'")} where {shown()}",
+        f"update disclosure.estimates set {HIDE} where {shown()}; "
+        "update disclosure.estimates set status = 'x' where status = 'c'",
     ),
     "nothing_can_be_subtracted": (
         f"update disclosure.estimates set {HIDE} where {shown()}",
