@@ -448,8 +448,10 @@ using (
         and h.unit = p.unit and h.breakdown = 'total'
     where p.empty_status is null and (
         (p.audience = o.audience and q.unit is null and (p.unit = o.unit or u.parent is not null))
-        or (p.audience <> 'public' and h.unit is null and u.parent is not null
-            and p.base_n < o.base_n)
+        or (
+            p.audience <> 'public' and h.unit is null and u.parent is not null
+            and p.breakdown = o.breakdown and p."group" = o."group" and p.base_n < o.base_n
+        )
     )
 ) as d
 where
