@@ -67,7 +67,8 @@ def _simulated_note(manifest: Mapping[str, Any]) -> str:
 
 
 def _section(heading: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>\n"
+    name = heading.lower().replace(" ", "-")
+    return f'<section id="{escape(name)}">\n<h2>{escape(heading)}</h2>\n{body}\n</section>\n'
 
 
 def _table(
@@ -123,7 +124,7 @@ def _packages(manifest: Mapping[str, Any]) -> str:
     statuses, packages = list(_STATUS_WORDS), manifest["packages"]
     rows = [
         (
-            escape(name),
+            _name(name),
             escape(", ".join(package["tables"])),
             *(f"{package['cells'].get(status, 0):,}" for status in statuses),
         )
@@ -142,8 +143,8 @@ def _checks(checks: Sequence[Mapping[str, str]]) -> str:
     passed = sum(check["status"] == "passed" for check in checks)
     rows = [
         (
-            escape(check["asset"]),
-            escape(check["check"]),
+            _name(check["asset"]),
+            _name(check["check"]),
             _status(check["status"]),
             escape(check["expected"]),
             escape(check["observed"]),
@@ -156,6 +157,11 @@ def _checks(checks: Sequence[Mapping[str, str]]) -> str:
         rows,
     )
     return _section("Checks", table)
+
+
+def _name(name: str) -> str:
+    """A name that may break after its parts, not inside a word."""
+    return escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
 def _status(status: str) -> str:
