@@ -54,7 +54,7 @@ ui: $(READY)  ## the graph in Dagster's UI, on loopback only
 		$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
 test: lint  ## lint, then every test but the slow ones (at most 10 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not kill"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10 -m "not slow and not kill"
 
 test-all: lint  ## every test, kills and full size included
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
