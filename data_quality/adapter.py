@@ -243,10 +243,23 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _shown(column: str, value: float) -> str:
-    """Counts of 1 to 9 are withheld (policy.md: evidence and metadata read `<10`)."""
+    """Counts of 1 to 9 are withheld (policy.md: evidence and metadata read `<10`).
+
+    Percentages are whole: with a known base, decimals would tell a count of 1 to 9.
+    """
     if column.endswith("_n") and 1 <= value <= SMALL_COUNT:
         return "<10"
+    if column.endswith("_pct"):
+        return _whole_percent(value)
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _whole_percent(value: float) -> str:
+    if 0 < value < 1:
+        return "<1"
+    if 99 < value < 100:
+        return ">99"
+    return f"{value:.0f}"
 
 
 def _outcome(expectation: Expectation, passed: bool, observed: str) -> ExpectationOutcome:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -24,11 +23,9 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import Delivery, current_deliveries
 from rcs_assets.programme import approval_problems, load_programme
 from rcs_assets.storage import Home, Settings, open_warehouse, write_lock
+from rcs_assets.storage.code import code_version
 from rcs_assets.storage.fingerprints import forget, record, recorded_fingerprints
 
-CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
-CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css"}
-NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 REFERENCE = "reference"
@@ -60,19 +57,6 @@ class RunOutcome:
 
 
 Progress = Callable[[str], None]
-
-
-@cache
-def code_version() -> str:
-    """sha256 over the product's code and data files, without the simulator."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for folder in CODE_FOLDERS:
-        for file in sorted((root / folder).rglob("*")):
-            relative = file.relative_to(root)
-            if file.suffix in CODE_ENDINGS and not NOT_CODE & set(relative.parts):
-                digest.update(str(relative).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:

@@ -32,9 +32,10 @@ TABLES = {
         f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}"
     ),
 }
-# Which scopes of an opt-out remove a record from which delivery (policy.md).
+# Which scopes of an opt-out remove a record from which delivery (policy.md). Without the
+# survey there is nothing to link to, so the council's record goes too.
 ANSWERS = ("survey", "all")
-RECORDS = ("linkage", "all")
+RECORDS = ("survey", "linkage", "all")
 
 
 def prepare_vault(con: duckdb.DuckDBPyConnection) -> None:
@@ -52,6 +53,9 @@ def ask_opted_out(
 ) -> list[int]:
     """Which of the asker's rows belong to a pupil who opted out.
 
+    A row with a UID is known by it; the SCN, which two pupils may share by a slip, speaks
+    only for a row without one.
+
     Args:
         con: the vault.
         home: its key `tombstone`.
@@ -66,7 +70,8 @@ def ask_opted_out(
     by_uid = "select row_number from asked join opted on opted.uid = asked.uid"
     by_scn = (
         " union select row_number from asked "
-        "join opted on opted.scn_key = hmac_tombstone(asked.scn)"
+        "join opted on opted.scn_key = hmac_tombstone(asked.scn) "
+        "where coalesce(asked.uid, '') = ''"
         if "scn" in keys.column_names
         else ""
     )

@@ -26,7 +26,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-import rcs_assets
 from rcs_assets.codebook import Codebook
 from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.disclosure.policy import Policy
@@ -45,6 +44,7 @@ from rcs_assets.release.packages import (
 )
 from rcs_assets.release.tables import TableSpec, datapackage, specs_of
 from rcs_assets.storage import Home, public_count, sql_literal
+from rcs_assets.storage.code import code_version
 
 CANDIDATE_FILE = "candidate.json"
 NOT_REPRODUCIBLE = {
@@ -389,7 +389,7 @@ def _describe_candidate(
             "as_of": sources.as_of.isoformat(),
             "content_hash": head.content_hash,
             "simulated": head.is_simulated,
-            "code_version": rcs_assets.__version__,
+            "code_version": code_version(),
             "codebook_version": sources.codebook.version,
             "policy_version": sources.policy.version,
             "programme_version": sources.programme.version,

@@ -87,7 +87,7 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
         return frame
 
     def spoil_survey(frame: pd.DataFrame) -> pd.DataFrame:
-        column = next(name for name in frame.columns if frame[name].isin([1.0, 2.0]).sum() > 50)
+        column = next(name for name in frame.columns if 4 <= frame[name].nunique() <= 9)
         frame.loc[frame[column].isin([1.0, 2.0]).idxmax(), column] = 55.0
         return frame
 

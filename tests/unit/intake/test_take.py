@@ -125,7 +125,7 @@ def test_record_ids_are_keyed_and_stable(delivered: World) -> None:
 
 
 def test_opt_outs_apply_before_the_vault(delivered: World) -> None:
-    """survey: no answers; linkage: answers but no education; all: neither (policy.md)."""
+    """survey and all: neither answers nor education; linkage: answers but no education."""
     world = delivered
     # The third pupil stands in the council's file without UID: known by SCN alone.
     opt_out(world, p1="survey", p2="linkage", p3="all")
@@ -134,14 +134,14 @@ def test_opt_outs_apply_before_the_vault(delivered: World) -> None:
     assert withdrawn == {
         "sample_file": 2,
         "primary_survey": 2,
-        "education_ids": 2,
-        "education_payload": 2,
+        "education_ids": 3,
+        "education_payload": 3,
     }
     assert world.rows("select sum(roll_n) from intake.roll_counts") == [(6,)]
     uids = world.vault_rows("select uid from survey_identifiers where survey = 'primary'")
     assert uids == [("CA00000002",)]
     known = world.vault_rows("select supplier_id from education_identifiers order by all")
-    assert [row[0] for row in known] == ["sup-4", "sup-5", "sup-6", "sup-canary-1"]
+    assert [row[0] for row in known] == ["sup-4", "sup-5", "sup-6"]
 
 
 def test_an_opt_out_that_cannot_be_read_stops_the_engagement(delivered: World) -> None:

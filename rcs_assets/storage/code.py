@@ -1,0 +1,28 @@
+"""Which code made a result.
+
+Belongs here: one hash over the product's code and data files. Does not belong here:
+what follows from a change (`rcs_assets.runs`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
+CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css"}
+NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
+
+
+@cache
+def code_version() -> str:
+    """sha256 over the product's code and data files, without the simulator."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for folder in CODE_FOLDERS:
+        for file in sorted((root / folder).rglob("*")):
+            relative = file.relative_to(root)
+            if file.suffix in CODE_ENDINGS and not NOT_CODE & set(relative.parts):
+                digest.update(str(relative).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
