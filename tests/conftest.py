@@ -49,14 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RCS_HOME"] = os.environ["RCS_TEST_HOME"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that read the released home run in one worker, so that it is made once."""
-    for item in items:
-        if "released_home" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("released-home"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were skipped, and whether the reference material was there."""
     skipped = len(terminalreporter.stats.get("skipped", []))
@@ -164,7 +156,7 @@ class ReleasedHome:
 
 @pytest.fixture(scope="session")
 def released_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasedHome]:
-    """One `rcs demo --scale small` for all integration tests of a session.
+    """One `rcs demo --scale small` for all tests of a session, whichever worker runs them.
 
     RCS_TEST_RELEASED names a folder to keep it in, so that work on a test does not wait
     for a new one each time; nothing looks whether it is of the code as it is now.
