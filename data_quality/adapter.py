@@ -251,7 +251,11 @@ def _shown(column: str, value: float) -> str:
         return "<10"
     if column.endswith("_pct"):
         return _whole_percent(value)
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    if column.endswith("_n"):
+        return f"about {round(value, -1):.0f}"
+    if column.endswith("_per_1000"):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if "mean" in column else f"{value:.2f}"
 
 
 def _whole_percent(value: float) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from rcs_assets.programme.provenance import MANIFEST_NAME
 from rcs_assets.storage.resources import HomeResource
 
 INTERVAL_SECONDS = 30
@@ -38,10 +39,19 @@ def stable_files(
     return [incoming / name for name, state in now.items() if seen.get(name) == state], now
 
 
+def set_refused_aside(file: Path) -> None:
+    """Move a refused file out of the sensor's sight, into `incoming/refused/`."""
+    if file.is_file():
+        refused = file.parent / "refused"
+        refused.mkdir(exist_ok=True, mode=0o700)
+        file.replace(refused / file.name)
+
+
 @dg.sensor(
     name="drop_folder",
     job_name="engagement",
     minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Registers files in drop/incoming once they no longer change, then asks for "
     "a run of each engagement that received something.",
 )
@@ -49,13 +59,12 @@ def drop_sensor(
     context: dg.SensorEvaluationContext, home: HomeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One tick: two looks at the same size and time make a file stable."""
-    from rcs_assets.intake.drop import deliver
+    from rcs_assets.intake.drop import deliver, read_register
 
     installation = home.home()
     seen = json.loads(context.cursor) if context.cursor else {}
     stable, now = stable_files(installation.incoming, seen)
-    manifest = [file for file in stable if file.name == "SIMULATED.json"]
-    files = [file for file in stable if file not in manifest]
+    files = [file for file in stable if file.name != MANIFEST_NAME]
     if not files:
         context.update_cursor(json.dumps(now))
         yield dg.SkipReason("No file in drop/incoming has come to rest.")
@@ -67,12 +76,11 @@ def drop_sensor(
     for outcome in outcomes:
         if outcome.status == "refused":
             context.log.warning(outcome.message)
-    requests = {
-        outcome.engagement: outcome.sha256
-        for outcome in outcomes
-        if outcome.status == "registered" and outcome.engagement
-    }
-    if not requests:
+            set_refused_aside(installation.incoming / outcome.file)
+    engagements = {o.engagement for o in outcomes if o.status == "registered" and o.engagement}
+    if not engagements:
         yield dg.SkipReason("Nothing new for an engagement was registered.")
-    for engagement, sha256 in sorted(requests.items()):
-        yield dg.RunRequest(run_key=f"{engagement}:{sha256}", partition_key=engagement)
+    # The register only grows, so its length tells one tick's deliveries from another's.
+    moment = len(read_register(installation))
+    for engagement in sorted(engagements):
+        yield dg.RunRequest(run_key=f"{engagement}:{moment}", partition_key=engagement)

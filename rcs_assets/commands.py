@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.codebook import load_codebook
-from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
+from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.recover import set_aside_if_damaged
 
 DONE, REFUSED = 0, 1
-DEMO_SEED = 2026
 
 
 # --- commands that write -----------------------------------------------------------
@@ -99,6 +99,12 @@ def materialise(options: argparse.Namespace) -> int:
     home = _open_home(options)
     os.environ["RCS_LEFT_OUT"] = ",".join(options.leave_out)
     _refuse_unknown_engagements(home, [*options.engagement, *options.leave_out])
+    if options.select and options.publish:
+        raise ConfigurationError(
+            "--select and --publish do not go together",
+            why="a selection may leave parts of the release behind its data",
+            fix="run: rcs materialise --publish",
+        )
     if options.select:
         return _materialise_selection(home, options.select, options.engagement)
     status = _materialise(
@@ -114,6 +120,8 @@ def release_publish(options: argparse.Namespace) -> int:
     from rcs_assets.runs import Launcher, dagster_instance
 
     home = _open_home(options)
+    candidate = read_candidate(home) or {}
+    _refuse_stale(home, candidate.get("left_out", ()))
     with dagster_instance(home) as instance:
         outcome = Launcher(home, _graph(), instance, _progress).publish()
     if outcome.error:
@@ -230,9 +238,12 @@ def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
         "simulator": code_version(),
     }
     done = home.path / "simulation.json"
-    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == wanted:
-        _progress("simulated deliveries: unchanged")
-        return
+    if done.exists():
+        before = json.loads(done.read_text(encoding="utf-8"))
+        if before == wanted:
+            _progress("simulated deliveries: unchanged")
+            return
+        _refuse_another_world(home, before, wanted)
     folder = home.tmp / "simulated"
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -254,6 +265,18 @@ def _simulate_into_drop(home: Home, options: argparse.Namespace) -> None:
     write_atomically(done, json.dumps(wanted, sort_keys=True) + "\n")
 
 
+def _refuse_another_world(home: Home, before: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Two simulations in one home would mix their schools and pupils."""
+    for name in ("scale", "seed", "reference"):
+        if before[name] != wanted[name]:
+            raise ConfigurationError(
+                f"This home holds a demo of another {name}",
+                where=str(home.path),
+                why="deliveries of two simulations must not mix",
+                fix="name another folder: rcs demo --home DIR (make demo RCS_HOME=DIR)",
+            )
+
+
 def _folder_hash(folder: Path | None) -> str:
     if folder is None:
         return ""
@@ -265,7 +288,7 @@ def _folder_hash(folder: Path | None) -> str:
         )
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*.csv") if file.is_file()):
-        digest.update(file.name.encode() + b"\0" + str(file.stat().st_size).encode())
+        digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -303,6 +326,20 @@ def _materialise(
     return _launch(home, plan, publish)
 
 
+def _refuse_stale(home: Home, left_out: Sequence[str]) -> None:
+    """A release of parts computed by different code, codebook or deliveries is not published."""
+    from rcs_assets.runs import plan_runs
+
+    stale = [key for key in plan_runs(home, left_out=left_out).engagements if key not in left_out]
+    if stale:
+        raise GateRefusedError(
+            "Some engagements are not computed from what holds now",
+            where=", ".join(stale),
+            why="the release would mix results of different code, codebook or deliveries",
+            fix="run: rcs materialise --publish, without --engagement",
+        )
+
+
 def _is_published(home: Home) -> bool:
     """The candidate is the current release, and no killed run left a newer one beside it."""
     current = packages.current_version(home)
@@ -321,6 +358,7 @@ def _launch(home: Home, plan: Any, publish: bool) -> int:
         launcher = Launcher(home, _graph(), instance, _progress)
         outcomes = launcher.materialise(plan)
         if publish and not any(outcome.error for outcome in outcomes):
+            _refuse_stale(home, plan.left_out)
             outcomes.append(launcher.publish())
     return _report_failures(home, outcomes)
 
@@ -398,7 +436,7 @@ def _say_published(home: Home, seconds: float | None) -> None:
         print(f"  {package.name:<34} {package.files_n:>4} files  {package.bytes_n:>12,} bytes")
     print(f"Where:   {folder}")
     print(f"Read:    {folder / 'evidence.html'} in a browser")
-    print(f"Query:   duckdb {folder / 'public' / 'rcs.duckdb'}")
+    print(f"Query:   {folder / 'public' / 'rcs.duckdb'} with any DuckDB client (README.md)")
     print("Next:    make ui (the graph in Dagster), rcs status, rcs release verify")
     if seconds is not None:
         print(f"Took:    {seconds:.0f} s")

@@ -24,11 +24,15 @@ from rcs_assets.intake.drop import Delivery, current_deliveries
 from rcs_assets.programme import approval_problems, load_programme
 from rcs_assets.storage import Home, Settings, open_warehouse, write_lock
 from rcs_assets.storage.code import code_version
-from rcs_assets.storage.fingerprints import forget, record, recorded_fingerprints
+from rcs_assets.storage.fingerprints import (
+    REFERENCE,
+    forget,
+    record,
+    recorded_fingerprints,
+)
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
-REFERENCE = "reference"
 OUTPUTS = "outputs"
 
 
@@ -40,6 +44,7 @@ class Plan:
     engagements: tuple[str, ...]
     outputs: bool
     fingerprints: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -72,7 +77,7 @@ def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] =
     stale = {unit for unit, value in wanted.items() if known.get(unit) != value}
     order = load_programme(home.config).engagement_keys
     engagements = tuple(key for key in order if key in stale and (not only or key in only))
-    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, wanted)
+    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, wanted, tuple(left_out))
 
 
 def _wanted_fingerprints(home: Home, left_out: Sequence[str]) -> dict[str, str]:
@@ -86,7 +91,9 @@ def _wanted_fingerprints(home: Home, left_out: Sequence[str]) -> dict[str, str]:
     wanted = {REFERENCE: reference}
     for key in sorted({d.engagement for d in deliveries if d.engagement}):
         own = _hashes(d for d in deliveries if d.engagement == key)
-        wanted[key] = _digest(reference, *own, "|", *_approval_problems(home, key))
+        # Leaving an engagement out changes what the checks of its tables ask.
+        state = (*_approval_problems(home, key), f"left out: {key in left_out}")
+        wanted[key] = _digest(reference, *own, "|", *state)
     overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
     wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
     return wanted
@@ -245,8 +252,8 @@ class Launcher:
             )
         )
         for run in open_runs:
-            pid = run.tags.get("rcs/pid", "")
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            # The lock is held here, so no other run of the command line is alive.
+            if "rcs/pid" in run.tags:
                 self._instance.report_run_failed(run, message="Its process ended before it did.")
 
 

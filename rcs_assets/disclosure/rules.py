@@ -154,7 +154,19 @@ inner join sdc_rule as r
 
 _PRIMARY = """
 create or replace temp table sdc_hidden as
-select distinct audience, survey, indicator, unit, breakdown from sdc_cell where is_primary
+select audience, survey, indicator, unit, breakdown from sdc_cell where is_primary
+union
+-- What a linked sum leaves over, itself shown nowhere, is got by subtraction: it is a cell too.
+select p.audience, p.survey, p.indicator, p.unit, p.breakdown
+from sdc_cell as p
+inner join sdc_sum as s on s.parent = p.indicator
+inner join sdc_cell as c
+    on c.indicator = s.part and c.audience = p.audience and c.survey = p.survey
+    and c.unit = p.unit and c.breakdown = p.breakdown and c."group" = p."group"
+where p.statistic = 'pct' and p.empty_status is null
+group by
+    p.audience, p.survey, p.indicator, p.unit, p.breakdown, p."group", p.y_n, p.k_numerator
+having p.y_n - sum(c.y_n) < p.k_numerator
 """
 
 _CLOSURE = """
@@ -517,6 +529,7 @@ _TEMPORARY = tuple(
         "reason",
         "breakdown",
         "linked",
+        "sum",
         "input",
         "block",
         "parent",
@@ -581,6 +594,13 @@ def _register_policy(
         for other in linked.indicators
     ]
     _table(con, "sdc_linked", "indicator varchar, other varchar", pairs)
+    sums = [
+        (linked.indicators[0], part)
+        for linked in policy.linked_indicators
+        if linked.kind == "sum"
+        for part in linked.indicators[1:]
+    ]
+    _table(con, "sdc_sum", "parent varchar, part varchar", sums)
 
 
 def _rule_rows(

@@ -21,7 +21,9 @@ from rcs_assets.intake.take import (
     take_education,
     take_reference,
 )
+from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.counts import public_count
+from rcs_assets.storage.fingerprints import REFERENCE, forget
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
 PARTITIONS = engagement_partitions()
@@ -55,6 +57,7 @@ def _desk(home: HomeResource) -> AbstractContextManager[Desk]:
 def _take_each(
     context: dg.AssetExecutionContext, home: HomeResource, dataset: str
 ) -> dg.MaterializeResult[Any]:
+    _forget(home, context.partition_keys)
     with _desk(home) as desk:
         found = [take(desk, dataset, key) for key in context.partition_keys]
     return _result(context, [receipt for receipt in found if receipt is not None])
@@ -89,8 +92,15 @@ def _totals(taken: Iterable[Receipt]) -> dict[str, int | str]:
 def _reference_result(
     context: dg.AssetExecutionContext, home: HomeResource, dataset: str
 ) -> dg.MaterializeResult[Any]:
+    _forget(home, [REFERENCE])
     with _desk(home) as desk:
         return _result(context, [take_reference(desk, dataset)])
+
+
+def _forget(home: HomeResource, units: Sequence[str]) -> None:
+    """Whoever launched the run: until all that follows is made, the units are not fresh."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        forget(con, units)
 
 
 @_asset(

@@ -181,14 +181,25 @@ def _deliver_one(
         is_simulated=is_simulated,
         refused=_refusal(path, known, programme),
     )
-    if not line.refused:
-        _keep(home, path, line)
-    _append(home, line)
     if line.refused:
+        if not _was_refused_before(home, line):
+            _append(home, line)
         return _outcome(line, DeliveryStatus.REFUSED, line.refused)
+    _keep(home, path, line)
+    _append(home, line)
     _leave_incoming(home, path)
     message = "registered" if held is None else "registered; it takes the place of the one before"
     return _outcome(line, DeliveryStatus.REGISTERED, message)
+
+
+def _was_refused_before(home: Home, line: Delivery) -> bool:
+    """The same bytes looked at again, after a good file perhaps, say nothing new."""
+    return any(
+        known.refused
+        and (known.sha256, known.dataset, known.engagement)
+        == (line.sha256, line.dataset, line.engagement)
+        for known in read_register(home)
+    )
 
 
 def _outcome(line: Delivery, status: DeliveryStatus, message: str) -> DeliveryOutcome:

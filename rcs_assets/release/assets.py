@@ -212,5 +212,5 @@ def _facts(
             )
         ),
         incomplete=incomplete_engagements(place, home.programme(), home.codebook()),
-        left_out=frozenset(home.left_out),
+        left_out=frozenset(said.get("left_out", ())),
     )

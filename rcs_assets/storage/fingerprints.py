@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 
 import duckdb
 
+REFERENCE = "reference"
+
 
 def _prepare(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("create schema if not exists storage")

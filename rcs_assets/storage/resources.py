@@ -18,15 +18,6 @@ from rcs_assets.programme import Programme, load_programme
 from rcs_assets.storage.home import Home, home_path
 from rcs_assets.storage.settings import Settings
 
-ROOMS = (
-    "programme",
-    "codebook",
-    "intake",
-    "linkage",
-    "wellbeing",
-    "disclosure",
-    "release",
-)
 WRITER_POOL = "duckdb_writer"
 OWNER = "team:data-engineering"
 
