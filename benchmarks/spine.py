@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,8 @@ def bench(scale: str, folder: Path, reference: Path | None) -> tuple[list[Cost],
     if reference is not None:
         simulate += ["--reference", str(reference)]
     costs = [measure("simulate", simulate)]
+    if (deliveries / "config").is_dir():
+        shutil.copytree(deliveries / "config", home / "config", dirs_exist_ok=True)
     files, left_out = chosen_files(deliveries, scale)
     publish = ["materialise", *at, "--publish"]
     publish += [word for key in left_out for word in ("--leave-out", key)]
