@@ -7,8 +7,8 @@ several sizes. Does not belong here: whether results are right (tests/).
 
 For each size it simulates (measured, but not part of the cost), delivers and
 materialises with `--publish` as an operator would; then again with nothing changed;
-then with one answer of one engagement changed. `quarter` delivers every fourth
-council of the generated national register. Memory is the largest sum of resident
+then with one answer of one engagement changed. `quarter` delivers the first quarter of
+the engagements of the generated national register. Memory is the largest sum of resident
 memory over the command and its children, looked at five times a second; each
 room's share is the time of its steps in Dagster's event log.
 """
@@ -93,7 +93,7 @@ def chosen_files(deliveries: Path, scale: str) -> tuple[list[str], list[str]]:
     if scale != "quarter":
         return [str(file) for file in files], []
     keys = sorted({file.name.partition("_")[0] for file in files if "_sample-file" in file.name})
-    left_out = {key for number, key in enumerate(keys) if number % 4}
+    left_out = set(keys[len(keys) // 4 :])
     kept = [file for file in files if file.name.partition("_")[0] not in left_out]
     return [str(file) for file in kept], sorted(left_out)
 
