@@ -351,6 +351,10 @@ def _is_published(home: Home) -> bool:
 
 
 def _launch(home: Home, plan: Any, publish: bool) -> int:
+    from rcs_assets.wellbeing.dbt_build import warm_up
+
+    if plan.engagements:
+        warm_up()
     from rcs_assets.runs import Launcher, dagster_instance
 
     _progress("loading the graph")
