@@ -64,12 +64,12 @@ lint: $(READY)  ## style, types, order of the rooms, SQL
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/sqlfluff lint dbt_project/models --disable-progress-bar --processes 2
+	@$(BIN)/sqlfluff lint dbt_project/models --disable-progress-bar
 
 format: $(READY)  ## let ruff and sqlfluff decide
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/sqlfluff fix dbt_project/models --disable-progress-bar --processes 2
+	@$(BIN)/sqlfluff fix dbt_project/models --disable-progress-bar
 
 bench: $(READY)  ## wall, peak memory and each room's share at small, full and a quarter of national size
 	@$(BIN)/python benchmarks/spine.py --scale small full quarter
