@@ -177,12 +177,6 @@ class Instrument:
     bands: tuple[Band, ...]
     source: str
 
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Columns that scoring makes, without bands: scales, their metric scores, composites."""
-        metrics = tuple(s.metric_name for s in self.scales if s.metric_name)
-        return tuple(s.name for s in self.scales) + metrics + tuple(c.name for c in self.composites)
-
 
 @dataclass(frozen=True)
 class CutoffSet:
