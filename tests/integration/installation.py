@@ -53,6 +53,14 @@ def edit_sav(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.Dat
     return folder / source.name
 
 
+def flip_one_answer(frame: pd.DataFrame, number: int = 0) -> pd.DataFrame:
+    """Turn over one answer of the pupil with this number among those who answered."""
+    column = next(name for name in frame.columns if "sdq" in name.lower() or "Q" in name)
+    row = frame[frame[column].isin([1.0, 2.0, 3.0])].index[number]
+    frame.loc[row, column] = 2.0 if frame.loc[row, column] != 2.0 else 1.0
+    return frame
+
+
 def sign_and_deliver(home: Path, *files: Path) -> CommandResult:
     """Sign edited copies as simulated, then hand them over."""
     signed = run_rcs("simulate", "--sign", *files)

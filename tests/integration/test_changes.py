@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
 from tests.conftest import ReleasedHome, run_rcs
 from tests.integration.installation import (
@@ -15,6 +14,7 @@ from tests.integration.installation import (
     OTHER,
     delivered,
     edit_sav,
+    flip_one_answer,
     publish,
     sign_and_deliver,
 )
@@ -29,15 +29,6 @@ def runs(home: Path) -> list[dg.DagsterRun]:
     """All runs of a home's Dagster instance, newest first."""
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         return list(instance.get_runs())
-
-
-def flip_one_answer(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn one pupil's first SDQ item over."""
-    column = next(name for name in frame.columns if "sdq" in name.lower() or "Q" in name)
-    answered = frame[frame[column].isin([1.0, 2.0, 3.0])].index
-    row = answered[0]
-    frame.loc[row, column] = 2.0 if frame.loc[row, column] != 2.0 else 1.0
-    return frame
 
 
 def test_a_second_demo_computes_nothing(released_home: ReleasedHome) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import signal
 import subprocess
@@ -14,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUIET, ReleasedHome, run_rcs
+from tests.integration.installation import (
+    delivered,
+    edit_sav,
+    flip_one_answer,
+    sign_and_deliver,
+)
 
-ENGAGEMENT = "t1-clackmannanshire"
 RANDOM_KILLS = 17
 COMPLETE_EVERY = 6
 
@@ -41,30 +44,13 @@ sys.exit(main(sys.argv[3:]))
 
 
 def change_one_answer(home: Path, folder: Path, number: int) -> None:
-    """Deliver the payload again with one pupil's free school meal turned over."""
-    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines]
-    last = [
-        entry
-        for entry in entries
-        if (entry["dataset"], entry["engagement"]) == ("education_payload", ENGAGEMENT)
-    ][-1]
-    source = next((home / "drop" / "files" / last["sha256"]).iterdir())
-    with source.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        header, rows = list(reader.fieldnames or []), list(reader)
-    meal = rows[number]["free_school_meal"]
-    rows[number]["free_school_meal"] = "N" if meal == "Y" else "Y"
-    target = folder / f"change-{number}"
-    target.mkdir(parents=True)
-    file = target / source.name
-    with file.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, header, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for arguments in (("simulate", "--sign", file), ("deliver", "--home", home, target)):
-        done = run_rcs(*arguments)
-        assert done.status == 0, done.output
+    """Deliver a survey again with one answer turned over: another release must follow."""
+    source = delivered(home, "secondary_survey")
+    edited = edit_sav(
+        source, folder / f"change-{number}", lambda frame: flip_one_answer(frame, number)
+    )
+    told = sign_and_deliver(home, edited)
+    assert told.status == 0, told.output
 
 
 def assert_whole(home: Path) -> None:
