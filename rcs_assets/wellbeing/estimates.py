@@ -126,8 +126,8 @@ def _count(run: _Run) -> None:
         select
             survey, indicator, '{level}' as geography_level, {area} as area,
             '{breakdown}' as breakdown, {_GROUP[breakdown]} as "group",
-            sum(base_n) as base_n, sum(numerator_n) as numerator_n,
-            sum(squares) as squares, count(distinct seed_code) as schools_n
+            sum(base_n) as base_n, sum(numerator_n)::double as numerator_n,
+            sum(squares)::double as squares, count(distinct seed_code) as schools_n
         from school_cells
         where {_GROUP[breakdown]} is not null
         group by all
@@ -139,13 +139,16 @@ def _count(run: _Run) -> None:
 
 
 def _cells(run: _Run, survey: str) -> str:
-    """School × stage × sex × quintile × indicator: all that a count needs."""
+    """School × stage × sex × quintile × indicator: all that a count needs.
+
+    Sums are of decimals: those of floating numbers follow the order of threads.
+    """
     return f"""
         select
             '{survey}' as survey, indicator, engagement, tranche, everywhere, seed_code,
             stage, sex, simd_quintile,
-            count(*)::integer as base_n, sum(answer) as numerator_n,
-            sum(answer * answer) as squares
+            count(*)::integer as base_n, sum(answer::decimal(18, 9)) as numerator_n,
+            sum((answer * answer)::decimal(18, 9)) as squares
         from (
             unpivot (select * exclude (weight) from estimated_{survey})
             on {", ".join(run.of(survey))}
