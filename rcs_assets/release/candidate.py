@@ -56,11 +56,15 @@ NOT_REPRODUCIBLE = {
 
 @dataclass(frozen=True)
 class Package:
-    """One package: `name` is its folder, `kind` public, cpp or safe_haven."""
+    """One package: `name` is its folder, `kind` the part of it before the slash.
+
+    `geography_code` is the area or school that it is about, where it is about one.
+    """
 
     name: str
     kind: str
     engagement: str | None = None
+    geography_code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     clean_leftovers(home)
     folder = home.releases / f"{CANDIDATE}-build-{os.getpid()}"
     folder.mkdir(mode=0o700)
-    packages = _packages(con)
+    packages = _packages(con, sources.programme)
     is_simulated = _is_simulated(con)
     _register(con, sources, packages)
     microdata = folder / "safe_haven" / "microdata"
@@ -124,7 +128,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     _write_databases(folder, packages, is_simulated)
     head = _Head(sources, version, content_hash, is_simulated)
     cells = {p.name: _describe(con, folder, p, head, rows[p.name]) for p in packages}
-    _describe_candidate(con, folder, head, rows, cells)
+    _describe_candidate(con, folder, packages, head, rows, cells)
     return _put_in_place(
         home,
         folder,
@@ -139,7 +143,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     )
 
 
-def _packages(con: duckdb.DuckDBPyConnection) -> tuple[Package, ...]:
+def _packages(con: duckdb.DuckDBPyConnection, programme: Programme) -> tuple[Package, ...]:
     audiences = [
         row[0]
         for row in con.execute(
@@ -153,7 +157,11 @@ def _packages(con: duckdb.DuckDBPyConnection) -> tuple[Package, ...]:
             why="a release is made of what disclosure protected",
             fix="run: rcs materialise",
         )
-    cpps = [Package(name, "cpp", name.partition("/")[2]) for name in audiences if name != "public"]
+    engagements = [name.partition("/")[2] for name in audiences if name != "public"]
+    cpps = [
+        Package(f"cpp/{key}", "cpp", key, programme.engagements[key].cpp.council_code)
+        for key in engagements
+    ]
     return (Package("public", "public"), *cpps, Package("safe_haven", "safe_haven"))
 
 
@@ -376,6 +384,7 @@ def _describe(
 def _describe_candidate(
     con: duckdb.DuckDBPyConnection,
     folder: Path,
+    packages: Sequence[Package],
     head: _Head,
     rows: Mapping[str, Mapping[str, int]],
     cells: Mapping[str, Mapping[str, int]],
@@ -396,8 +405,14 @@ def _describe_candidate(
             "left_out": sorted(sources.left_out),
             "statuses": dict(sources.policy.statuses),
             "packages": {
-                name: {"tables": dict(tables), "cells": dict(cells[name])}
-                for name, tables in rows.items()
+                package.name: {
+                    "kind": package.kind,
+                    "engagement": package.engagement,
+                    "geography_code": package.geography_code,
+                    "tables": dict(rows[package.name]),
+                    "cells": dict(cells[package.name]),
+                }
+                for package in packages
             },
             "deliveries": _deliveries(con),
             "not_reproducible": NOT_REPRODUCIBLE,

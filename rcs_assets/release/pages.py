@@ -1,0 +1,199 @@
+"""Documents that are attached to a candidate before it is published.
+
+Belongs here: which packages a renderer works on, taking its pages into a package's folder
+and manifest, and telling whether every package that must have a page has it. Does not
+belong here: rendering (`reporting`), deciding whether to publish (`gate.py`).
+
+A renderer reads one package's folder and nothing else, and hands its pages back as bytes:
+it cannot change what was protected, and a page whose candidate was rebuilt meanwhile is
+refused. Pages are not part of the content hash; all that they are made from is (the rows,
+the authored summaries, the code of `reporting`), so that equal content gives equal pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rcs_assets.errors import InputError
+from rcs_assets.release.candidate import read_candidate
+from rcs_assets.release.files import MANIFEST, sha256_file, write_json
+from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.storage import Home
+
+REPORT = "report.html"
+# interfaces.md, A release: whoever gets one of these packages gets a page to read.
+KINDS_WITH_REPORT = frozenset({"public", "cpp", "school"})
+
+
+@dataclass(frozen=True)
+class PackageFolder:
+    """One package of the candidate, as a renderer needs it.
+
+    `name` is its folder in the release (`public`, `cpp/t2-falkirk`, `school/5500001`),
+    `kind` the part before the slash, `path` the folder to read. `engagement` is null for
+    public and safe_haven; `geography_code` is the SEED code of a school, the council's code
+    of a CPP, else null. `content_hash` names the candidate that the pages are made of.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    engagement: str | None
+    geography_code: str | None
+    version: str
+    as_of: str
+    is_simulated: bool
+    content_hash: str
+
+    @property
+    def must_have_report(self) -> bool:
+        """Whether the gate refuses the candidate while this package has no `report.html`."""
+        return self.kind in KINDS_WITH_REPORT
+
+
+def candidate_packages(home: Home) -> tuple[PackageFolder, ...]:
+    """All packages of the candidate, in the order of its description.
+
+    A CPP package holds `summary.md` where an author wrote one
+    (`$RCS_HOME/config/summaries/<engagement>.md`).
+
+    Raises:
+        InputError: there is no candidate.
+        StorageError: its description is damaged.
+    """
+    said = _candidate(home)
+    return tuple(
+        PackageFolder(
+            name=name,
+            kind=package["kind"],
+            path=_folder(home) / name,
+            engagement=package["engagement"],
+            geography_code=package["geography_code"],
+            version=said["release"],
+            as_of=said["as_of"],
+            is_simulated=said["simulated"],
+            content_hash=said["content_hash"],
+        )
+        for name, package in said["packages"].items()
+    )
+
+
+def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: str) -> int:
+    """Write pages into packages of the candidate and record them in their manifests.
+
+    Pages that were attached before and are not named here are removed from the packages
+    named, so that a repetition leaves exactly what it brought.
+
+    Args:
+        home: the installation.
+        pages: package → path in its folder (`report.html`, `clusters/C5500001.html`) → bytes.
+        content_hash: of the candidate that the pages were made of.
+
+    Returns:
+        Number of pages written.
+
+    Raises:
+        InputError: no such candidate or package, or a page would take the place of a file
+            that is no page.
+    """
+    said = _candidate(home)
+    if said["content_hash"] != content_hash:
+        raise InputError(
+            "The pages were made of another candidate",
+            where=str(_folder(home)),
+            why="it was rebuilt while they were made",
+            fix="make the pages again: rcs materialise",
+        )
+    unknown = sorted(set(pages) - set(said["packages"]))
+    if unknown:
+        raise InputError(
+            f"The candidate has no package {unknown[0]}", where=str(_folder(home))
+        )
+    for name, files in pages.items():
+        _attach(_folder(home) / name, files)
+    return sum(len(files) for files in pages.values())
+
+
+def _attach(folder: Path, pages: Mapping[str, bytes]) -> None:
+    manifest = read_package_manifest(folder)
+    before = set(manifest.get("pages", ()))
+    kept = [entry for entry in manifest["files"] if entry["path"] not in before]
+    for name in pages:
+        _refuse_misplaced(folder, name, {entry["path"] for entry in kept})
+    # The manifest is without pages while they change: a kill leaves a package that the
+    # gate refuses, not one with half of its pages.
+    write_json(folder / MANIFEST, manifest | {"files": kept, "pages": []})
+    for name in sorted(before - set(pages)):
+        (folder / name).unlink(missing_ok=True)
+    entries = [_write_page(folder, name, content) for name, content in pages.items()]
+    files = sorted([*kept, *entries], key=lambda entry: str(entry["path"]))
+    write_json(folder / MANIFEST, manifest | {"files": files, "pages": sorted(pages)})
+
+
+def _refuse_misplaced(folder: Path, name: str, taken: set[str]) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or name in taken or name == MANIFEST:
+        raise InputError(
+            f"A page may not be called {name}",
+            where=str(folder),
+            why="it must lie in the package, under a name that no other file has",
+        )
+
+
+def _write_page(folder: Path, name: str, content: bytes) -> dict[str, Any]:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return {"path": name, "sha256": digest, "bytes": len(content)}
+
+
+def read_package_manifest(folder: Path) -> dict[str, Any]:
+    """The `manifest.json` of one package."""
+    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return content
+
+
+def page_problems(home: Home) -> tuple[str, ...]:
+    """Why the pages of the candidate are not complete; empty if they are.
+
+    Each package that must have `report.html` needs it, and every page must be the one that
+    was attached, byte by byte. No candidate: nothing to say (the gate has its own reason).
+    """
+    if read_candidate(home) is None:
+        return ()
+    return tuple(
+        f"{package.name}: {problem}"
+        for package in candidate_packages(home)
+        for problem in _problems(package)
+    )
+
+
+def _problems(package: PackageFolder) -> Iterable[str]:
+    manifest = read_package_manifest(package.path)
+    pages = manifest.get("pages", [])
+    if package.must_have_report and REPORT not in pages:
+        yield f"{REPORT} is missing"
+    listed = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+    for name in pages:
+        file = package.path / name
+        if not file.is_file() or listed.get(name) != sha256_file(file):
+            yield f"{name} is not the page that was made"
+
+
+def _folder(home: Home) -> Path:
+    return home.releases / CANDIDATE
+
+
+def _candidate(home: Home) -> dict[str, Any]:
+    said = read_candidate(home)
+    if said is None:
+        raise InputError(
+            "There is no candidate", where=str(_folder(home)), fix="run: rcs materialise"
+        )
+    return said

@@ -1,0 +1,82 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from rcs_assets.errors import InputError
+from rcs_assets.release.pages import attach, candidate_packages, page_problems
+from rcs_assets.storage import Home
+
+
+@pytest.fixture
+def candidate_home(built, tmp_path):
+    return Home.open(shutil.copytree(built.home.path, tmp_path / "home"))
+
+
+def reports(home, text=b"<!DOCTYPE html>"):
+    return {p.name: {"report.html": text} for p in candidate_packages(home) if p.must_have_report}
+
+
+def attached(home, pages):
+    return attach(home, pages, candidate_packages(home)[0].content_hash)
+
+
+def test_packages_say_what_a_renderer_needs(built):
+    packages = {p.name: p for p in candidate_packages(built.home)}
+    own = packages["cpp/t2-falkirk"]
+    assert (own.kind, own.engagement, own.geography_code) == ("cpp", "t2-falkirk", "S12000014")
+    assert own.is_simulated and own.version == "2020.06.30" and own.as_of == "2020-06-30"
+    assert all((p.path / "manifest.json").is_file() for p in packages.values())
+    assert not packages["safe_haven"].must_have_report
+
+
+def test_a_candidate_without_pages_says_which_are_missing(built):
+    problems = page_problems(built.home)
+    assert "public: report.html is missing" in problems
+    assert not any(p.startswith("safe_haven") for p in problems)
+
+
+def test_attached_pages_stand_in_the_manifest(candidate_home):
+    pages = reports(candidate_home)
+    pages["cpp/t2-falkirk"]["clusters/C1.html"] = b"cluster"
+    assert attached(candidate_home, pages) == len(pages) + 1
+    assert page_problems(candidate_home) == ()
+    folder = candidate_home.releases / ".candidate" / "cpp" / "t2-falkirk"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["pages"] == ["clusters/C1.html", "report.html"]
+    paths = [entry["path"] for entry in manifest["files"]]
+    assert paths == sorted(paths) and set(manifest["pages"]) <= set(paths)
+
+
+def test_a_repetition_leaves_exactly_what_it_brought(candidate_home):
+    pages = reports(candidate_home)
+    attached(candidate_home, {**pages, "public": {"report.html": b"old", "old.html": b"old"}})
+    attached(candidate_home, {"public": {"report.html": b"new"}})
+    folder = candidate_home.releases / ".candidate" / "public"
+    assert (folder / "report.html").read_bytes() == b"new" and not (folder / "old.html").exists()
+    assert page_problems(candidate_home) == ()
+
+
+def test_a_changed_page_is_noticed(candidate_home):
+    attached(candidate_home, reports(candidate_home))
+    page = candidate_home.releases / ".candidate" / "public" / "report.html"
+    page.write_text("other")
+    assert page_problems(candidate_home) == ("public: report.html is not the page that was made",)
+
+
+def test_pages_of_another_candidate_are_refused(candidate_home):
+    stale = replace(candidate_packages(candidate_home)[0], content_hash="another")
+    with pytest.raises(InputError, match="another candidate"):
+        attach(candidate_home, reports(candidate_home), stale.content_hash)
+
+
+@pytest.mark.parametrize("name", ["../x.html", "/x.html", "certificate.json", "manifest.json"])
+def test_a_page_takes_no_other_place(candidate_home, name):
+    with pytest.raises(InputError, match="may not be called"):
+        attached(candidate_home, {"public": {name: b""}})
+
+
+def test_an_unknown_package_is_refused(candidate_home):
+    with pytest.raises(InputError, match="no package school/1"):
+        attached(candidate_home, {"school/1": {"report.html": b""}})
