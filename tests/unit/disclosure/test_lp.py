@@ -1,0 +1,142 @@
+"""The linear programs of the audit: exact ranges, certificates, contradictions, no bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from scipy.sparse import csr_array
+
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, reach_each
+from rcs_assets.errors import InputError
+
+
+def make_system(rows: list[list[float]], low: list[float], high: list[float]) -> System:
+    a = csr_array(np.array(rows, dtype=float))
+    return System(
+        lower=np.zeros(a.shape[1]),
+        upper=np.full(a.shape[1], np.inf),
+        starts=a.indptr.astype(np.int32),
+        index=a.indices.astype(np.int32),
+        value=a.data,
+        row_lower=np.array(low, dtype=float),
+        row_upper=np.array(high, dtype=float),
+    )
+
+
+def make_targets(rows: list[list[float]], low_ok: float, high_ok: float) -> Targets:
+    t = csr_array(np.array(rows, dtype=float))
+    return Targets(
+        starts=t.indptr.astype(np.int32),
+        index=t.indices.astype(np.int32),
+        value=t.data,
+        low_ok=np.full(t.shape[0], low_ok),
+        high_ok=np.full(t.shape[0], high_ok),
+    )
+
+
+def test_exact_range_of_two_hidden_cells_of_a_line() -> None:
+    system = make_system([[1, 1]], [12], [12])
+    got = reach(system, make_targets([[1, 0], [0, 1]], 1, 10), exact=True)
+    assert got.low.tolist() == [0, 0]
+    assert got.high.tolist() == [12, 12]
+    assert got.is_exact_low.all() and got.is_exact_high.all()
+
+
+def test_one_hidden_cell_of_a_line_is_recovered() -> None:
+    system = make_system([[1]], [4], [4])
+    targets = make_targets([[1]], 1, 10)
+    got = reach(system, targets)
+    assert (got.low[0], got.high[0]) == (4, 4)
+    assert got.unsafe(targets).tolist() == [True]
+
+
+def test_rounding_as_bounds_protects() -> None:
+    targets = make_targets([[1]], 1, 5)
+    wide = reach(make_system([[1]], [0.5], [5.5]), targets)
+    assert wide.unsafe(targets).tolist() == [False]
+
+
+def test_contradicting_values_are_refused() -> None:
+    system = make_system([[1, 1], [1, 1]], [4, 6], [4, 6])
+    with pytest.raises(InputError, match="contradict"):
+        reach(system, make_targets([[1, 0]], 1, 10))
+
+
+def test_no_bound_above_is_infinite() -> None:
+    system = make_system([[1, -1]], [0], [0])
+    got = reach(system, make_targets([[1, 0]], 1, 10), exact=True)
+    assert got.low[0] == 0
+    assert got.high[0] == np.inf
+
+
+def test_a_side_that_is_not_asked_is_not_searched() -> None:
+    system = make_system([[1, 1]], [12], [12])
+    targets = make_targets([[1, 0], [0, 1]], np.inf, -np.inf)
+    assert reach(system, targets).programs_n == 0
+    assert not reach(system, targets).unsafe(targets).any()
+
+
+def make_random_job(seed: int) -> tuple[System, Targets]:
+    """Sums of counts published with some slack around a true table."""
+    rng = np.random.default_rng(seed)
+    truth = rng.poisson(3, 40).astype(float)
+    a = csr_array((rng.random((25, 40)) < 0.15).astype(float))
+    t = csr_array((rng.random((30, 40)) < 0.05).astype(float))
+    shown = a @ truth
+    slack = rng.choice([0.0, 0.5, 2.5], 25)
+    system = System(
+        lower=np.zeros(40),
+        upper=np.full(40, 50.0),
+        starts=a.indptr.astype(np.int32),
+        index=a.indices.astype(np.int32),
+        value=a.data,
+        row_lower=shown - slack,
+        row_upper=shown + slack,
+    )
+    low_ok, high_ok = np.maximum(t @ truth - 2, 0), t @ truth + 3
+    return system, Targets(
+        t.indptr.astype(np.int32), t.indices.astype(np.int32), t.data, low_ok, high_ok
+    )
+
+
+def independent_range(system: System, cost: np.ndarray) -> tuple[float, float]:
+    """Minimum and maximum by scipy's own route to a solver, each from a cold start."""
+    a = csr_array((system.value, system.index, system.starts), shape=(25, 40)).toarray()
+    ends = []
+    for sign in (1, -1):
+        got = linprog(
+            sign * cost,
+            A_ub=np.vstack([a, -a]),
+            b_ub=np.concatenate([system.row_upper, -system.row_lower]),
+            bounds=np.column_stack([system.lower, system.upper]),
+        )
+        ends.append(sign * got.fun)
+    return ends[0], ends[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_verdicts_and_ranges_agree_with_scipy(seed: int) -> None:
+    system, targets = make_random_job(seed)
+    exact, quick = reach(system, targets, exact=True), reach(system, targets)
+    t = csr_array((targets.value, targets.index, targets.starts), shape=(30, 40)).toarray()
+    truth = np.array([independent_range(system, row) for row in t])
+    assert np.allclose(exact.low, truth[:, 0], atol=1e-5)
+    assert np.allclose(exact.high, truth[:, 1], atol=1e-5)
+    is_unsafe = (truth[:, 0] > targets.low_ok + SLACK) | (truth[:, 1] < targets.high_ok - SLACK)
+    assert quick.unsafe(targets).tolist() == is_unsafe.tolist()
+    assert 0 < is_unsafe.sum() < 30, "both verdicts must be met for the test to mean anything"
+
+
+def same(a: Reached, b: Reached) -> bool:
+    return (
+        a.low.tolist() == b.low.tolist()
+        and a.high.tolist() == b.high.tolist()
+        and a.programs_n == b.programs_n
+    )
+
+
+def test_workers_change_nothing() -> None:
+    jobs = [make_random_job(seed) for seed in range(4)]
+    alone, together = reach_each(jobs), reach_each(jobs, workers=2)
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
