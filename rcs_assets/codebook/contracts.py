@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from rcs_assets.codebook.model import Dataset, Field, Sensitivity
+from rcs_assets.codebook.model import Dataset, Field, RowRule, Sensitivity
 from rcs_assets.codebook.questions import SURVEY_STAGES
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.programme.datafile import DataFolder, read_mapping
@@ -46,7 +46,9 @@ _DATASET_NEEDS = frozenset(
         "fields",
     ]
 )
-_DATASET_MAY = frozenset(["survey", "encoding", "delimiter", "sheet"])
+_DATASET_MAY = frozenset(["survey", "encoding", "delimiter", "sheet", "row_rules"])
+_RULE_NEEDS = frozenset(["columns", "about"])
+_RULE_MAY = frozenset(["total", "tolerance"])
 _FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
 _FIELD_MAY = frozenset(["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator"])
 
@@ -85,6 +87,7 @@ def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
         fields=fields,
         description=str(entry["about"]),
         sheet=str(entry.get("sheet", "")),
+        row_rules=_row_rules(where, entry.get("row_rules", {}), known),
     )
     has_group = "engagement" in re.compile(dataset.file_pattern).groupindex
     if has_group != (dataset.level == "engagement"):
@@ -121,6 +124,31 @@ def _field(where: str, name: str, entry: object) -> Field:
         pattern=_pattern(where, "pattern", entry.get("pattern", "")),
         separator=str(entry.get("separator", "")),
         marks=_texts(where, "marks", entry.get("marks", [])),
+    )
+
+
+def _row_rules(where: str, entries: object, known: Collection[str]) -> tuple[RowRule, ...]:
+    if not isinstance(entries, dict):
+        raise _problem(where, "row_rules", "row rules are listed by name")
+    return tuple(
+        _row_rule(f"{where}, row rule {name}", str(name), entry, known)
+        for name, entry in entries.items()
+    )
+
+
+def _row_rule(where: str, name: str, entry: object, known: Collection[str]) -> RowRule:
+    if not isinstance(entry, dict):
+        raise _problem(where, name, "a row rule is a mapping of its properties")
+    _check_properties(where, entry, _RULE_NEEDS, _RULE_MAY)
+    columns = tuple(_word(where, "columns", c, known) for c in entry["columns"])
+    if len(columns) < 2:
+        raise _problem(where, "columns", "a row rule compares at least two columns")
+    return RowRule(
+        name=name,
+        columns=columns,
+        total=_number(where, "total", entry.get("total")),
+        tolerance=_number(where, "tolerance", entry.get("tolerance")) or 0.0,
+        description=str(entry["about"]),
     )
 
 

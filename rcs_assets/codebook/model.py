@@ -284,6 +284,21 @@ class Field:
 
 
 @dataclass(frozen=True)
+class RowRule:
+    """A rule over several cells of one row; a row that breaks it is quarantined with its name.
+
+    With a `total` the columns sum to it within `tolerance` (units of the columns); without
+    one they rise from left to right. Blank cells pass.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    total: float | None
+    tolerance: float
+    description: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The contract of one kind of delivered file.
 
@@ -292,7 +307,7 @@ class Dataset:
     file endings; `key` the fields that must be unique; `surveys` is set for
     survey files, whose answer columns come from the questionnaire version and whose `fields`
     are the technical columns, by our names (`uid`, `completed_on`, `wave`, `take_part`).
-    `sheet` names the sheet of a workbook.
+    `sheet` names the sheet of a workbook; `row_rules` judge cells of a row together.
     """
 
     name: str
@@ -310,6 +325,7 @@ class Dataset:
     fields: tuple[Field, ...]
     description: str
     sheet: str = ""
+    row_rules: tuple[RowRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,13 @@ MOVED_HOME_SHARE = 0.03
 BIRTH_DATE_MISSING_SHARE = 0.003
 STAGE_DISAGREEMENT_SHARE = 0.003
 DATAZONE_MISSING_SHARE = 0.01
+# Social work extract: shares of its pupils' records.
+SECOND_RECORD_SHARE = 0.005
+SIBLING_RECORD_SHARE = 0.025
+FOREIGN_RECORD_SHARE = 0.025
+UNKNOWN_STATUS_N = 2
+# Small files stay whole: one bad row of few would be more than intake lets pass.
+CLUSTER_ROWS_WITH_A_DEFECT_N = 22
 # A code that no questionnaire version has.
 OUT_OF_CODEBOOK_CODE = 77
 

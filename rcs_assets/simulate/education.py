@@ -32,6 +32,9 @@ ENGLISH = (
 FREE_MEAL_BY_QUINTILE = (0.36, 0.21, 0.13, 0.07, 0.03)
 ASN_BY_QUINTILE = (0.33, 0.28, 0.25, 0.21, 0.18)
 LOOKED_AFTER_BY_QUINTILE = (0.03, 0.018, 0.011, 0.006, 0.003)
+# Factors by need (none, some, high), near 1 on average: support goes where need is [DES].
+ASN_BY_NEED = (0.76, 1.1, 2.0)
+LOOKED_AFTER_BY_NEED = (0.75, 1.1, 1.9)
 ASN_TYPES = (("5", 62), ("2", 18), ("6", 10), ("4", 4), ("3", 4), ("1", 2))
 ASN_NEEDS = (
     ("26", 24), ("11", 14), ("13", 11), ("12", 9), ("41", 9), ("24", 7), ("25", 8), ("27", 5),
@@ -108,7 +111,7 @@ def education_extract(
     """Identifiers, payload, and the truth of which record is which pupil.
 
     Args:
-        people: the pupils of one engagement.
+        people: the pupils of one engagement, with `need` (need.py).
         seed: of all draws.
         planted: book of planted defects, or None: then every pupil is there, without error.
 
@@ -161,8 +164,10 @@ def _payload(
 ) -> pd.DataFrame:
     n = len(held)
     band = held["quintile"].to_numpy() - 1
-    has_asn = rng.random(n) < np.array(ASN_BY_QUINTILE)[band]
-    looked_after = rng.random(n) < np.array(LOOKED_AFTER_BY_QUINTILE)[band]
+    need = held["need"].to_numpy()
+    has_asn = rng.random(n) < np.array(ASN_BY_QUINTILE)[band] * np.array(ASN_BY_NEED)[need]
+    in_care = np.array(LOOKED_AFTER_BY_QUINTILE)[band] * np.array(LOOKED_AFTER_BY_NEED)[need]
+    looked_after = rng.random(n) < in_care
     free_meal = rng.random(n) < np.array(FREE_MEAL_BY_QUINTILE)[band]
     mean_absence = 5.0 + 1.2 * (2 - band) * 0.6 + np.where(held["survey"] == "secondary", 2.5, 0.0)
     absence = rng.gamma(1.6, mean_absence / 1.6)

@@ -16,7 +16,14 @@ import pandas as pd
 from rcs_assets.errors import InputError
 from rcs_assets.programme import Programme
 from rcs_assets.simulate.draws import Floats, Ints, stream
-from rcs_assets.simulate.public import LIST_FILE, ROLL_FILE, SIMD_FILE, STAGES, load_areas
+from rcs_assets.simulate.public import (
+    LIST_FILE,
+    ROLL_FILE,
+    SIMD_FILE,
+    STAGES,
+    ZONES_FILE,
+    load_areas,
+)
 from rcs_assets.simulate.roll import fill_counts, fill_sexes, stage_by_sex
 
 SURVEY_OF_TYPE = {"Primary": "primary", "Secondary": "secondary"}
@@ -101,6 +108,14 @@ def read_places(folder: Path, programme: Programme, seed: int) -> Places:
         zones=zones,
         districts=districts,
     )
+
+
+def board_shares(folder: Path) -> dict[str, float]:
+    """The part that each council has of its health board, by number of data zones."""
+    zones = _read(folder / ZONES_FILE)
+    own = zones.groupby("council_code").size()
+    board = zones.groupby("council_code")["hb_code"].first()
+    return (own / board.map(zones.groupby("hb_code").size())).to_dict()
 
 
 def cut_small(places: Places) -> Places:

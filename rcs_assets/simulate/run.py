@@ -24,16 +24,20 @@ from rcs_assets.programme import (
     write_simulated_manifest,
 )
 from rcs_assets.simulate.answers import Model, load_model
+from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.draws import Bools
 from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
+from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
+from rcs_assets.simulate.need import need_levels
 from rcs_assets.simulate.parents import make_interviews
 from rcs_assets.simulate.people import make_people
-from rcs_assets.simulate.places import Places, cut_small, read_places
+from rcs_assets.simulate.places import Places, board_shares, cut_small, read_places
 from rcs_assets.simulate.public import copy_public, write_fictitious
 from rcs_assets.simulate.response import draw_response
-from rcs_assets.simulate.services import service_map
+from rcs_assets.simulate.services import budgets, service_map
+from rcs_assets.simulate.social_work import SocialWork, social_work_extract
 from rcs_assets.simulate.surveys import Submissions, make_submissions, sav_layout, supplier_frame
 from rcs_assets.simulate.truth import (
     estimates_table,
@@ -91,6 +95,7 @@ class _Task:
     codebook: Codebook
     model: Model
     planted: Planted | None
+    names: NameBook
     progress: Progress
 
 
@@ -139,6 +144,7 @@ def simulate(
         codebook=codebook,
         model=load_model(),
         planted=Planted() if defects == "typical" else None,
+        names=NameBook(reference),
         progress=progress or (lambda _: None),
     )
     _clear(out)
@@ -152,9 +158,10 @@ def simulate(
     opt_outs = _opt_outs(task, people)
     answered = _answering(people, places, opt_outs, seed)
     surveys = {survey: _submissions(task, people, answered, survey) for survey in PUPIL_SURVEYS}
-    files, links = _deliveries(task, people, places, opt_outs, surveys)
+    people["need"] = need_levels(people, surveys, task.model, seed)
+    files, links, cases = _deliveries(task, people, places, opt_outs, surveys)
     task.progress("the truth")
-    truth_files = _truth(task, truth, people, opt_outs, surveys, links, scale)
+    truth_files = _truth(task, truth, people, opt_outs, surveys, links, cases, scale)
     manifest = write_simulated_manifest(
         out, [*public, *files], seed, public=public if reference else []
     )
@@ -222,10 +229,15 @@ def _deliveries(
     places: Places,
     opt_outs: pd.DataFrame,
     surveys: dict[str, Submissions],
-) -> tuple[list[Path], pd.DataFrame]:
-    """Write every engagement's files; returns them and which education record is whose."""
+) -> tuple[list[Path], pd.DataFrame, pd.DataFrame]:
+    """Write every engagement's files.
+
+    Returns:
+        The files; which education record is whose; which social work record is whose.
+    """
     files: list[Path] = []
-    links = []
+    links, cases = [], []
+    shares = board_shares(task.out)
     for key in sorted(set(people["engagement"])):
         task.progress(f"deliveries of {key}")
         engagement = task.programme.engagements[key]
@@ -233,10 +245,12 @@ def _deliveries(
         for survey in PUPIL_SURVEYS:
             files += _survey_file(task, engagement, survey, surveys[survey].of(key))
         files += _parent_file(task, engagement, places)
-        made, link = _council_files(task, engagement, own, opt_outs)
+        files += _partnership_files(task, engagement, places, len(own), shares)
+        made, link, care = _council_files(task, engagement, own, opt_outs)
         files += made
         links.append(link)
-    return files, pd.concat(links, ignore_index=True)
+        cases.append(care.truth)
+    return files, pd.concat(links, ignore_index=True), pd.concat(cases, ignore_index=True)
 
 
 def _survey_file(
@@ -261,23 +275,59 @@ def _parent_file(task: _Task, engagement: Engagement, places: Places) -> list[Pa
     return _survey_file(task, engagement, "parent", interviews)
 
 
+def _partnership_files(
+    task: _Task,
+    engagement: Engagement,
+    places: Places,
+    pupils_n: int,
+    shares: dict[str, float],
+) -> list[Path]:
+    """Clusters, service map and budgets: no data on a child."""
+    key = engagement.key
+    schools = places.schools[places.schools["engagement"] == key]
+    clusters = cluster_map(engagement, schools, task.seed, task.planted)
+    services = service_map(engagement, pupils_n, task.seed, task.planted)
+    money = budgets(engagement, services, shares[engagement.cpp.council_code], task.seed)
+    return [
+        write_csv(task.out / f"{key}_clusters.csv", clusters),
+        write_xlsx(
+            task.out / f"{key}_service-map.xlsx", "services", services, f"service map {key}"
+        ),
+        write_xlsx(task.out / f"{key}_budgets.xlsx", "budgets", money, f"budgets {key}"),
+    ]
+
+
 def _council_files(
     task: _Task, engagement: Engagement, own: pd.DataFrame, opt_outs: pd.DataFrame
-) -> tuple[list[Path], pd.DataFrame]:
+) -> tuple[list[Path], pd.DataFrame, SocialWork]:
     key = engagement.key
     sample = sample_file(own, task.seed, task.planted)
     ids, payload, link = education_extract(own, task.seed, task.planted)
+    care = _social_work(task, engagement, own, link, payload)
     out = opt_outs.loc[opt_outs["engagement"] == key, ["survey_uid", "scope", "received_on"]]
     tables = {
         "sample-file": sample,
         "education-identifiers": ids,
         "education-payload": payload,
+        "social-work-identifiers": care.identifiers,
+        "social-work-payload": care.payload,
     } | ({"opt-outs": out} if len(out) else {})
     files = [write_csv(task.out / f"{key}_{name}.csv", table) for name, table in tables.items()]
-    services = service_map(engagement, len(own), task.seed)
-    title = f"service map {key}"
-    files.append(write_xlsx(task.out / f"{key}_service-map.xlsx", "services", services, title))
-    return files, _link(link, own, sample, ids, payload)
+    return files, _link(link, own, sample, ids, payload), care
+
+
+def _social_work(
+    task: _Task,
+    engagement: Engagement,
+    own: pd.DataFrame,
+    link: pd.DataFrame,
+    education: pd.DataFrame,
+) -> SocialWork:
+    flags = education.set_index("record_id")["looked_after"].eq("Y")
+    looked_after = link["record_id"].map(flags)
+    looked_after.index = pd.Index(link["person_id"])
+    first = min(wave.fieldwork_start for wave in engagement.waves)
+    return social_work_extract(own, looked_after, first, task.names, task.seed, task.planted)
 
 
 def _link(
@@ -302,6 +352,12 @@ def _link(
     return frame
 
 
+def _with_uid(cases: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """The UID of each child with a social work record; null for one who is no pupil."""
+    uids = people.set_index("person_id")["uid"]
+    return cases.assign(uid=cases["person_id"].map(uids).astype(object))
+
+
 def _truth(
     task: _Task,
     folder: Path,
@@ -309,6 +365,7 @@ def _truth(
     opt_outs: pd.DataFrame,
     surveys: dict[str, Submissions],
     links: pd.DataFrame,
+    cases: pd.DataFrame,
     scale: str,
 ) -> list[Path]:
     linked = links.set_index("person_id")[["has_zone", "quintile"]]
@@ -325,6 +382,7 @@ def _truth(
     tables = {
         "respondents.parquet": pd.concat(respondents, ignore_index=True),
         "links.parquet": links.drop(columns="quintile"),
+        "social_work_links.parquet": _with_uid(cases, people),
         "estimates.csv": pd.concat(estimates, ignore_index=True),
         "planted.csv": planted,
     }

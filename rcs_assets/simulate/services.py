@@ -1,6 +1,6 @@
-"""The service map: services for children with cost, reach and tier (domain.md 8).
+"""The service map and the budgets behind it: cost, reach, tier, origin (domain.md 8).
 
-Belongs here: fictitious services of one engagement. Does not belong here: pupils.
+Belongs here: fictitious services and budgets of one engagement. Does not belong here: pupils.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rcs_assets.programme import Engagement
+from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.draws import Floats, round_to_sum, stream
 
 PROVIDERS = {
@@ -62,15 +63,24 @@ SERVICES = (
     ("Holiday activities", "voluntary", 5, 14, (55, 45, 0), 15, "active"),
 )  # fmt: skip
 ORIGINS = ("council", "Scottish Government grant", "NHS board", "lottery", "charitable trust")
+# Third-sector contracts are mostly confidential (domain.md 8, why mapping stalled) [DES].
+CONFIDENTIAL_THIRD_SHARE, CONFIDENTIAL_OTHER_SHARE = 0.8, 0.03
+BUDGET_ABOVE_COSTS = (1.02, 1.2)
+# Ways to give a CPP its part of a board's budget, and how much of the mapped costs each pays
+# (domain.md 8: activity, then population, then NRAC).
+BOARD_METHODS = (("activity", 0.45), ("population", 0.35), ("nrac", 0.2))
 
 
-def service_map(engagement: Engagement, pupils_n: int, seed: int) -> pd.DataFrame:
+def service_map(
+    engagement: Engagement, pupils_n: int, seed: int, planted: Planted | None = None
+) -> pd.DataFrame:
     """The service map of one engagement; tier shares of a service sum to 100.
 
     Args:
         engagement: council, health board, school year.
         pupils_n: pupils on the roll, to scale costs.
         seed: of all draws.
+        planted: book of planted defects, or None: then no share is off.
     """
     rng = stream(seed, "services", engagement.key)
     n = len(SERVICES)
@@ -95,8 +105,55 @@ def service_map(engagement: Engagement, pupils_n: int, seed: int) -> pd.DataFram
         "tier_targeted_pct": tiers[:, 1],
         "tier_specialist_pct": tiers[:, 2],
         "domain": [service[6] for service in SERVICES],
+        "is_confidential": _confidential(seed, engagement.key),
     }
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    if planted is not None:
+        # The last service is a small one of a third-sector provider.
+        frame.loc[n - 1, "tier_universal_pct"] += 10
+        planted.add(engagement.key, "service_map", "tiers_off_100", 1)
+    return frame
+
+
+def budgets(
+    engagement: Engagement, services: pd.DataFrame, board_share: float, seed: int
+) -> pd.DataFrame:
+    """Budgets that cover the mapped costs, by sector and origin; health's are the board's.
+
+    Args:
+        engagement: the CPP.
+        services: its service map.
+        board_share: its part of its health board, 0 to 1.
+        seed: of all draws.
+
+    Returns:
+        budget_id, sector, funding_origin, cost_year, budget_gbp (of its holder, before
+        apportionment), method, share (the CPP's part of it), about.
+    """
+    rng = stream(seed, "budgets", engagement.key)
+    by = ["sector", "funding_origin", "cost_year"]
+    costs = services.groupby(by, as_index=False)["annual_cost_gbp"].sum()
+    own = costs[costs["funding_origin"] != "NHS board"].assign(method="direct", part=1.0, share=1.0)
+    parts = [own]
+    for method, part in BOARD_METHODS:
+        board = costs[costs["funding_origin"] == "NHS board"].assign(method=method, part=part)
+        board["share"] = max(round(board_share * float(rng.uniform(0.9, 1.0)), 4), 0.001)
+        parts.append(board)
+    frame = pd.concat(parts, ignore_index=True)
+    above = rng.uniform(*BUDGET_ABOVE_COSTS, len(frame))
+    paid = frame["annual_cost_gbp"] * frame["part"] * above / frame["share"]
+    frame["budget_gbp"] = np.ceil(paid / 1000) * 1000
+    frame["about"] = frame["sector"].str.capitalize() + ", " + frame["funding_origin"]
+    frame.insert(0, "budget_id", [f"{engagement.key}-b{k:02d}" for k in range(1, len(frame) + 1)])
+    return frame[["budget_id", *by, "budget_gbp", "method", "share", "about"]]
+
+
+def _confidential(seed: int, key: str) -> list[str]:
+    """Flags of confidence, from a stream of their own."""
+    rng = stream(seed, "confidential", key)
+    third = np.array([PROVIDERS[service[1]][0] == "third" for service in SERVICES])
+    chance = np.where(third, CONFIDENTIAL_THIRD_SHARE, CONFIDENTIAL_OTHER_SHARE)
+    return ["Y" if flag else "N" for flag in rng.random(len(SERVICES)) < chance]
 
 
 def _tiers(rng: np.random.Generator) -> np.ndarray:
