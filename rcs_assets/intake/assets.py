@@ -20,6 +20,7 @@ from rcs_assets.intake.take import (
     take,
     take_education,
     take_reference,
+    take_social_work,
 )
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.counts import public_count
@@ -36,7 +37,10 @@ _BY_ENGAGEMENT = (
     ("intake", "secondary_survey"),
     ("intake", "parent_survey"),
     ("intake", "education"),
+    ("intake", "social_work"),
+    ("intake", "clusters"),
     ("intake", "service_map"),
+    ("intake", "budgets"),
 )
 
 
@@ -61,6 +65,21 @@ def _take_each(
     with _desk(home) as desk:
         found = [take(desk, dataset, key) for key in context.partition_keys]
     return _result(context, [receipt for receipt in found if receipt is not None])
+
+
+def _take_extracts(
+    context: dg.AssetExecutionContext,
+    home: HomeResource,
+    take_extract: Callable[[Desk, str], tuple[Receipt, ...]],
+) -> dg.MaterializeResult[Any]:
+    """Identifiers and payload of a council's extract; the figures are those of the payload."""
+    _forget(home, context.partition_keys)
+    with _desk(home) as desk:
+        pairs = [take_extract(desk, key) for key in context.partition_keys]
+    identifiers = _result(context, [pair[0] for pair in pairs if pair])
+    payload = _result(context, [pair[1] for pair in pairs if pair])
+    aside = {f"identifiers_{k}": v for k, v in (identifiers.metadata or {}).items() if "/" not in k}
+    return dg.MaterializeResult(metadata={**(payload.metadata or {}), **aside})
 
 
 def _result(
@@ -224,12 +243,33 @@ def parent_survey(
 )
 def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in identifiers and payload of the education extracts of the run."""
-    with _desk(home) as desk:
-        taken = [receipt for key in context.partition_keys for receipt in take_education(desk, key)]
-    identifiers = _result(context, [r for r in taken if r.dataset == "education_ids"])
-    payload = _result(context, [r for r in taken if r.dataset == "education_payload"])
-    aside = {f"identifiers_{k}": v for k, v in (identifiers.metadata or {}).items() if "/" not in k}
-    return dg.MaterializeResult(metadata={**(payload.metadata or {}), **aside})
+    return _take_extracts(context, home, take_education)
+
+
+@_asset(
+    "social_work",
+    description="Payload of the councils' social work extract: looked after, child "
+    "protection, open case, child's plan; its identifiers go to the vault, and payload "
+    "without accepted identifiers is quarantined.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), ("intake", "sample")),
+)
+def social_work(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
+    """Take in identifiers and payload of the social work extracts of the run."""
+    return _take_extracts(context, home, take_social_work)
+
+
+@_asset(
+    "clusters",
+    sensitivity="aggregate",
+    description="Which schools belong to which secondary, many to many; exactly one row a "
+    "school is the cluster that reports and disclosure control use.",
+    partitions=PARTITIONS,
+    deps=_REFERENCE,
+)
+def clusters(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
+    """Take in the cluster maps of the engagements of the run."""
+    return _take_each(context, home, "clusters")
 
 
 @_asset(
@@ -243,6 +283,19 @@ def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
 def service_map(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the service maps of the engagements of the run."""
     return _take_each(context, home, "service_map")
+
+
+@_asset(
+    "budgets",
+    sensitivity="aggregate",
+    description="Budgets of children's services by sector and origin of the money; a CPP's "
+    "part is budget_gbp × share.",
+    partitions=PARTITIONS,
+    deps=_REGISTERS,
+)
+def budgets(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
+    """Take in the budgets of the engagements of the run."""
+    return _take_each(context, home, "budgets")
 
 
 @_asset(

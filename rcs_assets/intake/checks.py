@@ -41,7 +41,13 @@ with held as (
     union all
     select engagement, 'education_payload', count(*) from intake.education group by all
     union all
+    select engagement, 'social_work_payload', count(*) from intake.social_work group by all
+    union all
+    select engagement, 'clusters', count(*) from intake.clusters group by all
+    union all
     select engagement, 'service_map', count(*) from intake.service_map group by all
+    union all
+    select engagement, 'budgets', count(*) from intake.budgets group by all
 ),
 aside as (
     select engagement, dataset, count(distinct row_number) as n
@@ -62,7 +68,7 @@ where
     or (
         receipts.dataset in (
             'sample_file', 'primary_survey', 'secondary_survey', 'parent_survey',
-            'education_payload', 'service_map'
+            'education_payload', 'social_work_payload', 'clusters', 'service_map', 'budgets'
         )
         and receipts.accepted_n <> coalesce(held.n, 0)
     )

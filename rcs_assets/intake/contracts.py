@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import duckdb
 
@@ -111,6 +112,19 @@ def check_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> N
         f"insert into {VIOLATIONS} select row_number, cell.column_name, cell.rule "
         "from (select row_number, unnest(broken) as cell from checked)"
     )
+
+
+def quarantine_row_rules(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    """Quarantine rows whose cells contradict each other by the contract's row rules."""
+    for rule in dataset.row_rules:
+        cells = [quoted(column) for column in rule.columns]
+        if rule.total is None:
+            broken = " or ".join(f"{first} > {second}" for first, second in pairwise(cells))
+        else:
+            # Decimals: three tenths are no more than 0.3 beside the total.
+            total = " + ".join(f"{cell}::decimal(18, 6)" for cell in cells)
+            broken = f"abs({total} - {rule.total}) > {rule.tolerance}"
+        quarantine(con, broken, rule.columns[0], rule.name)
 
 
 def require_rows(con: duckdb.DuckDBPyConnection, file: str) -> None:

@@ -26,6 +26,8 @@ from rcs_assets.intake.survey import NOT_COLLECTED
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 RECORD_ID_HEX = 16
+# Engagement files without a row a child, so without record ids.
+PARTNERSHIP = ("clusters", "service_map", "budgets")
 # The names that identifiers have in the vault, where they differ from the contract's.
 _VAULT_NAMES = {"survey_uid": "uid", "record_id": "supplier_id"}
 
@@ -46,6 +48,10 @@ TARGETS: Mapping[str, Targets] = {
     "parent_survey": Targets(warehouse=("parent_survey",)),
     "education_ids": Targets(vault=("education_identifiers",)),
     "education_payload": Targets(warehouse=("education",)),
+    "social_work_ids": Targets(vault=("social_work_identifiers",)),
+    "social_work_payload": Targets(warehouse=("social_work",)),
+    "clusters": Targets(warehouse=("clusters",)),
+    "budgets": Targets(warehouse=("budgets",)),
     "service_map": Targets(warehouse=("service_map",)),
     "school_roll": Targets(warehouse=("school_roll",)),
     "school_list": Targets(warehouse=("school_list",)),
@@ -59,7 +65,7 @@ class Taken:
     """One delivery, taken in: rows by target table, receipt, places of quarantined rows.
 
     `opted_out_pupils` (sample file only) is uid and scn of pupils who opted out;
-    `record_ids` and `withdrawn_ids` (education identifiers only) say whose payload may follow.
+    `record_ids` and `withdrawn_ids` (identifiers of an extract) say whose payload may follow.
     """
 
     receipt: Receipt
@@ -239,7 +245,7 @@ def _warehouse_columns(codebook: Codebook, dataset: Dataset, table: str) -> dict
         for column in dataset.fields
         if column.sensitivity in (Sensitivity.PAYLOAD, Sensitivity.BOTH)
     }
-    if dataset.name == "service_map":
+    if dataset.name in PARTNERSHIP:
         return {"engagement": "varchar", **kept}
     if dataset.level == "engagement":
         return {**key, **kept}

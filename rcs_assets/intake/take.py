@@ -8,7 +8,7 @@ and turning a refusal into a receipt. Does not belong here: the steps themselves
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -23,10 +23,12 @@ from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
     count,
+    quarantine,
     quarantine_duplicates,
+    quarantine_row_rules,
 )
 from rcs_assets.intake.drop import Delivery, current_deliveries, engagements_in_scope
-from rcs_assets.intake.readers import read_header, read_sav, read_text
+from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text
 from rcs_assets.intake.receipts import (
     Receipt,
     ReceiptStatus,
@@ -65,6 +67,28 @@ class Desk:
     scratch: duckdb.DuckDBPyConnection
     vault: duckdb.DuckDBPyConnection
     warehouse: duckdb.DuckDBPyConnection
+
+
+@dataclass(frozen=True)
+class Extract:
+    """The two files of a council's extract and what is particular about them.
+
+    `scope` stands in the record ids; `has_uid` where the council holds UIDs, `has_school`
+    where the payload names one.
+    """
+
+    title: str
+    scope: str
+    identifiers: str
+    payload: str
+    has_uid: bool
+    has_school: bool
+
+
+EDUCATION = Extract("education", "education", "education_ids", "education_payload", True, True)
+SOCIAL_WORK = Extract(
+    "social work", "social_work", "social_work_ids", "social_work_payload", False, False
+)
 
 
 @contextmanager
@@ -119,8 +143,8 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
 
     Args:
         desk: the installation.
-        name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey or
-            service_map; education has its own function.
+        name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey,
+            clusters, service_map or budgets; extracts have a function of their own.
         engagement: partition key.
 
     Returns:
@@ -138,7 +162,9 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     steps: dict[str, Callable[[Delivery], Taken]] = {
         "opt_outs": lambda found: _opt_outs(desk, dataset, item, found),
         "sample_file": lambda found: _sample(desk, dataset, item, found),
-        "service_map": lambda found: _service_map(desk, dataset, item, found),
+        "clusters": lambda found: _clusters(desk, dataset, item, found),
+        "service_map": lambda found: _services(desk, dataset, item, found),
+        "budgets": lambda found: _services(desk, dataset, item, found),
     }
     step = steps.get(name, lambda found: _survey(desk, dataset, item, found))
     taken = _attempt(dataset, engagement, delivery, step)
@@ -151,8 +177,24 @@ def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     Returns:
         The receipts of identifiers and payload; none where nothing of the engagement was delivered.
     """
+    return _take_extract(desk, engagement, EDUCATION)
+
+
+def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
+    """Take in an engagement's social work extract, in the way of the education extract.
+
+    Its records hold no UID: an opted-out pupil is recognised by SCN here, and by linkage
+    where the record has none.
+
+    Returns:
+        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
+    """
+    return _take_extract(desk, engagement, SOCIAL_WORK)
+
+
+def _take_extract(desk: Desk, engagement: str, extract: Extract) -> tuple[Receipt, ...]:
     item = desk.programme.engagements[engagement]
-    ids, load = (desk.codebook.datasets[n] for n in ("education_ids", "education_payload"))
+    ids, load = (desk.codebook.datasets[n] for n in (extract.identifiers, extract.payload))
     if engagement not in engagements_in_scope(desk.home, desk.programme):
         _store(desk, ids, engagement, None)
         _store(desk, load, engagement, None)
@@ -161,13 +203,13 @@ def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
         ids,
         engagement,
         _delivery(desk, ids.name, engagement),
-        lambda found: _education_ids(desk, ids, item, found),
+        lambda found: _extract_ids(desk, ids, item, found, extract),
     )
     taken_load = _attempt(
         load,
         engagement,
         _delivery(desk, load.name, engagement),
-        lambda found: _education_payload(desk, load, item, found, taken_ids),
+        lambda found: _extract_payload(desk, load, item, found, extract, taken_ids),
     )
     return _finish(desk, ids, engagement, taken_ids), _finish(desk, load, engagement, taken_load)
 
@@ -295,8 +337,11 @@ def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
         )
 
 
-def _require_sample(desk: Desk, engagement: Engagement) -> None:
-    """A council's extract is limited to issued UIDs (policy.md), so the sample file comes first.
+def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> None:
+    """Before a council's extract comes the sample file.
+
+    It says which UIDs were issued, to which the education extract is limited (policy.md),
+    and which SCNs are those of pupils who opted out.
 
     Raises:
         InputError: the sample file is missing, was rejected, or a newer one waits.
@@ -304,9 +349,10 @@ def _require_sample(desk: Desk, engagement: Engagement) -> None:
     delivery = _delivery(desk, "sample_file", engagement.key)
     if delivery is None or not _is_taken(desk, delivery):
         raise InputError(
-            "The education extract cannot be checked",
+            f"The {extract.title} extract cannot be checked",
             where=engagement.key,
-            why="it is limited to issued UIDs, and the sample file is missing or was rejected",
+            why="issued UIDs and opted-out SCNs are known from the sample file, "
+            "which is missing or was rejected",
             fix="deliver the sample file, then run: rcs materialise",
         )
 
@@ -326,6 +372,7 @@ def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery
     check_header(read_header(path, dataset), dataset, delivery.file)
     read_text(con, path, dataset)
     check_rows(con, dataset, delivery.file)
+    quarantine_row_rules(con, dataset)
 
 
 def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
@@ -469,21 +516,24 @@ def _questionnaire(
         ) from None
 
 
-def _education_ids(
-    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery
+def _extract_ids(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery, extract: Extract
 ) -> Taken:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
-    _require_sample(desk, engagement)
+    _require_sample(desk, engagement, extract)
     with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
-        keys = _keys(con, "survey_uid as uid, scn")
+        uid = "survey_uid" if extract.has_uid else "null::varchar"
+        keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
-        extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
-        pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
+        if extract.has_uid:
+            extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
+            pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
-        record_id = mint_record_ids(con, desk.home, f"education|{engagement.key}", "record_id")
+        scope = f"{extract.scope}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "record_id")
         rows = splitter.identifiers(con, dataset, engagement.key, record_id)
         withdrawn = con.execute(
             f"select {record_id} as record_id from checked "
@@ -492,14 +542,19 @@ def _education_ids(
         return Taken(
             count_receipt(con, delivery, pupils.pupil_flags(con)),
             quarantined_rows(con, delivery),
-            vault={"education_identifiers": rows},
+            vault={splitter.TARGETS[dataset.name].vault[0]: rows},
             record_ids=rows.select(["record_id"]),
             withdrawn_ids=withdrawn,
         )
 
 
-def _education_payload(
-    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery, ids: Taken
+def _extract_payload(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+    extract: Extract,
+    ids: Taken,
 ) -> Taken:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
@@ -507,35 +562,72 @@ def _education_payload(
         raise InputError(
             "The payload cannot be attached",
             where=f"file {delivery.file}",
-            why="the education identifiers of this engagement are missing or were rejected",
+            why=f"the {extract.title} identifiers of this engagement are missing or were rejected",
             fix="deliver the identifiers, then run: rcs materialise",
         )
-    schools = _schools(desk)
+    schools = _schools(desk) if extract.has_school else None
     with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
-        record_id = mint_record_ids(con, desk.home, f"education|{engagement.key}", "record_id")
+        scope = f"{extract.scope}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "record_id")
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
-        pupils.quarantine_unknown_schools(con, schools)
+        if schools is not None:
+            pupils.quarantine_unknown_schools(con, schools)
         rows = splitter.payload(con, dataset, engagement.key, record_id)
         return Taken(
             count_receipt(con, delivery, {}),
             quarantined_rows(con, delivery),
-            warehouse={"education": rows},
+            warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
         )
 
 
-def _service_map(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+def _clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    schools = _schools(desk)
+    with _scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        pupils.quarantine_unknown_schools(con, schools)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_cluster")
+        quarantine(
+            con,
+            "seed_code in (select seed_code from accepted group by seed_code "
+            "having count(*) filter (where is_sdc_cluster) <> 1)",
+            "is_sdc_cluster",
+            "not_one_sdc_cluster",
+        )
+        return _partnership_rows(con, dataset, engagement, delivery, {})
+
+
+def _services(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """Service map and budgets."""
     with _scratch(desk) as con:
         _open(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
-        quarantine_duplicates(con, dataset.key, names, "duplicate_service_id")
-        rows = con.execute(
-            f"select ? as engagement, {', '.join(names)} from accepted order by service_id",
-            [engagement.key],
-        ).to_arrow_table()
-        flags = {"without_children_served": count(con, "accepted", "children_served is null")}
-        return Taken(
-            count_receipt(con, delivery, flags),
-            quarantined_rows(con, delivery),
-            warehouse={"service_map": rows},
+        quarantine_duplicates(con, dataset.key, names, f"duplicate_{dataset.key[0]}")
+        flags = (
+            {"without_children_served": count(con, "accepted", "children_served is null")}
+            if dataset.name == "service_map"
+            else {}
         )
+        return _partnership_rows(con, dataset, engagement, delivery, flags)
+
+
+def _partnership_rows(
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+    flags: Mapping[str, int],
+) -> Taken:
+    """The accepted rows of a file without a row a child, under the dataset's own name."""
+    columns = ", ".join(quoted(field.name) for field in dataset.fields)
+    rows = con.execute(
+        f"select ? as engagement, {columns} from accepted "
+        f"order by {', '.join(quoted(name) for name in dataset.key)}",
+        [engagement.key],
+    ).to_arrow_table()
+    return Taken(
+        count_receipt(con, delivery, flags),
+        quarantined_rows(con, delivery),
+        warehouse={dataset.name: rows},
+    )

@@ -31,6 +31,11 @@ TABLES = {
     "education_identifiers": (
         f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}"
     ),
+    "social_work_identifiers": (
+        "engagement varchar, record_id varchar, supplier_id varchar, scn varchar, "
+        "surname varchar, previous_surname varchar, first_forename varchar, "
+        "second_forename varchar, sex varchar, date_of_birth date, postcode varchar"
+    ),
 }
 # Which scopes of an opt-out remove a record from which delivery (policy.md). Without the
 # survey there is nothing to link to, so the council's record goes too.

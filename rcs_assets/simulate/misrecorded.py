@@ -166,5 +166,5 @@ def _change_postcodes(frame: pd.DataFrame, rng: np.random.Generator, note: Note)
 def _changed(values: Texts, chosen: Bools, change: Callable[[str], str]) -> Texts:
     """A copy with `change` applied where `chosen`, and the value is not null."""
     copy = values.astype(object)
-    copy[chosen] = [value if value is None else change(value) for value in copy[chosen]]
+    copy[chosen] = [change(value) if isinstance(value, str) else None for value in copy[chosen]]
     return copy
