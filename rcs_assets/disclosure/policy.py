@@ -18,13 +18,16 @@ from typing import Any
 
 import yaml
 
+from rcs_assets.disclosure.microdata_rule import MicrodataRule, microdata_rule
 from rcs_assets.errors import ConfigurationError
 
 POLICY_FILE = "policy.yaml"
 STATUSES = ("published", "c", "z", "x", "u")
 SENSITIVE = "sensitive"
+TOTAL = "total"
 _KEYED_BY_NAME = ("output_classes", "linked_indicators")
 _STEPS = ("pct_step", "mean_step", "interval_step", "n_step")
+_OTHER_STEPS = ("school_pct_step",)
 _COUNTS = ("base", "pair_base", "group_base", "base_plus", "numerator", "complement")
 _TEXTS = ("name", "title", "source", "dated", "reason")
 
@@ -35,7 +38,8 @@ class OutputClass:
 
     `base`, `numerator`, `complement`: least counts of pupils; `base_plus` is added to the
     base of the other row; `pair_base` holds for pairs of breakdowns, `group_base` for the
-    groups of a school; the steps are the multiples that are shown.
+    groups of a school; the steps are the multiples that are shown, `school_pct_step` that
+    of percentages and their intervals at school.
     """
 
     name: str
@@ -53,7 +57,15 @@ class OutputClass:
     mean_step: float = 0
     interval_step: float = 0
     n_step: float = 0
-    extra: tuple[str, ...] = ()
+    school_pct_step: float = 0
+
+    def base_for(self, breakdown: str) -> int:
+        """The least base of a cell of a breakdown: total, single groups, or pairs."""
+        if ":" in breakdown and self.pair_base:
+            return self.pair_base
+        if breakdown != TOTAL and self.group_base:
+            return self.group_base
+        return self.base
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,38 @@ class CellRule:
 
 @dataclass(frozen=True)
 class Audience:
-    """Which row of Table A an audience has, and which geographies its package holds."""
+    """The geography levels that an audience's package holds, each with its row of Table A."""
 
+    output_classes: Mapping[str, str]
+
+    @property
+    def geography_levels(self) -> tuple[str, ...]:
+        """Levels of the package."""
+        return tuple(self.output_classes)
+
+
+@dataclass(frozen=True)
+class SchoolSize:
+    """What schools of at least `respondents` usable respondents of a survey show."""
+
+    respondents: int
     output_class: str
-    geography_levels: tuple[str, ...]
+    breakdowns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterRule:
+    """When a cluster, and the small schools of a cluster together, have figures.
+
+    `least_schools`, `small_schools_least`: schools with respondents; `largest_school_pct`:
+    largest share of the cluster's respondents; `small_pupils_least`: respondents together.
+    """
+
+    surveys: tuple[str, ...]
+    least_schools: int
+    largest_school_pct: float
+    small_schools_least: int
+    small_pupils_least: int
 
 
 @dataclass(frozen=True)
@@ -104,13 +144,17 @@ class Policy:
     source: str
     output_classes: Mapping[str, OutputClass]
     audiences: Mapping[str, Audience]
-    breakdowns: tuple[str, ...]
+    breakdowns: Mapping[str, tuple[str, ...]]
+    special: Mapping[str, str]
+    school_sizes: tuple[SchoolSize, ...]
+    clusters: ClusterRule
     statuses: Mapping[str, str]
     empty_reasons: Mapping[str, str]
     unreliable_n_below: int
     unreliable_interval_wider_than: float
     linked_indicators: tuple[LinkedSet, ...]
     approvals: Mapping[str, Approvals]
+    microdata: MicrodataRule
 
     def audience(self, audience: str) -> Audience:
         """The entry for `public` or `cpp/<engagement>` (by the part before the slash).
@@ -127,20 +171,34 @@ class Policy:
             )
         return self.audiences[kind]
 
-    def rule_for(self, output_class: str, *, is_sensitive: bool) -> CellRule:
+    def rule_for(
+        self, output_class: str, *, is_sensitive: bool, breakdown: str = TOTAL
+    ) -> CellRule:
         """The strictest entry of each column (policy.md, Table A, how to read it)."""
         rows = [self.output_classes[output_class]]
         if is_sensitive:
             rows.append(self.output_classes[SENSITIVE])
+        if breakdown in self.special:
+            rows.append(self.output_classes[self.special[breakdown]])
+        at_school = max(r.school_pct_step for r in rows) if self.is_school(output_class) else 0
         return CellRule(
-            base=max(r.base for r in rows) + sum(r.base_plus for r in rows),
+            base=max(r.base_for(breakdown) for r in rows) + sum(r.base_plus for r in rows),
             numerator=max(r.numerator for r in rows),
             complement=max(r.complement for r in rows),
-            pct_step=max(r.pct_step for r in rows),
+            pct_step=max(at_school, *(r.pct_step for r in rows)),
             mean_step=max(r.mean_step for r in rows),
-            interval_step=max(r.interval_step for r in rows),
+            interval_step=max(at_school, *(r.interval_step for r in rows)),
             n_step=max(r.n_step for r in rows),
         )
+
+    def is_school(self, output_class: str) -> bool:
+        """Whether a row of Table A is one of schools."""
+        return any(size.output_class == output_class for size in self.school_sizes)
+
+    @property
+    def smallest_school(self) -> SchoolSize:
+        """The size below which a school has no figures of its own."""
+        return self.school_sizes[-1]
 
 
 def load_policy(overlay: Path | None = None) -> Policy:
@@ -203,17 +261,22 @@ def _merge(own: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _build(content: Mapping[str, Any], digest: str) -> Policy:
     head = content["policy"]
-    unreliable = content["unreliable"]
+    unreliable, clusters = content["unreliable"], content["clusters"]
     return Policy(
         label=str(head["version"]),
         version=f"{head['version']}+{digest[:12]}",
         source=str(head["source"]),
         output_classes={row["name"]: _output_class(row) for row in content["output_classes"]},
         audiences={
-            name: Audience(row["output_class"], tuple(row["geography_levels"]))
-            for name, row in content["audiences"].items()
+            name: Audience(dict(row["output_classes"])) for name, row in content["audiences"].items()
         },
-        breakdowns=tuple(content["breakdowns"]),
+        breakdowns={level: tuple(names) for level, names in content["breakdowns"].items()},
+        special=dict(content["special"]),
+        school_sizes=tuple(
+            SchoolSize(int(row["respondents"]), row["output_class"], tuple(row["breakdowns"]))
+            for row in content["school_sizes"]
+        ),
+        clusters=ClusterRule(**{**content["clusters"], "surveys": tuple(clusters["surveys"])}),
         statuses=dict(content["statuses"]),
         empty_reasons=dict(content["empty_reasons"]),
         unreliable_n_below=int(unreliable["n_below"]),
@@ -223,17 +286,18 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
             for row in content["linked_indicators"]
         ),
         approvals={name: Approvals(**row) for name, row in content["approvals"].items()},
+        microdata=microdata_rule(content["microdata"]),
     )
 
 
 def _output_class(row: Mapping[str, Any]) -> OutputClass:
-    unknown = set(row) - {*_TEXTS, *_COUNTS, *_STEPS, "extra"}
+    unknown = set(row) - {*_TEXTS, *_COUNTS, *_STEPS, *_OTHER_STEPS}
     if unknown:
         raise ValueError(f"unknown column {sorted(unknown)[0]} in output class {row['name']}")
     values: dict[str, Any] = {name: str(row[name]) for name in _TEXTS}
     values |= {name: int(row.get(name, 0)) for name in _COUNTS}
-    values |= {name: float(row.get(name, 0)) for name in _STEPS}
-    return OutputClass(**values, extra=tuple(row.get("extra", ())))
+    values |= {name: float(row.get(name, 0)) for name in (*_STEPS, *_OTHER_STEPS)}
+    return OutputClass(**values)
 
 
 def _refuse_contradictions(policy: Policy) -> None:
@@ -257,7 +321,7 @@ def _refuse_contradictions(policy: Policy) -> None:
 
 def _class_problems(policy: Policy) -> Iterable[str]:
     for row in policy.output_classes.values():
-        numbers = [getattr(row, name) for name in (*_COUNTS, *_STEPS)]
+        numbers = [getattr(row, name) for name in (*_COUNTS, *_STEPS, *_OTHER_STEPS)]
         if min(numbers) < 0:
             yield f"{row.name} has a negative entry"
         if not (row.source and row.reason and row.dated):
@@ -267,33 +331,49 @@ def _class_problems(policy: Policy) -> Iterable[str]:
 
 
 def _audience_problems(policy: Policy) -> Iterable[str]:
-    for name, audience in policy.audiences.items():
-        if audience.output_class not in policy.output_classes:
-            yield f"audience {name} has no output class {audience.output_class}"
+    used = {
+        name: f"audience {audience}"
+        for audience, entry in policy.audiences.items()
+        for name in entry.output_classes.values()
+    }
+    used |= {size.output_class: "a school size" for size in policy.school_sizes}
+    for name, user in used.items():
+        if name not in policy.output_classes:
+            yield f"{user} has no output class {name}"
             continue
         for is_sensitive in (False, True):
-            rule = policy.rule_for(audience.output_class, is_sensitive=is_sensitive)
-            if min(rule.base, rule.numerator, rule.complement) < 2:
-                yield f"audience {name} has a threshold below 2, which protects nobody"
-            if min(getattr(rule, step) for step in _STEPS) <= 0:
-                yield f"audience {name} has no rounding step, so n and % would give numerators away"
-            if rule.base < rule.numerator + rule.complement - 1:
-                yield f"audience {name}: a cell could be low and high at once, which tells its base"
+            yield from _rule_problems(name, policy, is_sensitive=is_sensitive)
+    if not set(policy.special.values()) <= set(policy.output_classes):
+        yield "a special breakdown has no output class"
+
+
+def _rule_problems(name: str, policy: Policy, *, is_sensitive: bool) -> Iterable[str]:
+    for breakdown in (TOTAL, "stage", "stage:sex"):
+        rule = policy.rule_for(name, is_sensitive=is_sensitive, breakdown=breakdown)
+        if min(rule.base, rule.numerator, rule.complement) < 2:
+            yield f"output class {name} has a threshold below 2, which protects nobody"
+        if min(getattr(rule, step) for step in _STEPS) <= 0:
+            yield f"output class {name} has no rounding step: n and % would give numerators away"
+        if rule.base < rule.numerator + rule.complement - 1:
+            yield f"output class {name}: a cell could be low and high at once: that tells its base"
 
 
 def _order_problems(policy: Policy) -> Iterable[str]:
-    """The public package may not show what a CPP's own package hides."""
+    """The public package may not show what a CPP's own package hides; sizes come in order."""
     if not {"public", "cpp"} <= set(policy.audiences):
         yield "the audiences public and cpp are needed"
         return
     for is_sensitive in (False, True):
         public, cpp = (
-            policy.rule_for(policy.audiences[name].output_class, is_sensitive=is_sensitive)
+            policy.rule_for(policy.audiences[name].output_classes["cpp"], is_sensitive=is_sensitive)
             for name in ("public", "cpp")
         )
         for column in ("base", "numerator", "complement", *_STEPS):
             if getattr(public, column) < getattr(cpp, column):
                 yield f"public is laxer than cpp in {column}"
+    sizes = [size.respondents for size in policy.school_sizes]
+    if not sizes or sizes != sorted(sizes, reverse=True):
+        yield "school_sizes are needed, the largest first"
 
 
 def _vocabulary_problems(policy: Policy) -> Iterable[str]:
@@ -303,8 +383,9 @@ def _vocabulary_problems(policy: Policy) -> Iterable[str]:
         yield "an empty cell is shown as c, x or z"
     if policy.empty_reasons.get("no_data") != "c":
         yield "no_data is a count of zero and zero counts as small: it must be c"
-    if "total" not in policy.breakdowns:
-        yield "the breakdown total is needed"
+    levels = {level for entry in policy.audiences.values() for level in entry.geography_levels}
+    if any(TOTAL not in policy.breakdowns.get(level, ()) for level in levels):
+        yield "each level of an audience needs the breakdown total"
     for linked in policy.linked_indicators:
         if linked.kind not in ("sum", "complement") or len(linked.indicators) < 2:
             yield f"linked set {linked.name} needs kind sum or complement and two indicators"

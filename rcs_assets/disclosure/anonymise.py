@@ -1,0 +1,296 @@
+"""Files of answers that may leave the safe haven: k-anonymous on few keys, l-diverse.
+
+Belongs here: which keys a record keeps so that it stands among at least k others, which
+sensitive answers are withheld where a class of the keys has one value of them only, coarse
+weights, one set of missing codes, an order that tells nothing. Does not belong here: the
+numbers (`data/policy.yaml`, block `microdata`), file formats and packages (`release`).
+
+Source of the rules: policy.md, Table A, "microdata for CPP, safeguarded deposit", and
+"Microdata" under "How protection is judged". What k and l do not do: a file of answers
+counts every answer exactly by its keys, also where a table hides the cell. That is why it
+is handed out under an agreement only, and why it holds no field of a council's own records
+but the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from rcs_assets.codebook import Variable
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.storage import sql_literal
+
+KEYS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
+_MARGINS = ("engagement", "survey", "sex")
+_KEPT = ("kept_stage", "kept_simd_group", "kept_any_support")
+_NOTHING = "null::varchar"
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One step of giving up keys: the classes that share `parent` may become one.
+
+    `stage` and `any_support` are what is left of these keys; SIMD goes first.
+    """
+
+    parent: tuple[str, ...]
+    stage: str
+    any_support: str
+
+
+# In the order of the policy: without SIMD, without support, in a band of stages, without a
+# stage. What is still in too small a class then is left out of the file.
+_LEVELS = (
+    _Level(("stage", "any_support"), "classes.stage", "classes.any_support"),
+    _Level(("stage",), "classes.stage", _NOTHING),
+    _Level(("stage_band",), "classes.stage_band", _NOTHING),
+    _Level((), _NOTHING, _NOTHING),
+)
+
+
+@dataclass(frozen=True)
+class AnonymisedSurvey:
+    """What became of one survey of one engagement: counts of pupils and of classes.
+
+    `coarser_n` are records that gave up a key, `left_out_n` records that are not in the
+    file, `withheld_n` the pairs of class and sensitive variable that l withholds.
+    """
+
+    engagement: str
+    survey: str
+    records_n: int
+    left_out_n: int
+    coarser_n: int
+    classes_n: int
+    withheld_n: int
+
+
+def anonymise(
+    con: duckdb.DuckDBPyConnection,
+    pupils: str,
+    answers: str,
+    variables: Mapping[str, Sequence[Variable]],
+    rule: MicrodataRule,
+    order_macro: str,
+) -> tuple[AnonymisedSurvey, ...]:
+    """Make the temporary tables `anonymised_<survey>`.
+
+    Args:
+        con: a connection that may make temporary tables.
+        pupils: relation with `record_id, engagement, survey, stage, sex (F, M),
+            simd_quintile (1 to 5 or null), any_support (boolean or null), weight`.
+        answers: relation with `record_id, engagement, survey` and the variables.
+        variables: survey → variables of the file, in its order.
+        rule: the block `microdata` of the policy.
+        order_macro: a keyed hash of a text (`storage.hmac_expression`); rows are ordered by it.
+
+    Returns:
+        One entry an engagement and survey, in their order. `anonymised_<survey>` has the
+        keys (null where given up or not known), `weight` (pupils that a record stands for:
+        mean of its engagement, stage and sex as shown, rounded), the variables, `row_order`.
+    """
+    _classify(con, pupils, rule)
+    for level in _LEVELS:
+        _generalise(con, level, rule.k)
+    _keep_keys(con, rule, order_macro)
+    for survey, asked in variables.items():
+        _find_uniform(con, answers, survey, [v.name for v in asked if v.is_sensitive], rule)
+        _put_together(con, answers, survey, asked, rule)
+    return tuple(entry for survey in variables for entry in _summary(con, survey))
+
+
+def _named(column: str, names: Mapping[str, str]) -> str:
+    whens = " ".join(f"when {sql_literal(k)} then {sql_literal(v)}" for k, v in names.items())
+    return f"case {column}::varchar {whens} end"
+
+
+def _same(left: str, right: str, columns: Sequence[str]) -> str:
+    return " and ".join(f"{left}.{c} is not distinct from {right}.{c}" for c in columns)
+
+
+def _classify(con: duckdb.DuckDBPyConnection, pupils: str, rule: MicrodataRule) -> None:
+    """The finest classes of the keys, and the keys that each keeps so far: all."""
+    con.execute(
+        f"""
+        create or replace temp table anonymised_pupils as
+        select
+            record_id, engagement, survey, sex, stage, weight,
+            {_named("stage", rule.stage_bands)} as stage_band,
+            {_named("simd_quintile", rule.simd_groups)} as simd_group,
+            case any_support when true then 'Y' when false then 'N' end as any_support,
+        from {pupils};
+
+        create or replace temp table anonymised_classes as
+        select
+            engagement, survey, sex, stage, stage_band, simd_group, any_support,
+            stage as kept_stage, simd_group as kept_simd_group,
+            any_support as kept_any_support, count(*) as n,
+        from anonymised_pupils
+        group by all
+        """
+    )
+
+
+def _generalise(con: duckdb.DuckDBPyConnection, level: _Level, k: int) -> None:
+    """Take a key from the classes below k, and from the smallest others that they need.
+
+    The classes below k within a parent become one. If they are still too few, the smallest
+    of its other classes join them, until there are k: so no more is given up than the order
+    of the levels asks for. Ties go by the keys.
+    """
+    columns = (*_MARGINS, *level.parent, *_KEPT)
+    parent = ", ".join((*_MARGINS, *level.parent))
+    order = ", ".join(f"{name} nulls first" for name in _KEPT)
+    con.execute(
+        f"""
+        create or replace temp table anonymised_classes as
+        with shown as (
+            select {", ".join(columns)}, sum(n)::bigint as shown_n
+            from anonymised_classes
+            group by all
+        ),
+        judged as (
+            select *,
+                bool_or(shown_n < {k}) over (partition by {parent}) as is_needed,
+                coalesce(sum(shown_n) over (
+                    partition by {parent} order by shown_n >= {k}, shown_n, {order}
+                    rows between unbounded preceding and 1 preceding
+                ), 0) as smaller_n,
+                shown_n < {k} or (is_needed and smaller_n < {k}) as joins,
+            from shown
+        )
+        select classes.* replace (
+            if(joins, {level.stage}, classes.kept_stage) as kept_stage,
+            if(joins, {_NOTHING}, classes.kept_simd_group) as kept_simd_group,
+            if(joins, {level.any_support}, classes.kept_any_support) as kept_any_support
+        )
+        from anonymised_classes as classes
+        inner join judged on {_same("classes", "judged", columns)}
+        """
+    )
+
+
+def _keep_keys(con: duckdb.DuckDBPyConnection, rule: MicrodataRule, order_macro: str) -> None:
+    """One row a pupil that stays: keys as shown, weight, place in the file."""
+    finest = ("engagement", "survey", "sex", "stage", "simd_group", "any_support")
+    con.execute(
+        f"""
+        create or replace temp table anonymised_keys as
+        with shown as (
+            select pupils.record_id, pupils.engagement, pupils.survey, pupils.sex, pupils.weight,
+                classes.kept_stage as stage, classes.kept_simd_group as simd_group,
+                classes.kept_any_support as any_support,
+                count(*) over (
+                    partition by {", ".join(f"classes.{c}" for c in (*_MARGINS, *_KEPT))}
+                ) as class_n,
+            from anonymised_pupils as pupils
+            inner join anonymised_classes as classes
+                on {_same("pupils", "classes", finest)},
+        )
+        select * exclude (class_n, weight),
+            (round(
+                sum(weight::decimal(18, 9)) over (partition by engagement, survey, stage, sex)
+                / count(*) over (partition by engagement, survey, stage, sex)
+                / {rule.weight_step}
+            ) * {rule.weight_step})::decimal(9, 2) as weight,
+            {order_macro}('microdata|' || engagement || '|' || survey || '|' || record_id)
+                as row_order,
+        from shown
+        where class_n >= {rule.k}
+        """
+    )
+
+
+def _find_uniform(
+    con: duckdb.DuckDBPyConnection,
+    answers: str,
+    survey: str,
+    sensitive: Sequence[str],
+    rule: MicrodataRule,
+) -> None:
+    """The classes where a sensitive variable has fewer than l values: it is withheld there.
+
+    Valid answers count as values, and so do the missing codes that tell what was answered
+    before (routed past). Without any value there is nothing to withhold.
+    """
+    telling = ", ".join(str(code) for code in rule.telling_missing)
+    flags = "".join(
+        f", count(distinct {name}) filter ({name} >= 0 or {name} in ({telling})) "
+        f"between 1 and {rule.l - 1} as one_{name}"
+        for name in sensitive
+    )
+    con.execute(
+        f"""
+        create or replace temp table uniform_{survey} as
+        select {", ".join(f"keys.{key}" for key in KEYS)} {flags},
+            {" + ".join(["0", *(f"one_{name}::int" for name in sensitive)])} as withheld_n,
+        from anonymised_keys as keys
+        inner join {answers} as answers using (record_id, engagement, survey)
+        where survey = {sql_literal(survey)}
+        group by {", ".join(f"keys.{key}" for key in KEYS)}
+        """
+    )
+
+
+def _put_together(
+    con: duckdb.DuckDBPyConnection,
+    answers: str,
+    survey: str,
+    variables: Sequence[Variable],
+    rule: MicrodataRule,
+) -> None:
+    merged = " ".join(f"when {code} then {into}" for code, into in rule.merged_missing.items())
+    columns = []
+    for variable in variables:
+        name = variable.name
+        shown = f"case answers.{name} {merged} else answers.{name} end"
+        if variable.is_sensitive:
+            shown = f"if(uniform.one_{name}, {rule.withheld_code}, {shown})"
+        columns.append(f"({shown})::tinyint as {name}")
+    con.execute(
+        f"""
+        create or replace temp table anonymised_{survey} as
+        select {", ".join(f"keys.{key}" for key in KEYS)}, keys.weight, {", ".join(columns)},
+            keys.row_order,
+        from anonymised_keys as keys
+        inner join {answers} as answers using (record_id, engagement, survey)
+        inner join uniform_{survey} as uniform on {_same("keys", "uniform", KEYS)}
+        where survey = {sql_literal(survey)}
+        """
+    )
+
+
+def _summary(con: duckdb.DuckDBPyConnection, survey: str) -> list[AnonymisedSurvey]:
+    rows = con.execute(
+        f"""
+        with pupils as (
+            select engagement, count(*) as n from anonymised_pupils
+            where survey = {sql_literal(survey)} group by engagement
+        ),
+        coarser as (
+            select engagement, sum(n)::bigint as n from anonymised_classes
+            where survey = {sql_literal(survey)}
+                and (stage, simd_group, any_support)
+                    is distinct from (kept_stage, kept_simd_group, kept_any_support)
+            group by engagement
+        ),
+        shown as (
+            select engagement, count(*) as n from anonymised_{survey} group by engagement
+        ),
+        classes as (
+            select engagement, count(*) as n, sum(withheld_n)::bigint as withheld_n
+            from uniform_{survey} group by engagement
+        )
+        select pupils.engagement, coalesce(shown.n, 0), pupils.n - coalesce(shown.n, 0),
+            coalesce(coarser.n, 0), coalesce(classes.n, 0), coalesce(classes.withheld_n, 0),
+        from pupils
+        left join shown using (engagement)
+        left join coarser using (engagement)
+        left join classes using (engagement)
+        order by pupils.engagement
+        """
+    ).fetchall()
+    return [AnonymisedSurvey(row[0], survey, *row[1:]) for row in rows]

@@ -1,0 +1,83 @@
+"""The block `microdata` of the policy as typed data.
+
+Belongs here: k, l, how keys get coarser, and refusing a block that protects nobody. Does
+not belong here: applying it (`anonymise.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PURPOSES = ("archive", "cpp")
+
+
+@dataclass(frozen=True)
+class MicrodataRule:
+    """What an anonymised file of answers must keep to (policy.md, Table A and "Microdata").
+
+    `k`: least pupils in a class of the keys; `l`: least values of each sensitive variable in
+    it. `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
+    are multiples of it. `merged_missing`: missing code → the one that stands for it in every
+    contractor's data; `telling_missing`: missing codes that count as a value for `l`.
+    `withheld_code`: stands for a sensitive answer that `l` withholds. `purposes`: whose
+    packages hold such files.
+    """
+
+    k: int
+    l: int  # noqa: E741 - the name of the rule
+    simd_groups: Mapping[str, str]
+    stage_bands: Mapping[str, str]
+    weight_step: float
+    merged_missing: Mapping[int, int]
+    telling_missing: tuple[int, ...]
+    withheld_code: int
+    purposes: frozenset[str]
+    source: str
+    dated: str
+    reason: str
+
+
+def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
+    """The rule from the policy's block.
+
+    Raises:
+        KeyError, TypeError, ValueError: the block is not in its form, or protects nobody.
+    """
+    rule = MicrodataRule(
+        k=int(block["k"]),
+        l=int(block["l"]),
+        simd_groups=_by_value(block["simd_groups"]),
+        stage_bands=_by_value(block["stage_bands"]),
+        weight_step=float(block["weight_step"]),
+        merged_missing={int(code): int(into) for code, into in block["merged_missing"].items()},
+        telling_missing=tuple(int(code) for code in block["telling_missing"]),
+        withheld_code=int(block["withheld_code"]),
+        purposes=frozenset(name for name, wanted in block["purposes"].items() if wanted),
+        source=str(block["source"]),
+        dated=str(block["dated"]),
+        reason=str(block["reason"]),
+    )
+    for problem in _problems(rule):
+        raise ValueError(f"microdata: {problem}")
+    return rule
+
+
+def _by_value(groups: Mapping[Any, Iterable[Any]]) -> dict[str, str]:
+    """Group → its values, turned round; a value may stand in one group only."""
+    pairs = [(str(value), str(group)) for group, values in groups.items() for value in values]
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("microdata: a value stands in two groups")
+    return dict(pairs)
+
+
+def _problems(rule: MicrodataRule) -> Iterable[str]:
+    if rule.k < 2 or rule.l < 2:
+        yield "k and l below 2 protect nobody"
+    if rule.weight_step <= 0:
+        yield "weights need a step, or they tell the stage that was withheld"
+    if not rule.purposes <= set(PURPOSES):
+        yield f"the purposes are {' and '.join(PURPOSES)}"
+    if rule.withheld_code >= 0:
+        yield "the code for what is withheld must be negative, as missing codes are"

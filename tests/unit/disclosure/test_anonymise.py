@@ -1,0 +1,187 @@
+from dataclasses import replace
+
+import duckdb
+import pytest
+
+from rcs_assets.codebook.model import Variable
+from rcs_assets.disclosure.anonymise import KEYS, anonymise
+from rcs_assets.disclosure.microdata_rule import microdata_rule
+from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.storage import hmac_expression
+
+RULE = load_policy().microdata
+
+
+def variable(name, is_sensitive):
+    return Variable(name, name, "theme", "yes_no", ("secondary",), ("S1",), is_sensitive, None, "")
+
+
+VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
+
+
+def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32):
+    """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows."""
+    con = duckdb.connect(config={"threads": 1})
+    con.execute(
+        "create table classes (stage varchar, sex varchar, q integer, s boolean, n integer)"
+    )
+    con.executemany("insert into classes values (?, ?, ?, ?, ?)", classes)
+    con.execute(
+        f"""
+        create table pupils as
+        select 'r' || row_number() over () as record_id, 'e1' as engagement,
+            'secondary' as survey, stage, sex, q as simd_quintile, s as any_support,
+            1.26 + (stage = 'S2')::int as weight, i
+        from (select *, unnest(range(n)) as i from classes);
+        create table answers as
+        select record_id, engagement, survey, ({opened})::tinyint as open,
+            ({secret})::tinyint as secret from pupils
+        """
+    )
+    macro = hmac_expression(con, "release", key)
+    summary = anonymise(con, "pupils", "answers", VARIABLES, rule, macro)
+    rows = con.execute("select * from anonymised_secondary order by row_order").to_arrow_table()
+    return summary[0], rows.to_pylist()
+
+
+def classes_of(rows):
+    found = {}
+    for row in rows:
+        key = tuple(row[k] for k in KEYS[2:])
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+def test_classes_that_are_large_enough_keep_all_keys():
+    summary, rows = run([("S1", "F", 1, True, 10), ("S1", "F", 3, False, 12)])
+    assert classes_of(rows) == {("S1", "F", "1", "Y"): 10, ("S1", "F", "2-4", "N"): 12}
+    assert (summary.records_n, summary.left_out_n, summary.coarser_n) == (22, 0, 0)
+
+
+def test_simd_goes_first_and_takes_the_smallest_other_class_along():
+    classes = [("S1", "F", 1, True, 4), ("S1", "F", 5, True, 11), ("S1", "F", 2, True, 30)]
+    summary, rows = run(classes)
+    assert classes_of(rows) == {("S1", "F", None, "Y"): 15, ("S1", "F", "2-4", "Y"): 30}
+    assert summary.coarser_n == 15
+
+
+def test_two_small_classes_make_one_without_a_third():
+    classes = [("S1", "F", 1, True, 4), ("S1", "F", 5, True, 6), ("S1", "F", 2, True, 30)]
+    assert classes_of(run(classes)[1]) == {
+        ("S1", "F", None, "Y"): 10,
+        ("S1", "F", "2-4", "Y"): 30,
+    }
+
+
+def test_support_goes_when_simd_is_not_enough():
+    classes = [("S1", "F", 1, True, 4), ("S1", "F", 1, False, 12), ("S1", "F", 2, False, 40)]
+    assert classes_of(run(classes)[1]) == {
+        ("S1", "F", None, None): 16,
+        ("S1", "F", "2-4", "N"): 40,
+    }
+
+
+def test_then_the_stage_becomes_a_band_and_then_goes():
+    banded = run([("S1", "F", 1, True, 4), ("S2", "F", 1, True, 6), ("S3", "F", 1, True, 12)])[1]
+    assert classes_of(banded) == {("S1-S2", "F", None, None): 10, ("S3", "F", "1", "Y"): 12}
+    gone = run([("S1", "F", 1, True, 4), ("S3", "F", 1, True, 12)])[1]
+    assert classes_of(gone) == {(None, "F", None, None): 16}
+
+
+def test_a_record_that_stays_too_rare_is_left_out():
+    summary, rows = run([("S1", "F", 1, True, 9), ("S1", "M", 1, True, 10)])
+    assert classes_of(rows) == {("S1", "M", "1", "Y"): 10}
+    assert (summary.records_n, summary.left_out_n) == (10, 9)
+
+
+def test_unknown_keys_stand_with_those_given_up():
+    rows = run([("S1", "F", None, True, 8), ("S1", "F", 1, True, 5), ("S1", "F", 3, True, 20)])[1]
+    assert classes_of(rows) == {("S1", "F", None, "Y"): 13, ("S1", "F", "2-4", "Y"): 20}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_class_has_k_whatever_the_pupils(seed):
+    con = duckdb.connect()
+    con.execute(f"select setseed({seed / 10})")
+    classes = con.execute(
+        "select 'S' || a, s, q, w, floor(random() * random() * 24)::int from range(1, 7) t(a), "
+        "(values ('F'), ('M')) v(s), range(1, 6) u(q), (values (true), (false), (null)) x(w)"
+    ).fetchall()
+    summary, rows = run(classes)
+    assert min(classes_of(rows).values()) >= RULE.k
+    assert len(rows) + summary.left_out_n == sum(row[4] for row in classes)
+
+
+def test_a_sensitive_answer_that_all_share_is_withheld_in_that_class_only():
+    classes = [("S1", "F", 1, True, 10), ("S1", "M", 1, True, 12)]
+    summary, rows = run(classes, secret="case when sex = 'F' then 1 else i % 2 end")
+    shown = {(row["sex"], row["secret"]) for row in rows}
+    assert shown == {("F", RULE.withheld_code), ("M", 0), ("M", 1)}
+    assert summary.withheld_n == 1
+
+
+def test_missing_codes_of_the_pupil_are_no_second_value():
+    rows = run([("S1", "F", 1, True, 10)], secret="case when i = 0 then -1 else 1 end")[1]
+    assert {row["secret"] for row in rows} == {RULE.withheld_code}
+
+
+def test_routed_past_is_a_value_and_not_asked_is_none():
+    routed = run([("S1", "F", 1, True, 10)], secret="-6")[1]
+    assert {row["secret"] for row in routed} == {RULE.withheld_code}
+    unasked = run([("S1", "F", 1, True, 10)], secret="-5")[1]
+    assert {row["secret"] for row in unasked} == {-5}
+
+
+def test_an_answer_that_is_not_sensitive_stays_though_all_share_it():
+    rows = run([("S1", "F", 1, True, 10)], opened="1")[1]
+    assert {row["open"] for row in rows} == {1}
+
+
+def test_missing_codes_are_the_same_for_every_contractor():
+    rows = run([("S1", "F", 1, True, 10)], opened="case when i < 5 then -4 else -5 end")[1]
+    assert {row["open"] for row in rows} == {-5}
+
+
+def test_weights_tell_no_stage_that_was_given_up():
+    rows = run([("S1", "F", 1, True, 4), ("S2", "F", 1, True, 6), ("S3", "F", 1, True, 12)])[1]
+    weights = {(row["stage"], str(row["weight"])) for row in rows}
+    assert weights == {("S1-S2", "1.90"), ("S3", "1.30")}
+
+
+def test_the_order_follows_the_key_and_nothing_else():
+    classes = [("S1", "F", 1, True, 30)]
+    first, again, other = (run(classes, key=key)[1] for key in (b"k" * 32, b"k" * 32, b"o" * 32))
+    assert first == again
+    assert [row["row_order"] for row in first] != [row["row_order"] for row in other]
+
+
+def test_nothing_but_keys_weight_and_answers_is_in_the_file():
+    (row, *_) = run([("S1", "F", 1, True, 10)])[1]
+    assert set(row) == {*KEYS, "weight", "open", "secret", "row_order"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"k": 1},
+        {"l": 1},
+        {"weight_step": 0},
+        {"withheld_code": 7},
+        {"purposes": {"anyone": True}},
+        {"simd_groups": {"1": [1], "also": [1]}},
+    ],
+)
+def test_a_block_that_protects_nobody_is_refused(change):
+    block = {
+        "k": 10, "l": 2, "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
+        "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
+        "purposes": {"archive": True}, "source": "s", "dated": "d", "reason": "r",
+    }  # fmt: skip
+    assert microdata_rule(block).k == RULE.k
+    with pytest.raises(ValueError, match="microdata"):
+        microdata_rule(block | change)
+
+
+def test_k_is_the_policys():
+    rule = replace(RULE, k=3)
+    assert classes_of(run([("S1", "F", 1, True, 3)], rule=rule)[1]) == {("S1", "F", "1", "Y"): 3}
