@@ -211,12 +211,15 @@ def weights(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materia
         "estimates",
         zone="warehouse",
         sensitivity="aggregate",
-        description="Every estimate before protection, unrounded: CPP, tranche and all by total, "
-        "stage, sex and SIMD quintile, with the interval that policy.md Table B publishes.",
+        description="Every estimate before protection, unrounded: schools, clusters, CPPs, "
+        "tranches and all by the breakdowns of each level, with the interval that policy.md "
+        "Table B publishes.",
         deps=(
             ("wellbeing", "indicator_values"),
             ("wellbeing", "parent_indicator_values"),
             ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("intake", "clusters"),
             ("intake", "sample"),
             ("codebook", "tables"),
             ("programme", "register"),

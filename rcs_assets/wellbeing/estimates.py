@@ -1,7 +1,8 @@
-"""Estimates of every indicator at CPP, tranche and all, by policy.md, Table B.
+"""Estimates of every indicator from the school to all areas, by policy.md, Table B.
 
-Belongs here: which rows exist, which weight, interval and design effect each gets. Does
-not belong here: variances and intervals (`estimation`), rounding, suppression (`disclosure`).
+Belongs here: which weight, interval and design effect each row gets. Does not belong here:
+which rows exist (`grid.py`), unweighted sums (`counts.py`), variances and intervals
+(`estimation`), rounding, suppression (`disclosure`).
 
 The grid is complete: a survey wave × indicator × group that has no figure has a row with
 the reason. Everything is unrounded but the pooled design effect, which is rounded before
@@ -21,18 +22,22 @@ import pyarrow as pa
 from rcs_assets.codebook.model import Codebook, Indicator
 from rcs_assets.estimation import Design, estimate_each, pooled_design_effect, wilson_sql
 from rcs_assets.estimation.intervals import floats_or_null, t_quantile
+from rcs_assets.wellbeing.breakdowns import (
+    AREAS,
+    BREAKDOWNS,
+    COUNTED_LEVELS,
+    PUPIL_SURVEYS,
+    ROLL_BREAKDOWNS,
+    group_sql,
+    listed,
+)
+from rcs_assets.wellbeing.counts import count, prepare_pupils
 from rcs_assets.wellbeing.estimators import Estimators
+from rcs_assets.wellbeing.grid import make_grid
 
-PUPIL_SURVEYS = ("primary", "secondary")
-
-# Column that names the area of a level in `estimated_pupils`.
-_AREA = {"cpp": "engagement", "tranche": "tranche", "all": "everywhere"}
-_GROUP = {
-    "total": "'all'",
-    "stage": "stage",
-    "sex": "sex",
-    "simd_quintile": "simd_quintile::varchar",
-}
+WEIGHTED_LEVELS = tuple(level for level in AREAS if level not in COUNTED_LEVELS)
+_WEIGHTED = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
+_WITHIN_CLUSTERS = Design(strata="cluster_area", clusters="seed_code", nest=True)
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,12 @@ def write_estimates(
     con.register("indicator_list", _indicator_table(run.indicators))
     con.execute("create or replace temp table scope as from scope_list")
     con.execute("create or replace temp table asked as from indicator_list")
-    _prepare_pupils(run)
-    _count(run)
+    prepare_pupils(con, run.indicators, rules)
+    count(con, run.indicators, rules)
     _estimate_by_design(run)
+    _join_design_effects(run)
     _mean_widths(run)
-    _grid(run)
+    make_grid(con, rules)
     con.execute("create schema if not exists wellbeing")
     con.execute("begin")
     con.execute("create or replace table wellbeing.estimates as " + _pupil_rows(rules))
@@ -96,147 +102,143 @@ def _indicator_table(indicators: Iterable[Indicator]) -> Any:
             "survey": pa.array([i.survey for i in indicators], pa.string()),
             "statistic": pa.array([i.statistic for i in indicators], pa.string()),
             "stages": pa.array([list(i.stages) for i in indicators], pa.list_(pa.string())),
+            "stage_set": pa.array([" ".join(i.stages) for i in indicators], pa.string()),
         }
     )
 
 
-def _prepare_pupils(run: _Run) -> None:
-    """Pupils in scope with their weight, one temporary table a survey."""
-    for survey in PUPIL_SURVEYS:
-        names = "".join(f", pupils.{name}" for name in run.of(survey))
-        run.con.execute(f"""
-            create or replace temp table estimated_{survey} as
-            select
-                pupils.engagement, pupils.tranche, 'all' as everywhere, pupils.seed_code,
-                pupils.stage, pupils.sex, pupils.simd_quintile, weights.weight{names}
-            from wellbeing.indicator_values as pupils
-            inner join wellbeing.weights as weights using (engagement, record_id)
-            where pupils.engagement in (from scope) and pupils.survey = '{survey}'
-        """)
-
-
-def _count(run: _Run) -> None:
-    """Bases, numerators and schools of every cell, unweighted."""
-    parts = [_cells(run, survey) for survey in PUPIL_SURVEYS if run.of(survey)]
-    run.con.execute(
-        "create or replace temp table school_cells as " + " union all by name ".join(parts)
-    )
-    groups = [
-        f"""
-        select
-            survey, indicator, '{level}' as geography_level, {area} as area,
-            '{breakdown}' as breakdown, {_GROUP[breakdown]} as "group",
-            sum(base_n) as base_n, sum(numerator_n)::double as numerator_n,
-            sum(squares)::double as squares, count(distinct seed_code) as schools_n
-        from school_cells
-        where {_GROUP[breakdown]} is not null
-        group by all
-        """
-        for level, area in _AREA.items()
-        for breakdown in run.rules.breakdowns
-    ]
-    run.con.execute("create or replace temp table counted as " + " union all ".join(groups))
-
-
-def _cells(run: _Run, survey: str) -> str:
-    """School × stage × sex × quintile × indicator: all that a count needs.
-
-    Sums are of decimals: those of floating numbers follow the order of threads.
-    """
-    return f"""
-        select
-            '{survey}' as survey, indicator, engagement, tranche, everywhere, seed_code,
-            stage, sex, simd_quintile,
-            count(*)::integer as base_n, sum(answer::decimal(18, 9)) as numerator_n,
-            sum((answer * answer)::decimal(18, 9)) as squares
-        from (
-            unpivot (select * exclude (weight) from estimated_{survey})
-            on {", ".join(run.of(survey))}
-            into name indicator value answer
-        )
-        group by all
-    """
-
-
 def _estimate_by_design(run: _Run) -> None:
-    """Design-based estimates of every cell, and the pooled design effect of every group."""
+    """Design-based estimates of CPPs and above, and the pooled design effects."""
     run.con.execute("""
         create or replace temp table designed (
             survey varchar, indicator varchar, geography_level varchar, area varchar,
             breakdown varchar, "group" varchar, estimate double, se double, ci_low double,
-            ci_high double, df bigint, deff double
+            ci_high double
         )
     """)
     run.con.execute("""
         create or replace temp table pooled (
-            survey varchar, indicator varchar, breakdown varchar, "group" varchar,
-            design_effect double
+            pool varchar, survey varchar, indicator varchar, breakdown varchar,
+            "group" varchar, design_effect double
         )
     """)
     for survey in PUPIL_SURVEYS:
         for statistic in ("pct", "mean"):
-            _estimate_survey(run, survey, statistic)
+            if run.of(survey, statistic):
+                _estimate_survey(run, survey, statistic)
+    for survey in run.rules.cluster_surveys:
+        if run.of(survey):
+            _estimate_clusters(run, survey)
 
 
 def _estimate_survey(run: _Run, survey: str, statistic: str) -> None:
-    variables = run.of(survey, statistic)
-    if not variables:
+    for breakdowns in _batches(run.rules):
+        tables = [
+            (level, breakdown)
+            for level in WEIGHTED_LEVELS
+            for breakdown in run.rules.breakdowns[level]
+            if breakdown in breakdowns
+        ]
+        results = estimate_each(
+            run.con,
+            f"estimated_{survey}",
+            _WEIGHTED,
+            run.of(survey, statistic),
+            statistic="mean",
+            by_sets=[(AREAS[level], *BREAKDOWNS[breakdown]) for level, breakdown in tables],
+            ci="logit" if statistic == "pct" else "t",
+            level=run.rules.confidence,
+        )
+        for (level, breakdown), found in zip(tables, results, strict=True):
+            _keep(run, survey, level, breakdown, found)
+
+
+def _batches(rules: Estimators) -> list[tuple[str, ...]]:
+    """Breakdowns that share one pass over the pupils: those that cross few columns."""
+    rest = [(name,) for name in rules.all_breakdowns if name not in ROLL_BREAKDOWNS]
+    return [ROLL_BREAKDOWNS, *rest]
+
+
+def _keep(run: _Run, survey: str, level: str, breakdown: str, found: Any) -> None:
+    """Put the estimates of one level and breakdown aside."""
+    run.con.register("found", found)
+    run.con.execute(f"""
+        insert into designed
+        select
+            '{survey}', variable, '{level}', {AREAS[level]}, '{breakdown}',
+            {group_sql(breakdown)}, estimate, se, ci_low, ci_high
+        from found
+    """)
+    run.con.unregister("found")
+    if level == "cpp":
+        _pool(run, survey, breakdown, found, "cpp")
+
+
+def _estimate_clusters(run: _Run, survey: str) -> None:
+    """Pooled design effects of schools within their cluster, of pupils without weights."""
+    table = f"clustered_{survey}"
+    run.con.execute(
+        f"create or replace temp table {table} as "
+        f"from estimated_{survey} where cluster_area is not null"
+    )
+    if run.con.execute(f"select count(*) from {table}").fetchall() == [(0,)]:
         return
-    tables = [(level, breakdown) for level in _AREA for breakdown in run.rules.breakdowns]
-    by_sets = [(_AREA[level], *_by(breakdown)) for level, breakdown in tables]
+    breakdowns = run.rules.breakdowns["cluster"]
     results = estimate_each(
         run.con,
-        f"estimated_{survey}",
-        Design(strata="engagement", clusters="seed_code", weight="weight", nest=True),
-        variables,
+        table,
+        _WITHIN_CLUSTERS,
+        run.of(survey),
         statistic="mean",
-        by_sets=by_sets,
-        ci="logit" if statistic == "pct" else "t",
+        by_sets=[("cluster_area", *BREAKDOWNS[breakdown]) for breakdown in breakdowns],
         level=run.rules.confidence,
     )
-    for (level, breakdown), found in zip(tables, results, strict=True):
-        run.con.register("found", found)
-        run.con.execute(f"""
-            insert into designed
-            select
-                '{survey}', variable, '{level}', {_AREA[level]}, '{breakdown}',
-                {_GROUP[breakdown]}, estimate, se, ci_low, ci_high, df, deff
-            from found
-        """)
-        run.con.unregister("found")
-        if level == "cpp":
-            _pool(run, survey, breakdown, found)
+    for breakdown, found in zip(breakdowns, results, strict=True):
+        _pool(run, survey, breakdown, found, "cluster")
 
 
-def _by(breakdown: str) -> tuple[str, ...]:
-    return () if breakdown == "total" else (breakdown,)
-
-
-def _pool(run: _Run, survey: str, breakdown: str, found: Any) -> None:
-    """The design effect of each indicator and group, pooled over the CPPs."""
+def _pool(run: _Run, survey: str, breakdown: str, found: Any, pool: str) -> None:
+    """The design effect of each indicator and group, pooled over the areas of a level."""
     floor, step = run.rules.design_effect_floor, run.rules.design_effect_step
-    effects = pooled_design_effect(run.con, found, by=("variable", *_by(breakdown)), floor=floor)
+    by = ("variable", *BREAKDOWNS[breakdown])
+    effects = pooled_design_effect(run.con, found, by=by, floor=floor)
     run.con.register("effects", effects)
     run.con.execute(f"""
         insert into pooled
         select
-            '{survey}', variable, '{breakdown}', {_GROUP[breakdown]},
+            '{pool}', '{survey}', variable, '{breakdown}', {group_sql(breakdown)},
             round(coalesce(design_effect, {floor}) / {step}) * {step}
         from effects
     """)
     run.con.unregister("effects")
 
 
+def _join_design_effects(run: _Run) -> None:
+    """Counts with the design effect of their cell: none in a school, which is one cluster."""
+    run.con.execute("""
+        create or replace temp table known as
+        with pooling as (
+            select
+                *,
+                case geography_level when 'school' then 'none' when 'cluster' then 'cluster'
+                    else 'cpp' end as pool
+            from counted
+        )
+        select pooling.* exclude (pool), pooled.design_effect
+        from pooling
+        left join pooled using (pool, survey, indicator, breakdown, "group")
+    """)
+
+
 def _mean_widths(run: _Run) -> None:
-    """Half widths of means where schools are too few: t on n / pooled design effect pupils."""
+    """Pupils' SD of means, and half widths by t on n / design effect pupils."""
     cells = run.con.execute("""
         select
             survey, indicator, geography_level, area, breakdown, "group",
-            base_n / design_effect as effective_n,
-            sqrt(greatest(squares - numerator_n * numerator_n / base_n, 0) / (base_n - 1)) as sd
-        from counted
+            base_n / coalesce(design_effect, 1) as effective_n,
+            sqrt(greatest(squares - sum_x * sum_x / base_n, 0) / (base_n - 1)) as sd
+        from known
         inner join asked using (survey, indicator)
-        inner join pooled using (survey, indicator, breakdown, "group")
         where statistic = 'mean' and base_n > 1
     """).to_arrow_table()
     size = np.asarray(cells.column("effective_n").to_numpy(), dtype=np.float64)
@@ -247,82 +249,42 @@ def _mean_widths(run: _Run) -> None:
     run.con.unregister("widths")
 
 
-def _grid(run: _Run) -> None:
-    """Every survey wave × indicator × group, with the roll of the cell."""
-    groups = " union all ".join(_groups(breakdown) for breakdown in run.rules.breakdowns)
-    run.con.execute(f"""
-        create or replace temp table grid as
-        with waves as (
-            select
-                waves.engagement, waves.survey, engagements.tranche,
-                'all' as everywhere, engagements.council_code, waves.stages
-            from programme.waves as waves
-            inner join programme.engagements as engagements using (engagement)
-            where waves.engagement in (from scope) and waves.survey in {PUPIL_SURVEYS}
-        ),
-        rolls as (
-            select
-                waves.engagement, waves.survey, roll.stage, roll.sex, sum(roll.roll_n) as roll_n
-            from waves
-            inner join intake.roll_counts as roll
-                on
-                    waves.engagement = roll.engagement
-                    and list_contains(waves.stages, roll.stage)
-            group by all
-        ),
-        groups as ({groups}),
-        cells as (
-            select
-                waves.*, asked.indicator, asked.statistic, asked.stages as asked_of,
-                groups.breakdown, groups."group"
-            from waves
-            inner join asked using (survey)
-            inner join groups
-                on groups.survey = waves.survey and groups.engagement = waves.engagement
-        ),
-        rolled as (
-            select
-                cells.engagement, cells.survey, cells.indicator, cells.breakdown, cells."group",
-                sum(rolls.roll_n) as roll_n
-            from cells
-            inner join rolls
-                on
-                    cells.engagement = rolls.engagement
-                    and cells.survey = rolls.survey
-                    and case cells.breakdown
-                        when 'stage' then rolls.stage = cells."group"
-                        when 'sex' then
-                            rolls.sex = cells."group"
-                            and list_contains(cells.asked_of, rolls.stage)
-                        else list_contains(cells.asked_of, rolls.stage)
-                    end
-            where cells.breakdown <> 'simd_quintile'
-            group by all
-        )
+def _joined(rules: Estimators) -> str:
+    """The grid with all that is known of each cell."""
+    return f"""
+    schools as (
+        select survey, engagement, count(distinct seed_code) as schools_n
+        from school_groups
+        group by all
+    ),
+    joined as (
         select
-            cells.* exclude (stages),
+            grid.*,
+            coalesce(known.base_n, 0)::integer as base_n,
+            known.sum_x,
+            coalesce(known.schools_n, 0)::integer as schools_n,
+            known.design_effect, mean_widths.half_width, mean_widths.sd,
+            designed.se, designed.ci_low, designed.ci_high,
+            if(
+                grid.geography_level in ({listed(COUNTED_LEVELS)}),
+                known.sum_x / known.base_n,
+                designed.estimate
+            ) as estimate,
             case
-                when cells.breakdown <> 'simd_quintile' then coalesce(rolled.roll_n, 0)
-            end as roll_n,
-            cells.breakdown <> 'stage' or list_contains(cells.asked_of, cells."group")
-                as is_asked
-        from cells
-        left join rolled using (engagement, survey, indicator, breakdown, "group")
-    """)
-
-
-def _groups(breakdown: str) -> str:
-    """Groups of a breakdown in each wave: from the register and fixed lists, never from data."""
-    values = {
-        "total": "['all']",
-        "stage": "stages",
-        "sex": "['F', 'M']",
-        "simd_quintile": "['1', '2', '3', '4', '5']",
-    }[breakdown]
-    return (
-        f"select engagement, survey, '{breakdown}' as breakdown, unnest({values}) as \"group\" "
-        "from waves"
+                when grid.geography_level in ({listed(COUNTED_LEVELS)}) then false
+                when grid.geography_level = 'cpp'
+                then coalesce(schools.schools_n, 0) >= {rules.schools_for_clusters}
+                else true
+            end as has_clusters
+        from grid
+        left join known using (survey, indicator, geography_level, area, breakdown, "group")
+        left join designed using (survey, indicator, geography_level, area, breakdown, "group")
+        left join mean_widths
+            using (survey, indicator, geography_level, area, breakdown, "group")
+        left join schools
+            on grid.survey = schools.survey and grid.engagement = schools.engagement
     )
+    """
 
 
 def _pupil_rows(rules: Estimators) -> str:
@@ -334,32 +296,7 @@ def _pupil_rows(rules: Estimators) -> str:
         rules.confidence,
     )
     return f"""
-    with areas as ({" union all ".join(_level_grid(level) for level in _AREA)}),
-    schools as (
-        select survey, engagement, count(distinct seed_code) as schools_n
-        from school_cells
-        group by all
-    ),
-    joined as (
-        select
-            areas.*,
-            coalesce(counted.base_n, 0)::integer as base_n,
-            counted.numerator_n,
-            coalesce(counted.schools_n, 0)::integer as schools_n,
-            designed.estimate, designed.se, designed.deff,
-            designed.ci_low, designed.ci_high,
-            pooled.design_effect, mean_widths.half_width,
-            areas.geography_level <> 'cpp'
-            or coalesce(schools.schools_n, 0) >= {rules.schools_for_clusters} as has_clusters
-        from areas
-        left join counted using (survey, indicator, geography_level, area, breakdown, "group")
-        left join designed using (survey, indicator, geography_level, area, breakdown, "group")
-        left join pooled using (survey, indicator, breakdown, "group")
-        left join mean_widths
-            using (survey, indicator, geography_level, area, breakdown, "group")
-        left join schools
-            on areas.survey = schools.survey and areas.engagement = schools.engagement
-    ),
+    with {_joined(rules)},
     chosen as (
         select
             *,
@@ -390,7 +327,7 @@ def _pupil_rows(rules: Estimators) -> str:
         statistic,
         roll_n::integer as roll_n,
         case when reason in ('', 'no_data') then base_n end as base_n,
-        case when reason = '' and statistic = 'pct' then numerator_n::integer end as numerator_n,
+        case when reason = '' and statistic = 'pct' then sum_x::integer end as numerator_n,
         case
             when reason = '' and statistic = 'pct' then 100 * estimate
             when reason = '' then estimate
@@ -412,28 +349,11 @@ def _pupil_rows(rules: Estimators) -> str:
         case when reason = '' then method else 'none' end as method,
         case when reason = '' and is_pooled then design_effect end as design_effect,
         case when reason in ('', 'no_data') then schools_n end as schools_n,
-        reason
+        reason,
+        case when reason = '' and statistic = 'mean' then sum_x end as sum_x,
+        case when reason = '' then sd end as sd
     from chosen
     order by all
-    """
-
-
-def _level_grid(level: str) -> str:
-    """The grid at one level: waves of an area joined, asked where any of them asked."""
-    codes = {
-        "cpp": ("tranche", "engagement", "council_code"),
-        "tranche": ("tranche", "null::varchar", "tranche"),
-        "all": ("null::varchar", "null::varchar", "'all'"),
-    }
-    tranche, engagement, code = codes[level]
-    return f"""
-        select
-            {tranche} as tranche, {engagement} as engagement, survey,
-            '{level}' as geography_level, {code} as geography_code, {_AREA[level]} as area,
-            breakdown, "group", indicator, statistic,
-            sum(roll_n) as roll_n, bool_or(is_asked) as is_asked
-        from grid
-        group by all
     """
 
 

@@ -6,6 +6,7 @@ not belong here: the estimates themselves (`estimates.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 import yaml
 
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.wellbeing.breakdowns import AREAS, BREAKDOWNS, PUPIL_SURVEYS
 
 FILE = "estimators.yaml"
-BREAKDOWNS = ("total", "stage", "sex", "simd_quintile")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Estimators:
 
     `schools_for_clusters` is the number of schools of a survey from which a CPP's interval
     is made from school clusters; `design_effect_step` and `design_effect_floor` treat a
-    pooled design effect; `weight_ratio_limit` bounds the weight of a class.
+    pooled design effect; `weight_ratio_limit` bounds the weight of a class; `breakdowns`
+    names the breakdowns of each level; surveys outside `cluster_surveys` have no clusters.
     """
 
     confidence: float
@@ -33,7 +35,14 @@ class Estimators:
     design_effect_step: float
     design_effect_floor: float
     weight_ratio_limit: float
-    breakdowns: tuple[str, ...]
+    breakdowns: Mapping[str, tuple[str, ...]]
+    cluster_surveys: tuple[str, ...]
+    ethnicity_groups: tuple[str, ...]
+
+    @property
+    def all_breakdowns(self) -> tuple[str, ...]:
+        """Every breakdown of any level, each once."""
+        return tuple(dict.fromkeys(name for names in self.breakdowns.values() for name in names))
 
 
 def load_estimators(overlay: Path | None = None) -> Estimators:
@@ -52,9 +61,25 @@ def load_estimators(overlay: Path | None = None) -> Estimators:
     unknown = sorted(set(rules) - known)
     if unknown:
         raise _error(f"Unknown keys: {', '.join(unknown)}", "keys are " + ", ".join(known))
-    found = Estimators(**{**rules, "breakdowns": tuple(rules["breakdowns"])})
+    found = Estimators(**_typed(rules))
     _check(found)
     return found
+
+
+def _typed(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as tuples, so that the rules cannot change.
+
+    Raises:
+        ConfigurationError: breakdowns that are no lists by level.
+    """
+    breakdowns = rules["breakdowns"]
+    if not isinstance(breakdowns, dict) or not all(
+        isinstance(names, list) for names in breakdowns.values()
+    ):
+        raise _error("breakdowns is no mapping", "a list of breakdowns is expected for each level")
+    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in rules.items()}
+    by_level = {level: tuple(names) for level, names in breakdowns.items()}
+    return frozen | {"breakdowns": by_level}
 
 
 def _read(file: Any) -> dict[str, Any]:
@@ -71,7 +96,11 @@ def _check(rules: Estimators) -> None:
         "design_effect_step": rules.design_effect_step > 0,
         "design_effect_floor": rules.design_effect_floor > 0,
         "weight_ratio_limit": rules.weight_ratio_limit > 1,
-        "breakdowns": "total" in rules.breakdowns and set(rules.breakdowns) <= set(BREAKDOWNS),
+        "breakdowns": set(rules.breakdowns) == set(AREAS)
+        and all("total" in names for names in rules.breakdowns.values())
+        and set(rules.all_breakdowns) <= set(BREAKDOWNS),
+        "cluster_surveys": set(rules.cluster_surveys) <= set(PUPIL_SURVEYS),
+        "ethnicity_groups": len(rules.ethnicity_groups) > 0,
     }
     wrong = [name for name, is_right in numbers.items() if not is_right]
     if wrong:

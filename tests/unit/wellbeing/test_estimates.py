@@ -43,7 +43,7 @@ def con(codebook):
 
 
 def _fill(con):
-    for schema in ("programme", "intake", "wellbeing"):
+    for schema in ("programme", "intake", "linkage", "wellbeing"):
         con.execute(f"create schema {schema}")
     con.execute("""
         create table programme.engagements as
@@ -102,6 +102,25 @@ def _fill(con):
         create table intake.roll_counts as
         select engagement, seed_code, stage, sex, count(*)::integer + 5 as roll_n
         from people group by all
+    """)
+    con.execute("""
+        create table linkage.linked as
+        select
+            record_id, engagement,
+            case when right(record_id, 1) <> '9' then right(record_id, 1) = '3' end
+                as looked_after,
+            case when right(record_id, 1) <> '9' then
+                if(right(record_id, 1) in ('1', '2'), 'mixed', 'white_scottish') end
+                as ethnicity_group,
+            case when right(record_id, 1) <> '9' then right(record_id, 1) in ('4', '5') end
+                as has_asn
+        from people
+    """)
+    con.execute("""
+        create table intake.clusters as
+        select distinct engagement, seed_code, true as is_sdc_cluster,
+            'C' || engagement || right(seed_code, 1)::integer // 4 as cluster_code
+        from people
     """)
     con.execute("""
         create table wellbeing.parent_indicator_values as
@@ -289,11 +308,16 @@ def test_the_grid_is_complete_and_says_why_a_figure_is_missing(con):
         select survey, indicator, geography_level, geography_code, breakdown, count(*) as groups_n
         from wellbeing.estimates where survey <> 'parent' group by all
     """).fetchall()
-    wanted = {"total": 1, "stage": None, "sex": 2, "simd_quintile": 5}
-    for survey, _, _, _, breakdown, groups_n in cells:
-        assert groups_n == (wanted[breakdown] or len(STAGES[survey]))
-    # 4 pupil indicators × 4 breakdowns × (2 CPPs, 2 tranches, all)
-    assert len(cells) == 4 * 4 * 5
+    sizes = {"total": 1, "sex": 2, "simd_quintile": 5, "looked_after": 2, "asn": 2}
+    for survey, _, level, _, breakdown, groups_n in cells:
+        stages_n = len(STAGES[survey])
+        by_stage = {"stage": stages_n, "stage:sex": 2 * stages_n}
+        ethnicities_n = len(RULES.ethnicity_groups)
+        assert groups_n == (sizes | by_stage | {"ethnicity": ethnicities_n})[breakdown]
+        assert breakdown in RULES.breakdowns[level]
+    # 4 pupil indicators × breakdowns × areas; 3 of the indicators are asked in primaries
+    schools_n, clusters_n = 16 + 3, 3 + 1
+    assert len(cells) == 4 * (8 * 2 + 5 * 3) + 3 * 4 * (schools_n + clusters_n)
     reasons = {
         ("primary_young_carer", "P5"): "not_asked",
         ("primary_young_carer", "P7"): "",

@@ -12,7 +12,12 @@ def test_defaults_are_those_of_policy():
     rules = load_estimators()
     assert rules.schools_for_clusters == 15
     assert rules.design_effect_step == 0.1
-    assert rules.breakdowns == ("total", "stage", "sex", "simd_quintile")
+    counts = ("total", "stage", "sex", "stage:sex")
+    assert rules.breakdowns["school"] == rules.breakdowns["cluster"] == counts
+    assert rules.breakdowns["tranche"] == rules.breakdowns["all"] == (*counts, "simd_quintile")
+    own_records = ("looked_after", "ethnicity", "asn")
+    assert rules.breakdowns["cpp"] == (*rules.breakdowns["all"], *own_records)
+    assert rules.cluster_surveys == ("primary",)
 
 
 def test_an_overlay_replaces_single_keys(tmp_path):
@@ -24,7 +29,13 @@ def test_an_overlay_replaces_single_keys(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["unknown: 1\n", "confidence: 95\n", "breakdowns: [sex]\n", "- a list\n"],
+    [
+        "unknown: 1\n",
+        "confidence: 95\n",
+        "breakdowns: [sex]\n",
+        "breakdowns: {cpp: [total]}\n",
+        "- a list\n",
+    ],
 )
 def test_an_overlay_that_makes_no_sense_is_refused(tmp_path, text):
     (tmp_path / "estimators.yaml").write_text(text, encoding="utf-8")
