@@ -1,10 +1,11 @@
 """Who is who: links between the deliveries, made in the vault.
 
-Belongs here: index numbers, passes of the cascade, project ids, read-through, link
-rates. Does not belong here: answers, payload and anything that dbt builds from the
-links (`linkage.linked` lies in dbt_project).
+Belongs here: the linkage engine, index numbers, passes of the cascade, project ids,
+read-through, link rates. Does not belong here: answers, payload and anything that dbt
+builds from the links (`linkage.linked` lies in dbt_project).
 """
 
+from rcs_assets.linkage.engine import Links, link
 from rcs_assets.linkage.exact import (
     LinkedRows,
     LinkKeys,
@@ -12,5 +13,15 @@ from rcs_assets.linkage.exact import (
     link_keys,
     write_linkage,
 )
+from rcs_assets.linkage.settings import LinkSettings
 
-__all__ = ["LinkKeys", "LinkedRows", "link_engagements", "link_keys", "write_linkage"]
+__all__ = [
+    "LinkKeys",
+    "LinkSettings",
+    "LinkedRows",
+    "Links",
+    "link",
+    "link_engagements",
+    "link_keys",
+    "write_linkage",
+]

@@ -1,0 +1,157 @@
+"""From scored pairs to links: the sibling rule, one-to-one, bands.
+
+Belongs here: which candidate pairs become links, set-based and independent of the order
+of rows. Does not belong here: scores (`probabilistic.py`) and exact passes (`cascade.py`).
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+import duckdb
+
+from rcs_assets.linkage.cascade import forenames_differ, same_household
+from rcs_assets.linkage.probabilistic import clerical_weight, len_of
+from rcs_assets.linkage.settings import LinkRules, LinkSettings
+
+
+def weigh_siblings(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, changed: float
+) -> None:
+    """Make `candidates(left_id, right_id, weight)` from `scored`, with the sibling rule.
+
+    Args:
+        con: the engine's connection, with the standardised tables `lhs` and `rhs`.
+        rules: which fields make a household, and how common twins are before looking.
+        settings: the clerical threshold.
+        changed: share of true pairs whose forenames are not alike (the model's m).
+
+    Where surname, birth date and home agree, the fields are no independent evidence: the
+    pair is one child or two twins. Its odds are then at most those of a changed forename
+    against a twin, counted in the files themselves (data/linkage.yaml, siblings); with the
+    forename missing, those of no twin at all.
+    """
+    twins = twin_share(con, rules)
+    con.execute(f"""
+        create or replace temp table candidates as
+        select left_id, right_id, weight
+        from (
+            select
+                scored.left_id,
+                scored.right_id,
+                case
+                    when not {same_household(rules.siblings)} then scored.weight
+                    when {forenames_differ(rules.siblings)} is null
+                        then least(scored.weight, {-log2(twins):.3f}::decimal(12, 3))
+                    when {forenames_differ(rules.siblings)}
+                        then least(scored.weight, {log2(changed / twins):.3f}::decimal(12, 3))
+                    else scored.weight
+                end as weight
+            from scored
+            inner join lhs as l on scored.left_id = l.unique_id
+            inner join rhs as r on scored.right_id = r.unique_id
+        )
+        where weight >= {clerical_weight(rules, settings)}
+    """)
+
+
+def twin_share(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> float:
+    """Share of records that have a twin in their own file, drawn towards the published share.
+
+    The larger of the two files counts: a file of siblings left out says nothing of twins.
+    """
+    expected, strength = rules.siblings.twin_share, rules.siblings.twin_strength
+    fields = ", ".join(rules.siblings.agree)
+    shares = [
+        con.execute(f"""
+            select (count_if(twins_n > 1) + {expected * strength}) / (count(*) + {strength})
+            from (
+                select count(distinct {rules.siblings.decide}) over (partition by {fields})
+                    as twins_n
+                from {table}
+                where {" and ".join(f"{field} is not null" for field in rules.siblings.agree)}
+            )
+        """).fetchall()[0][0]
+        for table in ("lhs", "rhs")
+    ]
+    return float(max(shares))
+
+
+def assign_one_to_one(con: duckdb.DuckDBPyConnection) -> None:
+    """Make `assigned` from `candidates`: the heaviest pair first, ties by id, each record once.
+
+    A pair that is the best of both its records is taken, its records leave, and so on until
+    none is left: the same as going through all pairs in falling order.
+    """
+    con.execute("create or replace temp table open_pairs as from candidates")
+    con.execute("create or replace temp table assigned as from candidates limit 0")
+    while len_of(con, "open_pairs"):
+        con.execute("""
+            insert into assigned
+            select * exclude (left_rank, right_rank)
+            from (
+                select
+                    *,
+                    row_number() over (
+                        partition by left_id order by weight desc, left_id, right_id
+                    ) as left_rank,
+                    row_number() over (
+                        partition by right_id order by weight desc, left_id, right_id
+                    ) as right_rank
+                from open_pairs
+            )
+            where left_rank = 1 and right_rank = 1
+        """)
+        con.execute("""
+            create or replace temp table open_pairs as
+            select open_pairs.*
+            from open_pairs
+            anti join assigned as l on open_pairs.left_id = l.left_id
+            anti join assigned as r on open_pairs.right_id = r.right_id
+        """)
+
+
+def band_links(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings) -> None:
+    """Make `model_links(left_id, right_id, weight, probability, band)` from `assigned`.
+
+    A link is `auto` if its weight reaches the threshold and no record left over competes for
+    it within the margin; else `clerical`.
+    """
+    limits = rules.thresholds
+    auto = limits.auto if settings.auto_weight is None else settings.auto_weight
+    con.execute(f"""
+        create or replace temp table model_links as
+        with rivals as (
+            select assigned.left_id, assigned.right_id, max(other.weight) as weight
+            from candidates as other
+            inner join assigned
+                on
+                    (assigned.left_id = other.left_id and assigned.right_id <> other.right_id)
+                    or (assigned.right_id = other.right_id and assigned.left_id <> other.left_id)
+            where
+                (
+                    other.left_id = assigned.left_id
+                    and other.right_id not in (select right_id from assigned)
+                )
+                or (
+                    other.right_id = assigned.right_id
+                    and other.left_id not in (select left_id from assigned)
+                )
+            group by all
+        )
+        select
+            assigned.left_id,
+            assigned.right_id,
+            assigned.weight::double as weight,
+            round(1 / (1 + pow(2.0, -assigned.weight::double)), 6) as probability,
+            case
+                when
+                    assigned.weight >= {auto}
+                    and coalesce(assigned.weight - rivals.weight >= {limits.margin}, true)
+                    then 'auto'
+                else 'clerical'
+            end as band
+        from assigned
+        left join rivals
+            on assigned.left_id = rivals.left_id and assigned.right_id = rivals.right_id
+    """)

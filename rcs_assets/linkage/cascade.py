@@ -1,0 +1,124 @@
+"""Deterministic passes, in the order of the rules.
+
+Belongs here: which pairs agree so fully that no model is asked, as set-based SQL on the
+standardised tables `lhs` and `rhs`. Does not belong here: the passes themselves
+(`data/linkage.yaml`), scoring, and what is written where.
+
+A pair is linked only if no other record on either side has the same keys; earlier passes
+take their records out of the later ones.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from rcs_assets.linkage.settings import LinkRules, Pass, Siblings
+
+_LINKS = "create or replace temp table exact_links (left_id varchar, right_id varchar, pass_no int)"
+_RECORD_TAKEN = """
+        anti join exact_links as taken_left on counted.left_id = taken_left.left_id
+        anti join exact_links as taken_right on counted.right_id = taken_right.right_id
+"""
+_PAIR_TAKEN = """
+        anti join exact_links as taken
+            on counted.left_id = taken.left_id and counted.right_id = taken.right_id
+"""
+
+
+def run_cascade(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, *, dedupe: bool = False
+) -> None:
+    """Fill `exact_links(left_id, right_id, pass_no)` from `lhs` and `rhs`.
+
+    Args:
+        con: a connection with the standardised temp tables `lhs` and `rhs`, unique by
+            `unique_id`, each with every field of the rules.
+        rules: passes and the sibling rule.
+        dedupe: find pairs within one table, where a record may have several duplicates.
+    """
+    con.execute(_LINKS)
+    for entry in rules.passes:
+        con.execute(f"insert into exact_links {pass_query(entry, rules.siblings, dedupe)}")
+
+
+def pass_query(entry: Pass, siblings: Siblings, dedupe: bool) -> str:
+    """The pairs of one pass: left_id, right_id, pass_no."""
+    taken = _PAIR_TAKEN if dedupe else _RECORD_TAKEN
+    alone = "l.unique_id < r.unique_id" if dedupe else "left_n = 1 and right_n = 1"
+    directions = [_keys(entry, "l"), _keys(entry, "r")]
+    # Without a former surname both directions are the same join.
+    joins = directions if directions[0] != directions[1] else directions[:1]
+    candidates = " union ".join(_candidates(left, right) for left, right in joins)
+    conditions = [
+        *(f"not coalesce(l.{field} <> r.{field}, false)" for field in entry.no_conflict),
+        *_sibling_conditions(entry, siblings),
+    ]
+    if entry.any_of:
+        agreed = " or ".join(f"coalesce(l.{field} = r.{field}, false)" for field in entry.any_of)
+        conditions.append(f"({agreed})")
+    return f"""
+        with candidates as ({candidates}),
+        counted as (
+            select
+                *,
+                count(*) over (partition by left_id) as left_n,
+                count(*) over (partition by right_id) as right_n
+            from candidates
+        )
+        select counted.left_id, counted.right_id, {entry.pass_no} as pass_no
+        from counted
+        inner join lhs as l on counted.left_id = l.unique_id
+        inner join rhs as r on counted.right_id = r.unique_id
+        {taken}
+        where {alone} {"".join(f" and {c}" for c in conditions)}
+    """
+
+
+def same_household(siblings: Siblings) -> str:
+    """True where surname, birth date and home agree: one child, or twins."""
+    agreed = " and ".join(f"coalesce(l.{field} = r.{field}, false)" for field in siblings.agree)
+    return f"({agreed})"
+
+
+def forenames_differ(siblings: Siblings) -> str:
+    """True where the forenames are not alike; null where one is missing."""
+    name = siblings.decide
+    return (
+        f"(not (jaro_winkler_similarity(l.{name}, r.{name}) >= {siblings.alike} "
+        f"or coalesce(l.second_forename = r.{name}, false) "
+        f"or coalesce(l.{name} = r.second_forename, false)))"
+    )
+
+
+def _keys(entry: Pass, former_side: str) -> tuple[list[str], list[str]]:
+    """Key columns of the left and of the right record.
+
+    `former_side` names the record whose former surname meets the other's surname.
+    """
+    left, right = list(entry.keys), list(entry.keys)
+    for number, field in enumerate(entry.keys):
+        if field == "previous_surname":
+            (right if former_side == "l" else left)[number] = "surname"
+    return left, right
+
+
+def _candidates(left: list[str], right: list[str]) -> str:
+    joined = " and ".join(
+        f"l.{one} = r.{other}" for one, other in zip(left, right, strict=True)
+    )
+    return (
+        "select l.unique_id as left_id, r.unique_id as right_id "
+        f"from lhs as l inner join rhs as r on {joined}"
+    )
+
+
+def _sibling_conditions(entry: Pass, siblings: Siblings) -> list[str]:
+    """A number written down for a brother, sister or twin links nobody."""
+    if entry.keys != ("scn",):
+        return []
+    household = " and ".join(f"coalesce(l.{f} = r.{f}, false)" for f in siblings.household)
+    personal = " and ".join(f"coalesce(l.{f} <> r.{f}, false)" for f in siblings.personal)
+    return [
+        f"not ({household} and {personal})",
+        f"not ({same_household(siblings)} and coalesce({forenames_differ(siblings)}, false))",
+    ]

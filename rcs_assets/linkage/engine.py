@@ -1,0 +1,253 @@
+"""Who is who in two tables: the engine of linkage, usable without the rest.
+
+Belongs here: `link`, its checks of what it is given, and the order of its stages. Does not
+belong here: the stages (`cascade.py`, `probabilistic.py`, `assign.py`, `quality.py`), rules
+(`data/`), engagements and the vault (`engagements.py`).
+
+The work is done on an in-memory connection of its own that never spills to disk, so that
+no identifier leaves the process. Engine errors are raised again without their text, since
+DuckDB's messages can hold values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh_siblings
+from rcs_assets.linkage.cascade import run_cascade
+from rcs_assets.linkage.probabilistic import len_of, score_pairs
+from rcs_assets.linkage.quality import LinkQuality, estimate_quality
+from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
+from rcs_assets.linkage.standardise import FIELDS, standardised
+
+
+@dataclass(frozen=True)
+class Links:
+    """The result of `link`.
+
+    `table`: pyarrow.Table, one row a link, ordered by left_id and right_id: `left_id`,
+    `right_id`, `pass_no` (rules: `data/linkage.yaml`), `weight` (log2 of the odds, null in
+    exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical).
+    Pairs of band clerical are proposals for a clerk. `quality`: estimates without truth.
+    """
+
+    table: Any
+    quality: LinkQuality
+
+
+def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> Links:
+    """Link the records of two tables one-to-one, or find pairs within one.
+
+    Args:
+        left: pyarrow.Table, pandas.DataFrame or DuckDB relation with `record_id` (unique,
+            never null) and any of uid, scn, surname, previous_surname, first_forename,
+            second_forename, sex, date_of_birth, postcode, address, town, and the columns
+            that `settings.extra_fields` names.
+        right: the same, with the same or other columns; None in mode `dedupe`.
+        settings: choices; the defaults link.
+
+    Returns:
+        Links with their estimated quality. Exact passes come first, the model scores what
+        they leave. In mode `dedupe` a record may stand in several pairs, left_id < right_id.
+
+    Raises:
+        InputError: no table, no `record_id`, an id that is null or stands twice, a column
+            that is neither a field nor named, an extra field that is missing.
+    """
+    chosen = settings or LinkSettings()
+    rules = load_link_rules(chosen.overlay)
+    tables = _tables(left, right, chosen)
+    failure = ""
+    con = _connection(chosen)
+    try:
+        return _link(con, tables, rules, chosen)
+    except duckdb.Error as error:
+        failure = type(error).__name__
+    finally:
+        con.close()
+    # Raised outside the handler: the engine's error, which can hold values, stays behind.
+    raise StorageError(
+        f"Linking failed ({failure})",
+        why="the engine's message is withheld, since it can hold values of records",
+        fix="give it more memory (LinkSettings.memory_limit), or report this message",
+    )
+
+
+def _link(
+    con: duckdb.DuckDBPyConnection,
+    tables: list[tuple[str, Any]],
+    rules: LinkRules,
+    settings: LinkSettings,
+) -> Links:
+    for name, table in tables:
+        _load(con, name, table, settings)
+    if settings.mode == "dedupe":
+        con.execute("create temp view rhs as from lhs")
+    _frequencies(con, rules, [name for name, _ in tables])
+    run_cascade(con, rules, dedupe=settings.mode == "dedupe")
+    _rest(con, settings)
+    changed = score_pairs(con, rules, settings, prior=_prior(con, rules, settings))
+    weigh_siblings(con, rules, settings, changed)
+    if settings.mode == "dedupe":
+        con.execute("create or replace temp table assigned as from candidates")
+    else:
+        assign_one_to_one(con)
+    band_links(con, rules, settings)
+    return Links(table=_result(con, rules), quality=estimate_quality(con, rules))
+
+
+def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(
+        ":memory:",
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
+    )
+    if settings.threads is not None:
+        con.execute(f"set threads = {settings.threads}")
+    con.execute("set memory_limit = ?", [settings.memory_limit])
+    con.execute("set temp_directory = ''")
+    con.execute("set enable_progress_bar = false")
+    con.execute("set timezone = 'UTC'")
+    return con
+
+
+def _tables(left: Any, right: Any, settings: LinkSettings) -> list[tuple[str, Any]]:
+    if settings.mode == "dedupe":
+        if right is not None:
+            raise InputError("Two tables were given to dedupe", where="right", fix="leave it out")
+        return [("lhs", _arrow(left, "left"))]
+    return [("lhs", _arrow(left, "left")), ("rhs", _arrow(right, "right"))]
+
+
+def _arrow(table: Any, side: str) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(table, pa.Table):
+        return table
+    if isinstance(table, pd.DataFrame):
+        return pa.Table.from_pandas(table, preserve_index=False)
+    if isinstance(table, duckdb.DuckDBPyRelation):
+        return table.to_arrow_table()
+    raise InputError(
+        "What was given is no table",
+        where=side,
+        why="link takes a pyarrow.Table, a pandas.DataFrame or a DuckDB relation",
+    )
+
+
+def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkSettings) -> None:
+    """Check one table and load it standardised, with a column for every field."""
+    side = "left" if name == "lhs" else "right"
+    columns = list(table.column_names)
+    known = (*FIELDS, *settings.extra_fields)
+    if "record_id" not in columns:
+        raise InputError("A table has no column record_id", where=side)
+    unknown = sorted(set(columns) - {"record_id", *known})
+    if unknown:
+        raise InputError(
+            f"Unknown columns: {', '.join(unknown)}",
+            where=side,
+            why="only identifiers are compared: " + ", ".join(FIELDS),
+            fix="drop them, or name them in LinkSettings.extra_fields",
+        )
+    missing = sorted(set(settings.extra_fields) - set(columns))
+    if missing:
+        raise InputError(f"Extra fields are missing: {', '.join(missing)}", where=side)
+    con.register("delivered", table)
+    parts = [
+        f"{standardised(field, field) if field in columns else _blank(field)} as {field}"
+        for field in known
+    ]
+    con.execute(
+        f"create temp table {name} as "
+        f"select record_id::varchar as unique_id, {', '.join(parts)} from delivered"
+    )
+    con.unregister("delivered")
+    rows, ids = con.execute(
+        f"select count(*), count(distinct unique_id) from {name}"
+    ).fetchall()[0]
+    if rows != ids:
+        raise InputError(
+            "record_id is blank or stands twice",
+            where=side,
+            why=f"{rows} rows have {ids} different ids",
+        )
+
+
+def _blank(field: str) -> str:
+    return "null::date" if field == "date_of_birth" else "null::varchar"
+
+
+def _frequencies(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
+    """`tf_<field>` beside each field that the model adjusts: the value's share in all records.
+
+    All records count, not only those left over: what is rare among the leftovers may be common.
+    """
+    for entry in rules.model["comparisons"]:
+        if not entry.get("term_frequency"):
+            continue
+        field = entry["field"]
+        values = " union all ".join(f"select {field} as value from {table}" for table in tables)
+        con.execute(f"""
+            create or replace temp table frequencies as
+            select value, count(*) / sum(count(*)) over () as share
+            from ({values})
+            where value is not null
+            group by value
+        """)
+        for table in tables:
+            con.execute(f"""
+                create or replace temp table {table} as
+                select {table}.*, frequencies.share as tf_{field}
+                from {table}
+                left join frequencies on {table}.{field} = frequencies.value
+            """)
+
+
+def _rest(con: duckdb.DuckDBPyConnection, settings: LinkSettings) -> None:
+    """What the exact passes left, ordered by id; in mode dedupe every record."""
+    if settings.mode == "dedupe":
+        con.execute("create temp table left_rest as from lhs order by unique_id")
+        return
+    for table, rest, side in (("lhs", "left_rest", "left"), ("rhs", "right_rest", "right")):
+        con.execute(f"""
+            create temp table {rest} as
+            select {table}.*
+            from {table}
+            anti join exact_links on {table}.unique_id = exact_links.{side}_id
+            order by unique_id
+        """)
+
+
+def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings) -> float:
+    """Probability that two records drawn at random are one child, before looking.
+
+    From the whole files, so that it does not depend on how many the passes linked.
+    """
+    sizes = [len_of(con, table) for table in ("lhs", "rhs")]
+    largest = max(*sizes, 1)
+    if settings.mode == "dedupe":
+        return min(0.5, 2 * rules.expected_share / max(largest - 1, 4))
+    return min(0.5, rules.expected_share / largest)
+
+
+def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
+    return con.execute(f"""
+        select
+            left_id,
+            right_id,
+            pass_no::tinyint as pass_no,
+            null::double as weight,
+            null::double as probability,
+            'exact' as band
+        from exact_links
+        union all
+        select left_id, right_id, {rules.model_pass}, weight, probability, band
+        from model_links
+        anti join exact_links using (left_id, right_id)
+        order by left_id, right_id
+    """).to_arrow_table()

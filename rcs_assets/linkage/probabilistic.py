@@ -1,0 +1,256 @@
+"""Scores of the pairs that no deterministic pass decided: Splink on a connection of ours.
+
+Belongs here: turning `data/model.yaml` into Splink's settings, fitting them where enough
+records are left over, and the table `scored` of candidate pairs with quantised weights.
+Does not belong here: thresholds and assignment (`assign.py`). Splink is imported only
+here, and only when there is something to score.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from rcs_assets.linkage.settings import LinkRules, LinkSettings
+
+# Parameters that were fitted are rounded to this many digits before anything is scored, so
+# that the order of a floating-point sum leaves no trace in a weight.
+_DIGITS = 5
+# A level that the sample never shows would else be certain evidence.
+_SMALLEST = 1e-5
+# Splink takes the dataset whose name is smaller as the left one.
+_NAMES = ("a_left", "b_right")
+
+
+def score_pairs(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, *, prior: float
+) -> float:
+    """Fill `scored(left_id, right_id, weight)` with the candidate pairs of the rest.
+
+    Args:
+        con: a connection with the temp tables `left_rest` and `right_rest` (standardised,
+            unique by `unique_id`, with `tf_<field>` columns where the model adjusts for
+            term frequency); in `dedupe` mode only `left_rest` is read.
+        rules: the model and its thresholds.
+        settings: mode, seed and whether to fit.
+        prior: probability that a pair drawn at random is one child.
+
+    The weight is log2 of the odds that the pair is one child, prior included, rounded to
+    the step of the rules. Pairs below the clerical threshold are left out.
+
+    Returns:
+        Share of true pairs whose forenames are not alike (m of the last level).
+    """
+    con.execute(
+        "create or replace temp table scored "
+        "(left_id varchar, right_id varchar, weight decimal(12, 3))"
+    )
+    tables = ["left_rest"] if settings.mode == "dedupe" else ["left_rest", "right_rest"]
+    smallest = min(len_of(con, table) for table in tables)
+    model = splink_settings(rules, settings, _present_fields(con, rules, settings, tables), prior)
+    if smallest == 0 or not model["blocking_rules_to_generate_predictions"]:
+        return _changed_forenames(rules, model)
+    with _quiet():
+        if _is_fitted(rules, settings, smallest):
+            model = _fitted(_linker(con, tables, model), rules, settings, model)
+        predictions = _linker(con, tables, model).inference.predict(warning_mode="never")
+        predicted = predictions.physical_name
+    step, lowest = rules.thresholds.step, clerical_weight(rules, settings)
+    con.execute(f"""
+        insert into scored
+        select * from (
+            select
+                unique_id_l as left_id,
+                unique_id_r as right_id,
+                (round(match_weight / {step}) * {step})::decimal(12, 3) as weight
+            from {predicted}
+        )
+        where weight >= {lowest}
+    """)
+    return _changed_forenames(rules, model)
+
+
+def clerical_weight(rules: LinkRules, settings: LinkSettings) -> float:
+    """The weight below which a pair is no candidate."""
+    chosen = settings.clerical_weight
+    return rules.thresholds.clerical if chosen is None else chosen
+
+
+def len_of(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Number of rows of a table."""
+    return int(con.execute(f"select count(*) from {table}").fetchall()[0][0])
+
+
+def splink_settings(
+    rules: LinkRules, settings: LinkSettings, fields: Sequence[str], prior: float
+) -> dict[str, Any]:
+    """The model as Splink's settings, for the fields that both files hold.
+
+    Args:
+        rules: the model as data.
+        settings: mode and extra fields.
+        fields: fields that are filled on both sides.
+        prior: probability that a pair drawn at random is one child.
+    """
+    return {
+        "link_type": "dedupe_only" if settings.mode == "dedupe" else "link_only",
+        "unique_id_column_name": "unique_id",
+        "probability_two_random_records_match": prior,
+        "max_iterations": rules.training.max_iterations,
+        "retain_matching_columns": False,
+        "comparisons": [
+            _comparison(entry)
+            for entry in _comparisons(rules, settings)
+            if entry["field"] in fields
+        ],
+        "blocking_rules_to_generate_predictions": _blocks(rules.model["blocking"], fields),
+    }
+
+
+def _comparisons(rules: LinkRules, settings: LinkSettings) -> list[dict[str, Any]]:
+    extra = [
+        {"field": field, "levels": rules.model["extra_field"]} for field in settings.extra_fields
+    ]
+    return [*rules.model["comparisons"], *extra]
+
+
+def _comparison(entry: dict[str, Any]) -> dict[str, Any]:
+    field = entry["field"]
+    blank = {"sql_condition": f"{field}_l is null or {field}_r is null", "is_null_level": True}
+    levels = [_level(field, level) for level in entry["levels"]]
+    if entry.get("term_frequency"):
+        levels[0] |= {"tf_adjustment_column": field, "tf_adjustment_weight": 1.0}
+    return {"output_column_name": field, "comparison_levels": [blank, *levels]}
+
+
+def _level(field: str, level: dict[str, Any]) -> dict[str, Any]:
+    condition = level["when"].format(l=f"l.{field}", r=f"r.{field}")
+    return {
+        "sql_condition": "ELSE" if condition == "else" else _suffixed(condition),
+        "label_for_charts": level["name"],
+        "m_probability": level["m"],
+        "u_probability": level["u"],
+    }
+
+
+def _suffixed(condition: str) -> str:
+    """`l.surname` as Splink writes it in a comparison: `surname_l`."""
+    return re.sub(r"\b([lr])\.(\w+)", r"\2_\1", condition)
+
+
+def _blocks(rules: Sequence[dict[str, Any]], fields: Sequence[str]) -> list[dict[str, str]]:
+    return [
+        {"blocking_rule": rule["when"], "sql_dialect": "duckdb"}
+        for rule in rules
+        if set(rule["fields"]) <= set(fields)
+    ]
+
+
+def _present_fields(
+    con: duckdb.DuckDBPyConnection,
+    rules: LinkRules,
+    settings: LinkSettings,
+    tables: Sequence[str],
+) -> list[str]:
+    """Fields that are filled somewhere in the tables; a former surname in one is enough."""
+    fields = [entry["field"] for entry in _comparisons(rules, settings)]
+    counts = [
+        con.execute(
+            f"select {', '.join(f'count({field})' for field in (*fields, 'previous_surname'))} "
+            f"from {table}"
+        ).fetchall()[0]
+        for table in tables
+    ]
+    present = [field for field, *n in zip(fields, *counts, strict=False) if all(n)]
+    return [*present, *(["previous_surname"] if any(n[-1] for n in counts) else [])]
+
+
+def _is_fitted(rules: LinkRules, settings: LinkSettings, smallest: int) -> bool:
+    return settings.training == "fit" or (
+        settings.training == "auto" and smallest >= rules.training.min_records
+    )
+
+
+def _changed_forenames(rules: LinkRules, model: dict[str, Any]) -> float:
+    """m of the last level of the field that must decide; the shipped one if it was left out."""
+    field = rules.siblings.decide
+    for entry in model["comparisons"]:
+        if entry["output_column_name"] == field:
+            return float(entry["comparison_levels"][-1]["m_probability"])
+    shipped = {entry["field"]: entry for entry in rules.model["comparisons"]}
+    return float(shipped[field]["levels"][-1]["m"])
+
+
+def _linker(con: duckdb.DuckDBPyConnection, tables: Sequence[str], model: dict[str, Any]) -> Any:
+    from splink import DuckDBAPI, Linker
+
+    api = DuckDBAPI(connection=con)
+    frames = [
+        api.register(table, dataset_display_name=name)
+        for table, name in zip(tables, _NAMES, strict=False)
+    ]
+    return Linker(frames, model, log_level=None, validate_settings=False)
+
+
+def _fitted(
+    linker: Any, rules: LinkRules, settings: LinkSettings, model: dict[str, Any]
+) -> dict[str, Any]:
+    """The model with u from a seeded sample and m by expectation maximisation, rounded."""
+    from splink.blocking_rule_library import CustomRule
+
+    linker.training.estimate_u_using_random_sampling(
+        max_pairs=rules.training.u_pairs, seed=settings.seed
+    )
+    fields = [entry["output_column_name"] for entry in model["comparisons"]]
+    for block in _blocks(rules.model["training_blocks"], fields):
+        linker.training.estimate_parameters_using_expectation_maximisation(
+            CustomRule(block["blocking_rule"])
+        )
+    trained = linker.misc.save_model_to_json()
+    fitted = {entry["output_column_name"]: entry for entry in trained["comparisons"]}
+    return model | {
+        "comparisons": [
+            entry
+            | {
+                "comparison_levels": [
+                    _rounded(old, new)
+                    for old, new in zip(
+                        entry["comparison_levels"],
+                        fitted[entry["output_column_name"]]["comparison_levels"],
+                        strict=True,
+                    )
+                ]
+            }
+            for entry in model["comparisons"]
+        ]
+    }
+
+
+def _rounded(shipped: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
+    """A level with its fitted parameters, or the shipped ones where none could be fitted."""
+    parameters = {
+        name: max(round(float(fitted[name]), _DIGITS), _SMALLEST)
+        for name in ("m_probability", "u_probability")
+        if isinstance(fitted.get(name), int | float)
+    }
+    return shipped | parameters
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Splink explains itself at length, and its messages may name values: keep it silent."""
+    logger = logging.getLogger("splink")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

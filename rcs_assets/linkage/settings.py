@@ -1,0 +1,218 @@
+"""What the caller of the engine chooses, and the rules of linkage as typed data.
+
+Belongs here: `LinkSettings`, and reading `data/linkage.yaml` and `data/model.yaml` with an
+adopter's overlay. Does not belong here: applying any rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.linkage.standardise import FIELDS
+
+RULES_FILE = "linkage.yaml"
+MODEL_FILE = "model.yaml"
+MODES = ("link", "dedupe")
+TRAINING = ("auto", "fixed", "fit")
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """Choices of one call of `link`.
+
+    `mode`: `link` (left to right, one-to-one) or `dedupe` (within one table). `seed` and
+    `threads` (None: all cores) change nothing in the result but what sampling changes.
+    `extra_fields`: further columns to compare. `training`: `fixed` keeps the shipped model,
+    `fit` fits it to the data, `auto` fits where enough records are left over. `auto_weight`
+    and `clerical_weight` (log2 of the odds) override the thresholds of the rules.
+    `overlay`: folder with an adopter's `linkage.yaml` or `model.yaml`.
+    """
+
+    mode: str = "link"
+    seed: int = 1
+    threads: int | None = None
+    memory_limit: str = "2GB"
+    extra_fields: tuple[str, ...] = ()
+    training: str = "auto"
+    auto_weight: float | None = None
+    clerical_weight: float | None = None
+    overlay: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise _wrong("mode", "modes are " + " and ".join(MODES))
+        if self.training not in TRAINING:
+            raise _wrong("training", "choices are " + ", ".join(TRAINING))
+        if self.threads is not None and self.threads < 1:
+            raise _wrong("threads", "at least one thread is needed")
+        taken = sorted(set(self.extra_fields) & {"record_id", *FIELDS})
+        if taken or not all(name.isidentifier() for name in self.extra_fields):
+            raise _wrong("extra_fields", "further columns by plain names, without " + str(taken))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One deterministic pass; `data/linkage.yaml` says what its fields mean."""
+
+    pass_no: int
+    name: str
+    keys: tuple[str, ...]
+    any_of: tuple[str, ...]
+    no_conflict: tuple[str, ...]
+    precision: float
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """When the forename must decide; when an SCN is a brother's or sister's."""
+
+    agree: tuple[str, ...]
+    decide: str
+    alike: float
+    twin_share: float
+    twin_strength: float
+    household: tuple[str, ...]
+    personal: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Match weights (log2 of the odds) from which a pair is a link or waits for a clerk."""
+
+    auto: float
+    clerical: float
+    margin: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """From how many records on the model is fitted, and how."""
+
+    min_records: int
+    u_pairs: int
+    max_iterations: int
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Link rates by group: smallest group (records) and confidence of the intervals."""
+
+    min_records: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class LinkRules:
+    """`data/linkage.yaml` and `data/model.yaml`, checked."""
+
+    passes: tuple[Pass, ...]
+    model_pass: int
+    siblings: Siblings
+    thresholds: Thresholds
+    expected_share: float
+    training: Training
+    receipt_window_months: int
+    groups: Groups
+    model: dict[str, Any]
+
+
+@cache
+def load_link_rules(overlay: Path | None = None) -> LinkRules:
+    """The platform's rules with the overlay's keys in their place.
+
+    Args:
+        overlay: folder that may hold `linkage.yaml` and `model.yaml` with some of the keys.
+
+    Raises:
+        ConfigurationError: a file that cannot be read, an unknown key, or rules that
+            contradict themselves.
+    """
+    raw = _read(RULES_FILE, overlay)
+    try:
+        rules = LinkRules(
+            passes=tuple(_pass(entry) for entry in raw["passes"]),
+            model_pass=int(raw["model_pass"]),
+            siblings=Siblings(**_tuples(raw["siblings"])),
+            thresholds=Thresholds(**raw["thresholds"]),
+            expected_share=float(raw["expected_share"]),
+            training=Training(**raw["training"]),
+            receipt_window_months=int(raw["receipt_window_months"]),
+            groups=Groups(**raw["groups"]),
+            model=_read(MODEL_FILE, overlay),
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        raise _contradiction(f"A key is missing or has the wrong form ({error})") from error
+    _check(rules)
+    return rules
+
+
+def _read(file: str, overlay: Path | None) -> dict[str, Any]:
+    shipped = resources.files("rcs_assets.linkage") / "data" / file
+    rules: dict[str, Any] = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    known = set(rules)
+    if overlay is not None and (overlay / file).is_file():
+        added = yaml.safe_load((overlay / file).read_text(encoding="utf-8"))
+        if not isinstance(added, dict) or set(added) - known:
+            raise _contradiction(f"{file} holds other keys than " + ", ".join(sorted(known)))
+        rules |= added
+    return rules
+
+
+def _pass(entry: dict[str, Any]) -> Pass:
+    return Pass(
+        pass_no=int(entry["pass_no"]),
+        name=str(entry["name"]),
+        keys=tuple(entry["keys"]),
+        any_of=tuple(entry["any_of"]),
+        no_conflict=tuple(entry["no_conflict"]),
+        precision=float(entry["precision"]),
+    )
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
+
+
+def _check(rules: LinkRules) -> None:
+    numbers = [entry.pass_no for entry in rules.passes]
+    named = {field for p in rules.passes for field in (*p.keys, *p.any_of, *p.no_conflict)}
+    named |= {comparison["field"] for comparison in rules.model["comparisons"]}
+    limits = rules.thresholds
+    sound = {
+        "passes (numbers rise)": numbers == sorted(set(numbers)) and bool(numbers),
+        "passes (each has keys)": all(entry.keys for entry in rules.passes),
+        "model_pass (after the others)": rules.model_pass > numbers[-1],
+        "fields (known ones)": named <= set(FIELDS),
+        "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
+        "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,
+        "expected_share": 0 < rules.expected_share <= 1,
+        "siblings": 0 < rules.siblings.twin_share < 1 and rules.siblings.twin_strength > 0,
+        "groups": rules.groups.min_records >= 10 and 0 < rules.groups.confidence < 1,
+        "receipt_window_months": rules.receipt_window_months > 0,
+    }
+    wrong = [name for name, is_sound in sound.items() if not is_sound]
+    if wrong:
+        raise _contradiction("Values that make no sense: " + ", ".join(wrong))
+
+
+def _wrong(name: str, why: str) -> InputError:
+    return InputError("A setting of link is wrong", where=f"LinkSettings.{name}", why=why)
+
+
+def _contradiction(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        "The rules of linkage contradict themselves",
+        where=f"{RULES_FILE}, {MODEL_FILE}",
+        why=why,
+        fix="correct the file in config/",
+    )
