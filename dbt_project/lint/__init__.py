@@ -81,3 +81,8 @@ def ethnicity_group(code: str) -> str:
 def has_additional_support_need(types: str) -> str:
     """An expression over the delivered types."""
     return f"coalesce({types}, '') <> ''"
+
+
+def age_bands() -> list[dict[str, Any]]:
+    """Age bands of spend."""
+    return [{"name": "0-4", "from": 0, "to": 4}, {"name": "5-11", "from": 5, "to": 11}]

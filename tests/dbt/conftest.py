@@ -47,6 +47,12 @@ def engagements() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
+def services() -> tuple[tuple, ...]:
+    """The service map of each engagement."""
+    return SERVICES
+
+
+@pytest.fixture(scope="session")
 def build() -> Callable[[Home, tuple[str, ...]], list[NodeResult]]:
     """Build all models of the named engagements."""
     return lambda home, keys: run_build(home, keys, settings=Settings.from_environment())
@@ -114,6 +120,7 @@ def make_warehouse(
         _parents(con, codebook, engagements)
         _education(con)
         _links(con)
+        _services(con)
     return codebook
 
 
@@ -222,3 +229,37 @@ def _links(con) -> None:
         from intake.sample
         where i % 7 <> 1
     """)
+
+
+# service_id, provider, kind, sector, ages, children, pounds, origin, tier shares, domain
+SERVICES = (
+    ("a", "Council", "council", "education", 5, 12, 100, 8000.0, "council", (90, 10, 0), "safe"),
+    ("b", "Council", "council", "education", 16, 21, None, 600.0, "grant", (0, 0, 100), "safe"),
+    ("c", "Trust", "third", "voluntary", 0, 25, 26, 2600.0, "grant", (49.9, 0, 49.9), "active"),
+    ("d", "Trust", "third", "voluntary", 3, 3, 10, 100.0, "grant", (100, 0, 0), "active"),
+)  # fmt: skip
+
+
+def _services(con) -> None:
+    con.execute("""
+        create table intake.service_map (
+            engagement varchar, service_id varchar, provider_name varchar, provider_type varchar,
+            sector varchar, age_min integer, age_max integer, children_served integer,
+            annual_cost_gbp double, funding_origin varchar, tier_universal_pct double,
+            tier_targeted_pct double, tier_specialist_pct double, domain varchar,
+            is_confidential boolean
+        )
+    """)
+    con.execute("""
+        create table intake.budgets as
+        select engagement, sector, budget_gbp, share
+        from keys, (values
+            ('education', 9000.0, 1.0), ('health', 4000.0, 0.25), ('health', 1000.0, 0.5)
+        ) as budgets (sector, budget_gbp, share)
+    """)
+    for *row, tiers, domain in SERVICES:
+        con.execute(
+            "insert into intake.service_map "
+            f"select engagement, {', '.join('?' * 14)} from keys",
+            [*row, *tiers, domain, row[2] == "third"],
+        )
