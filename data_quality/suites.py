@@ -81,7 +81,7 @@ def _limit(
 
 
 def intake_suite(thresholds: Thresholds) -> Suite:
-    """What was taken in: receipts, responses, rolls, education, service map, parents."""
+    """What was taken in: receipts, responses, rolls, records of councils, money, parents."""
     return Suite(
         boundary="intake",
         grains={
@@ -89,7 +89,9 @@ def intake_suite(thresholds: Thresholds) -> Suite:
             "responses": BY_SURVEY,
             "rolls": ENGAGEMENT,
             "education": ENGAGEMENT,
+            "social_work": ENGAGEMENT,
             "services": ENGAGEMENT,
+            "budgets": ENGAGEMENT,
             "parents": ENGAGEMENT,
         },
         expectations=(
@@ -97,7 +99,9 @@ def intake_suite(thresholds: Thresholds) -> Suite:
             *_responses(thresholds),
             *_rolls(thresholds),
             *_education(thresholds),
+            *_social_work(thresholds),
             *_services(thresholds),
+            *_budgets(thresholds),
             *_parents(thresholds),
         ),
     )
@@ -286,6 +290,34 @@ def _education(thresholds: Thresholds) -> tuple[Expectation, ...]:
     )
 
 
+def _social_work(thresholds: Thresholds) -> tuple[Expectation, ...]:
+    def social_work(threshold: str, name: str, sentence: str, column: str) -> Expectation:
+        return _limit(
+            thresholds,
+            threshold,
+            name,
+            sentence,
+            ("intake", "social_work"),
+            f"social_work.{column}",
+            "ask the social work service whom its extract holds; " + ASK_SUPPLIER,
+        )
+
+    return (
+        social_work(
+            "social_work_known",
+            "social_work_knows_a_few",
+            "Social work holds a record of some pupils in a hundred",
+            "known_pct",
+        ),
+        social_work(
+            "social_work_looked_after",
+            "looked_after_records_are_plausible",
+            "The share that social work looks after now is that of a Scottish council",
+            "looked_after_pct",
+        ),
+    )
+
+
 def _services(thresholds: Thresholds) -> tuple[Expectation, ...]:
     def services(threshold: str, name: str, sentence: str, column: str) -> Expectation:
         return _limit(
@@ -311,11 +343,38 @@ def _services(thresholds: Thresholds) -> tuple[Expectation, ...]:
             "The service map names services for most of the eight SHANARRI outcomes",
             "domains_named",
         ),
-        services(
-            "tiers_off",
-            "tiers_sum_to_the_budget",
-            "Universal, targeted and specialist shares of a service sum to 100",
-            "tiers_off_pct",
+    )
+
+
+def _budgets(thresholds: Thresholds) -> tuple[Expectation, ...]:
+    def budgets(
+        threshold: str, name: str, sentence: str, column: str, skips_nulls: bool = False
+    ) -> Expectation:
+        return _limit(
+            thresholds,
+            threshold,
+            name,
+            sentence,
+            ("intake", "budgets"),
+            f"budgets.{column}",
+            "compare budgets and service map with the CPP project manager; deliver the file "
+            "that was wrong",
+            skips_nulls=skips_nulls,
+        )
+
+    return (
+        budgets(
+            "budget_used",
+            "costs_stay_within_budgets",
+            "In no sector do the mapped services cost more than its budget",
+            "used_pct",
+        ),
+        budgets(
+            "board_shared",
+            "boards_are_shared_once",
+            "The parts that CPPs have of a health board's budget sum to no more than all of it",
+            "board_shared_pct",
+            skips_nulls=True,
         ),
     )
 

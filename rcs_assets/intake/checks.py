@@ -123,6 +123,19 @@ def no_delivery_is_rejected(bench: Bench) -> Verdict:
     return Verdict(not rejected, places(rejected, "all deliveries"))
 
 
+def schools_have_one_cluster(bench: Bench) -> Verdict:
+    """Every school of the sample files is in exactly one cluster that reports use."""
+    rows = bench.con.execute(
+        "with schools as (select distinct engagement, seed_code from intake.roll_counts), "
+        "mapped as (select engagement, seed_code, count(*) filter (where is_sdc_cluster) as n "
+        "from intake.clusters group by all) "
+        "select engagement, count(*), count(*) filter (where coalesce(n, 0) <> 1) "
+        "from schools left join mapped using (engagement, seed_code) group by all order by all"
+    ).fetchall()
+    wrong = [f"{key} {n} schools" for key, _, n in rows if n and key not in bench.left_out]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{sum(r[1] for r in rows)} schools"))
+
+
 def forbidden_columns(codebook: Codebook) -> frozenset[str]:
     """Names that no table of the warehouse may have: identifiers of the contracts, and others."""
     fields = [field for dataset in codebook.datasets.values() for field in dataset.fields]
@@ -189,6 +202,14 @@ PYTHON_CHECKS = (
         "codebook, datasets.yaml",
         "run: rcs status, which says what is wrong; then deliver a corrected file",
         no_delivery_is_rejected,
+    ),
+    PythonCheck(
+        ("intake", "clusters"),
+        "schools_have_one_cluster",
+        "Every school of the sample files is in exactly one cluster that reports use",
+        "policy.md, Clusters",
+        "ask the council for a cluster map of all its schools, deliver it, run: rcs materialise",
+        schools_have_one_cluster,
     ),
     PythonCheck(
         RECEIPTS,

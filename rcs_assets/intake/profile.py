@@ -145,24 +145,87 @@ inner join rolls using (engagement)
 order by all
 """
 
-_SERVICES = """
-with budgets as (
-    select *, tier_universal_pct + tier_targeted_pct + tier_specialist_pct as tiers_pct,
-    from intake.service_map
+_SOCIAL_WORK = """
+with rolls as (
+    select engagement, sum(roll_n) as roll_n,
+    from intake.roll_counts
+    group by all
 ),
-rolls as (
+records as (
+    select
+        engagement,
+        count(*) as records_n,
+        count(*) filter (where starts_with(looked_after_status, 'currently')) as looked_after_n,
+    from intake.social_work
+    group by all
+)
+select
+    engagement,
+    100.0 * coalesce(records_n, 0) / roll_n as known_pct,
+    100.0 * coalesce(looked_after_n, 0) / roll_n as looked_after_pct,
+from rolls
+left join records using (engagement)
+order by all
+"""
+
+_SERVICES = """
+with rolls as (
     select engagement, sum(roll_n) as roll_n,
     from intake.roll_counts
     group by all
 )
 select
     engagement,
-    count(*) as services_n,
     sum(annual_cost_gbp) / any_value(roll_n) as cost_per_pupil_gbp,
     count(distinct domain) as domains_named,
-    100.0 * avg((abs(tiers_pct - 100) > 1)::integer) as tiers_off_pct,
-from budgets
+from intake.service_map
 inner join rolls using (engagement)
+group by all
+order by all
+"""
+
+# A sector with costs and no budget has used it beyond any limit.
+_BUDGETS = """
+with budgets as (
+    select engagement, sector, sum(budget_gbp * share) as budget_gbp,
+    from intake.budgets
+    group by all
+),
+costs as (
+    select engagement, sector, sum(annual_cost_gbp) as cost_gbp,
+    from intake.service_map
+    group by all
+),
+used as (
+    select engagement, max(coalesce(100 * cost_gbp / nullif(budget_gbp, 0), 'inf')) as used_pct,
+    from costs
+    left join budgets using (engagement, sector)
+    group by all
+),
+board_lines as (
+    select
+        health_board_code,
+        council_code,
+        sector,
+        funding_origin,
+        method,
+        max(share) as share,
+        list(distinct engagement) as engagements,
+    from intake.budgets
+    inner join programme.engagements using (engagement)
+    inner join (select distinct council_code, health_board_code from intake.datazones)
+        using (council_code)
+    where method <> 'direct'
+    group by all
+),
+boards as (
+    select unnest(engagements) as engagement, sum(share) over board_line as shared,
+    from board_lines
+    window board_line as (partition by health_board_code, sector, funding_origin, method)
+)
+select engagement, any_value(used_pct) as used_pct, 100 * max(shared) as board_shared_pct,
+from used
+left join boards using (engagement)
 group by all
 order by all
 """
@@ -205,14 +268,17 @@ def intake_profiles(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> dict[
 
     Returns:
         `deliveries` (engagement × dataset), `responses` (engagement × pupil survey),
-        `rolls`, `education`, `services`, `parents` (engagement each). Shares in per cent.
+        `rolls`, `education`, `social_work`, `services`, `budgets`, `parents` (engagement
+        each). Shares in per cent.
     """
     return {
         "deliveries": con.execute(_DELIVERIES).df(),
         "responses": con.execute(_responses_sql(codebook)).df(),
         "rolls": con.execute(_ROLLS).df(),
         "education": con.execute(_EDUCATION).df(),
+        "social_work": con.execute(_SOCIAL_WORK).df(),
         "services": con.execute(_SERVICES).df(),
+        "budgets": con.execute(_BUDGETS).df(),
         "parents": con.execute(_PARENTS).df(),
     }
 

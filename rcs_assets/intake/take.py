@@ -604,11 +604,11 @@ def _services(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: De
         _open(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, f"duplicate_{dataset.key[0]}")
-        flags = (
-            {"without_children_served": count(con, "accepted", "children_served is null")}
-            if dataset.name == "service_map"
-            else {}
-        )
+        flags = {}
+        if dataset.name == "service_map":
+            flags["without_children_served"] = count(con, "accepted", "children_served is null")
+        else:
+            quarantine(con, "method = 'direct' and share <> 1", "share", "direct_share_is_not_1")
         return _partnership_rows(con, dataset, engagement, delivery, flags)
 
 

@@ -113,9 +113,9 @@ def read_places(folder: Path, programme: Programme, seed: int) -> Places:
 def board_shares(folder: Path) -> dict[str, float]:
     """The part that each council has of its health board, by number of data zones."""
     zones = _read(folder / ZONES_FILE)
-    own = zones.groupby("council_code").size()
-    board = zones.groupby("council_code")["hb_code"].first()
-    return (own / board.map(zones.groupby("hb_code").size())).to_dict()
+    board_n = zones["hb_code"].map(zones["hb_code"].value_counts())
+    parts = (1 / board_n).groupby(zones["council_code"]).sum()
+    return {str(council): float(part) for council, part in parts.items()}
 
 
 def cut_small(places: Places) -> Places:

@@ -107,12 +107,11 @@ def service_map(
         "domain": [service[6] for service in SERVICES],
         "is_confidential": _confidential(seed, engagement.key),
     }
-    frame = pd.DataFrame(rows)
     if planted is not None:
         # The last service is a small one of a third-sector provider.
-        frame.loc[n - 1, "tier_universal_pct"] += 10
+        tiers[-1, 0] += 10
         planted.add(engagement.key, "service_map", "tiers_off_100", 1)
-    return frame
+    return pd.DataFrame(rows)
 
 
 def budgets(
@@ -145,7 +144,8 @@ def budgets(
     frame["budget_gbp"] = np.ceil(paid / 1000) * 1000
     frame["about"] = frame["sector"].str.capitalize() + ", " + frame["funding_origin"]
     frame.insert(0, "budget_id", [f"{engagement.key}-b{k:02d}" for k in range(1, len(frame) + 1)])
-    return frame[["budget_id", *by, "budget_gbp", "method", "share", "about"]]
+    ordered: pd.DataFrame = frame[["budget_id", *by, "budget_gbp", "method", "share", "about"]]
+    return ordered
 
 
 def _confidential(seed: int, key: str) -> list[str]:

@@ -175,7 +175,8 @@ def _payload(rng: np.random.Generator, held: pd.DataFrame, day: date) -> pd.Data
     is_looked_after = away | home
     kinds = np.array([name for name, _ in PLACEMENTS_AWAY], dtype=object)
     weights: Floats = np.array([weight for _, weight in PLACEMENTS_AWAY], dtype=np.float64)
-    placement = np.where(away, choose(rng, kinds, weights, n), np.where(home, AT_HOME, None))
+    placed = np.where(home, AT_HOME, choose(rng, kinds, weights, n)).astype(object)
+    placement = blanked(placed, ~(home | away))
     is_open = is_looked_after | (rng.random(n) < OPEN_SHARE)
     chance = np.where(is_looked_after, PROTECTION_LOOKED_AFTER_SHARE, PROTECTION_SHARE)
     protected = is_open & (rng.random(n) < chance)
