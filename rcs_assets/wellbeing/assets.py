@@ -30,6 +30,7 @@ from rcs_assets.wellbeing.dbt_build import (
 )
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
+from rcs_assets.wellbeing.respondents import write_respondents
 from rcs_assets.wellbeing.weights import write_weights
 
 # Tables of these sources come out of one asset of the room.
@@ -228,10 +229,38 @@ def weights(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materia
 )
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     """Estimate every indicator for the engagements that delivered and are not left out."""
-    delivered = engagements_in_scope(home.home(), home.programme())
-    kept = [key for key in delivered if key not in home.left_out]
+    kept = _engagements(home)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_estimates(con, home.codebook(), kept, load_estimators(home.home().config))
     return dg.MaterializeResult(
         metadata={"dagster/row_count": rows_n, "engagements": ", ".join(kept)}
     )
+
+
+def _engagements(home: HomeResource) -> list[str]:
+    """Engagements that delivered and that the operator has not left out."""
+    delivered = engagements_in_scope(home.home(), home.programme())
+    return [key for key in delivered if key not in home.left_out]
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "respondents",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Usable respondents, roll and participating schools of every school, "
+        "cluster and CPP of each pupil survey, before protection.",
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("intake", "clusters"),
+            ("intake", "sample"),
+            ("programme", "register"),
+        ),
+    )
+)
+def respondents(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count who answered, for the engagements that delivered and are not left out."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_respondents(con, _engagements(home), load_estimators(home.home().config))
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

@@ -26,14 +26,8 @@ def prepare_pupils(
 
     A temporary table a survey: columns of areas and groups, `weight`, indicators. Pupils
     without a record of the council have no looked_after, ethnicity and asn. Reads the
-    temporary table `scope`.
+    temporary tables `scope` and `sdc_clusters`.
     """
-    con.execute("""
-        create or replace temp table sdc_clusters as
-        select engagement, seed_code, cluster_code
-        from intake.clusters
-        where is_sdc_cluster and engagement in (from scope)
-    """)
     known = list(indicators)
     for survey in PUPIL_SURVEYS:
         names = "".join(f", pupils.{i.name}" for i in known if i.survey == survey)

@@ -33,7 +33,7 @@ from rcs_assets.wellbeing.breakdowns import (
 )
 from rcs_assets.wellbeing.counts import count, prepare_pupils
 from rcs_assets.wellbeing.estimators import Estimators
-from rcs_assets.wellbeing.grid import make_grid
+from rcs_assets.wellbeing.grid import make_grid, make_rolls
 
 WEIGHTED_LEVELS = tuple(level for level in AREAS if level not in COUNTED_LEVELS)
 _WEIGHTED = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
@@ -75,10 +75,9 @@ def write_estimates(
         Number of rows written.
     """
     run = _Run(con, rules, tuple(codebook.indicators.values()))
-    con.register("scope_list", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
     con.register("indicator_list", _indicator_table(run.indicators))
-    con.execute("create or replace temp table scope as from scope_list")
     con.execute("create or replace temp table asked as from indicator_list")
+    make_rolls(con, engagements, rules)
     prepare_pupils(con, run.indicators, rules)
     count(con, run.indicators, rules)
     _estimate_by_design(run)
@@ -90,7 +89,6 @@ def write_estimates(
     con.execute("create or replace table wellbeing.estimates as " + _pupil_rows(rules))
     con.execute(_parent_rows(run))
     con.execute("commit")
-    con.unregister("scope_list")
     con.unregister("indicator_list")
     return int(con.execute("select count(*) from wellbeing.estimates").fetchall()[0][0])
 

@@ -6,7 +6,10 @@ belong here: any answer of a pupil; a cell exists whether or not somebody answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
+import pyarrow as pa
 
 from rcs_assets.wellbeing.breakdowns import (
     PUPIL_SURVEYS,
@@ -34,38 +37,25 @@ _AREA = {
 }
 
 
-def make_grid(con: duckdb.DuckDBPyConnection, rules: Estimators) -> None:
-    """Make the temporary table `grid`, one row a cell of the pupil surveys.
+def make_rolls(
+    con: duckdb.DuckDBPyConnection, engagements: Sequence[str], rules: Estimators
+) -> None:
+    """Make the temporary tables `scope`, `sdc_clusters` and `rolls`.
 
-    Columns: tranche, engagement, survey, geography_level, geography_code, area, breakdown,
-    group, indicator, statistic, roll_n (pupils of the stages that are asked; null where the
-    breakdown is not one of the sample file) and is_asked. Schools and clusters have the
-    stages of their roll, larger areas those of the wave. Reads the temporary tables
-    `scope`, `asked` and `sdc_clusters`.
+    `scope` lists the engagements that enter; `sdc_clusters` has the one cluster of a school
+    that figures go by; `rolls` a row a school × stage × sex of each pupil wave in scope with
+    pupils on the roll, and one row a wave without any.
     """
-    con.execute(_rolls(rules))
-    con.execute(_units(rules))
-    con.execute(_groups(rules))
-    con.execute(_group_rolls(rules))
-    con.execute(f"""
-        create or replace temp table grid as
-        select
-            groups.tranche, groups.engagement, survey, geography_level,
-            groups.geography_code, area, breakdown, "group", asked.indicator, asked.statistic,
-            case
-                when breakdown in ({listed(ROLL_BREAKDOWNS)}) then coalesce(rolled.roll_n, 0)
-            end as roll_n,
-            breakdown not in ({listed(STAGE_BREAKDOWNS)})
-            or list_contains(asked.stages, split_part("group", ':', 1)) as is_asked
-        from groups
-        inner join asked using (survey)
-        left join rolled using (geography_level, area, survey, breakdown, "group", stage_set)
+    con.register("scope_list", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
+    con.execute("create or replace temp table scope as from scope_list")
+    con.unregister("scope_list")
+    con.execute("""
+        create or replace temp table sdc_clusters as
+        select engagement, seed_code, cluster_code
+        from intake.clusters
+        where is_sdc_cluster and engagement in (from scope)
     """)
-
-
-def _rolls(rules: Estimators) -> str:
-    """School × stage × sex of each pupil wave in scope, and one row a wave without a roll."""
-    return f"""
+    con.execute(f"""
         create or replace temp table rolls as
         with waves as (
             select
@@ -93,7 +83,35 @@ def _rolls(rules: Estimators) -> str:
                 and roll.roll_n > 0
         left join sdc_clusters as clusters
             on roll.engagement = clusters.engagement and roll.seed_code = clusters.seed_code
+    """)
+
+
+def make_grid(con: duckdb.DuckDBPyConnection, rules: Estimators) -> None:
+    """Make the temporary table `grid`, one row a cell of the pupil surveys.
+
+    Columns: tranche, engagement, survey, geography_level, geography_code, area, breakdown,
+    group, indicator, statistic, roll_n (pupils of the stages that are asked; null where the
+    breakdown is not one of the sample file) and is_asked. Schools and clusters have the
+    stages of their roll, larger areas those of the wave. Reads the temporary tables
+    `rolls` and `asked`.
     """
+    con.execute(_units(rules))
+    con.execute(_groups(rules))
+    con.execute(_group_rolls(rules))
+    con.execute(f"""
+        create or replace temp table grid as
+        select
+            groups.tranche, groups.engagement, survey, geography_level,
+            groups.geography_code, area, breakdown, "group", asked.indicator, asked.statistic,
+            case
+                when breakdown in ({listed(ROLL_BREAKDOWNS)}) then coalesce(rolled.roll_n, 0)
+            end as roll_n,
+            breakdown not in ({listed(STAGE_BREAKDOWNS)})
+            or list_contains(asked.stages, split_part("group", ':', 1)) as is_asked
+        from groups
+        inner join asked using (survey)
+        left join rolled using (geography_level, area, survey, breakdown, "group", stage_set)
+    """)
 
 
 def _units(rules: Estimators) -> str:
