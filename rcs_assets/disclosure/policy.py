@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from rcs_assets.disclosure.microdata_rule import MicrodataRule, microdata_rule
+from rcs_assets.disclosure.service_rules import ReachRule, SpendRule, reach_rule, spend_rule
 from rcs_assets.errors import ConfigurationError
 
 POLICY_FILE = "policy.yaml"
@@ -155,6 +156,8 @@ class Policy:
     linked_indicators: tuple[LinkedSet, ...]
     approvals: Mapping[str, Approvals]
     microdata: MicrodataRule
+    spend: SpendRule
+    reach: ReachRule
 
     def audience(self, audience: str) -> Audience:
         """The entry for `public` or `cpp/<engagement>` (by the part before the slash).
@@ -268,7 +271,8 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
         source=str(head["source"]),
         output_classes={row["name"]: _output_class(row) for row in content["output_classes"]},
         audiences={
-            name: Audience(dict(row["output_classes"])) for name, row in content["audiences"].items()
+            name: Audience(dict(row["output_classes"]))
+            for name, row in content["audiences"].items()
         },
         breakdowns={level: tuple(names) for level, names in content["breakdowns"].items()},
         special=dict(content["special"]),
@@ -287,6 +291,8 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
         ),
         approvals={name: Approvals(**row) for name, row in content["approvals"].items()},
         microdata=microdata_rule(content["microdata"]),
+        spend=spend_rule(content["spend"]),
+        reach=reach_rule(content["reach"]),
     )
 
 
