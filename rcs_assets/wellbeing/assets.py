@@ -21,6 +21,7 @@ from rcs_assets.storage.resources import (
     asset_options,
     engagement_partitions,
 )
+from rcs_assets.wellbeing.comparisons import write_comparisons
 from rcs_assets.wellbeing.dbt_build import (
     DbtBuildError,
     NodeResult,
@@ -263,4 +264,32 @@ def respondents(home: HomeResource) -> dg.MaterializeResult[None]:
     """Count who answered, for the engagements that delivered and are not left out."""
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_respondents(con, _engagements(home), load_estimators(home.home().config))
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "comparisons",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Schools and clusters against the rest of their CPP, CPPs against their "
+        "tranche: differences, tests and verdicts before protection (policy.md, Table B).",
+        deps=(
+            ("wellbeing", "estimates"),
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("intake", "clusters"),
+            ("intake", "sample"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ),
+    )
+)
+def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Compare the areas of the engagements that delivered and are not left out."""
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_comparisons(con, home.codebook(), _engagements(home), rules)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

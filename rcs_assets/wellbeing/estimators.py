@@ -28,6 +28,7 @@ class Estimators:
     is made from school clusters; `design_effect_step` and `design_effect_floor` treat a
     pooled design effect; `weight_ratio_limit` bounds the weight of a class; `breakdowns`
     names the breakdowns of each level; surveys outside `cluster_surveys` have no clusters.
+    `comparison_…` say what a marked difference needs; `headlines` are tested at the CPP.
     """
 
     confidence: float
@@ -38,6 +39,10 @@ class Estimators:
     breakdowns: Mapping[str, tuple[str, ...]]
     cluster_surveys: tuple[str, ...]
     ethnicity_groups: tuple[str, ...]
+    comparison_alpha: float
+    comparison_least_points: float
+    comparison_least_sd: float
+    headlines: tuple[str, ...]
 
     @property
     def all_breakdowns(self) -> tuple[str, ...]:
@@ -101,6 +106,9 @@ def _check(rules: Estimators) -> None:
         and set(rules.all_breakdowns) <= set(BREAKDOWNS),
         "cluster_surveys": set(rules.cluster_surveys) <= set(PUPIL_SURVEYS),
         "ethnicity_groups": len(rules.ethnicity_groups) > 0,
+        "comparison_alpha": 0 < rules.comparison_alpha < 1,
+        "comparison_least_points": rules.comparison_least_points >= 0,
+        "comparison_least_sd": rules.comparison_least_sd >= 0,
     }
     wrong = [name for name, is_right in numbers.items() if not is_right]
     if wrong:
