@@ -213,8 +213,6 @@ board_lines as (
         list(distinct engagement) as engagements,
     from intake.budgets
     inner join programme.engagements using (engagement)
-    inner join (select distinct council_code, health_board_code from intake.datazones)
-        using (council_code)
     where method <> 'direct'
     group by all
 ),

@@ -188,7 +188,7 @@ def test_every_answer_and_missing_code_can_be_delivered(codebook: Codebook) -> N
 
 def test_identifiers_never_go_to_the_warehouse(codebook: Codebook) -> None:
     identifying = {"scn", "survey_uid", "uid", "surname", "first_forename", "second_forename"}
-    identifying |= {"date_of_birth", "postcode", "record_id"}
+    identifying |= {"date_of_birth", "postcode", "record_id", "previous_surname"}
     kept = {Sensitivity.PAYLOAD, Sensitivity.BOTH}
     for dataset in codebook.datasets.values():
         assert not identifying & {f.name for f in dataset.fields if f.sensitivity in kept}
@@ -203,6 +203,10 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "parent_survey": "t1-west-lothian_parent-survey.sav",
         "education_ids": "t1-west-lothian_education-identifiers.csv",
         "education_payload": "t1-west-lothian_education-payload.csv",
+        "social_work_ids": "t1-west-lothian_social-work-identifiers.csv",
+        "social_work_payload": "t1-west-lothian_social-work-payload.csv",
+        "clusters": "t1-west-lothian_clusters.csv",
+        "budgets": "t1-west-lothian_budgets.xlsx",
         "service_map": "t1-west-lothian_service-map.xlsx",
         "school_roll": "school_level_summary_2019.csv",
         "school_list": "schools_open_2024-10-31.csv",

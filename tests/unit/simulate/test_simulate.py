@@ -44,14 +44,22 @@ def test_every_delivery_fits_its_contract_by_name(
     patterns = [re.compile(dataset.file_pattern) for dataset in codebook.datasets.values()]
     for path in small_set.report.files:
         assert sum(bool(pattern.match(path.name)) for pattern in patterns) == 1, path.name
-    for name in ("sample_file", "education_ids", "education_payload", "opt_outs"):
+    for name in (
+        "sample_file",
+        "education_ids",
+        "education_payload",
+        "social_work_ids",
+        "social_work_payload",
+        "clusters",
+        "opt_outs",
+    ):
         dataset = codebook.datasets[name]
         file = next(p for p in small_set.report.files if re.match(dataset.file_pattern, p.name))
         assert list(small_set.csv(file.name).columns) == [f.column for f in dataset.fields]
 
 
 def test_csv_values_stay_inside_the_contracts(small_set: SimulatedSet, codebook: Codebook) -> None:
-    for name in ("sample_file", "education_payload", "opt_outs", "school_roll", "simd"):
+    for name in ("sample_file", "education_payload", "clusters", "opt_outs", "school_roll", "simd"):
         dataset = codebook.datasets[name]
         file = next(p for p in small_set.report.files if re.match(dataset.file_pattern, p.name))
         frame = small_set.csv(file.name)
@@ -116,13 +124,19 @@ def test_contractors_name_and_code_differently(small_set: SimulatedSet) -> None:
     assert set(ipsos.columns).isdisjoint(scotcen.columns)
 
 
-def test_service_map_tiers_sum_to_100_and_say_simulated(small_set: SimulatedSet) -> None:
-    path = small_set.out / f"{CLACKS}_service-map.xlsx"
-    assert openpyxl.load_workbook(path).properties.title.startswith("SIMULATED")
-    frame = pd.read_excel(path, sheet_name="services")
-    tiers = [c for c in frame.columns if c.startswith("tier_")]
-    assert (frame[tiers].sum(axis=1) == 100).all()
-    assert frame["service_id"].is_unique
+def test_service_map_tiers_sum_to_100_but_for_the_planted_one(
+    small_set: SimulatedSet, clean_set: SimulatedSet
+) -> None:
+    for made, wrong_n in ((small_set, 1), (clean_set, 0)):
+        path = made.out / f"{CLACKS}_service-map.xlsx"
+        assert openpyxl.load_workbook(path).properties.title.startswith("SIMULATED")
+        frame = pd.read_excel(path, sheet_name="services")
+        tiers = [c for c in frame.columns if c.startswith("tier_")]
+        assert (frame[tiers].sum(axis=1) != 100).sum() == wrong_n
+        assert frame["service_id"].is_unique
+        third = frame["provider_type"] == "third"
+        assert (frame.loc[third, "is_confidential"] == "Y").mean() > 0.5
+        assert (frame.loc[~third, "is_confidential"] == "Y").mean() < 0.2
 
 
 def test_planted_defects_are_in_the_files(small_set: SimulatedSet) -> None:
