@@ -34,3 +34,22 @@
         )
     ) > 0
 {%- endmacro %}
+
+
+{#-
+    Support received by the education record (policy.md, Table B): recorded need is no service,
+    so only a coordinated support plan (type 1), an individualised programme (2), a child's plan
+    (6), or need codes 26 (social, emotional and behavioural) and 28 (mental health) count.
+-#}
+{% macro has_support_receipt(types, needs) -%}
+    (
+        list_has_any(
+            list_transform(string_split(coalesce({{ types }}, ''), ';'), lambda kind: ltrim(trim(kind), '0')),
+            ['1', '2', '6']
+        )
+        or list_has_any(
+            list_transform(string_split(coalesce({{ needs }}, ''), ';'), lambda kind: trim(kind)),
+            ['26', '28']
+        )
+    )
+{%- endmacro %}

@@ -5,14 +5,14 @@ read-through, link rates. Does not belong here: answers, payload and anything th
 builds from the links (`linkage.linked` lies in dbt_project).
 """
 
-from rcs_assets.linkage.engine import Links, link
-from rcs_assets.linkage.exact import (
+from rcs_assets.linkage.engagements import (
     LinkedRows,
     LinkKeys,
     link_engagements,
     link_keys,
     write_linkage,
 )
+from rcs_assets.linkage.engine import Links, link
 from rcs_assets.linkage.settings import LinkSettings
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Assets of the room linkage: project ids and link rates, by engagement.
 
-Belongs here: the wiring of `exact.py` into the graph. Does not belong here: linkage
-itself, and `linkage.linked`, which the dbt build makes.
+Belongs here: the wiring of `engagements.py` and `by_group.py` into the graph. Does not
+belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
@@ -11,7 +11,14 @@ from typing import Any
 
 import dagster as dg
 
-from rcs_assets.linkage.exact import LinkedRows, link_engagements, link_keys, write_linkage
+from rcs_assets.linkage.by_group import write_link_rates_by_group
+from rcs_assets.linkage.engagements import (
+    LinkedRows,
+    link_engagements,
+    link_keys,
+    write_linkage,
+)
+from rcs_assets.linkage.settings import LinkSettings, load_link_rules
 from rcs_assets.programme import approval_problems
 from rcs_assets.storage import open_vault, open_warehouse
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
@@ -21,17 +28,20 @@ _SPINE = (
     ("intake", "primary_survey"),
     ("intake", "secondary_survey"),
     ("intake", "education"),
+    ("intake", "social_work"),
 )
+# The quintile of a record's data zone comes from the reference data.
+_GROUPS = (*_SPINE, ("intake", "simd"))
 
 
-def _spec(thing: str, description: str) -> dg.AssetSpec:
+def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE) -> dg.AssetSpec:
     options = asset_options(
         "linkage",
         thing,
         zone="warehouse",
         sensitivity="pseudonymised" if thing == "project_ids" else "aggregate",
         description=description,
-        deps=_SPINE,
+        deps=deps,
     )
     options.pop("pool")
     return dg.AssetSpec(**options)
@@ -45,7 +55,17 @@ def _spec(thing: str, description: str) -> dg.AssetSpec:
             "Record to programme-wide project id with the pass that linked it: the only "
             "row-level table that leaves the vault. Linked records only.",
         ),
-        _spec("link_rates", "Records, linked and ambiguous records of each delivery."),
+        _spec(
+            "link_rates",
+            "Records of each delivery: linked by a number or by the model, ambiguous, waiting "
+            "for a clerk; estimated precision and recall.",
+        ),
+        _spec(
+            "link_rates_by_group",
+            "Link rates by sex, stage, deprivation, looked-after status and so on, for groups "
+            "of ten or more records. Safe haven only.",
+            _GROUPS,
+        ),
     ],
     partitions_def=engagement_partitions(),
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -61,13 +81,26 @@ def linkage(
     """
     place = home.home()
     engagements = list(context.partition_keys)
-    with open_vault(place, settings=home.settings()) as vault:
-        rows = link_engagements(vault, link_keys(place), _approved(home, engagements))
-    with open_warehouse(place, settings=home.settings()) as warehouse:
+    limits = home.settings()
+    settings = LinkSettings(
+        training="fixed",  # so that an engagement's links depend on its own files alone
+        threads=limits.threads,
+        memory_limit=limits.memory_limit,
+        overlay=place.config,
+    )
+    with open_vault(place, settings=limits) as vault:
+        rows = link_engagements(vault, link_keys(place), _approved(home, engagements), settings)
+    groups = load_link_rules(place.config).groups
+    with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
-    metadata = _totals(rows)
-    yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "project_ids"]), metadata=metadata)
-    yield dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", "link_rates"]), metadata=metadata)
+        groups_n = write_link_rates_by_group(warehouse, rows.identified_groups, engagements, groups)
+    yield _result("project_ids", _totals(rows))
+    yield _result("link_rates", _totals(rows))
+    yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
+
+
+def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", thing]), metadata=metadata)
 
 
 def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:

@@ -64,7 +64,9 @@ def twin_share(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> float:
     fields = ", ".join(rules.siblings.agree)
     shares = [
         con.execute(f"""
-            select (count_if(twins_n > 1) + {expected * strength}) / (count(*) + {strength})
+            select
+                (count(*) filter (where twins_n > 1) + {expected * strength})
+                / (count(*) + {strength})
             from (
                 select count(distinct {rules.siblings.decide}) over (partition by {fields})
                     as twins_n

@@ -25,9 +25,7 @@ _PAIR_TAKEN = """
 """
 
 
-def run_cascade(
-    con: duckdb.DuckDBPyConnection, rules: LinkRules, *, dedupe: bool = False
-) -> None:
+def run_cascade(con: duckdb.DuckDBPyConnection, rules: LinkRules, *, dedupe: bool = False) -> None:
     """Fill `exact_links(left_id, right_id, pass_no)` from `lhs` and `rhs`.
 
     Args:
@@ -103,9 +101,7 @@ def _keys(entry: Pass, former_side: str) -> tuple[list[str], list[str]]:
 
 
 def _candidates(left: list[str], right: list[str]) -> str:
-    joined = " and ".join(
-        f"l.{one} = r.{other}" for one, other in zip(left, right, strict=True)
-    )
+    joined = " and ".join(f"l.{one} = r.{other}" for one, other in zip(left, right, strict=True))
     return (
         "select l.unique_id as left_id, r.unique_id as right_id "
         f"from lhs as l inner join rhs as r on {joined}"

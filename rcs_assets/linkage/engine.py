@@ -167,9 +167,7 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         f"select record_id::varchar as unique_id, {', '.join(parts)} from delivered"
     )
     con.unregister("delivered")
-    rows, ids = con.execute(
-        f"select count(*), count(distinct unique_id) from {name}"
-    ).fetchall()[0]
+    rows, ids = con.execute(f"select count(*), count(distinct unique_id) from {name}").fetchall()[0]
     if rows != ids:
         raise InputError(
             "record_id is blank or stands twice",

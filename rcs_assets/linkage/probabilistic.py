@@ -178,7 +178,7 @@ def _is_fitted(rules: LinkRules, settings: LinkSettings, smallest: int) -> bool:
 
 
 def _changed_forenames(rules: LinkRules, model: dict[str, Any]) -> float:
-    """m of the last level of the field that must decide; the shipped one if it was left out."""
+    """The m of the last level of the field that must decide; the shipped one if it was left out."""
     field = rules.siblings.decide
     for entry in model["comparisons"]:
         if entry["output_column_name"] == field:

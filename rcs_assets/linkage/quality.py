@@ -45,9 +45,7 @@ def estimate_quality(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> LinkQu
         con: the connection of the engine after its last stage, with `candidates`.
         rules: for the precision of the exact passes.
     """
-    by_pass = dict(
-        con.execute("select pass_no, count(*) from exact_links group by all").fetchall()
-    )
+    by_pass = dict(con.execute("select pass_no, count(*) from exact_links group by all").fetchall())
     exact_n = sum(by_pass.values())
     exact_right = sum(entry.precision * by_pass.get(entry.pass_no, 0) for entry in rules.passes)
     auto_n, auto_right, clerical_n, missed = con.execute("""
@@ -64,9 +62,9 @@ def estimate_quality(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> LinkQu
             group by right_id
         )
         select
-            count_if(band = 'auto'),
+            count(*) filter (where band = 'auto'),
             coalesce(sum(probability::decimal(18, 9)) filter (where band = 'auto'), 0)::double,
-            count_if(band = 'clerical'),
+            count(*) filter (where band = 'clerical'),
             (select coalesce(sum(probability::decimal(18, 9)), 0)::double from open_pairs)
         from new_links
     """).fetchall()[0]

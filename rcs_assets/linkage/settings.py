@@ -119,7 +119,6 @@ class LinkRules:
     thresholds: Thresholds
     expected_share: float
     training: Training
-    receipt_window_months: int
     groups: Groups
     model: dict[str, Any]
 
@@ -144,7 +143,6 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             thresholds=Thresholds(**raw["thresholds"]),
             expected_share=float(raw["expected_share"]),
             training=Training(**raw["training"]),
-            receipt_window_months=int(raw["receipt_window_months"]),
             groups=Groups(**raw["groups"]),
             model=_read(MODEL_FILE, overlay),
         )
@@ -178,9 +176,7 @@ def _pass(entry: dict[str, Any]) -> Pass:
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
-    }
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
 def _check(rules: LinkRules) -> None:
@@ -198,7 +194,6 @@ def _check(rules: LinkRules) -> None:
         "expected_share": 0 < rules.expected_share <= 1,
         "siblings": 0 < rules.siblings.twin_share < 1 and rules.siblings.twin_strength > 0,
         "groups": rules.groups.min_records >= 10 and 0 < rules.groups.confidence < 1,
-        "receipt_window_months": rules.receipt_window_months > 0,
     }
     wrong = [name for name, is_sound in sound.items() if not is_sound]
     if wrong:

@@ -3,6 +3,7 @@ with answers as (
         record_id,
         engagement,
         'primary' as survey,
+        completed_on,
     from {{ source('intake', 'primary_survey') }}
     where engagement in {{ engagement_list() }}
 
@@ -12,6 +13,7 @@ with answers as (
         record_id,
         engagement,
         'secondary' as survey,
+        completed_on,
     from {{ source('intake', 'secondary_survey') }}
     where engagement in {{ engagement_list() }}
 ),
@@ -60,6 +62,7 @@ education as (
         {{ ethnicity_group('payload.ethnic_background') }} as ethnicity_group,
         payload.free_school_meal,
         {{ has_additional_support_need('payload.asn_types') }} as has_asn,
+        {{ has_support_receipt('payload.asn_types', 'payload.asn_needs') }} as has_asn_support,
         payload.looked_after,
     from {{ source('intake', 'education') }} as payload
     inner join links
@@ -68,6 +71,25 @@ education as (
             and payload.record_id = links.record_id
             and links.dataset = 'education'
     left join zones on payload.datazone = zones.datazone
+),
+
+social_work as (
+    select
+        links.project_id,
+        links.engagement,
+        links.pass_no,
+        payload.looked_after_status,
+        payload.child_protection_12m,
+        payload.open_case,
+        payload.childs_plan,
+        payload.opened_on,
+        payload.closed_on,
+    from {{ source('intake', 'social_work') }} as payload
+    inner join links
+        on
+            payload.engagement = links.engagement
+            and payload.record_id = links.record_id
+            and links.dataset = 'social_work'
 ),
 
 engagements as (
@@ -95,7 +117,16 @@ joined as (
         education.ethnicity_group,
         education.free_school_meal,
         education.has_asn,
-        education.looked_after,
+        education.has_asn_support,
+        education.looked_after as is_looked_after_by_education,
+        social_work.pass_no as social_work_pass,
+        social_work.looked_after_status,
+        social_work.child_protection_12m,
+        social_work.open_case,
+        social_work.childs_plan,
+        social_work.project_id is not null
+        and {{ is_receipt('social_work.opened_on', 'social_work.closed_on', 'answers.completed_on') }}
+            as has_social_work,
     from answers
     inner join engagements on answers.engagement = engagements.engagement
     left join links
@@ -111,6 +142,23 @@ joined as (
         on
             pupils.engagement = education.engagement
             and pupils.project_id = education.project_id
+    left join social_work
+        on
+            pupils.engagement = social_work.engagement
+            and pupils.project_id = social_work.project_id
+),
+
+received as (
+    select
+        *,
+        -- A child cannot be looked after now by a record that is no longer current.
+        case
+            when social_work_pass is null then 'never'
+            when starts_with(looked_after_status, 'currently') and not has_social_work
+                then 'previously'
+            else looked_after_status
+        end as status,
+    from joined
 )
 
 select
@@ -130,5 +178,16 @@ select
     ethnicity_group,
     free_school_meal,
     has_asn,
-    looked_after,
-from joined
+    has_asn_support,
+    case
+        when starts_with(status, 'currently') then true
+        when has_education then is_looked_after_by_education
+        when social_work_pass is not null then false
+    end as looked_after,
+    has_social_work,
+    social_work_pass,
+    status as looked_after_status,
+    has_social_work and child_protection_12m as child_protection_12m,
+    has_social_work and open_case as has_open_case,
+    has_social_work and childs_plan as has_childs_plan,
+from received

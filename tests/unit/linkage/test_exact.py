@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from rcs_assets.linkage import LinkKeys, link_engagements, write_linkage
-from rcs_assets.linkage.exact import DATASETS
+from rcs_assets.linkage.engagements import DATASETS
 
 KEYS = LinkKeys(project=b"p" * 32, index={name: name.encode().ljust(32, b"i") for name in DATASETS})
 NOBODY = ("MORAY", "ANNE", "2004-01-31", "FK10 1AA")
@@ -32,6 +32,12 @@ def vault() -> Iterator[duckdb.DuckDBPyConnection]:
         "create table education_identifiers (engagement varchar, record_id varchar, "
         "supplier_id varchar, uid varchar, scn varchar, surname varchar, first_forename varchar, "
         "second_forename varchar, sex varchar, date_of_birth date, postcode varchar)"
+    )
+    con.execute(
+        "create table social_work_identifiers (engagement varchar, record_id varchar, "
+        "supplier_id varchar, scn varchar, surname varchar, previous_surname varchar, "
+        "first_forename varchar, second_forename varchar, sex varchar, date_of_birth date, "
+        "postcode varchar)"
     )
     con.execute(
         "create table opt_outs (engagement varchar, uid varchar, scope varchar, received_on date)"
@@ -88,6 +94,11 @@ def test_answers_with_one_uid_twice_are_not_linked_and_counted(vault):
             "records_n": 2,
             "linked_n": 0,
             "ambiguous_n": 2,
+            "clerical_n": 0,
+            "exact_n": 0,
+            "probabilistic_n": 0,
+            "estimated_precision": None,
+            "estimated_recall": None,
         }
     ]
 
@@ -231,5 +242,7 @@ def test_read_through_has_the_published_layout_and_no_identifier(vault):
         "record_id",
         "project_id",
         "pass_no",
+        "weight",
+        "probability",
         "weight_band",
     }

@@ -1,0 +1,305 @@
+"""One run of linkage: from the vault's identifiers to what may leave it.
+
+Belongs here: the order of the steps, index numbers, the read-through, and the write to the
+warehouse. Does not belong here: how a file is linked (`exact.py`, `social_work.py`),
+payload (no statement here names an answer), Dagster.
+
+Identifiers never leave the vault's connection and the engine's own: what comes back is
+record ids, project ids and counts, and vault and warehouse are never attached to one
+connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.linkage.exact import (
+    PASS_SPINE,
+    SURVEY_DATASETS,
+    education_query,
+    spine_query,
+    survey_query,
+)
+from rcs_assets.linkage.quality import LinkQuality
+from rcs_assets.linkage.settings import LinkSettings
+from rcs_assets.linkage.social_work import link_social_work
+from rcs_assets.storage import Home, hmac_expression, sql_literal
+
+DATASETS = ("sample", *SURVEY_DATASETS, "education", "social_work")
+# How the links of a dataset are named in the read-through's column match_method.
+_METHODS = {
+    "primary_survey": "uid",
+    "secondary_survey": "uid",
+    "education": "scn",
+    "social_work": "social_work",
+}
+_TABLES = {
+    "project_ids": {
+        "dataset": "varchar not null",
+        "engagement": "varchar not null",
+        "record_id": "varchar not null",
+        "project_id": "varchar not null",
+        "pass_no": "tinyint not null",
+        "weight": "double",
+        "probability": "double",
+        "weight_band": "varchar not null",
+    },
+    "link_rates": {
+        "engagement": "varchar not null",
+        "dataset": "varchar not null",
+        "records_n": "integer not null",
+        "linked_n": "integer not null",
+        "ambiguous_n": "integer not null",
+        "clerical_n": "integer",
+        "exact_n": "integer",
+        "probabilistic_n": "integer",
+        "estimated_precision": "double",
+        "estimated_recall": "double",
+    },
+}
+
+
+@dataclass(frozen=True)
+class LinkKeys:
+    """Keys of the pseudonyms: one for project ids, one for each dataset's index numbers."""
+
+    project: bytes
+    index: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class LinkedRows:
+    """What leaves the vault, as pyarrow tables without any identifier.
+
+    `project_ids`: dataset, engagement, record_id, project_id, pass_no, weight (log2 of the
+    odds), probability (both null in exact passes), weight_band (exact | auto); linked records
+    only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
+    exact_n, probabilistic_n, estimated_precision, estimated_recall (null where a number links).
+    `identified_groups`: link counts by what only the vault knows: engagement, dataset,
+    breakdown (sex | has_scn), "group", records_n, linked_n.
+    """
+
+    project_ids: Any
+    link_rates: Any
+    identified_groups: Any
+
+
+def link_keys(home: Home) -> LinkKeys:
+    """The linkage keys of an installation."""
+    return LinkKeys(
+        project=home.key("project_id"),
+        index={dataset: home.key(f"index_{dataset}") for dataset in DATASETS},
+    )
+
+
+def link_engagements(
+    con: duckdb.DuckDBPyConnection,
+    keys: LinkKeys,
+    engagements: Sequence[str],
+    settings: LinkSettings | None = None,
+) -> LinkedRows:
+    """Link the given engagements and write index numbers and read-through to the vault.
+
+    Args:
+        con: a writing connection to the vault and to nothing else.
+        keys: keys of the pseudonyms.
+        engagements: partition keys; rows of other engagements are neither read nor changed.
+        settings: of the engine; by default the shipped model, so that an engagement's links
+            depend on its own files alone.
+
+    Returns:
+        What may leave the vault.
+
+    Ambiguous records, that is, an UID or SCN that stands more than once on either side, are
+    not linked by that number, and counted in `ambiguous_n`.
+    """
+    hmac_expression(con, "project", keys.project)
+    for dataset, key in keys.index.items():
+        hmac_expression(con, f"index_{dataset}", key)
+    chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
+    con.execute("begin")
+    for statement in (spine_query(chosen), survey_query(chosen), education_query(chosen)):
+        con.execute(statement)
+    quality = link_social_work(con, settings or LinkSettings(training="fixed"), engagements)
+    con.execute(_links())
+    _write_vault(con, chosen)
+    con.execute("commit")
+    return LinkedRows(
+        project_ids=con.execute(
+            "select dataset, engagement, record_id, project_id, pass_no, weight, probability, "
+            "band as weight_band from links where project_id is not null "
+            "order by dataset, engagement, record_id"
+        ).to_arrow_table(),
+        link_rates=_rates(con, quality),
+        identified_groups=con.execute(_identified_groups(chosen)).to_arrow_table(),
+    )
+
+
+def write_linkage(
+    con: duckdb.DuckDBPyConnection, rows: LinkedRows, engagements: Sequence[str]
+) -> None:
+    """Replace the given engagements in linkage.project_ids and linkage.link_rates.
+
+    Args:
+        con: a writing connection to the warehouse and to nothing else.
+        rows: what `link_engagements` returned for these engagements.
+        engagements: partition keys.
+    """
+    con.execute("create schema if not exists linkage")
+    for table, columns in _TABLES.items():
+        definition = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        con.execute(f"create table if not exists linkage.{table} ({definition})")
+    con.execute("begin")
+    for table, frame in (("project_ids", rows.project_ids), ("link_rates", rows.link_rates)):
+        replace_engagements(con, table, frame, engagements)
+    con.execute("commit")
+
+
+def replace_engagements(
+    con: duckdb.DuckDBPyConnection, table: str, frame: Any, engagements: Sequence[str]
+) -> None:
+    """Replace the rows of the given engagements in `linkage.<table>` by a pyarrow table."""
+    con.execute(
+        f"delete from linkage.{table} where engagement in (select unnest(?))",
+        [list(engagements)],
+    )
+    con.register("linked_rows", frame)
+    con.execute(f"insert into linkage.{table} by name select * from linked_rows")
+    con.unregister("linked_rows")
+
+
+def _rates(con: duckdb.DuckDBPyConnection, quality: Mapping[str, LinkQuality]) -> pa.Table:
+    estimates = pa.table(
+        {
+            "engagement": pa.array(list(quality), pa.string()),
+            "estimated_precision": pa.array([q.precision for q in quality.values()], pa.float64()),
+            "estimated_recall": pa.array([q.recall for q in quality.values()], pa.float64()),
+        }
+    )
+    con.register("estimates", estimates)
+    rates = con.execute("""
+        with counted as (
+            select
+                engagement,
+                dataset,
+                count(*)::integer as records_n,
+                count(project_id)::integer as linked_n,
+                count_if(is_ambiguous)::integer as ambiguous_n,
+                count_if(band = 'clerical')::integer as clerical_n,
+                count_if(project_id is not null and band = 'exact')::integer as exact_n,
+                count_if(project_id is not null and band = 'auto')::integer as probabilistic_n
+            from links
+            where dataset <> 'sample'
+            group by all
+        )
+        select counted.*, estimated_precision, estimated_recall
+        from counted
+        left join estimates
+            on counted.dataset = 'social_work' and counted.engagement = estimates.engagement
+        order by counted.engagement, counted.dataset
+    """).to_arrow_table()
+    con.unregister("estimates")
+    return rates
+
+
+def _links() -> str:
+    exact = "null::double as weight, null::double as probability, 'exact' as band"
+    return f"""
+    create or replace temp table links as
+    select
+        'sample' as dataset, engagement, record_id, project_id,
+        {PASS_SPINE} as pass_no, false as is_ambiguous, {exact}
+    from spine
+    union all by name
+    select dataset, engagement, record_id, project_id, pass_no, is_ambiguous, {exact}
+    from survey_links
+    union all by name
+    select dataset, engagement, record_id, project_id, pass_no, is_ambiguous, {exact}
+    from education_links
+    union all by name
+    from social_work_links
+    """
+
+
+def _identified_groups(chosen: str) -> str:
+    """Link counts by sex and by whether an SCN stands on the record, of the councils' records."""
+    records = " union all ".join(
+        f"select '{dataset}' as dataset, engagement, record_id, "
+        "coalesce(sex, 'not known') as sex, if(scn is null, 'N', 'Y') as has_scn "
+        f"from {dataset}_identifiers where engagement in ({chosen})"
+        for dataset in ("education", "social_work")
+    )
+    return f"""
+        select
+            engagement, dataset, breakdown, "group",
+            count(*)::integer as records_n, count(project_id)::integer as linked_n
+        from (
+            unpivot (
+                select records.*, links.project_id
+                from ({records}) as records
+                inner join links using (dataset, engagement, record_id)
+            )
+            on sex, has_scn
+            into name breakdown value "group"
+        )
+        group by all
+        order by all
+    """
+
+
+def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
+    """Index numbers of every record, and the read-through of linked pupils (domain.md §3.4)."""
+    con.execute(
+        "create table if not exists index_numbers "
+        "(dataset varchar, engagement varchar, record_id varchar, index_no varchar)"
+    )
+    con.execute(
+        "create table if not exists read_through "
+        "(engagement varchar, index_survey varchar, index_education varchar, "
+        "index_social_work varchar, project_id varchar, match_method varchar, "
+        "weight_band varchar)"
+    )
+    cases = " ".join(
+        f"when {sql_literal(dataset)} then hmac_index_{dataset}(record_id)" for dataset in DATASETS
+    )
+    con.execute(f"delete from index_numbers where engagement in ({chosen})")
+    con.execute(
+        "insert into index_numbers "
+        f"select dataset, engagement, record_id, case dataset {cases} end from links"
+    )
+    con.execute(f"delete from read_through where engagement in ({chosen})")
+    methods = " ".join(
+        f"when {sql_literal(dataset)} then {sql_literal(name)}"
+        for dataset, name in _METHODS.items()
+    )
+    con.execute(f"""
+    insert into read_through by name
+    with numbered as (
+        select
+            links.*,
+            numbers.index_no,
+            case links.dataset {methods} end as method
+        from links
+        inner join index_numbers as numbers
+            on
+                links.dataset = numbers.dataset
+                and links.engagement = numbers.engagement
+                and links.record_id = numbers.record_id
+        where links.project_id is not null and links.dataset <> 'sample'
+    )
+    select
+        engagement,
+        max(index_no) filter (where dataset in {SURVEY_DATASETS}) as index_survey,
+        max(index_no) filter (where dataset = 'education') as index_education,
+        max(index_no) filter (where dataset = 'social_work') as index_social_work,
+        project_id,
+        string_agg(distinct method, '+' order by method desc) as match_method,
+        if(bool_or(band = 'auto'), 'auto', 'exact') as weight_band
+    from numbered
+    group by engagement, project_id
+    """)

@@ -1,0 +1,106 @@
+"""Social work records to the pupils of the sample file, engagement by engagement.
+
+Belongs here: handing one engagement's identifiers to the engine and keeping what comes
+back, on the vault's connection. Does not belong here: how pairs are found (`engine.py`),
+and payload.
+
+One engagement's links depend on its own files alone: the model is the shipped one, so that
+relinking one council gives what the full run gave (methods.md A3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from rcs_assets.linkage.engine import link
+from rcs_assets.linkage.quality import LinkQuality
+from rcs_assets.linkage.settings import LinkSettings
+from rcs_assets.linkage.standardise import scn
+from rcs_assets.storage import sql_literal
+
+_PERSON = "scn, surname, first_forename, second_forename, sex, date_of_birth, postcode"
+
+
+def link_social_work(
+    con: duckdb.DuckDBPyConnection, settings: LinkSettings, engagements: Sequence[str]
+) -> dict[str, LinkQuality]:
+    """Fill the temp table `social_work_links` from the vault's tables and `spine`.
+
+    Args:
+        con: a connection to the vault, with the temp table `spine`.
+        settings: of the engine.
+        engagements: partition keys.
+
+    Returns:
+        Estimated quality of each engagement's links.
+
+    A record that matches a pupil who opted out of linkage is dropped after matching: left
+    out of the candidates, he would leave his record to a twin.
+    """
+    con.execute(
+        "create or replace temp table found (engagement varchar, left_id varchar, "
+        "right_id varchar, pass_no tinyint, weight double, probability double, band varchar)"
+    )
+    quality = {}
+    for engagement in engagements:
+        links = link(
+            _identifiers(con, "sample_identifiers", engagement, _PERSON),
+            _identifiers(
+                con, "social_work_identifiers", engagement, f"{_PERSON}, previous_surname"
+            ),
+            settings,
+        )
+        quality[engagement] = links.quality
+        con.register("new_links", links.table)
+        con.execute(f"insert into found select {sql_literal(engagement)}, * from new_links")
+        con.unregister("new_links")
+    con.execute(_links_query(", ".join(sql_literal(key) for key in engagements) or "null"))
+    return quality
+
+
+def _identifiers(
+    con: duckdb.DuckDBPyConnection, table: str, engagement: str, columns: str
+) -> object:
+    return con.execute(
+        f"select record_id, {columns} from {table} where engagement = ?", [engagement]
+    ).to_arrow_table()
+
+
+def _links_query(chosen: str) -> str:
+    """Every record with its link; a clerical pair is a proposal and brings no project id."""
+    return f"""
+    create or replace temp table social_work_links as
+    with recorded as (
+        select
+            engagement,
+            record_id,
+            {scn("scn")} as scn,
+            count(*) over (partition by engagement, {scn("scn")}) as scn_n
+        from social_work_identifiers
+        where engagement in ({chosen})
+    ),
+    shared as (
+        select distinct engagement, scn from spine where scn_n > 1
+    )
+    select
+        recorded.engagement,
+        'social_work' as dataset,
+        recorded.record_id,
+        case
+            when found.band in ('exact', 'auto') and not spine.is_opted_out then spine.project_id
+        end as project_id,
+        found.pass_no,
+        recorded.scn is not null and (recorded.scn_n > 1 or shared.scn is not null)
+        as is_ambiguous,
+        found.weight,
+        found.probability,
+        found.band
+    from recorded
+    left join shared on recorded.engagement = shared.engagement and recorded.scn = shared.scn
+    left join found
+        on recorded.engagement = found.engagement and recorded.record_id = found.right_id
+    left join spine
+        on found.engagement = spine.engagement and found.left_id = spine.record_id
+    """
