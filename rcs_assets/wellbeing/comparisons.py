@@ -58,8 +58,8 @@ def write_comparisons(
     make_rolls(con, engagements, rules)
     con.execute(_cells(rules))
     con.execute("create or replace temp table compared as " + _against_the_rest())
-    _cpp_moments(con, indicators, rules)
-    con.execute("insert into compared by name " + _against_the_tranche(rules))
+    _headline_moments(con, [i for i in indicators if i.name in rules.headlines], rules)
+    con.execute("insert into compared by name " + _against_the_tranche())
     _p_values(con)
     con.register("directions", _directions(indicators))
     con.execute("create or replace table wellbeing.comparisons as " + _verdicts(rules))
@@ -189,7 +189,6 @@ def _against_the_rest() -> str:
             ) / (spread.base_n * spread.base_n) as variance,
             case when spread.statistic = 'mean' then spread.rest_n - 1 end as df,
             spread.rest_sd,
-            true as is_tested,
             spread.base_n,
             spread.rest_n,
             (cpp.schools_n - own.schools_n)::integer as rest_schools_n
@@ -204,21 +203,20 @@ def _against_the_rest() -> str:
     """
 
 
-def _cpp_moments(
-    con: duckdb.DuckDBPyConnection, indicators: Sequence[Indicator], rules: Estimators
+def _headline_moments(
+    con: duckdb.DuckDBPyConnection, headlines: Sequence[Indicator], rules: Estimators
 ) -> None:
-    """Make `cpp_moments`: weighted pupils and standard error of every CPP and indicator."""
-    prepare_pupils(con, indicators, rules)
+    """Make `cpp_moments`: weighted pupils and standard error of the headlines of every CPP."""
+    prepare_pupils(con, headlines, rules)
     con.execute("""
         create or replace temp table cpp_moments (
             survey varchar, indicator varchar, engagement varchar, weighted_n double, se double
         )
     """)
     for survey in PUPIL_SURVEYS:
-        for statistic in ("pct", "mean"):
-            names = [i.name for i in indicators if i.survey == survey and i.statistic == statistic]
-            if names:
-                _survey_moments(con, survey, names)
+        names = [i.name for i in headlines if i.survey == survey]
+        if names:
+            _survey_moments(con, survey, names)
 
 
 def _survey_moments(con: duckdb.DuckDBPyConnection, survey: str, names: Sequence[str]) -> None:
@@ -242,43 +240,40 @@ def _survey_moments(con: duckdb.DuckDBPyConnection, survey: str, names: Sequence
     con.unregister("found")
 
 
-def _against_the_tranche(rules: Estimators) -> str:
+def _against_the_tranche() -> str:
     """CPPs against their tranche: a mean of its CPPs by weighted pupils, one of them their own.
 
     The variance of a CPP is that of its interval: school clusters, or the pooled design
-    effect where schools are few.
+    effect where schools are few. Only headlines have one, so only they are tested.
     """
-    headlines = ", ".join(f"'{name}'" for name in rules.headlines)
-    return f"""
-        with cpps as (
-            select
-                estimates.tranche, engagement, survey, indicator, estimates.statistic,
-                estimates.geography_code, estimates.estimate, estimates.base_n,
-                estimates.schools_n, moments.weighted_n,
-                case
-                    when estimates.design_effect is null
-                    then pow(if(estimates.statistic = 'pct', 100, 1) * moments.se, 2)
-                    when estimates.statistic = 'pct'
-                    then
-                        estimates.estimate * (100 - estimates.estimate)
-                        * estimates.design_effect / estimates.base_n
-                    else pow(estimates.sd, 2) * estimates.design_effect / estimates.base_n
-                end as variance
-            from wellbeing.estimates as estimates
-            inner join cpp_moments as moments using (engagement, survey, indicator)
-            where
-                estimates.geography_level = 'cpp'
-                and estimates.breakdown = 'total'
-                and estimates.reason = ''
+    return """
+        with totals as (
+            from wellbeing.estimates
+            where breakdown = 'total' and reason = '' and survey <> 'parent'
         ),
-        tranches as (
+        cpps as (
+            select
+                totals.*,
+                moments.weighted_n,
+                case
+                    when totals.design_effect is null
+                    then pow(if(totals.statistic = 'pct', 100, 1) * moments.se, 2)
+                    when totals.statistic = 'pct'
+                    then
+                        totals.estimate * (100 - totals.estimate)
+                        * totals.design_effect / totals.base_n
+                    else pow(totals.sd, 2) * totals.design_effect / totals.base_n
+                end as variance
+            from totals
+            left join cpp_moments as moments using (engagement, survey, indicator)
+            where totals.geography_level = 'cpp'
+        ),
+        spreads as (
             select
                 tranche, survey, indicator,
                 sum(weighted_n order by engagement) as weighted_n,
-                sum(weighted_n * estimate order by engagement) as weighted_x,
                 sum(weighted_n * weighted_n * variance order by engagement) as spread,
-                bool_and(variance is not null) as is_known,
-                sum(base_n) as base_n, sum(schools_n) as schools_n
+                bool_and(weighted_n is not null and variance is not null) as is_known
             from cpps
             group by all
         )
@@ -286,38 +281,35 @@ def _against_the_tranche(rules: Estimators) -> str:
             cpps.engagement, survey, 'cpp' as geography_level, cpps.geography_code, indicator,
             cpps.statistic, 'tranche' as comparator,
             case
-                when tranches.base_n > cpps.base_n
-                then cpps.estimate - tranches.weighted_x / tranches.weighted_n
+                when whole.base_n > cpps.base_n then cpps.estimate - whole.estimate
             end as difference,
             case
-                when tranches.is_known
+                when spreads.is_known
                 then
                     (
-                        tranches.spread
+                        spreads.spread
                         + cpps.variance
-                        * (pow(tranches.weighted_n - cpps.weighted_n, 2) - pow(cpps.weighted_n, 2))
-                    ) / pow(tranches.weighted_n, 2)
+                        * (pow(spreads.weighted_n - cpps.weighted_n, 2) - pow(cpps.weighted_n, 2))
+                    ) / pow(spreads.weighted_n, 2)
             end as variance,
             null::bigint as df,
             whole.sd as rest_sd,
-            indicator in ({headlines}) as is_tested,
             cpps.base_n,
-            (tranches.base_n - cpps.base_n)::integer as rest_n,
-            (tranches.schools_n - cpps.schools_n)::integer as rest_schools_n
+            (whole.base_n - cpps.base_n)::integer as rest_n,
+            (whole.schools_n - cpps.schools_n)::integer as rest_schools_n
         from cpps
-        inner join tranches using (tranche, survey, indicator)
-        inner join wellbeing.estimates as whole
+        inner join spreads using (tranche, survey, indicator)
+        inner join totals as whole
             on
                 cpps.tranche = whole.geography_code
                 and cpps.survey = whole.survey
                 and cpps.indicator = whole.indicator
                 and whole.geography_level = 'tranche'
-                and whole.breakdown = 'total'
     """
 
 
 def _p_values(con: duckdb.DuckDBPyConnection) -> None:
-    """Make `tested`: `compared` with two-sided p values; null without a variance or a test."""
+    """Make `tested`: `compared` with two-sided p values; null without a variance."""
     found = con.execute("from compared order by all").to_arrow_table()
 
     def column(name: str) -> npt.NDArray[np.float64]:
@@ -325,12 +317,9 @@ def _p_values(con: duckdb.DuckDBPyConnection) -> None:
         return np.asarray(values, dtype=np.float64)
 
     variance = column("variance")
-    is_tested = np.asarray(found.column("is_tested").to_numpy(), dtype=bool) & (variance > 0)
-    score = np.divide(
-        np.abs(column("difference")),
-        np.sqrt(variance, where=is_tested, out=np.ones_like(variance)),
-    )
-    p_value = np.where(is_tested, two_sided(score, column("df")), np.nan)
+    has_spread = variance > 0
+    score = np.abs(column("difference")) / np.sqrt(np.where(has_spread, variance, 1.0))
+    p_value = np.where(has_spread, two_sided(score, column("df")), np.nan)
     con.register("found", found.append_column("p_value", floats_or_null(p_value)))
     con.execute("create or replace temp table tested as from found")
     con.unregister("found")
