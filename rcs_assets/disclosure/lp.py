@@ -5,21 +5,30 @@ and the search for their lowest and highest feasible values (HiGHS, warm starts)
 belong here: which sums a release fixes, what counts as safe (`attack.py`, `tabular.py`).
 
 An audit of safety needs a certificate a target, not a minimum: any feasible point on which
-a target is low enough proves that the attacker cannot rule it out. One program that pushes
-many targets at once certifies most of them; only what no shared point certifies has a
-program of its own, so "unsafe" is always the answer of an exact minimum or maximum.
+a target is low enough proves that the attacker cannot rule it out. So three steps, each for
+what the one before left open:
+
+1. *Share*: programs that push every open target at once, each to a random side; the point
+   found certifies many of them.
+2. *Refute*: without the few long rows (margins of a council) the system falls into blocks
+   (schools). What a block alone forbids, the whole forbids: one program asks one target of
+   every block.
+3. *Settle*: programs that push one target of every block, then one program a target.
+
+"Unsafe" is always an exact minimum or maximum, of the whole or of a part of the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array, csr_array, vstack
+from scipy.sparse.csgraph import connected_components
 
 from rcs_assets.errors import InputError
 
@@ -32,6 +41,28 @@ TOLERANCE = 1e-7
 SLACK = 1e-6
 # Shared programs stop once one certifies fewer targets than this share of those open.
 WORTH_SHARE = 0.05
+# Perturbed costs speed up the first solves and slow down warm ones (benchmarks/disclosure.py).
+PERTURBED_N = 3
+PERTURBATION = "dual_simplex_cost_perturbation_multiplier"
+# One thread and a fixed seed: the same system has the same answer on every machine.
+OPTIONS: dict[str, bool | int | float | str] = {
+    "output_flag": False,
+    "threads": 1,
+    "parallel": "off",
+    "presolve": "off",
+    "solver": "simplex",
+    "simplex_strategy": 1,
+    "primal_feasibility_tolerance": TOLERANCE,
+    "dual_feasibility_tolerance": TOLERANCE,
+    "random_seed": 0,
+}
+SETTLED = (
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kUnbounded,
+    highspy.HighsModelStatus.kInfeasible,
+)
+# A row is long, and couples blocks, if it holds more than 1 in 12 columns (and over 32).
+LONG_PART, LONG_LEAST = 12, 32
 # Unchanging seed of the random directions: the same system gives the same programs.
 SEED = 2026
 
@@ -52,6 +83,11 @@ class System:
     row_lower: FloatArray
     row_upper: FloatArray
 
+    def matrix(self) -> csr_array:
+        """A, rows × columns."""
+        shape = (len(self.row_lower), len(self.lower))
+        return csr_array((self.value, self.index, self.starts), shape=shape)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -67,14 +103,20 @@ class Targets:
     low_ok: FloatArray
     high_ok: FloatArray
 
+    def matrix(self, columns_n: int) -> csr_array:
+        """T, targets × columns."""
+        shape = (len(self.low_ok), columns_n)
+        return csr_array((self.value, self.index, self.starts), shape=shape)
+
 
 @dataclass(frozen=True)
 class Reached:
-    """Lowest and highest values found of each target; each one belongs to a feasible x.
+    """Lowest and highest values found of each target.
 
-    Where `is_exact_low` (`is_exact_high`) the value is the minimum (maximum); elsewhere it
-    is enough for safety, or nobody asked and it is only what other programs passed by.
-    `programs_n`: linear programs solved.
+    Each belongs to a feasible x; where `is_exact_low` (`is_exact_high`) it is the minimum
+    (maximum). A side that is neither exact nor safe was refuted: a part of the rows forbids
+    a safe value. Infinite of the wrong sign where nobody asked. `programs_n`: linear
+    programs solved.
     """
 
     low: FloatArray
@@ -84,7 +126,7 @@ class Reached:
     programs_n: int
 
     def unsafe(self, targets: Targets) -> BoolArray:
-        """Targets whose exact minimum or maximum says that the attacker learns too much."""
+        """Targets of which the attacker learns too much."""
         return (self.low > targets.low_ok + SLACK) | (self.high < targets.high_ok - SLACK)
 
 
@@ -99,16 +141,18 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
             contradicts itself or was written down wrongly.
     """
     search = _Search(system, targets, exact=exact)
-    if search.open_sides() > 0:
+    if not exact:
         search.share()
-        search.settle()
+        if search.is_open().any():
+            search.use_blocks(system, targets)
+    search.settle()
     return search.reached()
 
 
 def reach_each(
     jobs: Sequence[tuple[System, Targets]], *, exact: bool = False, workers: int = 1
 ) -> list[Reached]:
-    """`reach` of many independent systems, in the order given.
+    """`reach` of many independent systems, in the order given, whatever the `workers`.
 
     Threads suffice: HiGHS lets go of Python's lock while it solves.
     """
@@ -124,75 +168,120 @@ class _Search:
     """The state of one search: what is reached so far, and a solver kept warm."""
 
     def __init__(self, system: System, targets: Targets, *, exact: bool) -> None:
-        self.t = csr_array(
-            (targets.value, targets.index, targets.starts),
-            shape=(len(targets.low_ok), len(system.lower)),
-        )
+        self.t = targets.matrix(len(system.lower))
         self.solver = _Solver(system)
-        self.low = np.full(len(targets.low_ok), np.inf)
-        self.high = np.full(len(targets.low_ok), -np.inf)
-        least, most = _box(self.t, system.lower, system.upper)
+        self.rng = np.random.default_rng(SEED)
         # Nothing lies below what the bounds of the variables allow: reaching that is exact.
-        self.least, self.most = least, most
+        self.least, self.most = _box(self.t, system.lower, system.upper)
         low_ok, high_ok = targets.low_ok, targets.high_ok
-        self.low_ok = np.where(np.isposinf(low_ok), np.inf, least) if exact else low_ok
-        self.high_ok = np.where(np.isneginf(high_ok), -np.inf, most) if exact else high_ok
-        self.is_exact_low = np.zeros(len(self.low), dtype=bool)
-        self.is_exact_high = np.zeros(len(self.low), dtype=bool)
+        self.low_ok = np.where(np.isposinf(low_ok), np.inf, self.least) if exact else low_ok
+        self.high_ok = np.where(np.isneginf(high_ok), -np.inf, self.most) if exact else high_ok
+        self.low = np.full(len(low_ok), np.inf)
+        self.high = np.full(len(low_ok), -np.inf)
+        self.is_exact_low, self.is_exact_high = (np.zeros(len(low_ok), bool) for _ in range(2))
+        self.is_refuted_low, self.is_refuted_high = (np.zeros(len(low_ok), bool) for _ in range(2))
+        self.refuting_n = 0
 
     def open_low(self) -> BoolArray:
         """Targets whose low side is neither certified nor settled."""
-        return (self.low > self.low_ok + SLACK) & ~self.is_exact_low
+        return (self.low > self.low_ok + SLACK) & ~self.is_exact_low & ~self.is_refuted_low
 
     def open_high(self) -> BoolArray:
         """Targets whose high side is neither certified nor settled."""
-        return (self.high < self.high_ok - SLACK) & ~self.is_exact_high
+        return (self.high < self.high_ok - SLACK) & ~self.is_exact_high & ~self.is_refuted_high
 
-    def open_sides(self) -> int:
+    def is_open(self) -> BoolArray:
+        return self.open_low() | self.open_high()
+
+    def open_n(self) -> int:
         return int(self.open_low().sum() + self.open_high().sum())
 
-    def harvest(self, x: FloatArray | None) -> None:
-        """Take from a feasible point what it certifies for every target."""
+    def push(self, wish: FloatArray) -> bool:
+        """One program that lowers targets of positive wish and raises those of negative.
+
+        What its point certifies, for whatever target, is taken. False: no bound, no point.
+        """
+        x = self.solver.minimise(_product(self.t.T, wish))
         if x is None:
-            return
+            return False
         t = _product(self.t, x)
         np.minimum(self.low, t, out=self.low)
         np.maximum(self.high, t, out=self.high)
+        return True
+
+    def wishes(self) -> FloatArray:
+        """+1 or -1 for every open target: its open side, at random where both are."""
+        low, high = self.open_low(), self.open_high()
+        either = self.rng.choice([-1.0, 1.0], len(low))
+        return np.where(low & high, either, low.astype(float) - high.astype(float))
 
     def share(self) -> None:
-        """Programs that push all open targets at once: down, up, then in random directions."""
-        everything = np.ones(len(self.low))
-        self.harvest(self.solver.minimise(_product(self.t.T, everything)))
-        self.harvest(self.solver.minimise(_product(self.t.T, -everything)))
-        rng = np.random.default_rng(SEED)
-        while (before := self.open_sides()) > 1:
-            wish = rng.choice([-1.0, 1.0], len(self.low))
-            low, high = self.open_low(), self.open_high()
-            # A target open on one side only is pushed to that side.
-            wish = np.where(low & ~high, 1.0, np.where(high & ~low, -1.0, wish)) * (low | high)
-            self.harvest(self.solver.minimise(_product(self.t.T, wish)))
-            if before - self.open_sides() < max(1.0, WORTH_SHARE * before):
+        """Programs that push all open targets at once, while they are worth it."""
+        for program in range(self.open_n()):
+            before = self.open_n()
+            if before == 0:
                 return
+            self.push(self.wishes())
+            if program >= PERTURBED_N and before - self.open_n() < WORTH_SHARE * before:
+                return
+
+    def use_blocks(self, system: System, targets: Targets) -> None:
+        """Ask one open target of every block at once: of the blocks alone, then of the whole."""
+        part, block = _blocks(system, self.t)
+        if block.max(initial=0) == 0:
+            return
+        still = replace(
+            targets,
+            low_ok=np.where(self.open_low(), targets.low_ok, np.inf),
+            high_ok=np.where(self.open_high(), targets.high_ok, -np.inf),
+        )
+        alone = _Search(part, still, exact=False)
+        alone.settle_apart(block)
+        self.is_refuted_low = alone.low_ok + SLACK < alone.low
+        self.is_refuted_high = alone.high_ok - SLACK > alone.high
+        self.refuting_n = alone.solver.programs_n
+        before = np.inf
+        while self.open_n() < before:
+            before = self.open_n()
+            self.push(self.one_a_block(block))
+
+    def one_a_block(self, block: IntArray) -> FloatArray:
+        """Wishes of the first open target of every block; all 0 where none is open."""
+        asked = np.flatnonzero(self.is_open() & (block >= 0))
+        _, first = np.unique(block[asked], return_index=True)
+        wish = np.zeros(len(self.low))
+        wish[asked[first]] = self.wishes()[asked[first]]
+        return wish
+
+    def settle_apart(self, block: IntArray) -> None:
+        """Exact sides of targets in blocks that no row couples: one of every block at once."""
+        while (wish := self.one_a_block(block)).any():
+            if not self.push(wish):
+                # Some block has no bound. It is not known which, so nothing is refuted.
+                self.low[wish > 0] = -np.inf
+                self.high[wish < 0] = np.inf
+            self.is_exact_low |= wish > 0
+            self.is_exact_high |= wish < 0
 
     def settle(self) -> None:
         """A program of its own for each side that is still open."""
-        for target in np.flatnonzero(self.open_low() | self.open_high()).tolist():
-            if self.open_low()[target]:
-                self.low[target] = self._extreme(target, 1.0)
-                self.is_exact_low[target] = True
-            if self.open_high()[target]:
-                self.high[target] = -self._extreme(target, -1.0)
-                self.is_exact_high[target] = True
+        one = np.zeros(len(self.low))
+        for target in np.flatnonzero(self.is_open()).tolist():
+            for sign, is_open in ((1.0, self.open_low), (-1.0, self.open_high)):
+                if is_open()[target]:
+                    one[target] = sign
+                    self.settle_one(target, one)
+                    one[target] = 0.0
 
-    def _extreme(self, target: int, sign: float) -> float:
-        row = self.t[[target]]
-        cost = np.zeros(self.t.shape[1])
-        cost[row.indices] = sign * row.data
-        x = self.solver.minimise(cost)
-        if x is None:
-            return -np.inf
-        self.harvest(x)
-        return float(cost @ x)
+    def settle_one(self, target: int, wish: FloatArray) -> None:
+        """Minimum (wish 1) or maximum (wish -1) of one target."""
+        has_end = self.push(wish)
+        if wish[target] > 0:
+            self.low[target] = self.low[target] if has_end else -np.inf
+            self.is_exact_low[target] = True
+        else:
+            self.high[target] = self.high[target] if has_end else np.inf
+            self.is_exact_high[target] = True
 
     def reached(self) -> Reached:
         return Reached(
@@ -200,7 +289,7 @@ class _Search:
             high=self.high,
             is_exact_low=self.is_exact_low | (self.low <= self.least + SLACK),
             is_exact_high=self.is_exact_high | (self.high >= self.most - SLACK),
-            programs_n=self.solver.programs_n,
+            programs_n=self.solver.programs_n + self.refuting_n,
         )
 
 
@@ -211,27 +300,21 @@ class _Solver:
         self.columns = np.arange(len(system.lower), dtype=np.int32)
         self.highs = highspy.Highs()  # type: ignore[no-untyped-call]
         self.programs_n = 0
-        options: dict[str, bool | int | float | str] = {
-            "output_flag": False,
-            "threads": 1,
-            "parallel": "off",
-            "presolve": "off",
-            "solver": "simplex",
-            "simplex_strategy": 4,
-            "primal_feasibility_tolerance": TOLERANCE,
-            "dual_feasibility_tolerance": TOLERANCE,
-            "random_seed": 0,
-        }
-        for name, value in options.items():
+        for name, value in OPTIONS.items():
             self.highs.setOptionValue(name, value)
         self.highs.passModel(_model(system))
 
     def minimise(self, cost: FloatArray) -> FloatArray | None:
         """The x of least cost; None where the cost has no lower bound."""
+        if self.programs_n == PERTURBED_N:
+            self.highs.setOptionValue(PERTURBATION, 0.0)
         self.highs.changeColsCost(len(cost), self.columns, cost)
-        self.highs.run()
-        self.programs_n += 1
-        status = self.highs.getModelStatus()
+        status = self._run()
+        if status not in SETTLED:
+            # Lost its way from the last basis: once more from none, with perturbed costs.
+            self.highs.clearSolver()
+            self.highs.setOptionValue(PERTURBATION, 1.0)
+            status = self._run()
         if status == highspy.HighsModelStatus.kOptimal:
             return np.asarray(self.highs.getSolution().col_value)
         if status == highspy.HighsModelStatus.kUnbounded:
@@ -240,10 +323,15 @@ class _Solver:
             raise InputError(
                 "No table fits what the release shows",
                 where=f"a system of {len(cost)} unknowns",
-                why="the true table always fits; so two published values contradict each other",
+                why="the true table always fits, so two published values contradict each other",
                 fix="look for a rounding bound that is tighter than the rounding itself",
             )
         raise InputError(f"The audit's linear program ended as {status.name}")
+
+    def _run(self) -> highspy.HighsModelStatus:
+        self.programs_n += 1
+        self.highs.run()
+        return self.highs.getModelStatus()
 
 
 def _model(system: System) -> highspy.HighsLp:
@@ -261,6 +349,32 @@ def _model(system: System) -> highspy.HighsLp:
     model.a_matrix_.index_ = system.index
     model.a_matrix_.value_ = system.value
     return model
+
+
+def _blocks(system: System, t: csr_array) -> tuple[System, IntArray]:
+    """The system without its long rows, and the block of each target (-1: a long target)."""
+    long_n = max(LONG_LEAST, len(system.lower) // LONG_PART)
+    a = system.matrix()
+    is_short = np.diff(a.indptr) <= long_n
+    is_short_target = np.diff(t.indptr) <= long_n
+    short = a[is_short]
+    links = csr_array(vstack([short, t[is_short_target]]))
+    nodes_n = links.shape[0] + links.shape[1]
+    row, column = links.nonzero()
+    edges = csr_array((np.ones(len(row)), (row, column + links.shape[0])), shape=(nodes_n, nodes_n))
+    _, labels = connected_components(edges, directed=False)
+    block = np.full(t.shape[0], -1, dtype=np.int32)
+    # Nodes are the short rows, the short targets, then the columns.
+    block[is_short_target] = labels[short.shape[0] : links.shape[0]]
+    part = replace(
+        system,
+        starts=short.indptr.astype(np.int32),
+        index=short.indices.astype(np.int32),
+        value=short.data,
+        row_lower=system.row_lower[is_short],
+        row_upper=system.row_upper[is_short],
+    )
+    return part, block
 
 
 def _box(t: csr_array, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
