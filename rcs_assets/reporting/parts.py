@@ -1,0 +1,647 @@
+"""The parts that every page is put together from: measures, domains, groups, places.
+
+Belongs here: frozen views of one survey at one place, made from protected rows, with every
+display string ready. Does not belong here: which parts a page has (`views.py`), need, reach
+and spend (`services.py`), sentences (`wording.py`), drawing (`charts.py`).
+
+A rating comes from the package's comparisons and from nowhere else; a template neither
+computes nor rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from rcs_assets.reporting import charts, wording
+from rcs_assets.reporting.charts import Axis, Dot
+from rcs_assets.reporting.package import Cell, CellKey, Measure, Package, Place
+from rcs_assets.reporting.settings import Settings
+
+RATINGS = {"better": "Better", "similar": "Similar", "worse": "Worse"}
+_ICONS = {kind: charts.icon(kind) for kind in RATINGS}
+# z and x say that there is nothing to hide; a place with nothing else did not hold the survey.
+_ABSENT = ("z", "x")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose figures a page shows, and beside whose.
+
+    `own_words` names the place in a sentence (`your school`); `area` is the place of the
+    comparison figures, None where the package has none.
+    """
+
+    package: Package
+    settings: Settings
+    place: Place
+    own_words: str
+    area: Place | None
+    area_name: str
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A word, a shape and a class for its colour; `kind` none or hidden has no shape."""
+
+    kind: str
+    word: str
+    icon: Markup
+
+
+LEGEND = {kind: Rating(kind, word, _ICONS[kind]) for kind, word in RATINGS.items()}
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure of one place as a table row; `chart` is drawn or says why it is not."""
+
+    indicator: str
+    title: str
+    note: str
+    chart: Markup | str
+    value: str
+    span: str
+    area: str
+    rating: Rating
+
+
+@dataclass(frozen=True)
+class DomainPart:
+    """One SHANARRI domain: per cents in `rows`, mean scores in `scores`."""
+
+    key: str
+    title: str
+    sentence: str
+    rows: tuple[MeasureRow, ...]
+    scores: tuple[MeasureRow, ...]
+    better: int
+    similar: int
+    worse: int
+    hidden: int
+    marks: Markup
+
+    @property
+    def rated(self) -> int:
+        """Measures that have a rating."""
+        return self.better + self.similar + self.worse
+
+
+@dataclass(frozen=True)
+class Bullet:
+    """One measure that stands out."""
+
+    indicator: str
+    title: str
+    note: str
+    sentence: str
+    span: str
+
+
+@dataclass(frozen=True)
+class StandOut:
+    """What stands out: one list for each end, or the sentence in its place."""
+
+    better: tuple[Bullet, ...]
+    worse: tuple[Bullet, ...]
+    no_better: str
+    no_worse: str
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """One measure of girls and boys."""
+
+    indicator: str
+    title: str
+    chart: Markup
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class PairPart:
+    """Girls and boys: the clear gaps, widest first, or the sentence in their place."""
+
+    sentence: str
+    rows: tuple[PairRow, ...]
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One measure by group: a figure or a mark for each group, the gap where it is ordered."""
+
+    indicator: str
+    title: str
+    chart: Markup | str
+    values: tuple[str, ...]
+    gap: str
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Priority measures by one breakdown."""
+
+    key: str
+    title: str
+    about: str
+    groups: tuple[str, ...]
+    has_gap: bool
+    rows: tuple[GroupRow, ...]
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """One school, cluster or CPP in a list by name."""
+
+    name: str
+    chart: Markup | str
+    value: str
+    span: str
+    rating: Rating
+
+
+@dataclass(frozen=True)
+class PlaceTable:
+    """One measure over places, by name, never by rank."""
+
+    indicator: str
+    title: str
+    note: str
+    area: str
+    is_rated: bool
+    hidden: int
+    rows: tuple[PlaceRow, ...]
+
+
+@dataclass(frozen=True)
+class WhoRow:
+    """Pupils who answered, of one stage."""
+
+    stage: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WhoTable:
+    """Pupils who answered the base measure, by stage and sex, as released n."""
+
+    indicator: str
+    measure: str
+    columns: tuple[str, ...]
+    rows: tuple[WhoRow, ...]
+
+
+@dataclass(frozen=True)
+class SurveyPart:
+    """One survey at one place."""
+
+    key: str
+    title: str
+    who: str
+    one: str
+    stages: str
+    domains: tuple[DomainPart, ...]
+    hidden: int
+    pairs: PairPart | None
+    groups: tuple[GroupTable, ...]
+    took_part: WhoTable | None
+    has_sensitive: bool
+
+    @property
+    def measures_n(self) -> int:
+        """Measures that have a row on the page."""
+        return sum(len(d.rows) + len(d.scores) for d in self.domains)
+
+    def count(self, verdict: str) -> int:
+        """Measures with a rating over all domains."""
+        return sum(int(getattr(domain, verdict)) for domain in self.domains)
+
+
+def surveys_of(subject: Subject, place: Place) -> tuple[str, ...]:
+    """The surveys that hold something for a place, in the order of the settings."""
+    held = {
+        key.survey
+        for key, cell in subject.package.cells.items()
+        if key.place == place and key.breakdown == "total" and cell.status not in _ABSENT
+    }
+    return tuple(survey for survey in subject.settings.surveys if survey in held)
+
+
+def survey_part(subject: Subject, survey: str) -> SurveyPart:
+    """Everything about one survey at the subject's place."""
+    words = subject.settings.surveys[survey]
+    measures = _measures(subject, survey)
+    domains = tuple(
+        part
+        for key, title in subject.settings.domains.items()
+        if (part := _domain(subject, survey, key, title, measures)) is not None
+    )
+    return SurveyPart(
+        key=survey,
+        title=words.title,
+        who=words.who,
+        one=words.one,
+        stages=_stages(subject, survey, measures),
+        domains=domains,
+        hidden=sum(domain.hidden for domain in domains),
+        pairs=_pairs(subject, survey, measures),
+        groups=_group_tables(subject, survey),
+        took_part=_took_part(subject, survey),
+        has_sensitive=any(m.is_sensitive == "true" for m in measures),
+    )
+
+
+def _measures(subject: Subject, survey: str) -> list[Measure]:
+    """Measures with a row for this place and survey, by title."""
+    package, place = subject.package, subject.place
+    found = [
+        m for m in package.measures.values() if CellKey(place, survey, m.indicator) in package.cells
+    ]
+    return sorted(found, key=lambda m: (m.title, m.indicator))
+
+
+def _stages(subject: Subject, survey: str, measures: Iterable[Measure]) -> str:
+    """`P5 to P7`: the stages that the measures of a survey name."""
+    named = sorted({s for m in measures for s in m.stages.split(", ") if s})
+    if not named:
+        return ""
+    return f"{named[0]} to {named[-1]}" if len(named) > 1 else named[0]
+
+
+def _domain(
+    subject: Subject, survey: str, key: str, title: str, measures: Sequence[Measure]
+) -> DomainPart | None:
+    rows, scores = [], []
+    for m in measures:
+        if m.domain == key:
+            cell = subject.package.cells[CellKey(subject.place, survey, m.indicator)]
+            (scores if cell.statistic == "mean" else rows).append(_row(subject, survey, m, cell))
+    both = [*rows, *scores]
+    if not both:
+        return None
+    counts = {k: sum(r.rating.kind == k for r in both) for k in (*RATINGS, "hidden")}
+    return DomainPart(
+        key=key,
+        title=title,
+        sentence=_domain_sentence(subject, counts, len(both)),
+        rows=tuple(rows),
+        scores=tuple(scores),
+        better=counts["better"],
+        similar=counts["similar"],
+        worse=counts["worse"],
+        hidden=counts["hidden"],
+        marks=_domain_marks(title, counts),
+    )
+
+
+def _domain_sentence(subject: Subject, counts: dict[str, int], rows_n: int) -> str:
+    better, similar, worse, hidden = (counts[k] for k in (*RATINGS, "hidden"))
+    if subject.package.verdicts or hidden == rows_n:
+        return wording.domain_sentence(better, similar, worse, hidden, subject.area_name)
+    shown = rows_n - hidden
+    return f"{wording.plural(shown, 'measure')} with results.{wording.hidden_sentence(hidden)}"
+
+
+def _domain_marks(title: str, counts: dict[str, int]) -> Markup:
+    kinds = [kind for kind in RATINGS for _ in range(counts[kind])]
+    if not kinds:
+        return Markup("")
+    said = ", ".join(f"{counts[kind]} {kind}" for kind in RATINGS)
+    return charts.marks(kinds, f"{title}: {said}")
+
+
+def _row(subject: Subject, survey: str, measure: Measure, cell: Cell) -> MeasureRow:
+    area = _area_cell(subject, survey, measure.indicator)
+    rating = _rating(subject.package, subject.place, survey, measure.indicator, cell)
+    return MeasureRow(
+        indicator=measure.indicator,
+        title=measure.title,
+        note=_note(subject, measure, cell.statistic),
+        chart=_chart(subject, measure, cell, area, rating.kind),
+        value=figure(cell),
+        span=wording.span(cell) if cell.is_shown else "",
+        area=figure(area) if subject.area else "",
+        rating=rating,
+    )
+
+
+def _note(subject: Subject, measure: Measure, statistic: str) -> str:
+    """The direction where it is not the usual one, and the ends of a score."""
+    notes = ["lower is better"] if measure.direction == "lower_better" else []
+    ends = subject.settings.scales.get(measure.indicator)
+    if statistic == "mean" and ends:
+        notes.append(f"score from {ends[0]:g} to {ends[1]:g}")
+    return "; ".join(notes)
+
+
+def figure(cell: Cell | None) -> str:
+    """The figure of a row with its mark, or the mark alone."""
+    if cell is None or not cell.is_shown:
+        return wording.mark(cell)
+    return f"{wording.value(cell)} {wording.mark(cell)}".rstrip()
+
+
+def _area_cell(subject: Subject, survey: str, indicator: str) -> Cell | None:
+    if subject.area is None:
+        return None
+    return subject.package.cell(CellKey(subject.area, survey, indicator))
+
+
+def _rating(package: Package, place: Place, survey: str, indicator: str, cell: Cell) -> Rating:
+    found = package.verdict(place, survey, indicator)
+    if cell.status == "c" or (found is not None and found.status == "c"):
+        return Rating("hidden", "[c]", Markup(""))
+    if found is None or not cell.is_shown or found.verdict not in RATINGS:
+        return Rating("none", "not rated", Markup(""))
+    return Rating(found.verdict, RATINGS[found.verdict], _ICONS[found.verdict])
+
+
+def _axis(subject: Subject, cell: Cell) -> Axis | None:
+    """The axis of a row; None for a mean whose ends the settings do not name."""
+    if cell.statistic == "pct":
+        return charts.PER_CENT
+    ends = subject.settings.scales.get(cell.indicator)
+    return Axis(*ends) if ends else None
+
+
+def _dot(cell: Cell, kind: str = "plain") -> Dot:
+    return Dot(cell.estimate, cell.ci_low, cell.ci_high, kind)
+
+
+def _not_drawn(subject: Subject, cell: Cell | None) -> str:
+    """What stands in a chart row without a figure: `[c] not shown`."""
+    status = "x" if cell is None else cell.status
+    return f"[{status}] {subject.settings.marks[status].short}"
+
+
+def _chart(
+    subject: Subject, measure: Measure, cell: Cell, area: Cell | None, kind: str
+) -> Markup | str:
+    if not cell.is_shown:
+        return _not_drawn(subject, cell)
+    axis = _axis(subject, cell)
+    if axis is None:
+        return ""
+    beside = area if area is not None and area.is_shown else None
+    says = wording.value(cell)
+    if cell.ci_low:
+        says += f", likely range {wording.span(cell)}"
+    if beside is not None:
+        says += f". {subject.area_name}: {wording.value(beside)}"
+    colour = kind if kind in RATINGS else "plain"
+    return charts.strip(
+        measure.title, says, _dot(cell, colour), _dot(beside) if beside else None, axis
+    )
+
+
+def stand_out(subject: Subject, parts: Iterable[SurveyPart]) -> StandOut:
+    """The widest gaps among clear ratings, at most as many a side as the settings say.
+
+    A sensitive measure makes no headline from a base below the settings' limit (outputs.md,
+    4.4); the order is that of the released figures' distance.
+    """
+    found: dict[str, list[tuple[float, Bullet]]] = {"better": [], "worse": []}
+    left_out = {"better": 0, "worse": 0}
+    rated = 0
+    for part in parts:
+        rated += sum(domain.rated for domain in part.domains)
+        rows = (row for domain in part.domains for row in (*domain.rows, *domain.scores))
+        for row in rows:
+            kind = row.rating.kind
+            if kind not in found:
+                continue
+            if _rests_on_few(subject, part.key, row.indicator):
+                left_out[kind] += 1
+            else:
+                found[kind].append(_bullet(subject, part.key, row))
+    chosen = {
+        kind: tuple(
+            bullet
+            for _, bullet in sorted(rows, key=lambda row: (-row[0], row[1].title))[
+                : subject.settings.stand_out
+            ]
+        )
+        for kind, rows in found.items()
+    }
+    return StandOut(
+        chosen["better"],
+        chosen["worse"],
+        wording.empty_list("better", left_out["better"], rated),
+        wording.empty_list("worse", left_out["worse"], rated),
+    )
+
+
+def _rests_on_few(subject: Subject, survey: str, indicator: str) -> bool:
+    cell = subject.package.cells[CellKey(subject.place, survey, indicator)]
+    is_sensitive = subject.package.measures[indicator].is_sensitive == "true"
+    return is_sensitive and float(cell.n or 0) < subject.settings.sensitive_headline_n
+
+
+def _bullet(subject: Subject, survey: str, row: MeasureRow) -> tuple[float, Bullet]:
+    cell = subject.package.cells[CellKey(subject.place, survey, row.indicator)]
+    area = _area_cell(subject, survey, row.indicator)
+    sentence, gap = f"{wording.value(cell)} here", 0.0
+    if area is not None and area.is_shown:
+        sentence += f", {wording.value(area)} across {subject.area_name}"
+        axis = _axis(subject, cell) or charts.PER_CENT
+        gap = abs(float(cell.estimate) - float(area.estimate)) / (axis.high - axis.low)
+    return gap, Bullet(row.indicator, row.title, row.note, f"{sentence}.", row.span)
+
+
+def _pairs(subject: Subject, survey: str, measures: Iterable[Measure]) -> PairPart | None:
+    """Girls and boys where both are shown; a gap is clear where the two ranges do not meet."""
+    package, place = subject.package, subject.place
+    shown, found, asked = 0, [], 0
+    for m in measures:
+        girls, boys = (
+            package.cell(CellKey(place, survey, m.indicator, "sex", group)) for group in "FM"
+        )
+        if girls is None or boys is None:
+            continue
+        asked += 1
+        if not (girls.is_shown and boys.is_shown and girls.ci_low and boys.ci_low):
+            continue
+        shown += 1
+        axis = _axis(subject, girls)
+        if axis is not None and wording.ranges_apart(girls, boys):
+            gap = abs(float(girls.estimate) - float(boys.estimate)) / (axis.high - axis.low)
+            found.append((gap, m, girls, boys, axis))
+    if not asked:
+        return None
+    if not shown:
+        return PairPart("Results for girls and boys are not shown.", ())
+    found.sort(key=lambda row: (-row[0], row[1].title))
+    rows = tuple(_pair_row(*row[1:]) for row in found[: subject.settings.dumbbells])
+    return PairPart(_pairs_sentence(len(found), len(rows), shown), rows)
+
+
+def _pairs_sentence(clear: int, listed: int, shown: int) -> str:
+    if not clear:
+        return f"No clear gap between girls and boys on {wording.plural(shown, 'measure')}."
+    start = f"A clear gap on {clear} of {wording.plural(shown, 'measure')}"
+    more = f"; the {listed} widest are listed" if listed < clear else ""
+    return f"{start}{more}. Clear means that the two likely ranges do not meet."
+
+
+def _pair_row(measure: Measure, girls: Cell, boys: Cell, axis: Axis) -> PairRow:
+    first, second = figure(girls), figure(boys)
+    return PairRow(
+        measure.indicator,
+        measure.title,
+        charts.dumbbell(
+            measure.title,
+            f"Girls {wording.value(girls)}, boys {wording.value(boys)}",
+            girls.estimate,
+            boys.estimate,
+            axis,
+        ),
+        first,
+        second,
+    )
+
+
+def _group_tables(subject: Subject, survey: str) -> tuple[GroupTable, ...]:
+    found: dict[str, list[str]] = {}
+    for key in subject.package.cells:
+        if key.place == subject.place and key.survey == survey:
+            groups = found.setdefault(key.breakdown, [])
+            if key.group not in groups:
+                groups.append(key.group)
+    tables = (
+        _group_table(subject, survey, breakdown, sorted(found[breakdown]))
+        for breakdown in subject.settings.group_tables
+        if breakdown in found
+    )
+    return tuple(table for table in tables if table is not None)
+
+
+def _group_table(
+    subject: Subject, survey: str, breakdown: str, groups: Sequence[str]
+) -> GroupTable | None:
+    """None if every cell of the table is absent: there is nothing to show or to hide."""
+    words = subject.settings.group_tables[breakdown]
+    rows, statuses = [], set()
+    for indicator in subject.settings.priority.get(survey, ()):
+        measure = subject.package.measures.get(indicator)
+        cells = [
+            subject.package.cell(CellKey(subject.place, survey, indicator, breakdown, group))
+            for group in groups
+        ]
+        if measure is not None and any(cells):
+            statuses |= {cell.status for cell in cells if cell is not None}
+            rows.append(_group_row(subject, measure, breakdown, groups, cells))
+    if statuses <= set(_ABSENT):
+        return None
+    return GroupTable(
+        key=breakdown,
+        title=words.title,
+        about=words.about,
+        groups=tuple(subject.settings.group_label(breakdown, group) for group in groups),
+        has_gap=breakdown == "simd_quintile",
+        rows=tuple(rows),
+    )
+
+
+def _group_row(
+    subject: Subject,
+    measure: Measure,
+    breakdown: str,
+    groups: Sequence[str],
+    cells: Sequence[Cell | None],
+) -> GroupRow:
+    labels = [subject.settings.group_label(breakdown, group) for group in groups]
+    said = "; ".join(f"{label}: {figure(cell)}" for label, cell in zip(labels, cells, strict=True))
+    shown = [cell if cell is not None and cell.is_shown else None for cell in cells]
+    any_shown = next((cell for cell in shown if cell is not None), None)
+    axis = _axis(subject, any_shown) if any_shown is not None else None
+    chart: Markup | str = (
+        charts.stack(measure.title, said, [_dot(cell) if cell else None for cell in shown], axis)
+        if axis
+        else _not_drawn(subject, cells[0])
+    )
+    return GroupRow(
+        measure.indicator,
+        measure.title,
+        chart,
+        tuple(figure(cell) for cell in cells),
+        wording.gap_sentence(cells[0], cells[-1]) if breakdown == "simd_quintile" else "",
+    )
+
+
+def place_tables(
+    subject: Subject, survey: str, places: Sequence[Place], *, rated: bool
+) -> tuple[PlaceTable, ...]:
+    """Priority measures over places, in the order given (by name)."""
+    package = subject.package
+    held = [place for place in places if survey in surveys_of(subject, place)]
+    tables = []
+    for indicator in subject.settings.priority.get(survey, ()):
+        measure = package.measures.get(indicator)
+        if measure is None or not held:
+            continue
+        rows = tuple(_place_row(subject, survey, measure, place) for place in held)
+        own = package.cell(CellKey(subject.place, survey, indicator))
+        tables.append(
+            PlaceTable(
+                indicator,
+                measure.title,
+                "lower is better" if measure.direction == "lower_better" else "",
+                figure(own),
+                rated,
+                sum(row.value.startswith("[c]") for row in rows),
+                rows,
+            )
+        )
+    return tuple(tables)
+
+
+def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) -> PlaceRow:
+    package = subject.package
+    cell = package.cell(CellKey(place, survey, measure.indicator))
+    own = package.cell(CellKey(subject.place, survey, measure.indicator))
+    name = package.name_of(place)
+    if cell is None or not cell.is_shown:
+        rating = Rating("none", wording.mark(cell), Markup(""))
+        return PlaceRow(name, _not_drawn(subject, cell), wording.mark(cell), "", rating)
+    rating = _rating(package, place, survey, measure.indicator, cell)
+    beside = _dot(own) if own is not None and own.is_shown else None
+    says = f"{wording.value(cell)}, likely range {wording.span(cell)}"
+    colour = rating.kind if rating.kind in RATINGS else "plain"
+    axis = _axis(subject, cell)
+    chart = (
+        charts.strip(f"{name}: {measure.title}", says, _dot(cell, colour), beside, axis)
+        if axis
+        else ""
+    )
+    return PlaceRow(name, chart, figure(cell), wording.span(cell), rating)
+
+
+def _took_part(subject: Subject, survey: str) -> WhoTable | None:
+    """Who answered, by stage and sex: the released n of one measure that all were asked."""
+    package, place = subject.package, subject.place
+    indicator = subject.settings.base_measure.get(survey, "")
+    measure = package.measures.get(indicator)
+    if measure is None:
+        return None
+
+    def n(breakdown: str, group: str) -> str:
+        cell = package.cell(CellKey(place, survey, indicator, breakdown, group))
+        shown = cell is not None and cell.is_shown and cell.n
+        return wording.thousands(cell.n) if cell is not None and shown else wording.mark(cell)
+
+    stages = sorted(
+        key.group
+        for key in package.cells
+        if key.place == place and key.indicator == indicator and key.breakdown == "stage"
+    )
+    rows = [
+        WhoRow(
+            stage, (n("stage:sex", f"{stage}:F"), n("stage:sex", f"{stage}:M"), n("stage", stage))
+        )
+        for stage in stages
+    ]
+    rows.append(WhoRow("All stages", (n("sex", "F"), n("sex", "M"), n("total", "all"))))
+    return WhoTable(indicator, measure.title, ("Girls", "Boys", "All"), tuple(rows))

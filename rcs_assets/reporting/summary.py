@@ -1,0 +1,170 @@
+"""The authored summary of a CPP page: Markdown whose figures are placeholders.
+
+Belongs here: filling placeholders from the package's rows, refusing what an author may not
+write, and Markdown to HTML. Does not belong here: where the file comes from (release puts
+`summary.md` into the package, and its bytes into the candidate's hash).
+
+A figure is written `{{ indicator }}` (all pupils) or
+`{{ indicator | breakdown=sex group=F show=range }}`; `show` is value (default), range or n.
+`{{ area }}` is the CPP's name. Text may hold no per cent in digits: it would be a second
+truth beside the tables, and could tell what they hide. Raw HTML is not rendered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from rcs_assets.errors import InputError
+from rcs_assets.reporting import wording
+from rcs_assets.reporting.package import Cell, CellKey, Package
+
+_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_BRACES = re.compile(r"\{\{|\}\}")
+_FIGURE = re.compile(
+    r"\d[\d.,]*\s*(?:%|per\s?cent\b|percentage\b|in\s+(?:every\s+)?\d|out\s+of\s+\d)", re.IGNORECASE
+)
+_OPTION = re.compile(r"^(breakdown|group|show)=(\S+)$")
+_HELP = "docs: how to write a summary"
+
+
+class HiddenFigureError(InputError):
+    """A placeholder asks for a figure that the package does not show."""
+
+
+def summary_html(package: Package) -> tuple[Markup, bool]:
+    """The summary as HTML, and whether somebody wrote it.
+
+    Headings become paragraphs' strong text, so that the page keeps one order of headings.
+    Of the packaged default, paragraphs whose figures are not shown are left out; of an
+    authored text nothing is left out: it is refused.
+
+    Raises:
+        InputError: a figure in digits, an unknown placeholder, or a figure that is not shown;
+            it names file, line and what to do.
+    """
+    if package.summary is None:
+        return Markup(_renderer().render(_filled_default(package))), False
+    where = f"config/summaries/{package.own.engagement}.md"
+    return Markup(_renderer().render(filled(package.summary, package, where))), True
+
+
+def filled(text: str, package: Package, where: str) -> str:
+    """The Markdown with every placeholder replaced.
+
+    Args:
+        text: the author's Markdown.
+        package: the CPP's package.
+        where: the file, for messages.
+    """
+    _refuse_figures(text, where)
+    done = _PLACEHOLDER.sub(
+        lambda found: _figure(found[1], package, f"{where}, line {_line(text, found.start())}"),
+        text,
+    )
+    left = _BRACES.search(_PLACEHOLDER.sub("", text))
+    if left:
+        raise InputError(
+            "A placeholder in the summary is not closed",
+            where=where,
+            fix="write {{ indicator }} with two braces at both ends",
+        )
+    return done
+
+
+def _filled_default(package: Package) -> str:
+    text = (resources.files("rcs_assets.reporting") / "data" / "summary.md").read_text("utf-8")
+    kept = []
+    for block in re.split(r"\n(?=\n|- )", text):
+        try:
+            kept.append(filled(block, package, "reporting/data/summary.md"))
+        except HiddenFigureError:
+            continue
+    return "\n".join(kept)
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _refuse_figures(text: str, where: str) -> None:
+    plain = _PLACEHOLDER.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    found = _FIGURE.search(plain)
+    if found:
+        raise InputError(
+            "The summary holds a figure in digits",
+            where=f"{where}, line {_line(plain, found.start())}",
+            why="figures come from the release alone, so that text and tables agree and nothing "
+            "hidden is told",
+            fix="write a placeholder such as {{ secondary_trusted_adult }}",
+        )
+
+
+def _figure(text: str, package: Package, where: str) -> str:
+    name, _, rest = (part.strip() for part in text.partition("|"))
+    if name == "area":
+        return package.name_of(package.own)
+    options = _options(rest, where)
+    measure = package.measures.get(name)
+    if measure is None:
+        raise InputError(
+            f"The summary names a measure that the package does not have: {name or 'nothing'}",
+            where=where,
+            fix="use a name of the table indicators, or {{ area }}",
+        )
+    survey = name.split("_", 1)[0]
+    key = CellKey(
+        package.own, survey, name, options.get("breakdown", "total"), options.get("group", "all")
+    )
+    return _shown(package.cell(key), options.get("show", "value"), name, where)
+
+
+def _options(text: str, where: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for word in text.split():
+        option = _OPTION.match(word)
+        if not option:
+            raise InputError(
+                "A placeholder in the summary has an option that is not known",
+                where=where,
+                fix="use breakdown=… group=… show=value, show=range or show=n",
+            )
+        found[option[1]] = option[2]
+    return found
+
+
+def _shown(cell: Cell | None, show: str, name: str, where: str) -> str:
+    if cell is None or not cell.is_shown:
+        raise HiddenFigureError(
+            f"The summary asks for a figure that is not shown: {name}",
+            where=where,
+            why=f"its mark in this release is {wording.mark(cell)}",
+            fix="take the sentence out, or use a figure that the page shows",
+        )
+    said = {
+        "value": wording.value(cell),
+        "range": wording.span(cell),
+        "n": wording.thousands(cell.n) if cell.n else "",
+    }
+    if not said.get(show):
+        raise InputError(
+            f"The summary asks for something that {name} does not have",
+            where=where,
+            fix="use show=value, show=range or show=n",
+        )
+    return said[show]
+
+
+@cache
+def _renderer() -> MarkdownIt:
+    """Paragraphs, lists and emphasis: no raw HTML, links or images (nothing from outside).
+
+    Headings stay text: the page has its own.
+    """
+    rules = ["link", "image", "autolink", "heading", "lheading", "html_block", "html_inline"]
+    return MarkdownIt("commonmark", {"html": False, "xhtmlOut": True}).disable(rules)

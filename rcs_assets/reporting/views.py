@@ -1,0 +1,402 @@
+"""The view-model: one frozen object a page, whatever it is rendered with.
+
+Belongs here: which parts the page of a school, a cluster, a CPP and the programme has. Does
+not belong here: how the parts are made (`parts.py`, `services.py`) and markup (templates).
+A later PDF is made from the same objects (outputs.md, Decisions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from rcs_assets.reporting import charts, wording
+from rcs_assets.reporting.package import SHOWN, Measure, Package, Participation, Place
+from rcs_assets.reporting.parts import (
+    LEGEND,
+    PlaceTable,
+    Rating,
+    StandOut,
+    Subject,
+    SurveyPart,
+    place_tables,
+    stand_out,
+    survey_part,
+    surveys_of,
+)
+from rcs_assets.reporting.services import ReachTable, SpendTable, reach_tables, spend_table
+from rcs_assets.reporting.settings import Settings
+from rcs_assets.reporting.summary import summary_html
+
+SMALL = "-small"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure of the first screen, with its word and, for a rating, its shape."""
+
+    kind: str
+    value: str
+    text: str
+    icon: Markup
+
+
+@dataclass(frozen=True)
+class PlacePart:
+    """Lists of places for one survey (schools, clusters or CPPs)."""
+
+    title: str
+    about: str
+    noun: str
+    tables: tuple[PlaceTable, ...]
+
+
+@dataclass(frozen=True)
+class ServicePart:
+    """Need and reach, and spend, of one CPP."""
+
+    name: str
+    reach: tuple[ReachTable, ...]
+    spend: SpendTable | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that one page says.
+
+    `kind` is school, cluster, cpp or public; `reading` says how to read a chart; `facts`
+    are name and value of what identifies the release.
+    """
+
+    kind: str
+    path: str
+    title: str
+    kicker: str
+    year: str
+    lines: tuple[str, ...]
+    own: str
+    area: str
+    is_simulated: bool
+    is_rated: bool
+    statement: str
+    summary: Markup
+    is_authored: bool
+    tiles: tuple[Tile, ...]
+    stand_out: StandOut | None
+    surveys: tuple[SurveyPart, ...]
+    places: tuple[PlacePart, ...]
+    services: tuple[ServicePart, ...]
+    reading: str
+    example: Markup
+    talk: tuple[str, ...]
+    care: tuple[str, ...]
+    chance: str
+    support: str
+    marks: tuple[tuple[str, str], ...]
+    rounding: str
+    definitions: tuple[Measure, ...]
+    accessibility: tuple[str, ...]
+    as_of: str
+    release: str
+    policy: str
+    has_area: bool
+    legend: Mapping[str, Rating]
+    facts: tuple[tuple[str, str], ...]
+
+    @property
+    def hidden(self) -> str:
+        """How many results of the measure tables are not shown, as a sentence."""
+        n = sum(part.hidden for part in self.surveys)
+        return wording.hidden_sentence(n).strip() or "All results of the tables are shown."
+
+    def prefix(self, survey: SurveyPart) -> str:
+        """Whose results a heading is about, where a page has more than one survey."""
+        return f"{survey.who}: " if len(self.surveys) > 1 else ""
+
+
+def package_pages(package: Package, settings: Settings) -> tuple[Page, ...]:
+    """Every page of a package: its report, and for a CPP one a cluster."""
+    if package.kind == "school":
+        return (school_page(package, settings),)
+    if package.kind == "public":
+        return (public_page(package, settings),)
+    clusters = (
+        cluster_page(package, settings, place)
+        for place in _places(package, "cluster")
+        if not place.code.endswith(SMALL)
+    )
+    return (cpp_page(package, settings), *clusters)
+
+
+def school_page(package: Package, settings: Settings) -> Page:
+    """The page of one school, beside its CPP's published figures."""
+    area = _first(package, "cpp")
+    area_name = package.name_of(area) if area else "its area"
+    subject = Subject(package, settings, package.own, "your school", area, area_name)
+    cluster = _parent(package, package.own, "cluster")
+    return _page(subject, "school", "report.html", (cluster, area_name))
+
+
+def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
+    """The page of one cluster's primary schools, beside its CPP."""
+    area_name = package.name_of(package.own)
+    subject = Subject(package, settings, place, "this cluster", package.own, area_name)
+    small = place._replace(code=place.code + SMALL)
+    places = ()
+    if small in package.places:
+        noted = Subject(package, settings, place, "this cluster", package.own, area_name)
+        places = _place_parts(
+            noted,
+            (small,),
+            "Small schools together",
+            "Schools with few pupils have no page of their own. Here their pupils stand together.",
+            "Schools",
+        )
+    return _page(subject, "cluster", f"clusters/{place.code}.html", (area_name,), places=places)
+
+
+def cpp_page(package: Package, settings: Settings) -> Page:
+    """The page of one CPP: summary, measures, clusters, schools, reach and spend."""
+    area = _first(package, "tranche")
+    area_name = package.name_of(area) if area else "the areas of its tranche"
+    name = package.name_of(package.own)
+    subject = Subject(package, settings, package.own, name, area, area_name)
+    clusters = [p for p in _places(package, "cluster") if not p.code.endswith(SMALL)]
+    places = (
+        *_place_parts(
+            subject,
+            clusters,
+            "clusters",
+            f"Primary schools of each cluster, by name. The tall dark bar is {name}.",
+            "Cluster",
+        ),
+        *_place_parts(
+            subject,
+            _places(package, "school"),
+            "schools",
+            f"By name, not by result. The tall dark bar is {name}. Schools with few pupils "
+            "have no figures of their own.",
+            "School",
+        ),
+    )
+    return _page(subject, "cpp", "report.html", (), places=places, with_summary=True)
+
+
+def public_page(package: Package, settings: Settings) -> Page:
+    """The page of the programme: all areas together, and the CPPs side by side by name."""
+    subject = Subject(package, settings, package.own, "all areas", None, "all areas")
+    cpps = _places(package, "cpp")
+    places = _place_parts(
+        subject,
+        cpps,
+        "areas side by side",
+        "By name, not by result. The tall dark bar is all areas together. The areas were asked "
+        "in different years, so a gap can also be a change over time.",
+        "Area",
+    )
+    n = wording.counted(len({place.code for place in cpps}))
+    return _page(
+        subject,
+        "public",
+        "report.html",
+        (),
+        places=places,
+        statement=settings.not_scotland.format(n=n),
+    )
+
+
+def _page(
+    subject: Subject,
+    kind: str,
+    path: str,
+    parents: Iterable[str],
+    *,
+    places: tuple[PlacePart, ...] = (),
+    statement: str = "",
+    with_summary: bool = False,
+) -> Page:
+    package, settings = subject.package, subject.settings
+    surveys = tuple(survey_part(subject, s) for s in surveys_of(subject, subject.place))
+    is_rated = any(d.rated or d.hidden for s in surveys for d in s.domains) and kind != "public"
+    summary, is_authored = summary_html(package) if with_summary else (Markup(""), False)
+    measures_n = sum(part.measures_n for part in surveys)
+    title = settings.programme_title if kind == "public" else package.name_of(subject.place)
+    return Page(
+        kind=kind,
+        path=path,
+        title=title,
+        kicker=settings.programme,
+        year=_year(package),
+        lines=tuple(line for line in (_about(surveys), *parents) if line),
+        own=subject.own_words,
+        area=subject.area_name,
+        is_simulated=package.is_simulated,
+        is_rated=is_rated,
+        statement=statement,
+        summary=summary,
+        is_authored=is_authored,
+        tiles=_tiles(subject, surveys, is_rated),
+        stand_out=stand_out(subject, surveys) if is_rated else None,
+        surveys=surveys,
+        places=places,
+        services=_services(package, settings, kind),
+        reading=_reading(subject, is_rated),
+        example=_example(subject),
+        talk=settings.talk[kind],
+        care=settings.care,
+        chance=settings.chance.format(n=measures_n) if is_rated else settings.chance_without_rating,
+        support=settings.support if any(part.has_sensitive for part in surveys) else "",
+        marks=tuple((key, words.text) for key, words in settings.marks.items()),
+        rounding=settings.rounding.get(kind, settings.rounding["default"]),
+        definitions=_definitions(package, surveys),
+        accessibility=settings.accessibility,
+        as_of=package.as_of,
+        release=package.release,
+        policy=package.policy_version,
+        has_area=subject.area is not None,
+        legend=LEGEND,
+        facts=_facts(package),
+    )
+
+
+def _about(surveys: Sequence[SurveyPart]) -> str:
+    return "; ".join(
+        f"{part.title}, {part.stages}" if part.stages else part.title for part in surveys
+    )
+
+
+def _year(package: Package) -> str:
+    """The name of the tranche, which holds the years of the survey."""
+    names = [g.name for g in package.geographies if g.level == "tranche"]
+    return names[0] if len(names) == 1 else ""
+
+
+def _first(package: Package, level: str) -> Place | None:
+    return next((place for place in package.places if place.level == level), None)
+
+
+def _places(package: Package, level: str) -> list[Place]:
+    """Places of a level by name, then code: an order that tells nothing of the results."""
+    found = (place for place in package.places if place.level == level)
+    return sorted(found, key=lambda place: (package.name_of(place), place.code))
+
+
+def _parent(package: Package, place: Place, level: str) -> str:
+    codes = {
+        g.parent_code
+        for g in package.geographies
+        if (g.level, g.code, g.parent_level) == (place.level, place.code, level)
+    }
+    names = sorted(g.name for g in package.geographies if g.level == level and g.code in codes)
+    return ", ".join(names)
+
+
+def _place_parts(
+    subject: Subject, places: Sequence[Place], title: str, about: str, noun: str
+) -> tuple[PlacePart, ...]:
+    """One part a survey that holds figures for the places."""
+    parts = []
+    rated = subject.package.kind == "cpp"
+    for survey in surveys_of(subject, subject.place):
+        tables = place_tables(subject, survey, places, rated=rated)
+        if tables:
+            who = subject.settings.surveys[survey].who
+            parts.append(PlacePart(f"{who}: {title}", about, noun, tables))
+    return tuple(parts)
+
+
+def _services(package: Package, settings: Settings, kind: str) -> tuple[ServicePart, ...]:
+    """Reach and spend of the CPP, or of each CPP on the programme's page."""
+    if kind not in ("cpp", "public"):
+        return ()
+    places = [package.own] if kind == "cpp" else _places(package, "cpp")
+    parts = (
+        ServicePart(
+            package.name_of(place),
+            reach_tables(package.reach, settings, place.engagement),
+            spend_table(package.spend, settings, place.engagement),
+        )
+        for place in places
+    )
+    return tuple(part for part in parts if part.reach or part.spend)
+
+
+def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> tuple[Tile, ...]:
+    tiles = [_took_part_tile(subject, part) for part in surveys]
+    if not is_rated:
+        shown = sum(part.measures_n for part in surveys) - sum(part.hidden for part in surveys)
+        return (*tiles, Tile("plain", str(shown), "measures with results", Markup("")))
+    if not any(part.count(kind) for part in surveys for kind in ("better", "similar", "worse")):
+        return (*tiles, Tile("plain", "[c]", "Ratings are not shown", Markup("")))
+    for kind, words in (
+        ("better", f"better than {subject.area_name}"),
+        ("similar", f"similar to {subject.area_name}"),
+        ("worse", f"worse than {subject.area_name}"),
+    ):
+        n = sum(part.count(kind) for part in surveys)
+        noun = "measure" if n == 1 else "measures"
+        tiles.append(Tile(kind, str(n), f"{noun} {words}", charts.icon(kind)))
+    return tuple(tiles)
+
+
+def _took_part_tile(subject: Subject, part: SurveyPart) -> Tile:
+    """Who took part, with roll and response as far as policy.md's response-rate row lets it."""
+    row = _participation(subject, part.key)
+    if row is None or row.status not in SHOWN or not row.respondents_n:
+        said = f"{part.who.lower()} took part: number not shown"
+        return Tile("plain", "[x]" if row is None else f"[{row.status}]", said, Markup(""))
+    text = f"{part.who.lower()} took part"
+    if row.roll_n:
+        text = f"of about {wording.thousands(row.roll_n)} {text}"
+    if row.response_band:
+        text += f" ({row.response_band})"
+    if row.schools_n:
+        text += f", in {wording.thousands(row.schools_n)} schools"
+    return Tile("plain", wording.thousands(row.respondents_n), text, Markup(""))
+
+
+def _participation(subject: Subject, survey: str) -> Participation | None:
+    place = subject.place
+    return next(
+        (
+            row
+            for row in subject.package.participation
+            if (row.level, row.code, row.survey) == (place.level, place.code, survey)
+        ),
+        None,
+    )
+
+
+def _reading(subject: Subject, is_rated: bool) -> str:
+    key = "rated" if is_rated else ("unrated" if subject.area else "alone")
+    return subject.settings.reading[key].format(own=subject.own_words, area=subject.area_name)
+
+
+def _example(subject: Subject) -> Markup:
+    """A drawn example with made-up figures, which the page says they are."""
+    area = charts.Dot("66", "", "") if subject.area else None
+    said = "62%, likely range 54% to 70%" + (", the area 66%" if area else "")
+    kind = "similar" if area else "plain"
+    return charts.strip("Example", said, charts.Dot("62", "54", "70", kind), area)
+
+
+def _definitions(package: Package, surveys: Sequence[SurveyPart]) -> tuple[Measure, ...]:
+    named = {
+        row.indicator
+        for part in surveys
+        for domain in part.domains
+        for row in (*domain.rows, *domain.scores)
+    }
+    found = (measure for name, measure in package.measures.items() if name in named)
+    return tuple(sorted(found, key=lambda m: (m.indicator.split("_", 1)[0], m.title, m.indicator)))
+
+
+def _facts(package: Package) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Release", package.release),
+        ("Day", package.as_of),
+        ("Disclosure policy", package.policy_version),
+        ("Package", package.name),
+    )

@@ -1,0 +1,357 @@
+"""Made-up release packages in the released columns, for tests of pages.
+
+Belongs here: writing folders as release writes them, with invented figures. Does not belong
+here: any figure of a simulation, and assertions.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rcs_assets.codebook import load_codebook
+
+ENGAGEMENT, TRANCHE, COUNCIL = "t2-falkirk", "t2", "S12000014"
+SCHOOL = "5500001"
+CLUSTER = "C5500009"
+ESTIMATES = (
+    "release tranche engagement survey geography_level geography_code geography_name breakdown "
+    "group indicator statistic n estimate ci_low ci_high status note"
+).split()
+GEOGRAPHIES = "geography_level geography_code geography_name parent_level parent_code".split()
+INDICATORS = (
+    "indicator title domain direction definition denominator stages instrument source is_sensitive"
+).split()
+COMPARISONS = (
+    "engagement survey geography_level geography_code indicator statistic comparator verdict status"
+).split()
+PARTICIPATION = (
+    "engagement survey geography_level geography_code respondents_n roll_n response_band "
+    "schools_n status"
+).split()
+REACH = (
+    "engagement breakdown group need need_level service n observed_pct ci_low ci_high "
+    "corrected_pct bound_low bound_high status"
+).split()
+SPEND = "engagement sector tier age_band funding_origin domain gbp children_n status".split()
+STAGES = {"primary": ("P5", "P6", "P7"), "secondary": ("S1", "S2", "S3", "S4"), "parent": ()}
+
+# (indicator, breakdown, group) → status, or status and note
+Statuses = Callable[[str, str, str], str]
+
+
+def all_shown(indicator: str, breakdown: str, group: str) -> str:
+    return "published"
+
+
+def all_hidden(indicator: str, breakdown: str, group: str) -> str:
+    return "c"
+
+
+def some_hidden(indicator: str, breakdown: str, group: str) -> str:
+    pick = _draw(indicator, breakdown, group) % 9
+    return {0: "c", 1: "c low", 2: "u"}.get(pick, "published")
+
+
+def _draw(*parts: str) -> int:
+    return zlib.crc32("/".join(parts).encode())
+
+
+def cells(
+    survey: str,
+    level: str,
+    code: str,
+    name: str,
+    *,
+    statuses: Statuses = all_shown,
+    breakdowns: Iterable[str] = ("total",),
+    engagement: str | None = ENGAGEMENT,
+    n: int = 120,
+    step: int = 1,
+) -> list[dict[str, str]]:
+    """Rows of `estimates` for one place, every indicator of a survey."""
+    rows = []
+    for indicator in load_codebook().indicators.values():
+        if indicator.survey != survey:
+            continue
+        for breakdown in breakdowns:
+            for group in _groups(survey, breakdown):
+                row = dict.fromkeys(ESTIMATES, "") | {
+                    "release": "2020.06.30",
+                    "tranche": TRANCHE if level != "all" else "",
+                    "engagement": engagement or "",
+                    "survey": survey,
+                    "geography_level": level,
+                    "geography_code": code,
+                    "geography_name": name,
+                    "breakdown": breakdown,
+                    "group": group,
+                    "indicator": indicator.name,
+                    "statistic": indicator.statistic,
+                }
+                status, _, note = statuses(indicator.name, breakdown, group).partition(" ")
+                row |= {"status": status, "note": note}
+                if status in ("published", "u"):
+                    row |= _figures(indicator, code, breakdown, group, n, step)
+                rows.append(row)
+    return rows
+
+
+def _groups(survey: str, breakdown: str) -> list[str]:
+    if breakdown == "stage:sex":
+        return [f"{stage}:{sex}" for stage in STAGES[survey] for sex in "FM"]
+    return {
+        "total": ["all"],
+        "sex": ["F", "M"],
+        "stage": list(STAGES[survey]),
+        "simd_quintile": list("12345"),
+        "asn": ["N", "Y"],
+        "looked_after": ["N", "Y"],
+        "ethnicity": ["other", "white"],
+    }[breakdown]
+
+
+def _figures(indicator, code: str, breakdown: str, group: str, n: int, step: int) -> dict[str, str]:
+    base = 15 + _draw(indicator.name) % 70
+    shift = _draw(indicator.name, code, breakdown, group) % 17 - 8
+    width = 4 if code == COUNCIL else 8
+    if breakdown == "simd_quintile":
+        shift = 2 * int(group) - 6
+    if indicator.statistic == "mean":
+        low, high = {"p": (5, 20), "s": (7, 35)}[indicator.name[0]]
+        middle = low + (high - low) * (base + shift) / 100
+        return {
+            "n": str(n), "estimate": f"{middle:.1f}",
+            "ci_low": f"{middle - 0.6:.1f}", "ci_high": f"{middle + 0.6:.1f}",
+        }  # fmt: skip
+    estimate = min(max(base + shift, 1), 99) // step * step
+    return {
+        "n": str(n), "estimate": f"{estimate}.0",
+        "ci_low": f"{max(estimate - width, 0)}.0", "ci_high": f"{min(estimate + width, 100)}.0",
+    }  # fmt: skip
+
+
+def indicators() -> list[dict[str, str]]:
+    return [
+        {
+            "indicator": i.name, "title": i.title, "domain": i.domain, "direction": i.direction,
+            "definition": i.definition, "denominator": i.denominator,
+            "stages": ", ".join(i.stages), "instrument": i.instrument, "source": i.source,
+            "is_sensitive": str(i.is_sensitive).lower(),
+        }
+        for i in load_codebook().indicators.values()
+    ]  # fmt: skip
+
+
+def comparisons(
+    survey: str,
+    level: str,
+    code: str,
+    *,
+    statuses: Statuses = all_shown,
+    verdict: Callable[[str], str] | None = None,
+) -> list[dict[str, str]]:
+    """One row an indicator; the default gives each verdict to some."""
+    rows = []
+    for indicator in load_codebook().indicators.values():
+        if indicator.survey != survey or indicator.direction == "context":
+            continue
+        shown = not statuses(indicator.name, "total", "all").startswith("c")
+        found = verdict(indicator.name) if verdict else _verdict(indicator.name, code)
+        rows.append(
+            {
+                "engagement": ENGAGEMENT, "survey": survey, "geography_level": level,
+                "geography_code": code, "indicator": indicator.name,
+                "statistic": indicator.statistic, "comparator": "rest_of_cpp",
+                "verdict": found if shown else "", "status": "published" if shown else "c",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _verdict(indicator: str, code: str) -> str:
+    return ("better", "worse", "similar", "similar", "similar")[_draw(code, indicator) % 5]
+
+
+def geographies(schools: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    rows = [
+        ("all", "all", "All areas of the programme", "", ""),
+        ("tranche", TRANCHE, "Tranche 2 (2016-17)", "all", "all"),
+        ("cpp", COUNCIL, "Falkirk", "tranche", TRANCHE),
+        ("cluster", CLUSTER, "Carron Bridge High cluster", "cpp", COUNCIL),
+        *(("school", code, name, "cluster", CLUSTER) for code, name in schools),
+    ]
+    return [dict(zip(GEOGRAPHIES, row, strict=True)) for row in rows]
+
+
+def participation(survey: str, level: str, code: str, **values: str) -> dict[str, str]:
+    row = dict.fromkeys(PARTICIPATION, "") | {
+        "engagement": ENGAGEMENT, "survey": survey, "geography_level": level,
+        "geography_code": code, "respondents_n": "445", "roll_n": "634",
+        "response_band": "70-74 %", "status": "published",
+    }  # fmt: skip
+    return row | values
+
+
+def write_school(
+    folder: Path,
+    *,
+    survey: str = "secondary",
+    name: str = "Carron Bridge High School",
+    statuses: Statuses = some_hidden,
+    verdict: Callable[[str], str] | None = None,
+    breakdowns: Iterable[str] = ("total", "sex", "stage", "stage:sex"),
+    n: int = 120,
+    step: int = 1,
+    simulated: bool = True,
+) -> Path:
+    """A school package: CSV files and a manifest."""
+    own = cells(survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step)
+    area = cells(survey, "cpp", COUNCIL, "Falkirk", breakdowns=("total", "sex", "stage"), n=3000)
+    _csv(folder / "table.csv", ESTIMATES, [*own, *area])
+    _csv(folder / "indicators.csv", INDICATORS, indicators())
+    rows = comparisons(survey, "school", SCHOOL, statuses=statuses, verdict=verdict)
+    _csv(folder / "comparisons.csv", COMPARISONS, rows)
+    _csv(folder / "geographies.csv", GEOGRAPHIES, geographies([(SCHOOL, name)]))
+    _csv(folder / "participation.csv", PARTICIPATION, [participation(survey, "school", SCHOOL)])
+    _manifest(folder, f"school/{SCHOOL}", simulated)
+    return folder
+
+
+def write_cpp(
+    folder: Path,
+    *,
+    statuses: Statuses = all_shown,
+    summary: str | None = None,
+    schools: int = 6,
+    services: bool = True,
+) -> Path:
+    """A CPP package: Parquet files, with clusters, schools, reach and spend."""
+    named = [(f"55000{i:02}", f"Made-up Primary {chr(65 + i)}") for i in range(schools)]
+    wide = ("total", "sex", "stage", "stage:sex", "simd_quintile", "asn", "looked_after")
+    estimates = cells("primary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=3000)
+    estimates += cells("secondary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=2500)
+    estimates += cells("parent", "cpp", COUNCIL, "Falkirk", statuses=statuses, n=450)
+    estimates += cells("primary", "cluster", CLUSTER, "Carron Bridge High cluster", breakdowns=("total", "sex", "stage"), statuses=some_hidden)
+    estimates += cells("primary", "cluster", f"{CLUSTER}-small", "Small schools of Carron Bridge High cluster", n=40)
+    for code, name in named:
+        estimates += cells("primary", "school", code, name, statuses=some_hidden, n=60)
+    rated = [row for code, _ in named for row in comparisons("primary", "school", code, statuses=some_hidden)]
+    rated += comparisons("primary", "cpp", COUNCIL, statuses=statuses)
+    rated += comparisons("secondary", "cpp", COUNCIL, statuses=statuses)
+    rated += comparisons("primary", "cluster", CLUSTER, statuses=some_hidden)
+    shares = [participation(s, "cpp", COUNCIL, respondents_n="3050", roll_n="4100", schools_n="31") for s in ("primary", "secondary")]
+    tables = {
+        "estimates": (ESTIMATES, estimates),
+        "indicators": (INDICATORS, indicators()),
+        "comparisons": (COMPARISONS, rated),
+        "geographies": (GEOGRAPHIES, geographies(named)),
+        "participation": (PARTICIPATION, shares),
+    }
+    if services:
+        tables |= {"reach": (REACH, reach(ENGAGEMENT)), "spend": (SPEND, spend(ENGAGEMENT))}
+    for table, (columns, rows) in tables.items():
+        _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
+    if summary is not None:
+        (folder / "summary.md").write_text(summary, encoding="utf-8")
+    _manifest(folder, f"cpp/{ENGAGEMENT}", True)
+    return folder
+
+
+def write_public(folder: Path) -> Path:
+    """The public package with two CPPs."""
+    estimates, listed = [], geographies([])
+    for survey in ("primary", "secondary"):
+        estimates += cells(survey, "all", "all", "All areas of the programme", engagement=None, breakdowns=("total", "sex", "stage", "simd_quintile"), n=9000)
+        estimates += cells(survey, "cpp", COUNCIL, "Falkirk", n=3000)
+        estimates += cells(survey, "cpp", "S12000005", "Clackmannanshire", engagement="t1-clackmannanshire", statuses=some_hidden, n=900)
+    tables = {
+        "estimates": (ESTIMATES, estimates),
+        "indicators": (INDICATORS, indicators()),
+        "comparisons": (COMPARISONS, []),
+        "geographies": (GEOGRAPHIES, listed),
+        "participation": (PARTICIPATION, []),
+        "reach": (REACH, reach(ENGAGEMENT)),
+        "spend": (SPEND, spend(ENGAGEMENT)),
+    }
+    for table, (columns, rows) in tables.items():
+        _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
+    _manifest(folder, "public", True)
+    return folder
+
+
+def reach(engagement: str) -> list[dict[str, str]]:
+    rows = []
+    for need in ("emotional", "conduct"):
+        for level, share in (("high", 31), ("some", 18), ("none", 9)):
+            for service in ("any_service", "asn_support", "social_work", "any_asn", "both"):
+                hidden = level == "high" and service == "social_work" and need == "conduct"
+                figures = {
+                    "n": "310", "observed_pct": f"{share}.0", "ci_low": f"{share - 4}.0",
+                    "ci_high": f"{share + 4}.0", "corrected_pct": f"{share + 6}.0",
+                    "bound_low": f"{share}.0", "bound_high": f"{share + 20}.0",
+                    "status": "published",
+                }  # fmt: skip
+                row = dict.fromkeys(REACH, "") | {
+                    "engagement": engagement, "breakdown": "total", "group": "all", "need": need,
+                    "need_level": level, "service": service, "status": "c",
+                }  # fmt: skip
+                rows.append(row if hidden else row | figures)
+    return rows
+
+
+def spend(engagement: str) -> list[dict[str, str]]:
+    rows = []
+    amounts = {"education": (4200, 1300, 900), "social_work": (300, 1900, 5200), "third_sector": None}
+    for sector, parts in amounts.items():
+        for tier, gbp in zip(("universal", "targeted", "specialist"), parts or ("",) * 3, strict=True):
+            rows.append(_spend(engagement, sector, tier, f"{gbp}000" if gbp else ""))
+        rows.append(_spend(engagement, sector, "all", f"{sum(parts)}000" if parts else ""))
+    for tier, gbp in (("universal", 4700), ("targeted", 3400), ("specialist", 6300), ("all", 14400)):
+        rows.append(_spend(engagement, "all", tier, f"{gbp}000"))
+    return rows
+
+
+def _spend(engagement: str, sector: str, tier: str, gbp: str) -> dict[str, str]:
+    return {
+        "engagement": engagement, "sector": sector, "tier": tier, "age_band": "all",
+        "funding_origin": "all", "domain": "all", "gbp": gbp,
+        "children_n": "8200" if gbp else "", "status": "published" if gbp else "c",
+    }  # fmt: skip
+
+
+def _csv(file: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+_NUMBERS = frozenset(
+    "n estimate ci_low ci_high respondents_n roll_n schools_n observed_pct corrected_pct "
+    "bound_low bound_high gbp children_n".split()
+)
+
+
+def _parquet(file: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {}
+    for column in columns:
+        texts = pa.array([row[column] or None for row in rows], pa.string())
+        arrays[column] = texts.cast(pa.decimal128(12, 1)) if column in _NUMBERS else texts
+    pq.write_table(pa.table(arrays), file)
+
+
+def _manifest(folder: Path, name: str, simulated: bool) -> None:
+    content = {
+        "package": name, "release": "2020.06.30", "simulated": simulated,
+        "policy_version": "2026.1+0123456789ab", "files": [],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
