@@ -14,6 +14,7 @@ import dagster as dg
 from rcs_assets.linkage.by_group import write_link_rates_by_group
 from rcs_assets.linkage.engagements import (
     LinkedRows,
+    accepted_records,
     link_engagements,
     link_keys,
     write_linkage,
@@ -88,8 +89,12 @@ def linkage(
         memory_limit=limits.memory_limit,
         overlay=place.config,
     )
+    with open_warehouse(place, settings=limits) as warehouse:
+        accepted = accepted_records(warehouse)
     with open_vault(place, settings=limits) as vault:
-        rows = link_engagements(vault, link_keys(place), _approved(home, engagements), settings)
+        rows = link_engagements(
+            vault, link_keys(place), _approved(home, engagements), settings, accepted
+        )
     groups = load_link_rules(place.config).groups
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)

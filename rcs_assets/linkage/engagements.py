@@ -30,7 +30,8 @@ from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.social_work import link_social_work
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
-DATASETS = ("sample", *SURVEY_DATASETS, "education", "social_work")
+COUNCIL_DATASETS = ("education", "social_work")
+DATASETS = ("sample", *SURVEY_DATASETS, *COUNCIL_DATASETS)
 # How the links of a dataset are named in the read-through's column match_method.
 _METHODS = {
     "primary_survey": "uid",
@@ -97,11 +98,25 @@ def link_keys(home: Home) -> LinkKeys:
     )
 
 
+def accepted_records(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Dataset and record id of the councils' records in the warehouse.
+
+    Args:
+        con: a connection to the warehouse; read only.
+    """
+    queries = " union all ".join(
+        f"select '{dataset}' as dataset, record_id from intake.{dataset}"
+        for dataset in COUNCIL_DATASETS
+    )
+    return con.execute(queries).to_arrow_table()
+
+
 def link_engagements(
     con: duckdb.DuckDBPyConnection,
     keys: LinkKeys,
     engagements: Sequence[str],
     settings: LinkSettings | None = None,
+    accepted: pa.Table | None = None,
 ) -> LinkedRows:
     """Link the given engagements and write index numbers and read-through to the vault.
 
@@ -111,6 +126,8 @@ def link_engagements(
         engagements: partition keys; rows of other engagements are neither read nor changed.
         settings: of the engine; by default the shipped model, so that an engagement's links
             depend on its own files alone.
+        accepted: dataset (education | social_work) and record_id of the councils' records
+            whose payload intake accepted; others are not linked, nor counted. None: all.
 
     Returns:
         What may leave the vault.
@@ -123,6 +140,7 @@ def link_engagements(
         hmac_expression(con, f"index_{dataset}", key)
     chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
     con.execute("begin")
+    _choose_records(con, accepted)
     for statement in (spine_query(chosen), survey_query(chosen), education_query(chosen)):
         con.execute(statement)
     quality = link_social_work(con, settings or LinkSettings(training="fixed"), engagements)
@@ -171,6 +189,23 @@ def replace_engagements(
     con.register("linked_rows", frame)
     con.execute(f"insert into linkage.{table} by name select * from linked_rows")
     con.unregister("linked_rows")
+
+
+def _choose_records(con: duckdb.DuckDBPyConnection, accepted: pa.Table | None) -> None:
+    """Views `education_records` and `social_work_records`: identifiers that have a payload.
+
+    A record whose payload is in quarantine would use up its pupil for nothing.
+    """
+    if accepted is not None:
+        con.register("accepted_rows", accepted)
+        con.execute("create or replace temp table accepted as from accepted_rows")
+        con.unregister("accepted_rows")
+    for dataset in COUNCIL_DATASETS:
+        kept = f"where record_id in (select record_id from accepted where dataset = '{dataset}')"
+        con.execute(
+            f"create or replace temp view {dataset}_records as "
+            f"from {dataset}_identifiers {kept if accepted is not None else ''}"
+        )
 
 
 def _rates(con: duckdb.DuckDBPyConnection, quality: Mapping[str, LinkQuality]) -> pa.Table:
@@ -231,8 +266,8 @@ def _identified_groups(chosen: str) -> str:
     records = " union all ".join(
         f"select '{dataset}' as dataset, engagement, record_id, "
         "coalesce(sex, 'not known') as sex, if(scn is null, 'N', 'Y') as has_scn "
-        f"from {dataset}_identifiers where engagement in ({chosen})"
-        for dataset in ("education", "social_work")
+        f"from {dataset}_records where engagement in ({chosen})"
+        for dataset in COUNCIL_DATASETS
     )
     return f"""
         select

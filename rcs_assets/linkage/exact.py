@@ -112,7 +112,7 @@ def education_query(chosen: str) -> str:
         select
             *,
             count(*) over (partition by engagement, scn) as scn_n
-        from ({standardised_rows("education_identifiers", chosen)})
+        from ({standardised_rows("education_records", chosen)})
     )
     select
         recorded.engagement,

@@ -29,7 +29,8 @@ def link_social_work(
     """Fill the temp table `social_work_links` from the vault's tables and `spine`.
 
     Args:
-        con: a connection to the vault, with the temp table `spine`.
+        con: a connection to the vault, with the temp table `spine` and the view
+            `social_work_records`.
         settings: of the engine.
         engagements: partition keys.
 
@@ -47,9 +48,7 @@ def link_social_work(
     for engagement in engagements:
         links = link(
             _identifiers(con, "sample_identifiers", engagement, _PERSON),
-            _identifiers(
-                con, "social_work_identifiers", engagement, f"{_PERSON}, previous_surname"
-            ),
+            _identifiers(con, "social_work_records", engagement, f"{_PERSON}, previous_surname"),
             settings,
         )
         quality[engagement] = links.quality
@@ -78,7 +77,7 @@ def _links_query(chosen: str) -> str:
             record_id,
             {scn("scn")} as scn,
             count(*) over (partition by engagement, {scn("scn")}) as scn_n
-        from social_work_identifiers
+        from social_work_records
         where engagement in ({chosen})
     ),
     shared as (
