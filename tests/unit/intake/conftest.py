@@ -23,7 +23,14 @@ import pytest
 from rcs_assets.codebook import Codebook, Questionnaire, load_codebook
 from rcs_assets.intake.drop import DeliveryOutcome, deliver
 from rcs_assets.intake.receipts import Receipt
-from rcs_assets.intake.take import Desk, open_desk, take, take_education, take_reference
+from rcs_assets.intake.take import (
+    Desk,
+    open_desk,
+    take,
+    take_education,
+    take_reference,
+    take_social_work,
+)
 from rcs_assets.programme import Programme, load_programme, write_simulated_manifest
 from rcs_assets.storage import Home, Settings, open_vault, open_warehouse
 
@@ -40,6 +47,10 @@ FILES = {
     "parent_survey": "parent-survey.sav",
     "education_ids": "education-identifiers.csv",
     "education_payload": "education-payload.csv",
+    "social_work_ids": "social-work-identifiers.csv",
+    "social_work_payload": "social-work-payload.csv",
+    "clusters": "clusters.csv",
+    "budgets": "budgets.xlsx",
     "service_map": "service-map.xlsx",
 }
 # Values that may stand nowhere but in drop and vault.
@@ -51,6 +62,8 @@ CANARIES = (
     "123456785",
     "CA00000001",
     "sup-canary-1",
+    "sw-canary-1",
+    "Wvutsbefore",
 )
 
 
@@ -124,6 +137,52 @@ def education_payload() -> list[dict[str, str]]:
     ]
 
 
+def social_work_ids() -> list[dict[str, str]]:
+    """Social work's identifiers of the first four pupils; the fourth without SCN."""
+    kept = ("scn", "surname", "first_forename", "second_forename", "sex", "date_of_birth")
+    rows = []
+    for number, pupil in enumerate(pupils()[:4], start=1):
+        own = "sw-canary-1" if number == 1 else f"sw-{number}"
+        row = {"record_id": own, **{name: pupil[name] for name in kept}}
+        row |= {"previous_surname": "Wvutsbefore" if number == 1 else "", "postcode": ""}
+        rows.append(row | ({"scn": ""} if number == 4 else {}))
+    return rows
+
+
+def social_work_payload() -> list[dict[str, str]]:
+    """The payload of the same four; the first is looked after."""
+    return [
+        {
+            "record_id": own["record_id"],
+            "looked_after_status": "currently_away" if number == 1 else "never",
+            "placement": "kinship_carers" if number == 1 else "",
+            "child_protection_12m": "N",
+            "open_case": "Y" if number < 3 else "N",
+            "childs_plan": "Y" if number == 1 else "N",
+            "opened_on": "2014-05-06",
+            "closed_on": "" if number < 3 else "2015-01-31",
+        }
+        for number, own in enumerate(social_work_ids(), start=1)
+    ]
+
+
+def clusters() -> list[dict[str, str]]:
+    """Both schools in the one cluster."""
+    row = {
+        "cluster_code": f"C{SECONDARY}", "cluster_name": "B cluster", "is_sdc_cluster": "Y",
+        "valid_from": "2015-08-01",
+    }  # fmt: skip
+    return [{"seed_code": code, **row} for code in (PRIMARY, SECONDARY)]
+
+
+def budgets() -> list[dict[str, Any]]:
+    """One budget of the CPP's own, one of the health board."""
+    row = {"sector": "voluntary", "funding_origin": "council", "cost_year": "2015-16",
+           "budget_gbp": 30000, "method": "direct", "share": 1, "about": "Voluntary"}  # fmt: skip
+    board = {"sector": "health", "method": "population", "share": 0.25}
+    return [{"budget_id": "b1", **row}, {"budget_id": "b2", **row, **board}]
+
+
 def services() -> list[dict[str, Any]]:
     """Two services."""
     service = {
@@ -131,7 +190,7 @@ def services() -> list[dict[str, Any]]:
         "name": "A service", "age_min": 5, "age_max": 12, "children_served": 40,
         "cost_year": "2015-16", "annual_cost_gbp": 12500.5, "funding_origin": "council",
         "tier_universal_pct": 50, "tier_targeted_pct": 30, "tier_specialist_pct": 20,
-        "domain": "healthy",
+        "domain": "healthy", "is_confidential": "Y",
     }  # fmt: skip
     return [{"service_id": "s1", **service}, {"service_id": "s2", **service}]
 
@@ -236,6 +295,10 @@ class World:
         with self.desk() as desk:
             return take_education(desk, ENGAGEMENT)
 
+    def take_social_work(self) -> tuple[Receipt, ...]:
+        with self.desk() as desk:
+            return take_social_work(desk, ENGAGEMENT)
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """A query on the warehouse."""
         with open_warehouse(self.home, read_only=True) as con:
@@ -284,6 +347,10 @@ def template(
     write_csv(world.path("sample_file"), pupils())
     write_csv(world.path("education_ids"), education_ids())
     write_csv(world.path("education_payload"), education_payload())
+    write_csv(world.path("social_work_ids"), social_work_ids())
+    write_csv(world.path("social_work_payload"), social_work_payload())
+    write_csv(world.path("clusters"), clusters())
+    write_xlsx(world.path("budgets"), budgets(), sheet="budgets")
     write_xlsx(world.path("service_map"), services())
     uids = [pupil["survey_uid"] for pupil in pupils()]
     world.survey("primary", uids[:3])

@@ -16,24 +16,29 @@ from rcs_assets.intake.receipts import (
     incomplete_engagements,
     read_receipts,
 )
-from rcs_assets.intake.take import check_ledger, take, take_education
+from rcs_assets.intake.take import check_ledger, take, take_education, take_social_work
 from rcs_assets.programme import Approval, Programme
 from tests.unit.intake.conftest import (
     CANARIES,
     ENGAGEMENT,
     SECONDARY,
     World,
+    budgets,
+    clusters,
     education_ids,
     education_payload,
     pupils,
     services,
+    social_work_ids,
+    social_work_payload,
     survey_frame,
     write_csv,
     write_sav,
     write_xlsx,
 )
 
-IN_ORDER = ("sample_file", "primary_survey", "secondary_survey", "parent_survey", "service_map")
+PARTNERSHIP = ("clusters", "service_map", "budgets")
+IN_ORDER = ("sample_file", "primary_survey", "secondary_survey", "parent_survey", *PARTNERSHIP)
 
 
 def take_all(world: World) -> dict[str, Receipt]:
@@ -41,7 +46,8 @@ def take_all(world: World) -> dict[str, Receipt]:
     with world.desk() as desk:
         found = [take(desk, name, ENGAGEMENT) for name in ("opt_outs", *IN_ORDER)]
     receipts = {receipt.dataset: receipt for receipt in found if receipt is not None}
-    return receipts | {receipt.dataset: receipt for receipt in world.take_education()}
+    extracts = (*world.take_education(), *world.take_social_work())
+    return receipts | {receipt.dataset: receipt for receipt in extracts}
 
 
 def incomplete(world: World) -> Mapping[str, tuple[str, ...]]:
@@ -72,15 +78,21 @@ def test_every_dataset_goes_where_it_belongs(delivered: World) -> None:
         "secondary_survey": (3, 3),
         "parent_survey": (2, 2),
         "service_map": (2, 2),
+        "clusters": (2, 2),
+        "budgets": (2, 2),
         "education_ids": (6, 6),
         "education_payload": (6, 6),
+        "social_work_ids": (4, 4),
+        "social_work_payload": (4, 4),
     }
     assert incomplete(world) == {}
     with world.desk() as desk:
-        assert len(check_ledger(desk, ENGAGEMENT)) == 7
+        assert len(check_ledger(desk, ENGAGEMENT)) == 11
     # Identifiers and payload meet only by record id.
     vault = world.vault_rows("select record_id from education_identifiers order by all")
     assert vault == world.rows("select record_id from intake.education order by all")
+    vault = world.vault_rows("select record_id from social_work_identifiers order by all")
+    assert vault == world.rows("select record_id from intake.social_work order by all")
     assert world.rows("select sum(roll_n) from intake.roll_counts") == [(6,)]
     assert world.vault_rows(
         "select survey, count(*) from survey_identifiers group by 1 order by 1"
@@ -107,7 +119,9 @@ def test_no_identifier_leaves_the_vault(delivered: World) -> None:
     everything = warehouse.encode() + b"".join(path.read_bytes() for path in files)
     assert [canary for canary in CANARIES if canary.encode() in everything] == []
     held = str(world.vault_rows("from sample_identifiers")) + str(
-        world.vault_rows("from education_identifiers")
+        world.vault_rows(
+            "from education_identifiers union all by name from social_work_identifiers"
+        )
     )
     assert [c for c in CANARIES if c not in held and c != "2009-02-28"] == []
 
@@ -136,12 +150,16 @@ def test_opt_outs_apply_before_the_vault(delivered: World) -> None:
         "primary_survey": 2,
         "education_ids": 3,
         "education_payload": 3,
+        "social_work_ids": 3,
+        "social_work_payload": 3,
     }
     assert world.rows("select sum(roll_n) from intake.roll_counts") == [(6,)]
     uids = world.vault_rows("select uid from survey_identifiers where survey = 'primary'")
     assert uids == [("CA00000002",)]
     known = world.vault_rows("select supplier_id from education_identifiers order by all")
     assert [row[0] for row in known] == ["sup-4", "sup-5", "sup-6"]
+    assert world.vault_rows("select supplier_id from social_work_identifiers") == [("sw-4",)]
+    assert world.rows("select count(*) from intake.social_work") == [(1,)]
 
 
 def test_an_opt_out_that_cannot_be_read_stops_the_engagement(delivered: World) -> None:
@@ -150,7 +168,8 @@ def test_an_opt_out_that_cannot_be_read_stops_the_engagement(delivered: World) -
     receipts = take_all(world)
     assert "cannot be honoured" in receipts["opt_outs"].reason
     assert "row 1, column scope" in receipts["opt_outs"].reason
-    assert {r.status for n, r in receipts.items() if n != "service_map"} == {ReceiptStatus.REJECTED}
+    about_pupils = {r.status for name, r in receipts.items() if name not in PARTNERSHIP}
+    assert about_pupils == {ReceiptStatus.REJECTED}
     assert world.rows("select count(*) from intake.sample") == [(0,)]
     assert any("cannot be honoured" in reason for reason in incomplete(world)[ENGAGEMENT])
 
@@ -202,10 +221,98 @@ def test_payload_follows_its_identifiers(delivered: World) -> None:
     assert receipts["education_payload"].accepted_n == 4
 
 
-def test_education_waits_for_the_sample_file(delivered: World) -> None:
-    ids, payload = delivered.take_education()
-    assert "sample file is missing or was rejected" in ids.reason
-    assert "cannot be attached" in payload.reason
+@pytest.mark.parametrize("title", ["education", "social work"])
+def test_extracts_wait_for_the_sample_file(delivered: World, title: str) -> None:
+    taken = delivered.take_education if title == "education" else delivered.take_social_work
+    ids, payload = taken()
+    assert f"The {title} extract cannot be checked" in ids.reason
+    assert "sample file, which is missing or was rejected" in ids.reason
+    assert f"the {title} identifiers of this engagement are missing" in payload.reason
+
+
+def test_social_work_payload_is_judged_by_row(delivered: World) -> None:
+    world = delivered
+    rows = social_work_payload()
+    rows[1]["looked_after_status"] = "respite"
+    rows[2] |= {"opened_on": "2015-03-02", "closed_on": "2015-03-01"}
+    rows.append({**rows[0], "record_id": "sw-nobody"})
+    world.deliver(write_csv(world.path("social_work_payload"), rows))
+    receipts = take_all(world)
+    receipt = receipts["social_work_payload"]
+    assert dict(receipt.reasons) == {
+        "closed_before_opened": 1,
+        "identifiers_not_accepted": 1,
+        "value_not_allowed": 1,
+    }
+    assert (receipt.received_n, receipt.accepted_n, receipt.quarantined_n) == (5, 2, 3)
+    kept = "select looked_after_status, open_case, closed_on from intake.social_work order by all"
+    assert world.rows(kept) == [("currently_away", True, None), ("never", False, date(2015, 1, 31))]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "held"),
+    [("social_work_ids", "open_case", 0), ("social_work_payload", "surname", 4)],
+)
+def test_identifiers_and_payload_in_one_file_are_refused(
+    delivered: World, name: str, extra: str, held: int
+) -> None:
+    world = delivered
+    both = [a | b for a, b in zip(social_work_ids(), social_work_payload(), strict=True)]
+    world.deliver(write_csv(world.path(name), both))
+    receipt = take_all(world)[name]
+    assert receipt.status == ReceiptStatus.REJECTED
+    assert "not in the contract" in receipt.reason and extra in receipt.reason
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(held,)]
+    assert world.rows("select count(*) from intake.social_work") == [(0,)]
+
+
+def test_every_school_has_one_cluster_or_none_is_guessed(delivered: World) -> None:
+    world = delivered
+    rows = clusters()
+    rows[0]["seed_code"] = "5799999"
+    world.deliver(write_csv(world.path("clusters"), rows))
+    assert dict(world.take("clusters").reasons) == {"school_not_on_roll": 1}
+    other = {"cluster_code": "C5700009", "cluster_name": "Other cluster"}
+    rows = [*clusters(), {**clusters()[0], **other}]
+    world.deliver(write_csv(world.path("clusters"), rows))
+    assert dict(world.take("clusters").reasons) == {"not_one_sdc_cluster": 2}
+    assert world.rows("select seed_code from intake.clusters") == [(SECONDARY,)]
+    rows[2]["is_sdc_cluster"] = "N"
+    world.deliver(write_csv(world.path("clusters"), rows))
+    assert world.take("clusters").accepted_n == 3
+
+
+@pytest.mark.parametrize(("tier", "accepted_n"), [(50.4, 2), (50.6, 1), (49.4, 1)])
+def test_tier_shares_sum_to_100_within_half_a_point(
+    delivered: World, tier: float, accepted_n: int
+) -> None:
+    world = delivered
+    rows = services()
+    rows[0]["tier_universal_pct"] = tier
+    world.deliver(write_xlsx(world.path("service_map"), rows))
+    receipt = world.take("service_map")
+    assert receipt.accepted_n == accepted_n
+    assert dict(receipt.reasons) == ({} if accepted_n == 2 else {"tiers_off_100": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"share": 1.2}, "out_of_range"),
+        ({"share": 0.5}, "direct_share_is_not_1"),
+        ({"method": "guess"}, "value_not_allowed"),
+    ],
+)
+def test_budgets_outside_their_rules(
+    delivered: World, changes: dict[str, object], rule: str
+) -> None:
+    world = delivered
+    rows = budgets()
+    rows[0] |= changes
+    world.deliver(write_xlsx(world.path("budgets"), rows, sheet="budgets"))
+    receipt = world.take("budgets")
+    assert (receipt.accepted_n, dict(receipt.reasons)) == (1, {rule: 1})
+    assert world.rows("select budget_id, share from intake.budgets") == [("b2", 0.25)]
 
 
 def test_a_rejected_delivery_leaves_nothing_stale(delivered: World) -> None:
@@ -261,6 +368,7 @@ def test_an_engagement_of_which_nothing_came_has_no_receipts(delivered: World) -
     with world.desk() as desk:
         assert take(desk, "sample_file", "t2-falkirk") is None
         assert take_education(desk, "t2-falkirk") == ()
+        assert take_social_work(desk, "t2-falkirk") == ()
     assert {r.engagement for r in read_receipts(world.home)} == {None}
     assert "t2-falkirk" not in incomplete(world)
 
