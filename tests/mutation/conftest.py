@@ -24,7 +24,14 @@ from data_quality import ExpectationOutcome
 from rcs_assets.codebook import Codebook, load_codebook
 from rcs_assets.intake.drop import current_deliveries, deliver
 from rcs_assets.intake.receipts import Receipt
-from rcs_assets.intake.take import open_desk, take, take_education, take_reference
+from rcs_assets.intake.take import (
+    Desk,
+    open_desk,
+    take,
+    take_education,
+    take_reference,
+    take_social_work,
+)
 from rcs_assets.programme import Programme, load_programme
 from rcs_assets.simulate import sign_files
 from rcs_assets.storage import Home, Settings, open_warehouse
@@ -42,7 +49,12 @@ KEPT = (
     "warehouse.duckdb",
 )
 CHANGING = ("vault.duckdb", "warehouse.duckdb", "drop/register.jsonl")
-EDUCATION = ("education_ids", "education_payload")
+# Two files that are taken in together.
+EXTRACTS = (
+    (frozenset({"education_ids", "education_payload"}), take_education),
+    (frozenset({"social_work_ids", "social_work_payload"}), take_social_work),
+)
+SHEETS = {"service-map.xlsx": "services", "budgets.xlsx": "budgets"}
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -82,15 +94,26 @@ class Platform:
         outcomes = deliver(self.home, files, self.programme, self.codebook, received_on=DAY)
         assert [o.status for o in outcomes] == ["registered"] * len(files), outcomes
         with open_desk(self.home, self.programme, self.codebook, settings) as desk:
-            receipts: list[Receipt | None]
-            if engagement is None:
-                receipts = [take_reference(desk, dataset) for dataset in changes]
-            elif set(changes) & set(EDUCATION):
-                receipts = list(take_education(desk, engagement))
-            else:
-                receipts = [take(desk, dataset, engagement) for dataset in changes]
+            receipts = take_again(desk, set(changes), engagement)
         refused = [receipt for receipt in receipts if receipt and receipt.reason]
         assert not refused, refused
+
+
+def take_again(desk: Desk, datasets: set[str], engagement: str | None) -> list[Receipt | None]:
+    """Take in what was delivered again; both files of an extract, whichever it was."""
+    if engagement is None:
+        return [take_reference(desk, dataset) for dataset in sorted(datasets)]
+    receipts: list[Receipt | None] = []
+    for files, take_extract in EXTRACTS:
+        if datasets & files:
+            receipts += take_extract(desk, engagement)
+            datasets = datasets - files
+    return receipts + [take(desk, dataset, engagement) for dataset in sorted(datasets)]
+
+
+def sheet_of(path: Path) -> str:
+    """The sheet of a delivered workbook."""
+    return SHEETS[path.name.rpartition("_")[2]]
 
 
 def read_file(path: Path) -> pd.DataFrame:
@@ -101,7 +124,7 @@ def read_file(path: Path) -> pd.DataFrame:
         )[0]
         return frame
     if path.suffix == ".xlsx":
-        return pd.read_excel(path, sheet_name="services")
+        return pd.read_excel(path, sheet_name=sheet_of(path))
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
@@ -113,7 +136,7 @@ def write_file(frame: pd.DataFrame, source: Path, target: Path) -> None:
         pyreadstat.write_sav(frame, str(target), variable_format=days)
     elif source.suffix == ".xlsx":
         book = openpyxl.load_workbook(source)
-        sheet = book["services"]
+        sheet = book[sheet_of(source)]
         sheet.delete_rows(2, sheet.max_row)
         for row in frame.astype(object).where(frame.notna(), None).to_numpy().tolist():
             sheet.append(row)

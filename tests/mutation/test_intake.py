@@ -172,19 +172,38 @@ def swapped_meals(names: Names) -> dict[str, Change]:
 
 
 def in_pence(names: Names) -> dict[str, Change]:
+    """Costs and, as the same office writes them, budgets."""
+    return {
+        "service_map": times("annual_cost_gbp", 100),
+        "budgets": times("budget_gbp", 100),
+    }
+
+
+def shares_of_two_boards(names: Names) -> dict[str, Change]:
+    """A board's whole budget for each of its CPPs."""
+
     def change(frame: pd.DataFrame) -> pd.DataFrame:
-        frame["annual_cost_gbp"] *= 100
+        frame["share"] = 1.0
         return frame
 
-    return {"service_map": change}
+    return {"budgets": change}
 
 
-def tiers_beside_the_budget(names: Names) -> dict[str, Change]:
+def times(column: str, factor: float) -> Change:
     def change(frame: pd.DataFrame) -> pd.DataFrame:
-        frame[["tier_universal_pct", "tier_targeted_pct", "tier_specialist_pct"]] = [40, 40, 40]
+        frame[column] *= factor
         return frame
 
-    return {"service_map": change}
+    return change
+
+
+def looked_after_only(names: Names) -> dict[str, Change]:
+    """The extract of another return, which holds looked after children alone."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["looked_after_status"].str.startswith("currently")]
+
+    return {"social_work_payload": change}
 
 
 def few_interviews(names: Names) -> dict[str, Change]:
@@ -233,7 +252,12 @@ MUTATIONS: dict[str, Mutation] = {
     "education_covers_the_roll": shorter_extract,
     "service_costs_are_in_pounds": in_pence,
     "services_cover_the_outcomes": lambda _: {"service_map": put("domain", "safe")},
-    "tiers_sum_to_the_budget": tiers_beside_the_budget,
+    "social_work_knows_a_few": looked_after_only,
+    "looked_after_records_are_plausible": lambda _: {
+        "social_work_payload": put("looked_after_status", "never")
+    },
+    "costs_stay_within_budgets": lambda _: {"budgets": times("budget_gbp", 0.8)},
+    "boards_are_shared_once": shares_of_two_boards,
     "parent_interviews_fill_the_quota": few_interviews,
     "parents_of_every_age_are_asked": an_age_missing,
     "parent_interviews_are_spread": one_quintile,

@@ -66,6 +66,11 @@ DAMAGE: dict[str, tuple[str, ...]] = {
     "no_delivery_is_rejected": (
         "update intake.receipts set status = 'rejected' where dataset = 'opt_outs'",
     ),
+    "schools_have_one_cluster": (
+        "delete from intake.clusters where rowid = 0",
+        "update intake.clusters set is_sdc_cluster = not is_sdc_cluster where rowid = 3",
+        "delete from intake.roll_counts",
+    ),
     "no_identifier_columns": (
         "alter table linkage.linked add column surname varchar",
         "create schema elsewhere; create table elsewhere.notes (Date_Of_Birth date)",
