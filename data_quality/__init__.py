@@ -1,6 +1,6 @@
 """What good data look like: expectations at the boundaries, in words and numbers.
 
-Belongs here: the suites of the boundaries intake, linked and candidate
+Belongs here: the suites of the boundaries intake, linked, estimates and candidate
 (`suites.py`), the dated thresholds that they use (`thresholds.csv`,
 `benchmarks.csv`, read by `thresholds.py`), and the adapter that hands profile
 frames to Great Expectations (`adapter.py`). Does not belong here: the queries that
@@ -19,7 +19,12 @@ from data_quality.model import (
     ReleaseRules,
     Suite,
 )
-from data_quality.suites import candidate_suite, intake_suite, linked_suite
+from data_quality.suites import (
+    candidate_suite,
+    estimates_suite,
+    intake_suite,
+    linked_suite,
+)
 from data_quality.thresholds import load_benchmarks, load_thresholds
 
 __all__ = [
@@ -29,6 +34,7 @@ __all__ = [
     "ReleaseRules",
     "Suite",
     "candidate_suite",
+    "estimates_suite",
     "evaluate",
     "intake_suite",
     "linked_suite",

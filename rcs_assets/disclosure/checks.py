@@ -15,7 +15,6 @@ from data_quality import (
     LeastBase,
     ReleaseRules,
     candidate_suite,
-    load_benchmarks,
     load_thresholds,
 )
 from rcs_assets.codebook import load_codebook
@@ -342,7 +341,6 @@ SUITE = candidate_suite(
     load_codebook(CONFIG),
     release_rules(load_policy(CONFIG)),
     load_thresholds(CONFIG),
-    load_benchmarks(CONFIG),
 )
 
 disclosure_checks = room_checks(

@@ -1,7 +1,7 @@
-"""How questions were answered and scored, in figures: frames that the linked suite judges.
+"""How questions were answered and scored, in figures: frames that the suites judge.
 
-Belongs here: aggregate queries over `wellbeing.item_answers` and `wellbeing.scores`,
-built from the codebook. Does not belong here: limits (`data_quality`), Dagster
+Belongs here: aggregate queries over `wellbeing.item_answers`, `wellbeing.scores` and
+`wellbeing.estimates`. Does not belong here: limits (`data_quality`), Dagster
 (`checks.py`), and anything a row a child.
 """
 
@@ -13,12 +13,12 @@ import duckdb
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.codebook.model import Item, Scale
+from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-PUPIL_SURVEYS = ("primary", "secondary")
 # Fewer answers than this say nothing about a question (a routed one can have few).
 LEAST_ANSWERS_N = 50
 
@@ -44,6 +44,23 @@ def wellbeing_profiles(
     return {
         "items": con.execute(_items_sql(codebook)).df(),
         "scores": con.execute(f"{scores} order by all").df(),
+    }
+
+
+def estimates_profile(con: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
+    """The profile frame `estimates`: figures of CPPs and above, before protection.
+
+    Published figures are held against these and not against protected cells, of which a
+    small programme shows too few to judge.
+    """
+    return {
+        "estimates": con.execute("""
+            select
+                survey, indicator, geography_level, geography_code, breakdown, "group", estimate
+            from wellbeing.estimates
+            where geography_level in ('cpp', 'tranche', 'all')
+            order by all
+        """).df()
     }
 
 

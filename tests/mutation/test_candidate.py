@@ -7,11 +7,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from data_quality import evaluate, load_benchmarks
+from data_quality import evaluate
 from rcs_assets.disclosure.checks import SUITE
 from rcs_assets.disclosure.profile import disclosure_profiles
 
-# One cell that no benchmark looks at.
+# One cell.
 ONE = """
     rowid = (
         select min(cells.rowid)
@@ -61,14 +61,6 @@ MUTATIONS = {
     "cpp_sensitive_cells_have_their_base": cell("n = 10, status = 'u'", CPP, SENSITIVE, SHOWN_PCT),
     "most_totals_are_shown": f"update disclosure.estimates set status = 'c', note = null, {EMPTY} "
     "where audience like 'cpp/%' and survey = 'primary' and breakdown = 'total'",
-    **{
-        f"benchmark_{b.name}": "update disclosure.estimates set status = 'published', note = null, "
-        f"n = 500, estimate = {b.high + 5}, ci_low = null, ci_high = null "
-        f"where audience = 'public' and indicator = '{b.indicator}' "
-        f"and geography_level = '{b.geography_level}' and breakdown = '{b.breakdown}' "
-        f"and \"group\" = '{b.group}'"
-        for b in load_benchmarks()
-    },
 }
 
 

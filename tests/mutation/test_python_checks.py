@@ -34,6 +34,7 @@ RELEASE_CHECKS = {check.name: check for check in release.PYTHON_CHECKS}
 OpenBench = Callable[[duckdb.DuckDBPyConnection], Bench]
 
 FIRST_LINK = "(select min(rowid) from linkage.project_ids where dataset = 'secondary_survey')"
+FIRST_MODEL_LINK = "(select min(rowid) from linkage.project_ids where weight_band = 'auto')"
 # A cell that the public sees, in the middle of its table.
 SHOWN = """
     rowid = (
@@ -98,6 +99,24 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "delete from linkage.project_ids where dataset = 'sample' and project_id = "
         f"(select project_id from linkage.project_ids where rowid = {FIRST_LINK})",
     ),
+    "link_bands_are_valid": (
+        f"update linkage.project_ids set weight_band = 'clerical' where rowid = {FIRST_LINK}",
+        f"update linkage.project_ids set weight = 20 where rowid = {FIRST_LINK}",
+        f"update linkage.project_ids set weight = 1 where rowid = {FIRST_MODEL_LINK}",
+    ),
+    "link_rates_add_up": (
+        f"delete from linkage.project_ids where rowid = {FIRST_MODEL_LINK}",
+        "update linkage.link_rates set records_n = records_n - 1 where dataset = 'social_work'",
+        "delete from linkage.link_rates where dataset = 'education'",
+    ),
+    "rates_by_group_are_complete": (
+        "delete from linkage.link_rates_by_group where breakdown = 'sex' "
+        "and dataset = 'social_work'",
+        "delete from linkage.link_rates_by_group where breakdown = 'stage' and \"group\" = 'S3'",
+        "update linkage.link_rates_by_group set records_n = 9 where rowid = 0",
+        "update linkage.link_rates_by_group set linked_n = linked_n - 1 "
+        "where breakdown = 'total' and dataset = 'social_work'",
+    ),
     "linkage_has_no_identifiers": (
         "alter table linkage.project_ids add column index_no varchar",
         "alter table linkage.linked add column postcode varchar",
@@ -115,6 +134,35 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "delete from wellbeing.estimates where rowid = 100",
         "insert into wellbeing.estimates select * from wellbeing.estimates where rowid = 100",
         "delete from wellbeing.estimates where geography_level = 'tranche'",
+        "delete from wellbeing.estimates where rowid = "
+        "(select min(rowid) from wellbeing.estimates where geography_level = 'school')",
+        "delete from wellbeing.estimates where geography_level = 'cluster'",
+        "delete from wellbeing.estimates where breakdown = 'looked_after'",
+    ),
+    "schools_add_up": (
+        "update wellbeing.estimates set base_n = base_n + 1 where rowid = (select min(rowid) "
+        "from wellbeing.estimates where geography_level = 'school' and breakdown = 'stage:sex')",
+        "update wellbeing.estimates set sum_x = sum_x + 1 where rowid = (select min(rowid) "
+        "from wellbeing.estimates where geography_level = 'cluster' and sum_x is not null)",
+        "update intake.clusters set cluster_code = (select max(cluster_code) from intake.clusters)",
+    ),
+    "respondents_are_counted": (
+        "update wellbeing.respondents set respondents_n = respondents_n - 1 where rowid = "
+        "(select min(rowid) from wellbeing.respondents where geography_level = 'school')",
+        "delete from wellbeing.respondents where geography_level = 'cluster'",
+        "update wellbeing.respondents set schools_n = schools_n + 1 where geography_level = 'cpp'",
+        "update wellbeing.respondents set roll_n = 1 where geography_level = 'cpp'",
+    ),
+    "comparisons_cover_the_estimates": (
+        "delete from wellbeing.comparisons where rowid = 0",
+        "insert into wellbeing.comparisons select * from wellbeing.comparisons where rowid = 0",
+        "update wellbeing.comparisons set rest_n = rest_n + 1 where geography_level = 'cluster'",
+    ),
+    "verdicts_follow_the_rule": (
+        "update wellbeing.comparisons set is_marked = true, verdict = 'better' where rowid = "
+        "(select max_by(rowid, p_value) from wellbeing.comparisons where verdict is not null)",
+        "update wellbeing.comparisons set verdict = 'worse' where verdict = 'similar'",
+        "update wellbeing.comparisons set difference = - difference where is_marked",
     ),
     "estimates_count_the_pupils": (
         "update wellbeing.estimates set base_n = base_n + 1 where survey = 'primary' "

@@ -9,6 +9,7 @@ from data_quality import (
     ReleaseRules,
     Suite,
     candidate_suite,
+    estimates_suite,
     intake_suite,
     linked_suite,
     load_benchmarks,
@@ -30,7 +31,8 @@ RULES = ReleaseRules(
 SUITES = (
     intake_suite(load_thresholds()),
     linked_suite(load_codebook(), load_thresholds()),
-    candidate_suite(load_codebook(), RULES, load_thresholds(), load_benchmarks()),
+    candidate_suite(load_codebook(), RULES, load_thresholds()),
+    estimates_suite(load_benchmarks()),
 )
 
 

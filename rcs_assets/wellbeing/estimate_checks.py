@@ -1,0 +1,504 @@
+"""Rules on estimates, respondents and comparisons: whole, adding up, and by Table B.
+
+Belongs here: rules in Python on the aggregated tables of the room, each counted again from
+what lies before it. Does not belong here: the estimates themselves, whose code is not used;
+rules on pupils' tables and the definitions that Dagster reads (`checks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rcs_assets.programme.model import Engagement
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places
+from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
+from rcs_assets.wellbeing.estimators import Estimators, load_estimators
+
+ESTIMATES = ("wellbeing", "estimates")
+RESPONDENTS = ("wellbeing", "respondents")
+COMPARISONS = ("wellbeing", "comparisons")
+
+Cell = tuple[str, str, str, str, str, str]
+
+
+def estimates_grid_is_complete(bench: Bench) -> Verdict:
+    """Every area has each cell of each of its surveys exactly once."""
+    rules = load_estimators(bench.home.config)
+    missing = sorted(
+        {
+            f"{unit} {survey} {indicator}"
+            for _, unit, survey, indicator, _, _ in _wanted_cells(bench, rules) - _held(bench)
+        }
+    )
+    small = [str(row[0]) for row in bench.con.execute(_small_areas_sql(bench, rules)).fetchall()]
+    total, different = bench.con.execute(
+        "select count(*), count(distinct (engagement, survey, geography_level, geography_code, "
+        'indicator, breakdown, "group")) from wellbeing.estimates'
+    ).fetchall()[0]
+    twice = [f"{total - different} cells stand twice"] if total > different else []
+    return Verdict(
+        total > 0 and not (missing or small or twice),
+        places([*missing, *small, *twice], f"{total} cells"),
+    )
+
+
+def _held(bench: Bench) -> set[Cell]:
+    rows = bench.con.execute(
+        "select geography_level, if(geography_level = 'cpp', engagement, geography_code), "
+        'survey, indicator, breakdown, "group" from wellbeing.estimates '
+        "where geography_level in ('cpp', 'tranche', 'all')"
+    ).fetchall()
+    return set(rows)
+
+
+def _wanted_cells(bench: Bench, rules: Estimators) -> set[Cell]:
+    return {
+        cell
+        for key in _kept(bench)
+        for cell in _cells(bench, rules, bench.programme.engagements[key])
+    }
+
+
+def _kept(bench: Bench) -> list[str]:
+    """Engagements that were taken in and are not left out."""
+    rows = bench.con.execute("select distinct engagement from intake.sample").fetchall()
+    return sorted({row[0] for row in rows} - bench.left_out)
+
+
+def _cells(bench: Bench, rules: Estimators, engagement: Engagement) -> Iterator[Cell]:
+    units = (("cpp", engagement.key), ("tranche", engagement.tranche), ("all", "all"))
+    for wave in engagement.waves:
+        is_pupils = wave.survey in PUPIL_SURVEYS
+        for level, unit in units if is_pupils else units[:1]:
+            breakdowns = rules.breakdowns[level] if is_pupils else ("total",)
+            for indicator in bench.codebook.indicators.values():
+                if indicator.survey == wave.survey:
+                    for breakdown in breakdowns:
+                        for group in _groups(rules, breakdown, wave.stages):
+                            yield level, unit, wave.survey, indicator.name, breakdown, group
+
+
+def _groups(rules: Estimators, breakdown: str, stages: Sequence[str]) -> Sequence[str]:
+    return {
+        "total": ("all",),
+        "sex": ("F", "M"),
+        "stage": tuple(stages),
+        "stage:sex": tuple(f"{stage}:{sex}" for stage in stages for sex in "FM"),
+        "simd_quintile": ("1", "2", "3", "4", "5"),
+        "looked_after": ("Y", "N"),
+        "ethnicity": rules.ethnicity_groups,
+        "asn": ("Y", "N"),
+    }[breakdown]
+
+
+# A school or cluster has its total, both sexes, and for each stage itself and its two sexes.
+_SMALL_AREAS = """
+    with rolls as (
+        select
+            roll.engagement, waves.survey, roll.seed_code, roll.stage,
+            case when waves.survey in ({clustered}) then clusters.cluster_code end as cluster_code
+        from programme.waves as waves
+        inner join intake.roll_counts as roll
+            on waves.engagement = roll.engagement and list_contains(waves.stages, roll.stage)
+        left join intake.clusters as clusters
+            on
+                roll.engagement = clusters.engagement
+                and roll.seed_code = clusters.seed_code
+                and clusters.is_sdc_cluster
+        where waves.survey in ({surveys}) and roll.roll_n > 0
+            and waves.engagement in ({engagements})
+    ),
+    areas as (
+        select engagement, survey, 'school' as geography_level, seed_code as geography_code, stage
+        from rolls
+        union all
+        select engagement, survey, 'cluster', cluster_code, stage
+        from rolls
+        where cluster_code is not null
+    ),
+    sizes as (
+        select
+            engagement, survey, geography_level, geography_code,
+            3 + 3 * count(distinct stage) as cells_n
+        from areas
+        group by all
+    ),
+    wanted as (
+        select sizes.*, indicators.name as indicator
+        from sizes
+        inner join codebook.indicators as indicators using (survey)
+    ),
+    held as (
+        select
+            engagement, survey, geography_level, geography_code, indicator,
+            count(*) as cells_n
+        from wellbeing.estimates
+        where geography_level in ('school', 'cluster')
+        group by all
+    )
+    select distinct geography_level || ' ' || geography_code || ' ' || survey as place
+    from wanted
+    full join held
+        using (engagement, survey, geography_level, geography_code, indicator)
+    where wanted.cells_n is distinct from held.cells_n
+    order by all
+"""
+
+
+def _small_areas_sql(bench: Bench, rules: Estimators) -> str:
+    return _SMALL_AREAS.format(
+        surveys=_listed(PUPIL_SURVEYS),
+        clustered=_listed(rules.cluster_surveys),
+        engagements=_listed(_kept(bench)),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "null"
+
+
+def estimates_count_the_pupils(bench: Bench) -> Verdict:
+    """Bases of CPP totals, counted again: weighted pupils with a value of the indicator."""
+    counts = " union all ".join(_bases_sql(bench, survey) for survey in PUPIL_SURVEYS)
+    rows = bench.con.execute(
+        f"""
+        with counted as ({counts})
+        select engagement || ' ' || indicator as place, coalesce(base_n, 0) = counted_n
+        from wellbeing.estimates
+        inner join counted using (engagement, survey, indicator)
+        where geography_level = 'cpp' and breakdown = 'total'
+        order by all
+        """
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} bases"))
+
+
+def _bases_sql(bench: Bench, survey: str) -> str:
+    names = ", ".join(i.name for i in bench.codebook.indicators.values() if i.survey == survey)
+    return f"""
+        select engagement, '{survey}' as survey, indicator, count(*) as counted_n
+        from (
+            unpivot (
+                select pupils.engagement, {names}
+                from wellbeing.indicator_values as pupils
+                semi join wellbeing.weights as weights using (engagement, record_id)
+                where pupils.survey = '{survey}'
+            )
+            on {names} into name indicator value answer
+        )
+        group by all
+    """
+
+
+# Schools of an area against the area: CPPs from the sample's schools, clusters from the map.
+_PARTS = """
+    with schools as (
+        select *
+        from wellbeing.estimates
+        where geography_level = 'school'
+    ),
+    areas as (
+        select schools.*, 'cpp' as area_level, engagements.council_code as area
+        from schools
+        inner join programme.engagements as engagements using (engagement)
+        union all
+        select schools.*, 'cluster' as area_level, clusters.cluster_code as area
+        from schools
+        inner join intake.clusters as clusters
+            on
+                schools.engagement = clusters.engagement
+                and schools.geography_code = clusters.seed_code
+                and clusters.is_sdc_cluster
+        where schools.survey in ({clustered})
+    ),
+    summed as (
+        select
+            engagement, survey, area_level as geography_level, area as geography_code,
+            indicator, breakdown, "group",
+            sum(base_n) as base_n, sum(numerator_n) as numerator_n, sum(sum_x) as sum_x,
+            sum(schools_n) as schools_n
+        from areas
+        group by all
+    ),
+    whole as (
+        select estimates.*
+        from wellbeing.estimates as estimates
+        where
+            geography_level in ('cpp', 'cluster')
+            and survey in ({surveys})
+            and breakdown in (select distinct breakdown from schools)
+    )
+    select
+        geography_level || ' ' || geography_code || ' ' || indicator as place,
+        coalesce(whole.base_n, 0) = coalesce(summed.base_n, 0)
+        and coalesce(whole.numerator_n, 0) = coalesce(summed.numerator_n, 0)
+        and coalesce(whole.schools_n, 0) = coalesce(summed.schools_n, 0)
+        and abs(coalesce(whole.sum_x, 0) - coalesce(summed.sum_x, 0)) < 1e-6 as is_right
+    from whole
+    full join summed
+        using (engagement, survey, geography_level, geography_code, indicator, breakdown, "group")
+    order by all
+"""
+
+
+def schools_add_up(bench: Bench) -> Verdict:
+    """Bases, numerators and sums of schools add up to those of their CPP and cluster."""
+    rules = load_estimators(bench.home.config)
+    rows = bench.con.execute(
+        _PARTS.format(
+            clustered=_listed(rules.cluster_surveys),
+            surveys=_listed(PUPIL_SURVEYS),
+        )
+    ).fetchall()
+    wrong = sorted({place for place, is_right in rows if not is_right})
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} cells"))
+
+
+def estimates_lie_in_their_interval(bench: Bench) -> Verdict:
+    """Percentages lie between 0 and 100, and every estimate in its own interval."""
+    rows = bench.con.execute(
+        "select distinct geography_code || ' ' || indicator from wellbeing.estimates "
+        "where (statistic = 'pct' and estimate not between 0 and 100) "
+        "or estimate < ci_low - 1e-9 or estimate > ci_high + 1e-9 or numerator_n > base_n "
+        "order by all"
+    ).fetchall()
+    total = bench.con.execute(
+        "select count(*) from wellbeing.estimates where estimate is not null"
+    ).fetchall()[0][0]
+    return Verdict(total > 0 and not rows, places([r[0] for r in rows], f"{total} estimates"))
+
+
+# Each row of respondents, counted again from the pupils through the cluster map.
+_RESPONDENTS = """
+    with pupils as (
+        select
+            pupils.engagement, pupils.survey, pupils.seed_code, engagements.council_code,
+            case when pupils.survey in ({clustered}) then clusters.cluster_code end as cluster_code,
+            count(*) as pupils_n
+        from wellbeing.indicator_values as pupils
+        inner join programme.engagements as engagements using (engagement)
+        left join intake.clusters as clusters
+            on
+                pupils.engagement = clusters.engagement
+                and pupils.seed_code = clusters.seed_code
+                and clusters.is_sdc_cluster
+        where pupils.engagement in ({engagements})
+        group by all
+    ),
+    counted as ({levels}),
+    bases as (
+        select engagement, survey, geography_level, geography_code, max(base_n) as base_n
+        from wellbeing.estimates
+        where breakdown = 'total' and geography_level in ('school', 'cluster', 'cpp')
+            and survey in ({surveys})
+        group by all
+    )
+    select
+        geography_level || ' ' || geography_code || ' ' || survey as place,
+        coalesce(
+            held.respondents_n = coalesce(counted.pupils_n, 0)
+            and held.schools_n = coalesce(counted.schools_n, 0)
+            and held.respondents_n <= held.roll_n
+            and held.respondents_n >= coalesce(bases.base_n, 0),
+            false
+        ) as is_right
+    from wellbeing.respondents as held
+    full join counted using (engagement, survey, geography_level, geography_code)
+    full join bases using (engagement, survey, geography_level, geography_code)
+    order by all
+"""
+
+
+def respondents_are_counted(bench: Bench) -> Verdict:
+    """Respondents counted again; never more than the roll, nor fewer than a base."""
+    rules = load_estimators(bench.home.config)
+    codes = {"school": "seed_code", "cluster": "cluster_code", "cpp": "council_code"}
+    levels = " union all ".join(
+        f"""
+        select
+            engagement, survey, '{level}' as geography_level, {code} as geography_code,
+            sum(pupils_n) as pupils_n, count(*) as schools_n
+        from pupils
+        where {code} is not null
+        group by all
+        """
+        for level, code in codes.items()
+    )
+    rows = bench.con.execute(
+        _RESPONDENTS.format(
+            levels=levels,
+            clustered=_listed(rules.cluster_surveys),
+            surveys=_listed(PUPIL_SURVEYS),
+            engagements=_listed(_kept(bench)),
+        )
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} areas"))
+
+
+# Each total has one comparison, of no more pupils than there are.
+_COVERED = """
+    with totals as (
+        select engagement, survey, geography_level, geography_code, indicator, base_n, estimate
+        from wellbeing.estimates
+        where breakdown = 'total' and reason = '' and survey in ({surveys})
+            and geography_level in ('school', 'cluster', 'cpp')
+    ),
+    held as (
+        select
+            engagement, survey, geography_level, geography_code, indicator,
+            count(*) as rows_n, max(base_n) as base_n, max(rest_n) as rest_n
+        from wellbeing.comparisons
+        group by all
+    )
+    select
+        geography_level || ' ' || geography_code || ' ' || indicator as place,
+        coalesce(
+            held.rows_n = 1
+            and held.base_n <= totals.base_n
+            and (totals.geography_level = 'cpp' or held.base_n + held.rest_n <= cpp.base_n),
+            false
+        ) as is_right
+    from totals
+    full join held using (engagement, survey, geography_level, geography_code, indicator)
+    left join totals as cpp
+        on
+            totals.engagement = cpp.engagement
+            and totals.survey = cpp.survey
+            and totals.indicator = cpp.indicator
+            and cpp.geography_level = 'cpp'
+    order by all
+"""
+
+
+def comparisons_cover_the_estimates(bench: Bench) -> Verdict:
+    """Each total of a school, cluster and CPP is compared once, with no more pupils than it has."""
+    rows = bench.con.execute(_COVERED.format(surveys=_listed(PUPIL_SURVEYS))).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} comparisons"))
+
+
+# Corrections as sets: what Benjamini-Hochberg and Holm reject, found without adjusted values.
+_RULED = """
+    with ranked as (
+        select
+            comparisons.*, directions.direction,
+            count(p_value) over family as tests_n,
+            row_number() over (family order by p_value nulls last, indicator) as place
+        from wellbeing.comparisons as comparisons
+        inner join (
+            select name as indicator, direction from codebook.indicators
+        ) as directions using (indicator)
+        window family as (partition by engagement, survey, geography_level, geography_code)
+    ),
+    limits as (
+        select
+            engagement, survey, geography_level, geography_code,
+            max(p_value) filter (p_value * tests_n / place < {alpha}) as last_rejected,
+            min(p_value) filter (p_value * (tests_n - place + 1) >= {alpha}) as first_kept
+        from ranked
+        group by all
+    ),
+    ruled as (
+        select
+            ranked.*,
+            p_value is not null
+            and if(
+                geography_level = 'cpp',
+                p_value < coalesce(first_kept, 2),
+                p_value <= coalesce(last_rejected, -1)
+            ) as is_rejected
+        from ranked
+        inner join limits using (engagement, survey, geography_level, geography_code)
+    )
+    select
+        geography_level || ' ' || geography_code || ' ' || indicator as place,
+        coalesce(
+            case
+                when statistic = 'pct'
+                then is_marked = (is_rejected and abs(difference) >= {points})
+                else is_rejected or not is_marked
+            end
+            and verdict is not distinct from case
+                when p_value is null or direction = 'context' then null
+                when not is_marked then 'similar'
+                when direction = 'higher_better' then if(difference > 0, 'better', 'worse')
+                else if(difference < 0, 'better', 'worse')
+            end,
+            false
+        ) as is_right
+    from ruled
+    order by all
+"""
+
+
+def verdicts_follow_the_rule(bench: Bench) -> Verdict:
+    """Marked is what the correction rejects and is large enough; the verdict fits its sign."""
+    rules = load_estimators(bench.home.config)
+    rows = bench.con.execute(
+        _RULED.format(alpha=rules.comparison_alpha, points=rules.comparison_least_points)
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} comparisons"))
+
+
+ESTIMATE_CHECKS = (
+    PythonCheck(
+        ESTIMATES,
+        "estimates_grid_is_complete",
+        "Every school, cluster, engagement, tranche and all have each cell of their surveys once",
+        "contract of wellbeing.estimates; codebook, indicators.csv; programme, waves.csv",
+        "do not publish; run: rcs materialise; if it stays, report a defect of wellbeing",
+        estimates_grid_is_complete,
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "estimates_count_the_pupils",
+        "The base of each CPP total is the number of pupils with a value of the indicator",
+        "contract of wellbeing.estimates",
+        "run: rcs materialise (estimates are older than the pupils' values)",
+        estimates_count_the_pupils,
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "schools_add_up",
+        "Bases, numerators and sums of schools add up to those of their CPP and cluster",
+        "contract of wellbeing.estimates",
+        "run: rcs materialise (estimates are older than the cluster map); if it stays, report "
+        "a defect of wellbeing",
+        schools_add_up,
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "estimates_lie_in_their_interval",
+        "Percentages lie between 0 and 100, and every estimate in its own interval",
+        "policy.md, Table B",
+        "do not publish; report a defect of wellbeing",
+        estimates_lie_in_their_interval,
+    ),
+    PythonCheck(
+        RESPONDENTS,
+        "respondents_are_counted",
+        "Respondents of each area are its linked pupils, within the roll and above every base",
+        "contract of wellbeing.respondents",
+        "run: rcs materialise (respondents are older than the pupils' values)",
+        respondents_are_counted,
+    ),
+    PythonCheck(
+        COMPARISONS,
+        "comparisons_cover_the_estimates",
+        "Each total of a school, cluster and CPP is compared once, with no more pupils than it has",
+        "contract of wellbeing.comparisons",
+        "run: rcs materialise (comparisons are older than the estimates)",
+        comparisons_cover_the_estimates,
+    ),
+    PythonCheck(
+        COMPARISONS,
+        "verdicts_follow_the_rule",
+        "Marked is what the correction rejects and is large enough; the verdict fits its sign",
+        "policy.md, Table B",
+        "do not publish; report a defect of wellbeing",
+        verdicts_follow_the_rule,
+    ),
+)
