@@ -92,9 +92,35 @@ def stack(title: str, says: str, dots: Sequence[Dot | None], axis: Axis = PER_CE
     return _svg(title, says, drawn, step * len(dots) + 3)
 
 
-def dumbbell(title: str, says: str, first: str, second: str, axis: Axis = PER_CENT) -> Markup:
-    """Two groups joined by a line: filled circle and hollow square."""
-    a, b = axis.place(first), axis.place(second)
+def example(own: str, area: str) -> Markup:
+    """An annotated strip with made-up figures; without `area` nothing stands beside."""
+    grid = "".join(f'<path class="rule" d="M{x} 30v26"/>' for x in range(0, WIDTH + 1, 50))
+    ticks = "".join(
+        f'<text x="{x}" y="26" text-anchor="{anchor}">{words}</text>'
+        for x, anchor, words in ((0, "start", "0%"), (100, "middle", "50%"), (WIDTH, "end", "100%"))
+    )
+    bar = '<path class="area" d="M140 32v22"/>' if area else ""
+    label = (
+        f'<path class="thin" d="M141 55l4 7"/><text x="148" y="70" text-anchor="middle">'
+        f"{escape(area)}: 70%</text>"
+        if area
+        else ""
+    )
+    said = f"{own}: 60%, likely range 52% to 68%" + (f". {area}: 70%" if area else "")
+    return Markup(
+        f'<svg class="strip example-strip" viewBox="-6 0 {WIDTH + 12} 86" role="img">'
+        f"<title>Example</title><desc>{escape(said)}</desc>{grid}{ticks}{bar}{label}"
+        f'<path class="range" d="M104 43H136"/>{shape("similar" if area else "plain", "120", 43)}'
+        f'<path class="thin" d="M120 12v24"/><text x="120" y="9" text-anchor="middle">'
+        f"{escape(own[:1].upper() + own[1:])}: 60%</text>"
+        '<path class="thin" d="M108 46L92 74"/>'
+        '<text x="60" y="83" text-anchor="middle">Likely range: 52% to 68%</text></svg>'
+    )
+
+
+def dumbbell(title: str, says: str, first: str, second: str) -> Markup:
+    """Two per cents joined by a line: filled circle and hollow square."""
+    a, b = PER_CENT.place(first), PER_CENT.place(second)
     side = f"{float(b) - 5:.4g}"
     return _svg(
         title,

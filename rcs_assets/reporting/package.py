@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -59,13 +59,47 @@ class Place(NamedTuple):
 
 
 class CellKey(NamedTuple):
-    """Where a row of `estimates` is found."""
+    """Where a row of `estimates` is found; equal to the plain tuple of these columns."""
 
-    place: Place
+    level: str
+    code: str
+    engagement: str
     survey: str
     indicator: str
     breakdown: str = "total"
     group: str = "all"
+
+
+class Held(NamedTuple):
+    """A group of a breakdown that a place has rows of, with one status among them."""
+
+    level: str
+    code: str
+    engagement: str
+    survey: str
+    breakdown: str
+    group: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The rows of `estimates` by key.
+
+    Rows stay as they were read until they are asked for: a page asks for a part of them,
+    and there are hundreds of pages. `held` is every group with its statuses, in the order
+    of the file.
+    """
+
+    rows: Mapping[tuple[str, ...], Sequence[str]]
+    pick: Callable[[Sequence[str]], tuple[str, ...]]
+    places: Mapping[Place, str]
+    held: tuple[Held, ...]
+
+    def get(self, key: CellKey) -> Cell | None:
+        """The row under a key; None where the package has none."""
+        row = self.rows.get(key)
+        return None if row is None else Cell._make(self.pick(row))
 
 
 class Geography(NamedTuple):
@@ -164,8 +198,7 @@ class Package:
     policy_version: str
     is_simulated: bool
     own: Place
-    cells: Mapping[CellKey, Cell]
-    places: Mapping[Place, str]
+    cells: Cells
     measures: Mapping[str, Measure]
     geographies: tuple[Geography, ...]
     verdicts: Mapping[tuple[str, str, str, str], Verdict]
@@ -179,9 +212,20 @@ class Package:
         """Day of the release, which is its version (YYYY-MM-DD)."""
         return "-".join(self.release.split(".")[:3])
 
-    def cell(self, key: CellKey) -> Cell | None:
-        """The row under a key; None where the package has none."""
-        return self.cells.get(key)
+    def cell(
+        self,
+        place: Place,
+        survey: str,
+        indicator: str,
+        breakdown: str = "total",
+        group: str = "all",
+    ) -> Cell | None:
+        """One row of `estimates`; None where the package has none."""
+        return self.cells.get(CellKey(*place, survey, indicator, breakdown, group))
+
+    def held(self, place: Place, survey: str) -> list[Held]:
+        """What groups a place has rows of, in one survey."""
+        return [h for h in self.cells.held if h[:4] == (*place, survey)]
 
     def verdict(self, place: Place, survey: str, indicator: str) -> Verdict | None:
         """The rating of a place on a measure; None where it was not rated."""
@@ -189,15 +233,15 @@ class Package:
 
     def name_of(self, place: Place) -> str:
         """The name of a place, its code where the package names none."""
-        return self.places.get(place) or place.code
+        return self.cells.places.get(place) or place.code
 
 
+_CELL = (
+    "engagement survey geography_level geography_code geography_name breakdown group "
+    "indicator statistic n estimate ci_low ci_high status note"
+)
+_PLACE = "geography_level geography_code engagement"
 _COLUMNS: Mapping[str, tuple[Any, str]] = {
-    "estimates": (
-        Cell,
-        "engagement survey geography_level geography_code geography_name breakdown group "
-        "indicator statistic n estimate ci_low ci_high status note",
-    ),
     "geographies": (
         Geography,
         "geography_level geography_code geography_name parent_level parent_code",
@@ -231,20 +275,15 @@ def read_package(folder: Path, name: str) -> Package:
         InputError: a file or a column is missing, or the package has no rows of its own.
     """
     manifest = _manifest(folder)
-    estimates = _rows(folder, "estimates")
-    if not estimates:
-        raise InputError("A package holds no estimates", where=name, fix="run: rcs materialise")
-    own = _own(name, estimates)
-    cells, places = _by_key(estimates)
+    cells = _cells(folder)
     return Package(
         name=name,
         kind=name.split("/")[0],
         release=str(manifest["release"]),
         policy_version=str(manifest["policy_version"]),
         is_simulated=bool(manifest["simulated"]),
-        own=own,
+        own=_own(name, cells.places),
         cells=cells,
-        places=places,
         measures={row.indicator: row for row in _rows(folder, "indicators")},
         geographies=tuple(_rows(folder, "geographies")),
         verdicts={row[:4]: row for row in _rows(folder, "comparisons")},
@@ -273,15 +312,13 @@ def _summary(folder: Path) -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-def _own(name: str, estimates: Iterable[Cell]) -> Place:
+def _own(name: str, places: Iterable[Place]) -> Place:
     kind, _, key = name.partition("/")
     if kind == "public":
         return Place("all", "all", "")
-    for cell in estimates:
-        if kind == "school" and cell.level == "school" and cell.code == key:
-            return Place("school", key, cell.engagement)
-        if kind == "cpp" and cell.level == "cpp" and cell.engagement == key:
-            return Place("cpp", cell.code, key)
+    for place in places:
+        if place.level == kind and key in (place.code, place.engagement):
+            return place
     raise InputError(
         f"The package {name} has no rows of its own",
         where=f"estimates of {name}",
@@ -290,45 +327,60 @@ def _own(name: str, estimates: Iterable[Cell]) -> Place:
     )
 
 
-def _by_key(
-    estimates: Iterable[Cell],
-) -> tuple[dict[CellKey, Cell], dict[Place, str]]:
-    """Rows by their key, and the places they are about, in the order of the file."""
-    cells: dict[CellKey, Cell] = {}
-    places: dict[tuple[str, str, str], Place] = {}
-    names: dict[Place, str] = {}
-    for cell in estimates:
-        raw = (cell.level, cell.code, cell.engagement)
-        place = places.get(raw)
-        if place is None:
-            place = places[raw] = Place(*raw)
-            names[place] = cell.name
-        cells[CellKey(place, cell.survey, cell.indicator, cell.breakdown, cell.group)] = cell
-    return cells, names
+def _cells(folder: Path) -> Cells:
+    header, rows, file = _read(folder, "estimates", needed=True)
+    rows = list(rows)
+
+    def columns(names: str) -> Callable[[Sequence[str]], tuple[str, ...]]:
+        return _columns(names, header, file)
+
+    places = dict.fromkeys(map(columns(f"{_PLACE} geography_name"), rows))
+    keys = map(columns(f"{_PLACE} survey indicator breakdown group"), rows)
+    held = dict.fromkeys(map(columns(f"{_PLACE} survey breakdown group status"), rows))
+    return Cells(
+        rows=dict(zip(keys, rows, strict=True)),
+        pick=columns(_CELL),
+        places={Place(*place[:3]): place[3] for place in places},
+        held=tuple(map(Held._make, held)),
+    )
+
+
+def _columns(
+    names: str, header: Sequence[str], file: Path
+) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """A function that takes the named columns out of a row."""
+    missing = [name for name in names.split() if name not in header]
+    if missing:
+        raise InputError(
+            f"A table has no column {missing[0]}", where=str(file), fix="run: rcs materialise"
+        )
+    return itemgetter(*(header.index(name) for name in names.split()))
 
 
 def _rows(folder: Path, table: str, *, needed: bool = True) -> list[Any]:
     """The rows of a table as named tuples of text; no rows if it may be absent and is."""
-    parquet = folder / "parquet" / f"{table}.parquet"
-    plain = folder / _CSV_NAMES.get(table, f"{table}.csv")
-    if parquet.is_file():
-        header, rows = _read_parquet(parquet)
-    elif plain.is_file():
-        header, rows = _read_csv(plain)
-    elif needed:
-        raise InputError(f"A package holds no table {table}", where=str(folder))
-    else:
+    header, rows, file = _read(folder, table, needed=needed)
+    if not header:
         return []
     kind, names = _COLUMNS[table]
-    missing = [name for name in names.split() if name not in header]
-    if missing:
+    return list(map(kind._make, map(_columns(names, header, file), rows)))
+
+
+def _read(
+    folder: Path, table: str, *, needed: bool
+) -> tuple[Sequence[str], Iterable[Sequence[str]], Path]:
+    """Header, rows and file of a table; no header where the table is absent and may be."""
+    parquet = folder / "parquet" / f"{table}.parquet"
+    if parquet.is_file():
+        return *_read_parquet(parquet), parquet
+    plain = folder / _CSV_NAMES.get(table, f"{table}.csv")
+    if plain.is_file():
+        return *_read_csv(plain), plain
+    if needed:
         raise InputError(
-            f"The table {table} has no column {missing[0]}",
-            where=str(parquet if parquet.is_file() else plain),
-            fix="run: rcs materialise",
+            f"A package holds no table {table}", where=str(folder), fix="run: rcs materialise"
         )
-    pick = itemgetter(*(header.index(name) for name in names.split()))
-    return list(map(kind._make, map(pick, rows)))
+    return (), (), plain
 
 
 def _read_csv(file: Path) -> tuple[list[str], Iterable[Sequence[str]]]:

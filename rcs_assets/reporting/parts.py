@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.charts import Axis, Dot
-from rcs_assets.reporting.package import Cell, CellKey, Measure, Package, Place
+from rcs_assets.reporting.package import Cell, Measure, Package, Place
 from rcs_assets.reporting.settings import Settings
 
 RATINGS = {"better": "Better", "similar": "Similar", "worse": "Worse"}
@@ -66,6 +66,7 @@ class MeasureRow:
     span: str
     area: str
     rating: Rating
+    is_score: bool
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Bullet:
 
     indicator: str
     title: str
+    who: str
     note: str
     sentence: str
     span: str
@@ -135,6 +137,7 @@ class GroupRow:
 
     indicator: str
     title: str
+    note: str
     chart: Markup | str
     values: tuple[str, ...]
     gap: str
@@ -209,11 +212,17 @@ class SurveyPart:
     groups: tuple[GroupTable, ...]
     took_part: WhoTable | None
     has_sensitive: bool
+    is_compared: bool
 
     @property
     def measures_n(self) -> int:
         """Measures that have a row on the page."""
         return sum(len(d.rows) + len(d.scores) for d in self.domains)
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether any measure is compared; without, ratings have no column."""
+        return self.is_compared and any(d.rated or d.hidden for d in self.domains)
 
     def count(self, verdict: str) -> int:
         """Measures with a rating over all domains."""
@@ -223,9 +232,9 @@ class SurveyPart:
 def surveys_of(subject: Subject, place: Place) -> tuple[str, ...]:
     """The surveys that hold something for a place, in the order of the settings."""
     held = {
-        key.survey
-        for key, cell in subject.package.cells.items()
-        if key.place == place and key.breakdown == "total" and cell.status not in _ABSENT
+        h.survey
+        for h in subject.package.cells.held
+        if h[:3] == place and h.breakdown == "total" and h.status not in _ABSENT
     }
     return tuple(survey for survey in subject.settings.surveys if survey in held)
 
@@ -244,12 +253,16 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         title=words.title,
         who=words.who,
         one=words.one,
-        stages=_stages(subject, survey, measures),
+        stages=_stages(measures),
         domains=domains,
         hidden=sum(domain.hidden for domain in domains),
         pairs=_pairs(subject, survey, measures),
         groups=_group_tables(subject, survey),
         took_part=_took_part(subject, survey),
+        is_compared=any(
+            v[:3] == (subject.place.level, subject.place.code, survey)
+            for v in subject.package.verdicts
+        ),
         has_sensitive=any(m.is_sensitive == "true" for m in measures),
     )
 
@@ -258,12 +271,12 @@ def _measures(subject: Subject, survey: str) -> list[Measure]:
     """Measures with a row for this place and survey, by title."""
     package, place = subject.package, subject.place
     found = [
-        m for m in package.measures.values() if CellKey(place, survey, m.indicator) in package.cells
+        m for m in package.measures.values() if package.cell(place, survey, m.indicator) is not None
     ]
     return sorted(found, key=lambda m: (m.title, m.indicator))
 
 
-def _stages(subject: Subject, survey: str, measures: Iterable[Measure]) -> str:
+def _stages(measures: Iterable[Measure]) -> str:
     """`P5 to P7`: the stages that the measures of a survey name."""
     named = sorted({s for m in measures for s in m.stages.split(", ") if s})
     if not named:
@@ -274,11 +287,12 @@ def _stages(subject: Subject, survey: str, measures: Iterable[Measure]) -> str:
 def _domain(
     subject: Subject, survey: str, key: str, title: str, measures: Sequence[Measure]
 ) -> DomainPart | None:
-    rows, scores = [], []
+    rows: list[MeasureRow] = []
+    scores: list[MeasureRow] = []
     for m in measures:
         if m.domain == key:
-            cell = subject.package.cells[CellKey(subject.place, survey, m.indicator)]
-            (scores if cell.statistic == "mean" else rows).append(_row(subject, survey, m, cell))
+            row = _row(subject, survey, m)
+            (scores if row.is_score else rows).append(row)
     both = [*rows, *scores]
     if not both:
         return None
@@ -299,7 +313,7 @@ def _domain(
 
 def _domain_sentence(subject: Subject, counts: dict[str, int], rows_n: int) -> str:
     better, similar, worse, hidden = (counts[k] for k in (*RATINGS, "hidden"))
-    if subject.package.verdicts or hidden == rows_n:
+    if better + similar + worse or hidden == rows_n:
         return wording.domain_sentence(better, similar, worse, hidden, subject.area_name)
     shown = rows_n - hidden
     return f"{wording.plural(shown, 'measure')} with results.{wording.hidden_sentence(hidden)}"
@@ -313,7 +327,8 @@ def _domain_marks(title: str, counts: dict[str, int]) -> Markup:
     return charts.marks(kinds, f"{title}: {said}")
 
 
-def _row(subject: Subject, survey: str, measure: Measure, cell: Cell) -> MeasureRow:
+def _row(subject: Subject, survey: str, measure: Measure) -> MeasureRow:
+    cell = _own_cell(subject, survey, measure.indicator)
     area = _area_cell(subject, survey, measure.indicator)
     rating = _rating(subject.package, subject.place, survey, measure.indicator, cell)
     return MeasureRow(
@@ -325,6 +340,7 @@ def _row(subject: Subject, survey: str, measure: Measure, cell: Cell) -> Measure
         span=wording.span(cell) if cell.is_shown else "",
         area=figure(area) if subject.area else "",
         rating=rating,
+        is_score=cell.statistic == "mean",
     )
 
 
@@ -347,7 +363,15 @@ def figure(cell: Cell | None) -> str:
 def _area_cell(subject: Subject, survey: str, indicator: str) -> Cell | None:
     if subject.area is None:
         return None
-    return subject.package.cell(CellKey(subject.area, survey, indicator))
+    return subject.package.cell(subject.area, survey, indicator)
+
+
+def _own_cell(subject: Subject, survey: str, indicator: str) -> Cell:
+    """The total row of a measure that has a row on the page."""
+    cell = subject.package.cell(subject.place, survey, indicator)
+    if cell is None:
+        raise KeyError(indicator)
+    return cell
 
 
 def _rating(package: Package, place: Place, survey: str, indicator: str, cell: Cell) -> Rating:
@@ -435,47 +459,52 @@ def stand_out(subject: Subject, parts: Iterable[SurveyPart]) -> StandOut:
 
 
 def _rests_on_few(subject: Subject, survey: str, indicator: str) -> bool:
-    cell = subject.package.cells[CellKey(subject.place, survey, indicator)]
+    cell = _own_cell(subject, survey, indicator)
     is_sensitive = subject.package.measures[indicator].is_sensitive == "true"
     return is_sensitive and float(cell.n or 0) < subject.settings.sensitive_headline_n
 
 
 def _bullet(subject: Subject, survey: str, row: MeasureRow) -> tuple[float, Bullet]:
-    cell = subject.package.cells[CellKey(subject.place, survey, row.indicator)]
+    cell = _own_cell(subject, survey, row.indicator)
     area = _area_cell(subject, survey, row.indicator)
     sentence, gap = f"{wording.value(cell)} here", 0.0
     if area is not None and area.is_shown:
         sentence += f", {wording.value(area)} across {subject.area_name}"
         axis = _axis(subject, cell) or charts.PER_CENT
         gap = abs(float(cell.estimate) - float(area.estimate)) / (axis.high - axis.low)
-    return gap, Bullet(row.indicator, row.title, row.note, f"{sentence}.", row.span)
+    who = subject.settings.surveys[survey].who
+    return gap, Bullet(row.indicator, row.title, who, row.note, f"{sentence}.", row.span)
 
 
 def _pairs(subject: Subject, survey: str, measures: Iterable[Measure]) -> PairPart | None:
-    """Girls and boys where both are shown; a gap is clear where the two ranges do not meet."""
-    package, place = subject.package, subject.place
-    shown, found, asked = 0, [], 0
-    for m in measures:
-        girls, boys = (
-            package.cell(CellKey(place, survey, m.indicator, "sex", group)) for group in "FM"
-        )
-        if girls is None or boys is None:
-            continue
-        asked += 1
-        if not (girls.is_shown and boys.is_shown and girls.ci_low and boys.ci_low):
-            continue
-        shown += 1
-        axis = _axis(subject, girls)
-        if axis is not None and wording.ranges_apart(girls, boys):
-            gap = abs(float(girls.estimate) - float(boys.estimate)) / (axis.high - axis.low)
-            found.append((gap, m, girls, boys, axis))
+    """Girls and boys where both are shown; a gap is clear where the two ranges do not meet.
+
+    Per cents only, so that one axis holds for all rows.
+    """
+    asked = [
+        (measure, girls, boys)
+        for measure in measures
+        if (girls := _sex(subject, survey, measure, "F")) is not None
+        and (boys := _sex(subject, survey, measure, "M")) is not None
+    ]
+    shown = [row for row in asked if row[1].ci_low and row[2].ci_low]
     if not asked:
         return None
     if not shown:
         return PairPart("Results for girls and boys are not shown.", ())
-    found.sort(key=lambda row: (-row[0], row[1].title))
-    rows = tuple(_pair_row(*row[1:]) for row in found[: subject.settings.dumbbells])
-    return PairPart(_pairs_sentence(len(found), len(rows), shown), rows)
+    clear = [row for row in shown if wording.ranges_apart(row[1], row[2])]
+    clear.sort(key=lambda row: (-_distance(row[1], row[2]), row[0].title))
+    rows = tuple(_pair_row(*row) for row in clear[: subject.settings.dumbbells])
+    return PairPart(_pairs_sentence(len(clear), len(rows), len(shown)), rows)
+
+
+def _sex(subject: Subject, survey: str, measure: Measure, group: str) -> Cell | None:
+    cell = subject.package.cell(subject.place, survey, measure.indicator, "sex", group)
+    return cell if cell is not None and cell.statistic == "pct" else None
+
+
+def _distance(first: Cell, second: Cell) -> float:
+    return abs(float(first.estimate) - float(second.estimate))
 
 
 def _pairs_sentence(clear: int, listed: int, shown: int) -> str:
@@ -486,30 +515,16 @@ def _pairs_sentence(clear: int, listed: int, shown: int) -> str:
     return f"{start}{more}. Clear means that the two likely ranges do not meet."
 
 
-def _pair_row(measure: Measure, girls: Cell, boys: Cell, axis: Axis) -> PairRow:
-    first, second = figure(girls), figure(boys)
-    return PairRow(
-        measure.indicator,
-        measure.title,
-        charts.dumbbell(
-            measure.title,
-            f"Girls {wording.value(girls)}, boys {wording.value(boys)}",
-            girls.estimate,
-            boys.estimate,
-            axis,
-        ),
-        first,
-        second,
-    )
+def _pair_row(measure: Measure, girls: Cell, boys: Cell) -> PairRow:
+    said = f"Girls {wording.value(girls)}, boys {wording.value(boys)}"
+    chart = charts.dumbbell(measure.title, said, girls.estimate, boys.estimate)
+    return PairRow(measure.indicator, measure.title, chart, figure(girls), figure(boys))
 
 
 def _group_tables(subject: Subject, survey: str) -> tuple[GroupTable, ...]:
-    found: dict[str, list[str]] = {}
-    for key in subject.package.cells:
-        if key.place == subject.place and key.survey == survey:
-            groups = found.setdefault(key.breakdown, [])
-            if key.group not in groups:
-                groups.append(key.group)
+    found: dict[str, set[str]] = {}
+    for held in subject.package.held(subject.place, survey):
+        found.setdefault(held.breakdown, set()).add(held.group)
     tables = (
         _group_table(subject, survey, breakdown, sorted(found[breakdown]))
         for breakdown in subject.settings.group_tables
@@ -527,7 +542,7 @@ def _group_table(
     for indicator in subject.settings.priority.get(survey, ()):
         measure = subject.package.measures.get(indicator)
         cells = [
-            subject.package.cell(CellKey(subject.place, survey, indicator, breakdown, group))
+            subject.package.cell(subject.place, survey, indicator, breakdown, group)
             for group in groups
         ]
         if measure is not None and any(cells):
@@ -565,6 +580,7 @@ def _group_row(
     return GroupRow(
         measure.indicator,
         measure.title,
+        _note(subject, measure, "pct"),
         chart,
         tuple(figure(cell) for cell in cells),
         wording.gap_sentence(cells[0], cells[-1]) if breakdown == "simd_quintile" else "",
@@ -583,7 +599,7 @@ def place_tables(
         if measure is None or not held:
             continue
         rows = tuple(_place_row(subject, survey, measure, place) for place in held)
-        own = package.cell(CellKey(subject.place, survey, indicator))
+        own = package.cell(subject.place, survey, indicator)
         tables.append(
             PlaceTable(
                 indicator,
@@ -600,8 +616,8 @@ def place_tables(
 
 def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) -> PlaceRow:
     package = subject.package
-    cell = package.cell(CellKey(place, survey, measure.indicator))
-    own = package.cell(CellKey(subject.place, survey, measure.indicator))
+    cell = package.cell(place, survey, measure.indicator)
+    own = package.cell(subject.place, survey, measure.indicator)
     name = package.name_of(place)
     if cell is None or not cell.is_shown:
         rating = Rating("none", wording.mark(cell), Markup(""))
@@ -628,20 +644,18 @@ def _took_part(subject: Subject, survey: str) -> WhoTable | None:
         return None
 
     def n(breakdown: str, group: str) -> str:
-        cell = package.cell(CellKey(place, survey, indicator, breakdown, group))
+        cell = package.cell(place, survey, indicator, breakdown, group)
         shown = cell is not None and cell.is_shown and cell.n
         return wording.thousands(cell.n) if cell is not None and shown else wording.mark(cell)
 
-    stages = sorted(
-        key.group
-        for key in package.cells
-        if key.place == place and key.indicator == indicator and key.breakdown == "stage"
-    )
+    stages = sorted({h.group for h in package.held(place, survey) if h.breakdown == "stage"})
     rows = [
         WhoRow(
             stage, (n("stage:sex", f"{stage}:F"), n("stage:sex", f"{stage}:M"), n("stage", stage))
         )
         for stage in stages
     ]
+    if not stages:
+        return None
     rows.append(WhoRow("All stages", (n("sex", "F"), n("sex", "M"), n("total", "all"))))
     return WhoTable(indicator, measure.title, ("Girls", "Boys", "All"), tuple(rows))

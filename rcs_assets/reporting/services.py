@@ -173,7 +173,11 @@ def _spend_row(found: Mapping[tuple[str, str], Spend], sector: str, settings: Se
     cells = {tier: found.get((sector, tier)) for tier in tiers}
     name = "All sectors" if sector == "all" else sector[:1].upper() + sector[1:].replace("_", " ")
     total = found.get((sector, "all"))
-    amounts = {tier: float(cell.gbp) for tier, cell in cells.items() if _has_pounds(cell)}
+    amounts = {
+        tier: float(cell.gbp)
+        for tier, cell in cells.items()
+        if cell is not None and _has_pounds(cell)
+    }
     whole = sum(amounts.values())
     if len(amounts) < len(tiers) or not whole:
         chart: Markup | str = "[c] not shown"
@@ -190,8 +194,8 @@ def _spend_row(found: Mapping[tuple[str, str], Spend], sector: str, settings: Se
     )
 
 
-def _has_pounds(cell: Spend | None) -> bool:
-    return cell is not None and cell.status in SHOWN and bool(cell.gbp)
+def _has_pounds(cell: Spend) -> bool:
+    return cell.status in SHOWN and bool(cell.gbp)
 
 
 def _pounds(cell: Spend | None) -> str:

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from rcs_assets.errors import InputError
 from rcs_assets.reporting import wording
-from rcs_assets.reporting.package import Cell, CellKey, Package
+from rcs_assets.reporting.package import Cell, Package
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _BRACES = re.compile(r"\{\{|\}\}")
@@ -118,10 +118,9 @@ def _figure(text: str, package: Package, where: str) -> str:
             fix="use a name of the table indicators, or {{ area }}",
         )
     survey = name.split("_", 1)[0]
-    key = CellKey(
-        package.own, survey, name, options.get("breakdown", "total"), options.get("group", "all")
-    )
-    return _shown(package.cell(key), options.get("show", "value"), name, where)
+    breakdown, group = options.get("breakdown", "total"), options.get("group", "all")
+    cell = package.cell(package.own, survey, name, breakdown, group)
+    return _shown(cell, options.get("show", "value"), name, where)
 
 
 def _options(text: str, where: str) -> Mapping[str, str]:

@@ -111,9 +111,26 @@ class Page:
         n = sum(part.hidden for part in self.surveys)
         return wording.hidden_sentence(n).strip() or "All results of the tables are shown."
 
-    def prefix(self, survey: SurveyPart) -> str:
+    @property
+    def contents(self) -> tuple[tuple[str, str], ...]:
+        """Anchor and words of the main headings, for a long page; empty for a school's."""
+        if self.kind == "school":
+            return ()
+        found = [("stands-out", "What stands out")] if self.stand_out else []
+        found += [(f"results-{p.key}", f"Results{self.suffix(p)}") for p in self.surveys]
+        for at, places in enumerate(self.places, 1):
+            found.append((f"places-{at}", places.title))
+        for at, services in enumerate(self.services, 1):
+            start = f"{services.name}: " if self.kind == "public" else ""
+            if services.reach:
+                found.append((f"reach-{at}", f"{start}Need and reach"))
+            if services.spend:
+                found.append((f"spend-{at}", f"{start}Spend by tier"))
+        return (*found, ("about", "About these figures"))
+
+    def suffix(self, survey: SurveyPart) -> str:
         """Whose results a heading is about, where a page has more than one survey."""
-        return f"{survey.who}: " if len(self.surveys) > 1 else ""
+        return f": {survey.who.lower()}" if len(self.surveys) > 1 else ""
 
 
 def package_pages(package: Package, settings: Settings) -> tuple[Page, ...]:
@@ -144,8 +161,8 @@ def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
     area_name = package.name_of(package.own)
     subject = Subject(package, settings, place, "this cluster", package.own, area_name)
     small = place._replace(code=place.code + SMALL)
-    places = ()
-    if small in package.places:
+    places: tuple[PlacePart, ...] = ()
+    if small in package.cells.places:
         noted = Subject(package, settings, place, "this cluster", package.own, area_name)
         places = _place_parts(
             noted,
@@ -160,7 +177,8 @@ def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
 def cpp_page(package: Package, settings: Settings) -> Page:
     """The page of one CPP: summary, measures, clusters, schools, reach and spend."""
     area = _first(package, "tranche")
-    area_name = package.name_of(area) if area else "the areas of its tranche"
+    tranche = package.name_of(area).partition(" (")[0] if area else "its tranche"
+    area_name = f"{tranche} areas"
     name = package.name_of(package.own)
     subject = Subject(package, settings, package.own, name, area, area_name)
     clusters = [p for p in _places(package, "cluster") if not p.code.endswith(SMALL)]
@@ -168,14 +186,14 @@ def cpp_page(package: Package, settings: Settings) -> Page:
         *_place_parts(
             subject,
             clusters,
-            "clusters",
+            "Clusters",
             f"Primary schools of each cluster, by name. The tall dark bar is {name}.",
             "Cluster",
         ),
         *_place_parts(
             subject,
             _places(package, "school"),
-            "schools",
+            "Schools",
             f"By name, not by result. The tall dark bar is {name}. Schools with few pupils "
             "have no figures of their own.",
             "School",
@@ -191,7 +209,7 @@ def public_page(package: Package, settings: Settings) -> Page:
     places = _place_parts(
         subject,
         cpps,
-        "areas side by side",
+        "Areas side by side",
         "By name, not by result. The tall dark bar is all areas together. The areas were asked "
         "in different years, so a gap can also be a change over time.",
         "Area",
@@ -219,9 +237,9 @@ def _page(
 ) -> Page:
     package, settings = subject.package, subject.settings
     surveys = tuple(survey_part(subject, s) for s in surveys_of(subject, subject.place))
-    is_rated = any(d.rated or d.hidden for s in surveys for d in s.domains) and kind != "public"
+    is_rated = any(part.is_rated for part in surveys)
     summary, is_authored = summary_html(package) if with_summary else (Markup(""), False)
-    measures_n = sum(part.measures_n for part in surveys)
+    compared = sum(d.rated + d.hidden for s in surveys if s.is_rated for d in s.domains)
     title = settings.programme_title if kind == "public" else package.name_of(subject.place)
     return Page(
         kind=kind,
@@ -246,7 +264,7 @@ def _page(
         example=_example(subject),
         talk=settings.talk[kind],
         care=settings.care,
-        chance=settings.chance.format(n=measures_n) if is_rated else settings.chance_without_rating,
+        chance=settings.chance.format(n=compared) if is_rated else settings.chance_without_rating,
         support=settings.support if any(part.has_sensitive for part in surveys) else "",
         marks=tuple((key, words.text) for key, words in settings.marks.items()),
         rounding=settings.rounding.get(kind, settings.rounding["default"]),
@@ -274,12 +292,12 @@ def _year(package: Package) -> str:
 
 
 def _first(package: Package, level: str) -> Place | None:
-    return next((place for place in package.places if place.level == level), None)
+    return next((place for place in package.cells.places if place.level == level), None)
 
 
 def _places(package: Package, level: str) -> list[Place]:
     """Places of a level by name, then code: an order that tells nothing of the results."""
-    found = (place for place in package.places if place.level == level)
+    found = (place for place in package.cells.places if place.level == level)
     return sorted(found, key=lambda place: (package.name_of(place), place.code))
 
 
@@ -303,7 +321,7 @@ def _place_parts(
         tables = place_tables(subject, survey, places, rated=rated)
         if tables:
             who = subject.settings.surveys[survey].who
-            parts.append(PlacePart(f"{who}: {title}", about, noun, tables))
+            parts.append(PlacePart(f"{title}: {who.lower()}", about, noun, tables))
     return tuple(parts)
 
 
@@ -324,8 +342,17 @@ def _services(package: Package, settings: Settings, kind: str) -> tuple[ServiceP
 
 
 def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> tuple[Tile, ...]:
-    tiles = [_took_part_tile(subject, part) for part in surveys]
+    known = {row.survey for row in subject.package.participation}
+    tiles = [
+        _took_part_tile(subject, part)
+        for part in surveys
+        # A quota sample has nobody who did not take part.
+        if part.key in known or len(surveys) == 1
+    ]
     if not is_rated:
+        if subject.package.kind == "public":
+            n = len({code for level, code, _ in subject.package.cells.places if level == "cpp"})
+            tiles.append(Tile("plain", str(n), wording.plural(n, "area")[2:], Markup("")))
         shown = sum(part.measures_n for part in surveys) - sum(part.hidden for part in surveys)
         return (*tiles, Tile("plain", str(shown), "measures with results", Markup("")))
     if not any(part.count(kind) for part in surveys for kind in ("better", "similar", "worse")):
@@ -351,7 +378,7 @@ def _took_part_tile(subject: Subject, part: SurveyPart) -> Tile:
     if row.roll_n:
         text = f"of about {wording.thousands(row.roll_n)} {text}"
     if row.response_band:
-        text += f" ({row.response_band})"
+        text += f" ({row.response_band.replace(' %', '%')})"
     if row.schools_n:
         text += f", in {wording.thousands(row.schools_n)} schools"
     return Tile("plain", wording.thousands(row.respondents_n), text, Markup(""))
@@ -376,10 +403,7 @@ def _reading(subject: Subject, is_rated: bool) -> str:
 
 def _example(subject: Subject) -> Markup:
     """A drawn example with made-up figures, which the page says they are."""
-    area = charts.Dot("66", "", "") if subject.area else None
-    said = "62%, likely range 54% to 70%" + (", the area 66%" if area else "")
-    kind = "similar" if area else "plain"
-    return charts.strip("Example", said, charts.Dot("62", "54", "70", kind), area)
+    return charts.example(subject.own_words, subject.area_name if subject.area else "")
 
 
 def _definitions(package: Package, surveys: Sequence[SurveyPart]) -> tuple[Measure, ...]:

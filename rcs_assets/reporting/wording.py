@@ -71,7 +71,7 @@ def domain_sentence(better: int, similar: int, worse: int, hidden: int, area: st
     similar where nothing was rated.
     """
     if not better + similar + worse:
-        return "Results are not shown." if hidden else "These measures are not rated."
+        return "Results are not shown." if hidden else "These measures are not compared."
     parts = []
     if better:
         parts.append(f"{plural(better, 'measure')} {_verb(better)} better")

@@ -119,7 +119,9 @@ def _groups(survey: str, breakdown: str) -> list[str]:
 
 def _figures(indicator, code: str, breakdown: str, group: str, n: int, step: int) -> dict[str, str]:
     base = 15 + _draw(indicator.name) % 70
-    shift = _draw(indicator.name, code, breakdown, group) % 17 - 8
+    shift = _shift(indicator.name, code)
+    if breakdown != "total":
+        shift += _draw(indicator.name, code, breakdown, group) % 17 - 8
     width = 4 if code == COUNCIL else 8
     if breakdown == "simd_quintile":
         shift = 2 * int(group) - 6
@@ -135,6 +137,10 @@ def _figures(indicator, code: str, breakdown: str, group: str, n: int, step: int
         "n": str(n), "estimate": f"{estimate}.0",
         "ci_low": f"{max(estimate - width, 0)}.0", "ci_high": f"{min(estimate + width, 100)}.0",
     }  # fmt: skip
+
+
+def _shift(indicator: str, code: str) -> int:
+    return _draw(indicator, code) % 17 - 8
 
 
 def indicators() -> list[dict[str, str]]:
@@ -163,7 +169,7 @@ def comparisons(
         if indicator.survey != survey or indicator.direction == "context":
             continue
         shown = not statuses(indicator.name, "total", "all").startswith("c")
-        found = verdict(indicator.name) if verdict else _verdict(indicator.name, code)
+        found = verdict(indicator.name) if verdict else _verdict(indicator, code)
         rows.append(
             {
                 "engagement": ENGAGEMENT, "survey": survey, "geography_level": level,
@@ -175,8 +181,13 @@ def comparisons(
     return rows
 
 
-def _verdict(indicator: str, code: str) -> str:
-    return ("better", "worse", "similar", "similar", "similar")[_draw(code, indicator) % 5]
+def _verdict(indicator, code: str) -> str:
+    """Of the made-up figures: a gap of more than nine points counts."""
+    other = COUNCIL if code != COUNCIL else TRANCHE
+    gap = _shift(indicator.name, code) - _shift(indicator.name, other)
+    if abs(gap) <= 9:
+        return "similar"
+    return "better" if (gap > 0) == (indicator.direction == "higher_better") else "worse"
 
 
 def geographies(schools: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
@@ -212,7 +223,9 @@ def write_school(
     simulated: bool = True,
 ) -> Path:
     """A school package: CSV files and a manifest."""
-    own = cells(survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step)
+    own = cells(
+        survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step
+    )
     area = cells(survey, "cpp", COUNCIL, "Falkirk", breakdowns=("total", "sex", "stage"), n=3000)
     _csv(folder / "table.csv", ESTIMATES, [*own, *area])
     _csv(folder / "indicators.csv", INDICATORS, indicators())
@@ -235,18 +248,46 @@ def write_cpp(
     """A CPP package: Parquet files, with clusters, schools, reach and spend."""
     named = [(f"55000{i:02}", f"Made-up Primary {chr(65 + i)}") for i in range(schools)]
     wide = ("total", "sex", "stage", "stage:sex", "simd_quintile", "asn", "looked_after")
-    estimates = cells("primary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=3000)
-    estimates += cells("secondary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=2500)
+    estimates = cells(
+        "primary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=3000
+    )
+    estimates += cells(
+        "secondary", "cpp", COUNCIL, "Falkirk", breakdowns=wide, statuses=statuses, n=2500
+    )
     estimates += cells("parent", "cpp", COUNCIL, "Falkirk", statuses=statuses, n=450)
-    estimates += cells("primary", "cluster", CLUSTER, "Carron Bridge High cluster", breakdowns=("total", "sex", "stage"), statuses=some_hidden)
-    estimates += cells("primary", "cluster", f"{CLUSTER}-small", "Small schools of Carron Bridge High cluster", n=40)
+    estimates += cells(
+        "primary",
+        "cluster",
+        CLUSTER,
+        "Carron Bridge High cluster",
+        breakdowns=("total", "sex", "stage"),
+        statuses=some_hidden,
+    )
+    estimates += cells(
+        "primary",
+        "cluster",
+        f"{CLUSTER}-small",
+        "Small schools of Carron Bridge High cluster",
+        n=40,
+    )
+    for survey in ("primary", "secondary"):
+        estimates += cells(
+            survey, "tranche", TRANCHE, "Tranche 2 (2016-17)", engagement=None, n=8000
+        )
     for code, name in named:
         estimates += cells("primary", "school", code, name, statuses=some_hidden, n=60)
-    rated = [row for code, _ in named for row in comparisons("primary", "school", code, statuses=some_hidden)]
+    rated = [
+        row
+        for code, _ in named
+        for row in comparisons("primary", "school", code, statuses=some_hidden)
+    ]
     rated += comparisons("primary", "cpp", COUNCIL, statuses=statuses)
     rated += comparisons("secondary", "cpp", COUNCIL, statuses=statuses)
     rated += comparisons("primary", "cluster", CLUSTER, statuses=some_hidden)
-    shares = [participation(s, "cpp", COUNCIL, respondents_n="3050", roll_n="4100", schools_n="31") for s in ("primary", "secondary")]
+    shares = [
+        participation(s, "cpp", COUNCIL, respondents_n="3050", roll_n="4100", schools_n="31")
+        for s in ("primary", "secondary")
+    ]
     tables = {
         "estimates": (ESTIMATES, estimates),
         "indicators": (INDICATORS, indicators()),
@@ -268,9 +309,25 @@ def write_public(folder: Path) -> Path:
     """The public package with two CPPs."""
     estimates, listed = [], geographies([])
     for survey in ("primary", "secondary"):
-        estimates += cells(survey, "all", "all", "All areas of the programme", engagement=None, breakdowns=("total", "sex", "stage", "simd_quintile"), n=9000)
+        estimates += cells(
+            survey,
+            "all",
+            "all",
+            "All areas of the programme",
+            engagement=None,
+            breakdowns=("total", "sex", "stage", "simd_quintile"),
+            n=9000,
+        )
         estimates += cells(survey, "cpp", COUNCIL, "Falkirk", n=3000)
-        estimates += cells(survey, "cpp", "S12000005", "Clackmannanshire", engagement="t1-clackmannanshire", statuses=some_hidden, n=900)
+        estimates += cells(
+            survey,
+            "cpp",
+            "S12000005",
+            "Clackmannanshire",
+            engagement="t1-clackmannanshire",
+            statuses=some_hidden,
+            n=900,
+        )
     tables = {
         "estimates": (ESTIMATES, estimates),
         "indicators": (INDICATORS, indicators()),
@@ -308,12 +365,23 @@ def reach(engagement: str) -> list[dict[str, str]]:
 
 def spend(engagement: str) -> list[dict[str, str]]:
     rows = []
-    amounts = {"education": (4200, 1300, 900), "social_work": (300, 1900, 5200), "third_sector": None}
+    amounts = {
+        "education": (4200, 1300, 900),
+        "social_work": (300, 1900, 5200),
+        "third_sector": None,
+    }
     for sector, parts in amounts.items():
-        for tier, gbp in zip(("universal", "targeted", "specialist"), parts or ("",) * 3, strict=True):
+        for tier, gbp in zip(
+            ("universal", "targeted", "specialist"), parts or ("",) * 3, strict=True
+        ):
             rows.append(_spend(engagement, sector, tier, f"{gbp}000" if gbp else ""))
         rows.append(_spend(engagement, sector, "all", f"{sum(parts)}000" if parts else ""))
-    for tier, gbp in (("universal", 4700), ("targeted", 3400), ("specialist", 6300), ("all", 14400)):
+    for tier, gbp in (
+        ("universal", 4700),
+        ("targeted", 3400),
+        ("specialist", 6300),
+        ("all", 14400),
+    ):
         rows.append(_spend(engagement, "all", tier, f"{gbp}000"))
     return rows
 
