@@ -1,4 +1,4 @@
-"""Checks of linkage: project ids are unique, one-to-one, and stand for records that exist.
+"""Checks of linkage: links are one-to-one, banded, for records that exist, and counted.
 
 Belongs here: rules in Python on `linkage.*`, and the expectations of the boundary
 linked that judge links. Does not belong here: profile queries (`profile.py`), limits
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from data_quality import linked_suite, load_thresholds
 from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.checks import forbidden_columns
+from rcs_assets.linkage.by_group import BREAKDOWNS
 from rcs_assets.linkage.profile import linkage_profiles
+from rcs_assets.linkage.settings import load_link_rules
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 PROJECT_IDS = ("linkage", "project_ids")
 LINKED = ("linkage", "linked")
+LINK_RATES = ("linkage", "link_rates")
+BY_GROUP = ("linkage", "link_rates_by_group")
+_INDEX_NUMBERS = {"index_no", "index_survey", "index_education", "index_social_work"}
 
 
 def _groups(bench: Bench, sql: str) -> Verdict:
@@ -63,6 +68,8 @@ def project_ids_have_records(bench: Bench) -> Verdict:
             select 'secondary_survey', engagement, record_id from intake.secondary_survey
             union all
             select 'education', engagement, record_id from intake.education
+            union all
+            select 'social_work', engagement, record_id from intake.social_work
         )
         select distinct ids.engagement || ' ' || ids.dataset
         from linkage.project_ids as ids
@@ -86,9 +93,117 @@ def links_start_at_the_sample(bench: Bench) -> Verdict:
     )
 
 
+def link_bands_are_valid(bench: Bench) -> Verdict:
+    """A link is exact, without weight, or automatic, by the model and above its threshold."""
+    rules = load_link_rules(bench.home.config)
+    return _groups(
+        bench,
+        f"""
+        select distinct engagement || ' ' || dataset from linkage.project_ids
+        where
+            not coalesce(
+                (
+                    weight_band = 'exact' and pass_no < {rules.model_pass}
+                    and weight is null and probability is null
+                )
+                or (
+                    weight_band = 'auto' and pass_no = {rules.model_pass}
+                    and weight >= {rules.thresholds.auto} and probability between 0.5 and 1
+                ),
+                false
+            )
+        order by all
+        """,
+    )
+
+
+def link_rates_add_up(bench: Bench) -> Verdict:
+    """The rates count the accepted records, and the links that project_ids holds."""
+    return _groups(
+        bench,
+        """
+        with records as (
+            select engagement, 'primary_survey' as dataset, count(*) as n
+            from intake.primary_survey group by all
+            union all
+            select engagement, 'secondary_survey', count(*)
+            from intake.secondary_survey
+            group by all
+            union all
+            select engagement, 'education', count(*) from intake.education group by all
+            union all
+            select engagement, 'social_work', count(*) from intake.social_work group by all
+        ),
+        links as (
+            select
+                engagement,
+                dataset,
+                count(*) filter (where weight_band = 'exact') as exact_n,
+                count(*) filter (where weight_band = 'auto') as auto_n,
+            from linkage.project_ids
+            where dataset <> 'sample'
+            group by all
+        )
+        select engagement || ' ' || dataset
+        from records
+        left join linkage.link_rates as rates using (engagement, dataset)
+        left join links using (engagement, dataset)
+        where
+            rates.records_n is distinct from records.n
+            or rates.exact_n is distinct from coalesce(links.exact_n, 0)
+            or rates.probabilistic_n is distinct from coalesce(links.auto_n, 0)
+            or rates.linked_n is distinct from rates.exact_n + rates.probabilistic_n
+            or rates.linked_n + rates.clerical_n > rates.records_n
+        order by all
+        """,
+    )
+
+
+def rates_by_group_are_complete(bench: Bench) -> Verdict:
+    """Every dataset has each of its breakdowns, no group is small, and totals agree."""
+    smallest = load_link_rules(bench.home.config).groups.min_records
+    wanted = ", ".join(
+        f"('{dataset}', '{breakdown}')"
+        for dataset, breakdowns in BREAKDOWNS.items()
+        for breakdown in breakdowns
+    )
+    return _groups(
+        bench,
+        f"""
+        with wanted(dataset, breakdown) as (values {wanted}),
+        sums as (
+            select
+                engagement,
+                dataset,
+                breakdown,
+                sum(records_n) as records_n,
+                sum(linked_n) as linked_n,
+                min(records_n) as smallest_n,
+                bool_and(linked_pct between ci_low and ci_high) as is_inside,
+            from linkage.link_rates_by_group
+            group by all
+        )
+        select distinct rates.engagement || ' ' || rates.dataset
+        from linkage.link_rates as rates
+        inner join wanted using (dataset)
+        left join sums using (engagement, dataset, breakdown)
+        where
+            rates.records_n >= {smallest}
+            and not coalesce(
+                sums.smallest_n >= {smallest} and sums.is_inside
+                -- Small groups that stay small together are left out: fewer than a group.
+                and rates.records_n - sums.records_n between 0 and {smallest} - 1
+                and (breakdown <> 'total' or sums.linked_n = rates.linked_n),
+                false
+            )
+        order by all
+        """,
+    )
+
+
 def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     """No column of schema linkage is named like an identifier or an index number."""
-    forbidden = forbidden_columns(bench.codebook) | {"index_no", "index_survey", "index_education"}
+    forbidden = forbidden_columns(bench.codebook) | _INDEX_NUMBERS
     columns = bench.con.execute(
         "select table_name, lower(column_name) from information_schema.columns "
         "where table_schema = 'linkage' order by all"
@@ -131,6 +246,30 @@ PYTHON_CHECKS = (
         links_start_at_the_sample,
     ),
     PythonCheck(
+        PROJECT_IDS,
+        "link_bands_are_valid",
+        "A link is exact, or made by the model above its threshold; what waits for a clerk is none",
+        "contract of linkage.project_ids; linkage/data/linkage.yaml",
+        "run: rcs materialise for the engagements named (the rules are newer than the links)",
+        link_bands_are_valid,
+    ),
+    PythonCheck(
+        LINK_RATES,
+        "link_rates_add_up",
+        "Link rates count the accepted records and the links that there are",
+        "contract of linkage.link_rates",
+        "run: rcs materialise for the engagements named (linkage is older than intake)",
+        link_rates_add_up,
+    ),
+    PythonCheck(
+        BY_GROUP,
+        "rates_by_group_are_complete",
+        "Link rates stand for every group of ten or more records, and for no smaller one",
+        "policy.md, Table A (base); methods.md A (link rates by subgroup)",
+        "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
+        rates_by_group_are_complete,
+    ),
+    PythonCheck(
         LINKED,
         "linkage_has_no_identifiers",
         "No table of linkage has a column for an identifier or an index number",
@@ -153,5 +292,5 @@ linkage_checks = room_checks(
     PYTHON_CHECKS,
     SUITE,
     profiles,
-    assets=(LINKED, ("linkage", "link_rates")),
+    assets=(LINKED, LINK_RATES),
 )

@@ -110,6 +110,17 @@ where records_n > 0
 order by all
 """
 
+_SOCIAL_WORK = """
+select
+    engagement,
+    100.0 * linked_n / records_n as linked_pct,
+    100.0 * clerical_n / records_n as clerical_pct,
+    100.0 * estimated_precision as precision_pct,
+from linkage.link_rates
+where dataset = 'social_work' and records_n > 0
+order by all
+"""
+
 
 def linkage_profiles(con: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
     """The profile frames of linkage.
@@ -119,10 +130,11 @@ def linkage_profiles(con: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
 
     Returns:
         `links` and `answering` (engagement × pupil survey), `link_rates` (engagement ×
-        dataset). Shares in per cent, gaps in points.
+        dataset), `social_work_links` (engagement). Shares in per cent, gaps in points.
     """
     return {
         "links": con.execute(_LINKS).df(),
         "answering": con.execute(_ANSWERING).df(),
         "link_rates": con.execute(_RATES).df(),
+        "social_work_links": con.execute(_SOCIAL_WORK).df(),
     }

@@ -69,6 +69,12 @@ MUTATIONS = {
     "both_sexes_respond": "delete from linkage.linked where " + some(0.35, also="and sex = 'F'"),
     "identifiers_belong_to_one_child": "update linkage.link_rates set ambiguous_n = records_n / 20 "
     "where engagement = '{engagement}' and dataset = 'education'",
+    "social_work_records_link_to_pupils": "update linkage.link_rates "
+    "set linked_n = records_n / 2 where engagement = '{engagement}' and dataset = 'social_work'",
+    "few_links_wait_for_a_clerk": "update linkage.link_rates set clerical_n = records_n / 10 "
+    "where engagement = '{engagement}' and dataset = 'social_work'",
+    "social_work_links_are_right": "update linkage.link_rates set estimated_precision = 0.95 "
+    "where engagement = '{engagement}' and dataset = 'social_work'",
     "no_question_is_skipped_by_many": item(
         "happy_at_school = -9", "survey = 'secondary' and " + some(0.4)
     ),
