@@ -12,11 +12,10 @@ from typing import Any
 
 import dagster as dg
 
+from rcs_assets.intake.desk import Desk, open_desk
 from rcs_assets.intake.receipts import Receipt, ReceiptStatus, incomplete_engagements
 from rcs_assets.intake.take import (
-    Desk,
     check_ledger,
-    open_desk,
     take,
     take_education,
     take_reference,

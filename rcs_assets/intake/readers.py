@@ -124,6 +124,23 @@ def read_sav(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str])
     con.register("delivered", pa.table({"row_number": pa.array(range(1, rows_n + 1)), **cells}))
 
 
+def count_records(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> int:
+    """The records of a file that intake refused, as far as they can be read; else 0.
+
+    Args:
+        con: an empty scratch connection.
+        path: the file.
+        dataset: its encoding, delimiter and sheet.
+    """
+    try:
+        if path.suffix == ".sav":
+            return max(0, int(_sav_metadata(path).number_rows or 0))
+        read_text(con, path, dataset)
+        return int(con.execute("select count(*) from delivered").fetchall()[0][0])
+    except InputError:
+        return 0
+
+
 def _arrow(values: object) -> pa.Array:
     array = pa.array(values, from_pandas=True)
     return array.cast(pa.float64()) if pa.types.is_null(array.type) else array

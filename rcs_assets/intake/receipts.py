@@ -25,6 +25,8 @@ from rcs_assets.programme import Engagement, Programme
 from rcs_assets.storage import Home, write_atomically
 
 REFERENCE = "reference"
+# The rule written to quarantine for every row of a file that was refused as a whole.
+FILE_REJECTED = "file_rejected"
 _RECEIPT_COLUMNS = (
     "engagement varchar, dataset varchar, file varchar, sha256 varchar, received_n bigint, "
     "accepted_n bigint, quarantined_n bigint, withdrawn_n bigint, status varchar, "
@@ -113,27 +115,54 @@ def count_receipt(
     )
 
 
-def empty_receipt(
-    dataset: str,
-    engagement: str | None,
-    delivery: Delivery | None,
-    status: ReceiptStatus,
-    reason: str,
-) -> Receipt:
-    """The receipt of a delivery that is missing, rejected, or not required and not there."""
+def missing_receipt(dataset: Dataset, engagement: str | None) -> Receipt:
+    """The receipt of a required delivery that has not come."""
     return Receipt(
         engagement=engagement,
-        dataset=dataset,
-        file=delivery.file if delivery else "",
-        sha256=delivery.sha256 if delivery else "",
+        dataset=dataset.name,
+        file="",
+        sha256="",
         received_n=0,
         accepted_n=0,
         quarantined_n=0,
         withdrawn_n=0,
-        status=status,
-        reason=reason,
-        is_simulated=delivery.is_simulated if delivery else False,
+        status=ReceiptStatus.MISSING,
+        reason=missing_message(dataset, engagement),
+        is_simulated=False,
     )
+
+
+def rejected_receipt(delivery: Delivery, reason: str, rows_n: int) -> Receipt:
+    """The receipt of a file that was refused as a whole: all its rows are in quarantine.
+
+    Args:
+        delivery: the file.
+        reason: the one message.
+        rows_n: its rows; 0 where they cannot be counted.
+    """
+    return Receipt(
+        engagement=delivery.engagement,
+        dataset=delivery.dataset,
+        file=delivery.file,
+        sha256=delivery.sha256,
+        received_n=rows_n,
+        accepted_n=0,
+        quarantined_n=rows_n,
+        withdrawn_n=0,
+        status=ReceiptStatus.REJECTED,
+        reason=reason,
+        is_simulated=delivery.is_simulated,
+        reasons={FILE_REJECTED: rows_n} if rows_n else {},
+    )
+
+
+def rejected_rows(con: duckdb.DuckDBPyConnection, delivery: Delivery, rows_n: int) -> pa.Table:
+    """The rows of `intake.quarantine` for a file that was refused as a whole."""
+    return con.execute(
+        "select ? as engagement, ? as dataset, ? as file_sha256, range + 1 as row_number, "
+        "null::varchar as column_name, ? as rule from range(?)",
+        [delivery.engagement, delivery.dataset, delivery.sha256, FILE_REJECTED, rows_n],
+    ).to_arrow_table()
 
 
 def quarantined_rows(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> pa.Table:

@@ -22,11 +22,10 @@ import pytest
 
 from data_quality import ExpectationOutcome
 from rcs_assets.codebook import Codebook, load_codebook
+from rcs_assets.intake.desk import Desk, open_desk
 from rcs_assets.intake.drop import current_deliveries, deliver
 from rcs_assets.intake.receipts import Receipt
 from rcs_assets.intake.take import (
-    Desk,
-    open_desk,
     take,
     take_education,
     take_reference,

@@ -21,11 +21,10 @@ import pyreadstat
 import pytest
 
 from rcs_assets.codebook import Codebook, Questionnaire, load_codebook
+from rcs_assets.intake.desk import Desk, open_desk
 from rcs_assets.intake.drop import DeliveryOutcome, deliver
 from rcs_assets.intake.receipts import Receipt
 from rcs_assets.intake.take import (
-    Desk,
-    open_desk,
     take,
     take_education,
     take_reference,

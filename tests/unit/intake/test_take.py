@@ -324,6 +324,7 @@ def test_a_rejected_delivery_leaves_nothing_stale(delivered: World) -> None:
     receipt = world.take("primary_survey")
     assert receipt.status == ReceiptStatus.REJECTED
     assert "another tranche" in receipt.reason
+    assert (receipt.received_n, receipt.quarantined_n) == (1, 1)
     assert world.rows("select count(*) from intake.primary_survey") == [(0,)]
     assert world.vault_rows("select count(*) from survey_identifiers where survey = 'primary'") == [
         (0,)
@@ -339,6 +340,17 @@ def test_a_missing_column_rejects_the_file_and_the_rest_goes_on(delivered: World
     receipts = take_all(world)
     reason = receipts["education_payload"].reason
     assert "education-payload.csv" in reason and "missing: attendance_pct" in reason
+    # Nothing is lost: every row of the refused file is counted, and in quarantine.
+    assert (
+        receipts["education_payload"].received_n,
+        dict(receipts["education_payload"].reasons),
+    ) == (
+        6,
+        {"file_rejected": 6},
+    )
+    assert world.rows("select row_number, column_name, rule from intake.quarantine") == [
+        (number, None, "file_rejected") for number in range(1, 7)
+    ]
     assert receipts["education_ids"].status == ReceiptStatus.ACCEPTED
     assert incomplete(world) == {ENGAGEMENT: (reason,)}
 
@@ -390,6 +402,8 @@ def test_an_expired_approval_blocks_intake(delivered: World) -> None:
     receipt = blocked.take("sample_file")
     assert receipt.status == ReceiptStatus.REJECTED
     assert "Intake is blocked" in receipt.reason and "2019-12-31" in receipt.reason
+    # Without approval the file is not even read.
+    assert receipt.received_n == 0
     assert world.vault_rows("select count(*) from sample_identifiers") == [(0,)]
 
 

@@ -1,0 +1,405 @@
+"""The steps of taking in one file, by kind of dataset: from the file to the rows of its tables.
+
+Belongs here: what blocks a file as a whole, and which rules and splits a kind of dataset
+has, in order. Does not belong here: the rules themselves (`contracts.py`, `survey.py`,
+`pupils.py`, `reference.py`), refusals and storing (`take.py`).
+
+Each step raises InputError where the file cannot be taken in as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.codebook import Dataset, Questionnaire
+from rcs_assets.errors import InputError
+from rcs_assets.intake import pupils, splitter, survey, vault
+from rcs_assets.intake.contracts import (
+    check_header,
+    check_rows,
+    count,
+    quarantine,
+    quarantine_duplicates,
+    quarantine_row_rules,
+)
+from rcs_assets.intake.desk import Desk, held_delivery, scratch
+from rcs_assets.intake.drop import Delivery
+from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text
+from rcs_assets.intake.receipts import (
+    ReceiptStatus,
+    count_receipt,
+    quarantined_rows,
+    read_receipts,
+)
+from rcs_assets.intake.reference import reference_rows
+from rcs_assets.intake.splitter import Taken, mint_record_ids
+from rcs_assets.programme import Engagement, approval_problems
+
+
+@dataclass(frozen=True)
+class Extract:
+    """The two files of a council's extract and what is particular about them.
+
+    `scope` stands in the record ids; `has_uid` where the council holds UIDs, `has_school`
+    where the payload names one.
+    """
+
+    title: str
+    scope: str
+    identifiers: str
+    payload: str
+    has_uid: bool
+    has_school: bool
+
+
+EDUCATION = Extract("education", "education", "education_ids", "education_payload", True, True)
+SOCIAL_WORK = Extract(
+    "social work", "social_work", "social_work_ids", "social_work_payload", False, False
+)
+
+
+class IntakeBlockedError(InputError):
+    """No valid approval: the file may not even be read."""
+
+
+def _require_approval(desk: Desk, engagement: Engagement) -> None:
+    """Policy.md, Protection by design: without a valid approval nothing is taken in.
+
+    Raises:
+        IntakeBlockedError: missing or expired.
+    """
+    day = desk.as_of
+    problems = approval_problems(
+        desk.programme, engagement.key, day, placeholders_allowed=desk.home.profile == "demo"
+    )
+    if problems:
+        raise IntakeBlockedError(
+            "Intake is blocked",
+            where=engagement.key,
+            why=f"the approval does not hold on {day.isoformat()}: {'; '.join(problems)}",
+            fix="renew the row of privacy.csv (rcs_assets/programme/data, or config/ in the home)",
+        )
+
+
+def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
+    """Nothing about a pupil is taken in before the engagement's opt-outs are.
+
+    Raises:
+        InputError: the opt-outs were rejected, or newer ones wait.
+    """
+    delivery = held_delivery(desk, "opt_outs", engagement.key)
+    if delivery is not None and not _is_taken(desk, delivery):
+        raise InputError(
+            "Opt-outs are not applied",
+            where=f"{engagement.key}, file {delivery.file}",
+            why="opt-outs apply before anything about a pupil is taken in, "
+            "and this file was rejected or not taken in yet",
+            fix=f"deliver a corrected {delivery.file}, then run: rcs materialise",
+        )
+
+
+def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> None:
+    """Before a council's extract comes the sample file.
+
+    It says which UIDs were issued, to which the education extract is limited (policy.md),
+    and which SCNs are those of pupils who opted out.
+
+    Raises:
+        InputError: the sample file is missing, was rejected, or a newer one waits.
+    """
+    delivery = held_delivery(desk, "sample_file", engagement.key)
+    if delivery is None or not _is_taken(desk, delivery):
+        raise InputError(
+            f"The {extract.title} extract cannot be checked",
+            where=engagement.key,
+            why="issued UIDs and opted-out SCNs are known from the sample file, "
+            "which is missing or was rejected",
+            fix="deliver the sample file, then run: rcs materialise",
+        )
+
+
+def _is_taken(desk: Desk, delivery: Delivery) -> bool:
+    return any(
+        (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
+        and receipt.sha256 == delivery.sha256
+        and receipt.status == ReceiptStatus.ACCEPTED
+        for receipt in read_receipts(desk.home)
+    )
+
+
+def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
+    """Header, rows and row states of a CSV or Excel delivery."""
+    path = delivery.path(desk.home)
+    check_header(read_header(path, dataset), dataset, delivery.file)
+    read_text(con, path, dataset)
+    check_rows(con, dataset, delivery.file)
+    quarantine_row_rules(con, dataset)
+
+
+def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
+    return con.execute(f"select row_number, {columns} from checked").to_arrow_table()
+
+
+def _withdraw_opted_out(
+    con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement, keys: pa.Table, what: str
+) -> None:
+    scopes = vault.RECORDS if what == "records" else vault.ANSWERS
+    rows = vault.ask_opted_out(desk.vault, desk.home, engagement.key, keys, scopes)
+    pupils.withdraw(con, rows)
+
+
+def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
+    """A file of public reference data."""
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_key")
+        rows = reference_rows(con, dataset, delivery.file)
+        return Taken(
+            count_receipt(con, delivery, {}),
+            quarantined_rows(con, delivery),
+            warehouse={dataset.name: rows},
+        )
+
+
+def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """Opt-outs: every row is readable, or the file is refused."""
+    _require_approval(desk, engagement)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        unreadable = con.execute(
+            "select row_number, column_name from violations order by all limit 1"
+        ).fetchall()
+        if unreadable:
+            raise InputError(
+                "An opt-out cannot be read",
+                where=f"file {delivery.file}, row {unreadable[0][0]}, column {unreadable[0][1]}",
+                why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
+                fix="correct the row and deliver the file again",
+            )
+        rows = con.execute(
+            "select ? as engagement, survey_uid as uid, scope, received_on "
+            "from accepted order by all",
+            [engagement.key],
+        ).to_arrow_table()
+        return Taken(count_receipt(con, delivery, {}), None, vault={"opt_outs": rows})
+
+
+def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """The sample file, and the roll before opt-outs."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    schools = _schools(desk)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        roll = pupils.judge_sample(con, dataset, engagement, schools)
+        everyone = con.execute(
+            "select survey_uid as uid, scn from checked where survey_uid is not null"
+        ).to_arrow_table()
+        _withdraw_opted_out(con, desk, engagement, _keys(con, "survey_uid as uid"), "answers")
+        record_id = mint_record_ids(con, desk.home, f"sample|{engagement.key}", "survey_uid")
+        split = (con, dataset, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            quarantined_rows(con, delivery),
+            vault={"sample_identifiers": splitter.identifiers(*split)},
+            warehouse={"sample": splitter.payload(*split), "roll_counts": roll},
+            opted_out_pupils=everyone,
+        )
+
+
+def _schools(desk: Desk) -> pa.Table:
+    """seed_code and council_name of every school on roll or list.
+
+    Raises:
+        InputError: there is no school roll yet.
+    """
+    con = desk.warehouse
+    tables = "information_schema.tables"
+    if (
+        count(
+            con, tables, "table_schema = 'intake' and table_name in ('school_roll', 'school_list')"
+        )
+        == 2
+    ):
+        schools = con.execute(
+            "select seed_code, council_name from intake.school_roll union "
+            "select seed_code, council_name from intake.school_list"
+        ).to_arrow_table()
+    else:
+        schools = None
+    if schools is None or schools.num_rows == 0:
+        raise InputError(
+            "There is no school roll",
+            where="reference data, school_roll and school_list",
+            why="every pupil's school is checked against the roll",
+            fix="deliver the school roll and the school list, then run: rcs materialise",
+        )
+    return schools
+
+
+def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """A survey; UIDs of pupils go to the vault, interviews of parents have none."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    questionnaire = _questionnaire(desk, dataset, engagement, delivery)
+    path = delivery.path(desk.home)
+    survey.check_survey_header(read_header(path, dataset), questionnaire, delivery.file)
+    is_pupils = bool(splitter.TARGETS[dataset.name].vault)
+    with scratch(desk) as con:
+        read_sav(con, path, survey.survey_columns(questionnaire))
+        survey.check_survey(con, dataset, questionnaire, delivery.file)
+        if is_pupils:
+            _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+        survey.quarantine_repeated(con, questionnaire)
+        repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
+        scope = f"{dataset.name}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "uid")
+        answers = splitter.survey_payload(
+            con, desk.codebook, questionnaire, engagement.key, record_id
+        )
+        uids = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, {"routing_repaired": repaired}),
+            quarantined_rows(con, delivery),
+            vault={"survey_identifiers": uids} if is_pupils else {},
+            warehouse={dataset.name: answers},
+        )
+
+
+def _questionnaire(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery
+) -> Questionnaire:
+    try:
+        return desk.codebook.questionnaire_for(engagement.tranche, dataset.survey)
+    except KeyError:
+        raise InputError(
+            "There is no questionnaire version for this file",
+            where=f"file {delivery.file}",
+            why=f"the codebook has none for {dataset.survey} in {engagement.tranche}",
+            fix="add it to questionnaires.csv (rcs_assets/codebook/data, or config/ in the home)",
+        ) from None
+
+
+def extract_ids(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery, extract: Extract
+) -> Taken:
+    """Identifiers of a council's extract; says whose payload may follow."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    _require_sample(desk, engagement, extract)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        uid = "survey_uid" if extract.has_uid else "null::varchar"
+        keys = _keys(con, f"{uid} as uid, scn")
+        _withdraw_opted_out(con, desk, engagement, keys, "records")
+        if extract.has_uid:
+            extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
+            pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
+        scope = f"{extract.scope}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "record_id")
+        rows = splitter.identifiers(con, dataset, engagement.key, record_id)
+        withdrawn = con.execute(
+            f"select {record_id} as record_id from checked "
+            "where row_number in (select row_number from withdrawn)"
+        ).to_arrow_table()
+        return Taken(
+            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            quarantined_rows(con, delivery),
+            vault={splitter.TARGETS[dataset.name].vault[0]: rows},
+            record_ids=rows.select(["record_id"]),
+            withdrawn_ids=withdrawn,
+        )
+
+
+def extract_payload(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+    extract: Extract,
+    ids: Taken,
+) -> Taken:
+    """Payload of a council's extract, for the identifiers `ids` that were accepted."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    if ids.record_ids is None or ids.withdrawn_ids is None:
+        raise InputError(
+            "The payload cannot be attached",
+            where=f"file {delivery.file}",
+            why=f"the {extract.title} identifiers of this engagement are missing or were rejected",
+            fix="deliver the identifiers, then run: rcs materialise",
+        )
+    schools = _schools(desk) if extract.has_school else None
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        scope = f"{extract.scope}|{engagement.key}"
+        record_id = mint_record_ids(con, desk.home, scope, "record_id")
+        pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
+        if schools is not None:
+            pupils.quarantine_unknown_schools(con, schools)
+        rows = splitter.payload(con, dataset, engagement.key, record_id)
+        return Taken(
+            count_receipt(con, delivery, {}),
+            quarantined_rows(con, delivery),
+            warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
+        )
+
+
+def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """A cluster map; a school without exactly one cluster for reports is not guessed."""
+    schools = _schools(desk)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        pupils.quarantine_unknown_schools(con, schools)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, "duplicate_cluster")
+        quarantine(
+            con,
+            "seed_code in (select seed_code from accepted group by seed_code "
+            "having count(*) filter (where is_sdc_cluster) <> 1)",
+            "is_sdc_cluster",
+            "not_one_sdc_cluster",
+        )
+        return _partnership_rows(con, dataset, engagement, delivery, {})
+
+
+def services(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """Service map and budgets."""
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        names = [field.name for field in dataset.fields]
+        quarantine_duplicates(con, dataset.key, names, f"duplicate_{dataset.key[0]}")
+        flags = {}
+        if dataset.name == "service_map":
+            flags["without_children_served"] = count(con, "accepted", "children_served is null")
+        else:
+            quarantine(con, "method = 'direct' and share <> 1", "share", "direct_share_is_not_1")
+        return _partnership_rows(con, dataset, engagement, delivery, flags)
+
+
+def _partnership_rows(
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+    flags: Mapping[str, int],
+) -> Taken:
+    """The accepted rows of a file without a row a child, under the dataset's own name."""
+    columns = ", ".join(quoted(field.name) for field in dataset.fields)
+    rows = con.execute(
+        f"select ? as engagement, {columns} from accepted "
+        f"order by {', '.join(quoted(name) for name in dataset.key)}",
+        [engagement.key],
+    ).to_arrow_table()
+    return Taken(
+        count_receipt(con, delivery, flags),
+        quarantined_rows(con, delivery),
+        warehouse={dataset.name: rows},
+    )
