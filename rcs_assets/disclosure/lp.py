@@ -140,13 +140,17 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
         InputError: no x fits the system; the truth always does, so the release
             contradicts itself or was written down wrongly.
     """
-    search = _Search(system, targets, exact=exact)
-    if not exact:
+    smaller, asked, offset = _without_fixed(system, targets)
+    search = _Search(smaller, asked, exact=exact)
+    if exact:
+        search.settle_apart(_blocks(smaller, search.t, len(smaller.lower))[1])
+    else:
         search.share()
         if search.is_open().any():
-            search.use_blocks(system, targets)
-    search.settle()
-    return search.reached()
+            search.use_blocks(smaller, asked)
+        search.settle()
+    found = search.reached()
+    return replace(found, low=found.low + offset, high=found.high + offset)
 
 
 def reach_each(
@@ -227,7 +231,7 @@ class _Search:
 
     def use_blocks(self, system: System, targets: Targets) -> None:
         """Ask one open target of every block at once: of the blocks alone, then of the whole."""
-        part, block = _blocks(system, self.t)
+        part, block = _blocks(system, self.t, max(LONG_LEAST, len(system.lower) // LONG_PART))
         if block.max(initial=0) == 0:
             return
         still = replace(
@@ -256,27 +260,27 @@ class _Search:
     def settle_apart(self, block: IntArray) -> None:
         """Exact sides of targets in blocks that no row couples: one of every block at once."""
         while (wish := self.one_a_block(block)).any():
-            if not self.push(wish):
-                # Some block has no bound. It is not known which, so nothing is refuted.
-                self.low[wish > 0] = -np.inf
-                self.high[wish < 0] = np.inf
-            self.is_exact_low |= wish > 0
-            self.is_exact_high |= wish < 0
+            if self.push(wish):
+                self.is_exact_low |= wish > 0
+                self.is_exact_high |= wish < 0
+            else:
+                # Some block has no bound, and it is not known which.
+                for target in np.flatnonzero(wish).tolist():
+                    self.settle_one(target, wish[target])
 
     def settle(self) -> None:
         """A program of its own for each side that is still open."""
-        one = np.zeros(len(self.low))
         for target in np.flatnonzero(self.is_open()).tolist():
             for sign, is_open in ((1.0, self.open_low), (-1.0, self.open_high)):
                 if is_open()[target]:
-                    one[target] = sign
-                    self.settle_one(target, one)
-                    one[target] = 0.0
+                    self.settle_one(target, sign)
 
-    def settle_one(self, target: int, wish: FloatArray) -> None:
-        """Minimum (wish 1) or maximum (wish -1) of one target."""
+    def settle_one(self, target: int, sign: float) -> None:
+        """Minimum (sign 1) or maximum (sign -1) of one target."""
+        wish = np.zeros(len(self.low))
+        wish[target] = sign
         has_end = self.push(wish)
-        if wish[target] > 0:
+        if sign > 0:
             self.low[target] = self.low[target] if has_end else -np.inf
             self.is_exact_low[target] = True
         else:
@@ -320,18 +324,60 @@ class _Solver:
         if status == highspy.HighsModelStatus.kUnbounded:
             return None
         if status == highspy.HighsModelStatus.kInfeasible:
-            raise InputError(
-                "No table fits what the release shows",
-                where=f"a system of {len(cost)} unknowns",
-                why="the true table always fits, so two published values contradict each other",
-                fix="look for a rounding bound that is tighter than the rounding itself",
-            )
+            raise _contradiction(len(cost))
         raise InputError(f"The audit's linear program ended as {status.name}")
 
     def _run(self) -> highspy.HighsModelStatus:
         self.programs_n += 1
         self.highs.run()
         return self.highs.getModelStatus()
+
+
+def _without_fixed(system: System, targets: Targets) -> tuple[System, Targets, FloatArray]:
+    """The system in the variables that can move, and what the others add to each target."""
+    lower, upper = system.lower, system.upper
+    if (lower > upper + SLACK).any():
+        raise _contradiction(len(lower))
+    a, t = system.matrix(), targets.matrix(len(lower))
+    moves = lower < upper
+    if moves.all():
+        return system, targets, np.zeros(t.shape[0])
+    fixed = np.where(moves, 0.0, lower)
+    a_moves, t_moves = csr_array(a[:, moves]), csr_array(t[:, moves])
+    shift, offset = _product(a, fixed), _product(t, fixed)
+    row_lower, row_upper = system.row_lower - shift, system.row_upper - shift
+    is_used = np.diff(a_moves.indptr) > 0
+    if ((row_lower > SLACK) | (row_upper < -SLACK))[~is_used].any():
+        raise _contradiction(len(lower))
+    a_moves = csr_array(a_moves[is_used])
+    return (
+        System(
+            lower=lower[moves],
+            upper=upper[moves],
+            starts=a_moves.indptr.astype(np.int32),
+            index=a_moves.indices.astype(np.int32),
+            value=a_moves.data,
+            row_lower=row_lower[is_used],
+            row_upper=row_upper[is_used],
+        ),
+        Targets(
+            starts=t_moves.indptr.astype(np.int32),
+            index=t_moves.indices.astype(np.int32),
+            value=t_moves.data,
+            low_ok=targets.low_ok - offset,
+            high_ok=targets.high_ok - offset,
+        ),
+        offset,
+    )
+
+
+def _contradiction(unknowns_n: int) -> InputError:
+    return InputError(
+        "No table fits what the release shows",
+        where=f"a system of {unknowns_n} unknowns",
+        why="the true table always fits, so two published values contradict each other",
+        fix="look for a rounding bound that is tighter than the rounding itself",
+    )
 
 
 def _model(system: System) -> highspy.HighsLp:
@@ -351,9 +397,11 @@ def _model(system: System) -> highspy.HighsLp:
     return model
 
 
-def _blocks(system: System, t: csr_array) -> tuple[System, IntArray]:
-    """The system without its long rows, and the block of each target (-1: a long target)."""
-    long_n = max(LONG_LEAST, len(system.lower) // LONG_PART)
+def _blocks(system: System, t: csr_array, long_n: int) -> tuple[System, IntArray]:
+    """The system without rows longer than `long_n`, and the block of each target.
+
+    Targets longer than that have block -1. Blocks share no row and no target.
+    """
     a = system.matrix()
     is_short = np.diff(a.indptr) <= long_n
     is_short_target = np.diff(t.indptr) <= long_n

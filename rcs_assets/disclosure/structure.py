@@ -1,0 +1,381 @@
+"""Which cells of tables add up to which: hierarchies, structures, linked tables.
+
+Belongs here: the code lists of a table's dimensions, reading long tables into distinct
+cells, and the equations total = sum of parts between them. Does not belong here: what is
+small or hidden (`tabular.py`), linear programs (`lp.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from rcs_assets.disclosure.lp import FloatArray
+from rcs_assets.errors import InputError
+
+TOTAL = "Total"
+# Sums of decimals differ in the last digits; of counts they do not.
+ADDS_UP_WITHIN = 1e-6
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Hierarchy(Mapping[str, str]):
+    """Codes of a dimension: a mapping child → parent whose only root is `Total`.
+
+    Raises:
+        InputError: a chain of parents runs in a circle or ends elsewhere than in `Total`.
+    """
+
+    def __init__(self, parents: Mapping[str, str]) -> None:
+        self._parents = dict(parents)
+        for child in self._parents:
+            self._climb(child)
+
+    @classmethod
+    def flat(cls, codes: Iterable[str]) -> Hierarchy:
+        """All codes directly under `Total`."""
+        return cls(dict.fromkeys(codes, TOTAL))
+
+    @property
+    def codes(self) -> list[str]:
+        """`Total`, then every other code in the order given."""
+        return [TOTAL, *self._parents]
+
+    def families(self) -> dict[str, list[str]]:
+        """Children of each parent, in the order given."""
+        found: dict[str, list[str]] = {}
+        for child, parent in self._parents.items():
+            found.setdefault(parent, []).append(child)
+        return found
+
+    def _climb(self, child: str) -> None:
+        code = child
+        for _ in range(len(self._parents)):
+            if code not in self._parents:
+                break
+            code = self._parents[code]
+        if code != TOTAL:
+            raise InputError(
+                f"A hierarchy does not end in '{TOTAL}'",
+                where=f"above code '{child}'",
+                why=f"every code belongs to a parent, up to the one total '{TOTAL}'",
+                fix=f"add the missing parents; call the top '{TOTAL}'",
+            )
+
+    def __getitem__(self, child: str) -> str:
+        return self._parents[child]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parents)
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What the columns of a long table mean: one row a cell, totals under `Total`.
+
+    Args:
+        dimensions: hierarchy of each dimension's column (`Hierarchy` or a plain mapping).
+        value: column of the counts or amounts, none below 0.
+        known_low: column of what everybody knows each cell to be at least, if any.
+        known_high: column of what everybody knows it to be at most (a public roll), if any.
+
+    A combination of codes without a row is empty: everybody knows it to be 0.
+    """
+
+    dimensions: Mapping[str, Mapping[str, str]]
+    value: str = "n"
+    known_low: str | None = None
+    known_high: str | None = None
+
+    def hierarchies(self) -> dict[str, Hierarchy]:
+        """Dimensions with their codes checked."""
+        return {
+            name: codes if isinstance(codes, Hierarchy) else Hierarchy(codes)
+            for name, codes in self.dimensions.items()
+        }
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Distinct cells of linked tables and the sums among them.
+
+    `equations @ value` is 0: parts +1, their total -1. `rows`: the cell of each row, table
+    by table. `value`: NaN where a hidden cell came without one. `known_low`, `known_high`:
+    what is known without the release.
+    """
+
+    value: FloatArray
+    known_low: FloatArray
+    known_high: FloatArray
+    equations: csr_array
+    rows: tuple[Index, ...]
+
+    def spread(self, columns: Sequence[FloatArray], start: float, choose: Any) -> FloatArray:
+        """One number a cell from one a row: `choose` (a ufunc) where tables share a cell."""
+        return _spread(self.rows, columns, len(self.value), start, choose)
+
+
+def as_tables(tables: Any) -> list[pa.Table]:
+    """A table or a list of tables (pyarrow, pandas, DuckDB relation) as pyarrow."""
+    many = tables if isinstance(tables, (list, tuple)) else [tables]
+    return [_as_arrow(table) for table in many]
+
+
+def as_structures(structures: Structure | Sequence[Structure], tables_n: int) -> list[Structure]:
+    """As many structures as there are tables.
+
+    Raises:
+        InputError: there are not.
+    """
+    many = [structures] if isinstance(structures, Structure) else list(structures)
+    if len(many) != tables_n:
+        raise InputError(
+            f"{tables_n} tables and {len(many)} structures",
+            where="argument structure",
+            fix="give one structure a table, in the same order",
+        )
+    return many
+
+
+def read_cells(
+    tables: Sequence[pa.Table],
+    structures: Sequence[Structure],
+    *,
+    is_shown: Sequence[Mask] | None = None,
+    adds_up: bool = True,
+) -> Cells:
+    """Cells and equations of tables that may share cells.
+
+    A cell is the same in two tables if it has the same codes in the same dimensions (a
+    dimension at `Total` does not count) and the same `value` column.
+
+    Args:
+        tables: long tables.
+        structures: one a table.
+        is_shown: rows whose value may be used, a table; all if left out.
+        adds_up: whether shown values must add up (not so once they are rounded).
+
+    Raises:
+        InputError: a column or total is missing, a code is unknown, a cell stands twice, a
+            value is null or below 0, a total is not the sum of its parts, or two tables
+            disagree about a cell.
+    """
+    keys = [_keys(t, s) for t, s in zip(tables, structures, strict=True)]
+    _, cell = np.unique(np.concatenate(keys), return_inverse=True)
+    ends = np.cumsum([len(key) for key in keys])
+    rows = tuple(np.split(cell.astype(np.int64), ends[:-1]))
+    cells_n = int(cell.max(initial=-1)) + 1
+    shown = is_shown or [np.ones(len(key), dtype=bool) for key in keys]
+    equations = [_equations(t, s, r) for t, s, r in zip(tables, structures, rows, strict=True)]
+    values = [_values(t, s, m) for t, s, m in zip(tables, structures, shown, strict=True)]
+    low = [_bound(t, s.known_low, 0.0) for t, s in zip(tables, structures, strict=True)]
+    high = [_bound(t, s.known_high, np.inf) for t, s in zip(tables, structures, strict=True)]
+    found = Cells(
+        value=_one_value(rows, values, cells_n),
+        known_low=_spread(rows, low, cells_n, 0.0, np.maximum),
+        known_high=_spread(rows, high, cells_n, np.inf, np.minimum),
+        equations=_stack(equations, cells_n),
+        rows=rows,
+    )
+    if adds_up:
+        _check_sums(found)
+    return found
+
+
+def column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if table.column_names.count(name) != 1:
+        raise InputError(
+            f"No column '{name}' in the table, or more than one",
+            where="table",
+            fix=f"the table has: {', '.join(table.column_names)}",
+        )
+    return table.column(name)
+
+
+def numbers(table: pa.Table, name: str) -> FloatArray:
+    """A numeric column as doubles, NaN for null.
+
+    Raises:
+        InputError: no such column, or not a number.
+    """
+    try:
+        values = column(table, name).cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(f"Column '{name}' is not numeric", where="table") from None
+    return np.asarray(values.to_numpy(), dtype=np.float64)
+
+
+def _as_arrow(table: Any) -> pa.Table:
+    if isinstance(table, pa.Table):
+        return table
+    import pandas as pd
+
+    if isinstance(table, pd.DataFrame):
+        return pa.Table.from_pandas(table, preserve_index=False)
+    if isinstance(table, duckdb.DuckDBPyRelation):
+        return table.to_arrow_table()
+    raise InputError(
+        "What was given is no table",
+        where="argument table",
+        why="a pyarrow.Table, a pandas.DataFrame or a DuckDB relation is taken, "
+        f"not {type(table).__name__}",
+    )
+
+
+def _keys(table: pa.Table, structure: Structure) -> NDArray[np.object_]:
+    """A text a row that names its cell: the codes that are not `Total`, by dimension."""
+    keys = pa.array([structure.value] * len(table), pa.string())
+    for name in sorted(structure.dimensions):
+        codes = column(table, name).combine_chunks().cast(pa.string())
+        part = pc.binary_join_element_wise(f"\x1e{name}\x1f", codes, "")
+        keys = pc.binary_join_element_wise(
+            keys, pc.if_else(pc.equal(codes, TOTAL), "", part), "", null_handling="replace"
+        )
+    return np.asarray(keys.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def _positions(table: pa.Table, name: str, hierarchy: Hierarchy) -> Index:
+    """Position of each row's code in `hierarchy.codes`."""
+    codes = column(table, name).combine_chunks().cast(pa.string())
+    found = pc.index_in(codes, value_set=pa.array(hierarchy.codes, pa.string()))
+    if found.null_count:
+        unknown = codes.filter(pc.is_null(found)).unique().to_pylist()
+        raise InputError(
+            f"Unknown code in dimension '{name}': {', '.join(map(str, unknown[:10]))}",
+            where="table",
+            why="the structure does not know where it belongs",
+            fix=f"add it to the hierarchy, or correct it (totals are called '{TOTAL}')",
+        )
+    return np.asarray(found.to_numpy(), dtype=np.int64)
+
+
+def _equations(table: pa.Table, structure: Structure, rows: Index) -> tuple[Index, Index, Index]:
+    """Row, cell, sign of one table's equations, rows from 0."""
+    hierarchies = structure.hierarchies()
+    shape = tuple(len(hierarchy.codes) for hierarchy in hierarchies.values())
+    positions = [_positions(table, name, codes) for name, codes in hierarchies.items()]
+    place = np.ravel_multi_index(positions, shape)
+    if len(np.unique(place)) != len(place):
+        raise InputError(
+            "A cell stands in the table twice",
+            where=", ".join(hierarchies),
+            why="a long table has one row a combination of codes",
+        )
+    grid = np.full(int(np.prod(shape)), -1, dtype=np.int64)
+    grid[place] = rows
+    grid = grid.reshape(shape)
+    parts: list[tuple[Index, Index, Index]] = []
+    first = 0
+    for axis, (name, hierarchy) in enumerate(hierarchies.items()):
+        slices = np.moveaxis(grid, axis, 0).reshape(shape[axis], -1)
+        at = {code: position for position, code in enumerate(hierarchy.codes)}
+        for parent, children in hierarchy.families().items():
+            part = _family(slices[at[parent]], slices[[at[child] for child in children]])
+            if part is None:
+                raise InputError(
+                    f"A total is missing: code '{parent}' of dimension '{name}'",
+                    where="table",
+                    why="parts without their total can be neither protected nor audited",
+                    fix=f"add the rows (totals are called '{TOTAL}')",
+                )
+            row, cell, sign = part
+            parts.append((row + first, cell, sign))
+            first += slices.shape[1]
+    return tuple(np.concatenate(piece) for piece in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def _family(parent: Index, children: Index) -> tuple[Index, Index, Index] | None:
+    """Sums of a parent's cells over its children's; None if a parent's cell is missing."""
+    has_part = (children >= 0).any(axis=0)
+    if (parent[has_part] < 0).any():
+        return None
+    line = np.flatnonzero(has_part)
+    _, part_line = np.nonzero(children >= 0)
+    cell = np.concatenate([children[children >= 0], parent[line]])
+    sign = np.concatenate([np.ones(len(part_line), np.int64), -np.ones(len(line), np.int64)])
+    return np.concatenate([part_line, line]), cell, sign
+
+
+def _stack(parts: Sequence[tuple[Index, Index, Index]], cells_n: int) -> csr_array:
+    """Equations of all tables, those that hold nothing left out."""
+    first, row = 0, []
+    for part in parts:
+        row.append(part[0] + first)
+        first = int(row[-1].max(initial=first - 1)) + 1
+    cell, sign = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+    used, line = np.unique(np.concatenate(row), return_inverse=True)
+    return csr_array((sign.astype(np.float64), (line, cell)), shape=(len(used), cells_n))
+
+
+def _values(table: pa.Table, structure: Structure, is_shown: Mask) -> FloatArray:
+    """Values of the rows, NaN where they may not be used."""
+    values = np.where(is_shown, numbers(table, structure.value), np.nan)
+    if np.isnan(values[is_shown]).any() or (values[is_shown] < 0).any():
+        raise InputError(
+            f"Column '{structure.value}' holds nulls or values below 0",
+            where="table",
+            why="a count or amount of a cell that is not hidden is at least 0",
+        )
+    return values
+
+
+def _bound(table: pa.Table, name: str | None, missing: float) -> FloatArray:
+    """Known bounds of the rows; `missing` where nothing is known."""
+    if name is None:
+        return np.full(len(table), missing)
+    bounds = numbers(table, name)
+    return np.where(np.isnan(bounds), missing, bounds)
+
+
+def _spread(
+    rows: Sequence[Index], columns: Sequence[FloatArray], cells_n: int, start: float, choose: Any
+) -> FloatArray:
+    found = np.full(cells_n, start)
+    choose.at(found, np.concatenate(rows), np.concatenate(columns))
+    return found
+
+
+def _one_value(rows: Sequence[Index], values: Sequence[FloatArray], cells_n: int) -> FloatArray:
+    """The value of each cell, on which all tables that show it must agree."""
+    least = _spread(rows, values, cells_n, np.nan, np.fmin)
+    most = _spread(rows, values, cells_n, np.nan, np.fmax)
+    if (most - least > ADDS_UP_WITHIN * np.maximum(1.0, most)).any():
+        raise InputError(
+            "Linked tables show different values of a cell",
+            where="cells with the same codes in the same dimensions",
+            why="they are one cell; a difference between them is a disclosure of its own",
+            fix="take all tables from the same data, or give the values different names",
+        )
+    return most
+
+
+def _check_sums(cells: Cells) -> None:
+    gap = np.abs(np.asarray(cells.equations @ cells.value))
+    size = np.asarray(abs(cells.equations) @ np.abs(cells.value))
+    # A sum with a hidden value is NaN and says nothing.
+    wrong = int((gap > ADDS_UP_WITHIN * np.maximum(1.0, size)).sum())
+    if wrong:
+        raise InputError(
+            f"The table does not add up: {wrong} totals are not the sum of their parts",
+            where="table",
+            why="protection rests on the sums that a reader can make",
+            fix="make totals from the same records; do not round before protecting",
+        )
