@@ -77,6 +77,11 @@ def marks(kinds: Sequence[str], title: str) -> Markup:
     )
 
 
+def no_chart(words: str) -> Markup:
+    """What stands in a chart row without a figure: no empty bar (outputs.md, 4.6)."""
+    return Markup(f'<span class="none">{escape(words)}</span>')
+
+
 def strip(title: str, says: str, dot: Dot, area: Dot | None, axis: Axis = PER_CENT) -> Markup:
     """Dot and range of one row; `area` is an upright bar, its range a pale band."""
     drawn = _area(area, axis, _HEIGHT) if area else ""

@@ -21,7 +21,6 @@ from rcs_assets.reporting.package import Cell, Measure, Package, Place
 from rcs_assets.reporting.settings import Settings
 
 RATINGS = {"better": "Better", "similar": "Similar", "worse": "Worse"}
-_ICONS = {kind: charts.icon(kind) for kind in RATINGS}
 # z and x say that there is nothing to hide; a place with nothing else did not hold the survey.
 _ABSENT = ("z", "x")
 
@@ -44,14 +43,20 @@ class Subject:
 
 @dataclass(frozen=True)
 class Rating:
-    """A word, a shape and a class for its colour; `kind` none or hidden has no shape."""
+    """A word with a shape and a colour; `kind` none or hidden has no shape."""
 
     kind: str
-    word: str
-    icon: Markup
+    html: Markup
 
 
-LEGEND = {kind: Rating(kind, word, _ICONS[kind]) for kind, word in RATINGS.items()}
+def _worded(kind: str, word: str) -> Rating:
+    shape = charts.icon(kind) if kind in RATINGS else ""
+    return Rating(kind, Markup(f'<span class="rating {kind}">{shape}{word}</span>'))
+
+
+LEGEND = {kind: _worded(kind, word) for kind, word in RATINGS.items()}
+_HIDDEN = _worded("hidden", "[c]")
+_NOT_RATED = _worded("none", "not rated")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class MeasureRow:
     indicator: str
     title: str
     note: str
-    chart: Markup | str
+    chart: Markup
     value: str
     span: str
     area: str
@@ -138,7 +143,7 @@ class GroupRow:
     indicator: str
     title: str
     note: str
-    chart: Markup | str
+    chart: Markup
     values: tuple[str, ...]
     gap: str
 
@@ -160,7 +165,7 @@ class PlaceRow:
     """One school, cluster or CPP in a list by name."""
 
     name: str
-    chart: Markup | str
+    chart: Markup
     value: str
     span: str
     rating: Rating
@@ -377,10 +382,10 @@ def _own_cell(subject: Subject, survey: str, indicator: str) -> Cell:
 def _rating(package: Package, place: Place, survey: str, indicator: str, cell: Cell) -> Rating:
     found = package.verdict(place, survey, indicator)
     if cell.status == "c" or (found is not None and found.status == "c"):
-        return Rating("hidden", "[c]", Markup(""))
+        return _HIDDEN
     if found is None or not cell.is_shown or found.verdict not in RATINGS:
-        return Rating("none", "not rated", Markup(""))
-    return Rating(found.verdict, RATINGS[found.verdict], _ICONS[found.verdict])
+        return _NOT_RATED
+    return LEGEND[found.verdict]
 
 
 def _axis(subject: Subject, cell: Cell) -> Axis | None:
@@ -395,20 +400,18 @@ def _dot(cell: Cell, kind: str = "plain") -> Dot:
     return Dot(cell.estimate, cell.ci_low, cell.ci_high, kind)
 
 
-def _not_drawn(subject: Subject, cell: Cell | None) -> str:
+def _not_drawn(subject: Subject, cell: Cell | None) -> Markup:
     """What stands in a chart row without a figure: `[c] not shown`."""
     status = "x" if cell is None else cell.status
-    return f"[{status}] {subject.settings.marks[status].short}"
+    return charts.no_chart(f"[{status}] {subject.settings.marks[status].short}")
 
 
-def _chart(
-    subject: Subject, measure: Measure, cell: Cell, area: Cell | None, kind: str
-) -> Markup | str:
+def _chart(subject: Subject, measure: Measure, cell: Cell, area: Cell | None, kind: str) -> Markup:
     if not cell.is_shown:
         return _not_drawn(subject, cell)
     axis = _axis(subject, cell)
     if axis is None:
-        return ""
+        return Markup("")
     beside = area if area is not None and area.is_shown else None
     says = wording.value(cell)
     if cell.ci_low:
@@ -572,7 +575,7 @@ def _group_row(
     shown = [cell if cell is not None and cell.is_shown else None for cell in cells]
     any_shown = next((cell for cell in shown if cell is not None), None)
     axis = _axis(subject, any_shown) if any_shown is not None else None
-    chart: Markup | str = (
+    chart: Markup = (
         charts.stack(measure.title, said, [_dot(cell) if cell else None for cell in shown], axis)
         if axis
         else _not_drawn(subject, cells[0])
@@ -620,7 +623,7 @@ def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) ->
     own = package.cell(subject.place, survey, measure.indicator)
     name = package.name_of(place)
     if cell is None or not cell.is_shown:
-        rating = Rating("none", wording.mark(cell), Markup(""))
+        rating = _worded("none", wording.mark(cell))
         return PlaceRow(name, _not_drawn(subject, cell), wording.mark(cell), "", rating)
     rating = _rating(package, place, survey, measure.indicator, cell)
     beside = _dot(own) if own is not None and own.is_shown else None
@@ -630,7 +633,7 @@ def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) ->
     chart = (
         charts.strip(f"{name}: {measure.title}", says, _dot(cell, colour), beside, axis)
         if axis
-        else ""
+        else Markup("")
     )
     return PlaceRow(name, chart, figure(cell), wording.span(cell), rating)
 

@@ -23,7 +23,7 @@ class ReachRow:
 
     level: str
     service: str
-    chart: Markup | str
+    chart: Markup
     value: str
     span: str
     corrected: str
@@ -46,7 +46,7 @@ class SpendRow:
     """One sector: its tiers as one bar and as pounds; `prevention` is a share as text."""
 
     sector: str
-    chart: Markup | str
+    chart: Markup
     tiers: tuple[str, ...]
     total: str
     prevention: str
@@ -117,7 +117,7 @@ def _reach_row(row: Reach, settings: Settings) -> ReachRow:
     service = words.services.get(row.service, row.service.replace("_", " "))
     if row.status not in SHOWN:
         mark = f"[{row.status}]"
-        chart = f"{mark} {settings.marks[row.status].short}"
+        chart = charts.no_chart(f"{mark} {settings.marks[row.status].short}")
         return ReachRow(level, service, chart, mark, "", mark, mark, mark)
     span = f"{_pct(row.ci_low)} to {_pct(row.ci_high)}" if row.ci_low else ""
     says = f"{_pct(row.observed_pct)} reached" + (f", likely range {span}" if span else "")
@@ -180,7 +180,7 @@ def _spend_row(found: Mapping[tuple[str, str], Spend], sector: str, settings: Se
     }
     whole = sum(amounts.values())
     if len(amounts) < len(tiers) or not whole:
-        chart: Markup | str = "[c] not shown"
+        chart = charts.no_chart("[c] not shown")
         prevention = "[c]"
     else:
         share = sum(amounts[tier] for tier in settings.spend.prevention) / whole
