@@ -19,6 +19,8 @@ FORENAME = "Vuzcanaryforename"
 POSTCODE = "FK10 9ZQ"
 BORN = date(2003, 11, 27)
 SUPPLIER_ID = "CANARYSUP77"
+CASE_ID = "CANARYCASE88"
+FORMER_SURNAME = "Jixcanaryformer"
 
 
 def delivered(home: Path, dataset: str) -> Path:
@@ -49,15 +51,19 @@ def write_rows(file: Path, header: list[str], rows: list[dict[str, str]]) -> Pat
 
 
 def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
-    """Give one pupil unmistakable identifiers, in both identifier files and the payload."""
+    """Give one pupil unmistakable identifiers, in every identifier file and the payloads."""
     header, sample = read_rows(delivered(home, "sample_file"))
     ids_header, ids = read_rows(delivered(home, "education_ids"))
     payload_header, payload = read_rows(delivered(home, "education_payload"))
+    cases_header, cases = read_rows(delivered(home, "social_work_ids"))
+    care_header, care = read_rows(delivered(home, "social_work_payload"))
     by_scn = {row["scn"]: row for row in ids if row["scn"]}
-    pupil = next(row for row in sample if row["scn"] in by_scn)
-    record = by_scn[pupil["scn"]]
+    case_by_scn = {row["scn"]: row for row in cases if row["scn"]}
+    pupil = next(row for row in sample if row["scn"] in by_scn and row["scn"] in case_by_scn)
+    record, case = by_scn[pupil["scn"]], case_by_scn[pupil["scn"]]
     service = next(row for row in payload if row["record_id"] == record["record_id"])
-    for row in (pupil, record):
+    known = next(row for row in care if row["record_id"] == case["record_id"])
+    for row in (pupil, record, case):
         row.update(
             surname=SURNAME,
             first_forename=FORENAME,
@@ -65,10 +71,14 @@ def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
             postcode=POSTCODE,
         )
     record["record_id"] = service["record_id"] = SUPPLIER_ID
+    case["record_id"] = known["record_id"] = CASE_ID
+    case["previous_surname"] = FORMER_SURNAME
     folder.mkdir()
     write_rows(folder / f"{ENGAGEMENT}_sample-file.csv", header, sample)
     write_rows(folder / f"{ENGAGEMENT}_education-identifiers.csv", ids_header, ids)
     write_rows(folder / f"{ENGAGEMENT}_education-payload.csv", payload_header, payload)
+    write_rows(folder / f"{ENGAGEMENT}_social-work-identifiers.csv", cases_header, cases)
+    write_rows(folder / f"{ENGAGEMENT}_social-work-payload.csv", care_header, care)
     some = sample[:: max(1, len(sample) // 40)]
     return {
         "surname": spellings(SURNAME),
@@ -76,6 +86,8 @@ def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
         "postcode": spellings(POSTCODE),
         "birth date": date_spellings(BORN),
         "supplier's id": spellings(SUPPLIER_ID),
+        "social work's id": spellings(CASE_ID),
+        "former surname": spellings(FORMER_SURNAME),
         "UID": set().union(*(spellings(row["survey_uid"]) for row in [pupil, *some])),
         "SCN": set().union(*(spellings(row["scn"]) for row in [pupil, *some] if row["scn"])),
     }
@@ -135,4 +147,9 @@ def test_the_planted_pupil_did_reach_the_vault(searched: tuple[Path, list[Findin
         found = con.execute(
             "select count(*) from sample_identifiers where surname = ?", [SURNAME]
         ).fetchall()
+        former = con.execute(
+            "select count(*) from social_work_identifiers where previous_surname = ?",
+            [FORMER_SURNAME],
+        ).fetchall()
     assert found == [(1,)]
+    assert former == [(1,)]

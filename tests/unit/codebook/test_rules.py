@@ -228,6 +228,15 @@ def test_an_incomplete_conversion_is_refused(tmp_path: Path) -> None:
         ({"required": "perhaps"}, "required"),
         ({"fields": {}}, "fields"),
         ({"fields": {"survey_uid": "uid"}}, "survey_uid"),
+        ({"row_rules": ["stage"]}, "row_rules"),
+        ({"row_rules": {"odd": "stage"}}, "odd"),
+        ({"row_rules": {"odd": {"columns": ["stage", "sex"]}}}, "about"),
+        ({"row_rules": {"odd": {"columns": ["stage"], "about": "x"}}}, "columns"),
+        ({"row_rules": {"odd": {"columns": ["stage", "grade"], "about": "x"}}}, "columns"),
+        (
+            {"row_rules": {"odd": {"columns": ["stage", "sex"], "about": "x", "total": "all"}}},
+            "total",
+        ),
     ],
 )
 def test_one_changed_property_of_a_contract(

@@ -11,7 +11,7 @@ import pytest
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError
-from rcs_assets.intake.readers import read_header, read_sav, read_text
+from rcs_assets.intake.readers import count_records, read_header, read_sav, read_text
 from tests.unit.intake.conftest import services, survey_frame, write_sav, write_xlsx
 
 SECRET = "Zyxwvut"
@@ -125,3 +125,16 @@ def test_workbook_without_the_sheet(
 ) -> None:
     path = write_xlsx(tmp_path / "a.xlsx", services(), sheet="other")
     assert "sheet services" in refusal(con, path, codebook.datasets["service_map"])
+
+
+def test_records_of_a_refused_file_are_counted_where_they_can_be_read(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, dataset: Dataset, codebook: Codebook
+) -> None:
+    other_columns = tmp_path / "a.csv"
+    other_columns.write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
+    assert count_records(con, other_columns, dataset) == 2
+    questionnaire = codebook.questionnaire_for("t1", "secondary")
+    survey = write_sav(tmp_path / "a.sav", survey_frame(questionnaire, ["CA00000001"] * 3))
+    assert count_records(con, survey, codebook.datasets["secondary_survey"]) == 3
+    book = write_xlsx(tmp_path / "a.xlsx", services(), sheet="other")
+    assert count_records(con, book, codebook.datasets["service_map"]) == 0
