@@ -1,0 +1,260 @@
+"""Checks of services: spend is the service map's, need × reach counts every pupil once.
+
+Belongs here: rules in Python on `services.*`, counted again from what they are made of. Does
+not belong here: making them (`reach.py`, dbt_project), protection (`disclosure`).
+"""
+
+from __future__ import annotations
+
+from rcs_assets.services.rules import load_reach_rules
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+
+SPEND = ("services", "spend")
+BUDGET_GAP = ("services", "budget_gap")
+REACH = ("services", "reach")
+# Spend is spread in decimals of a millionth of a pound.
+POUNDS_TOLERANCE = 1.0
+
+
+def spend_sums_to_the_service_map(bench: Bench) -> Verdict:
+    """In each engagement and sector, spend is the cost of the service map within a pound."""
+    rows = bench.con.execute(
+        """
+        select
+            engagement || ' ' || sector as place,
+            abs(coalesce(spent.gbp, 0) - coalesce(mapped.gbp, 0)) <= ? as is_right,
+        from (
+            select engagement, sector, sum(gbp) as gbp from services.spend group by all
+        ) as spent
+        full join (
+            select engagement, sector, sum(annual_cost_gbp) as gbp
+            from intake.service_map
+            group by all
+        ) as mapped
+        using (engagement, sector)
+        order by all
+        """,
+        [POUNDS_TOLERANCE],
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} sectors"))
+
+
+def spend_keeps_the_tiers(bench: Bench) -> Verdict:
+    """In each engagement, a tier's share of spend is that of the service map's own shares."""
+    tiers = ("universal", "targeted", "specialist")
+    total = " + ".join(f"tier_{tier}_pct" for tier in tiers)
+    mapped = " union all ".join(
+        f"select engagement, '{tier}' as tier, "
+        f"sum(annual_cost_gbp * tier_{tier}_pct / ({total})) as gbp "
+        "from intake.service_map group by engagement"
+        for tier in tiers
+    )
+    rows = bench.con.execute(
+        f"""
+        with mapped as ({mapped}),
+        spent as (select engagement, tier, sum(gbp) as gbp from services.spend group by all)
+        select
+            engagement || ' ' || tier,
+            abs(coalesce(spent.gbp, 0) - coalesce(mapped.gbp, 0)) <= ?,
+        from mapped
+        full join spent using (engagement, tier)
+        order by all
+        """,
+        [POUNDS_TOLERANCE],
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} tiers"))
+
+
+def every_sector_has_its_budget(bench: Bench) -> Verdict:
+    """Each sector of the service map stands once beside the budgets, with what is mapped."""
+    rows = bench.con.execute(
+        """
+        select
+            engagement || ' ' || sector,
+            count(gap.sector) = 1 and abs(any_value(gap.mapped_gbp) - any_value(mapped.gbp)) <= ?,
+        from (
+            select engagement, sector, sum(annual_cost_gbp) as gbp
+            from intake.service_map
+            group by all
+        ) as mapped
+        left join services.budget_gap as gap using (engagement, sector)
+        group by engagement, sector
+        order by all
+        """,
+        [POUNDS_TOLERANCE],
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} sectors"))
+
+
+def reach_counts_every_pupil_once(bench: Bench) -> Verdict:
+    """The levels of a need hold each linked pupil who has a level once, in every breakdown."""
+    surveys = {need.name: need.survey for need in load_reach_rules(bench.home.config).needs}
+    names = ", ".join(f"('{need}', '{survey}')" for need, survey in surveys.items())
+    rows = bench.con.execute(
+        f"""
+        with sums as (
+            select engagement, survey, need, breakdown, sum(need_n) as pupils_n,
+            from services.reach
+            where service = 'none'
+            group by all
+        ),
+        answered as (
+            select engagement, survey, need, count(*) as weighted_n,
+            from wellbeing.weights
+            inner join (values {names}) as needs (need, survey) using (survey)
+            group by all
+        )
+        select
+            engagement || ' ' || sums.need || ' ' || sums.breakdown,
+            sums.pupils_n = total.pupils_n and sums.pupils_n <= coalesce(weighted_n, 0),
+        from sums
+        inner join sums as total using (engagement, need)
+        left join answered using (engagement, need)
+        where total.breakdown = 'total'
+        order by all
+        """
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} tables"))
+
+
+def reach_services_add_up(bench: Bench) -> Verdict:
+    """Any support = the one + the other - both; none = pupils - any; receipt is the links'."""
+    rows = bench.con.execute(
+        """
+        with counted as (
+            select
+                linked.engagement,
+                linked.survey,
+                count_if(has_asn_support) as asn_support,
+                count_if(has_social_work) as social_work,
+                count_if(has_asn_support and has_social_work) as both,
+            from linkage.linked
+            semi join wellbeing.weights using (engagement, record_id)
+            group by all
+        ),
+        wide as (
+            select
+                engagement, survey, need, need_level, breakdown, "group",
+                any_value(need_n) as need_n,
+                max(served_n) filter (service = 'asn_support') as asn_support,
+                max(served_n) filter (service = 'social_work') as social_work,
+                max(served_n) filter (service = 'both') as both,
+                max(served_n) filter (service = 'any_service') as any_service,
+                max(served_n) filter (service = 'none') as none,
+            from services.reach
+            group by all
+        ),
+        totals as (
+            select
+                engagement, survey, need,
+                sum(asn_support) as asn_support, sum(social_work) as social_work,
+                sum(both) as both,
+            from wide
+            where breakdown = 'total'
+            group by all
+        )
+        select engagement || ' ' || need, any_service = asn_support + social_work - both
+            and none = need_n - any_service
+        from wide
+        union all
+        -- Pupils without a level of need are in no row: there may be more recipients than here.
+        select totals.engagement || ' ' || need,
+            totals.asn_support <= counted.asn_support
+            and totals.social_work <= counted.social_work and totals.both <= counted.both
+        from totals
+        inner join counted using (engagement, survey)
+        order by all
+        """
+    ).fetchall()
+    wrong = sorted({place for place, is_right in rows if not is_right})
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} rows"))
+
+
+def reach_rates_keep_their_order(bench: Bench) -> Verdict:
+    """Rates are percentages, inside their interval and bounds; corrected on the true side."""
+    rows = bench.con.execute(
+        """
+        select distinct engagement || ' ' || need || ' ' || service
+        from services.reach
+        where observed_pct is not null and not coalesce(
+            observed_pct between 0 and 100
+            and corrected_pct between 0 and 100
+            and observed_pct between ci_low - 1e-9 and ci_high + 1e-9
+            and observed_pct between bound_low - 1e-9 and bound_high + 1e-9
+            and corrected_pct between bound_low - 1e-6 and bound_high + 1e-6
+            and if(
+                service = 'none',
+                corrected_pct <= observed_pct + 1e-9,
+                corrected_pct >= observed_pct - 1e-9
+            ),
+            false
+        )
+        order by all
+        """
+    ).fetchall()
+    total = bench.con.execute(
+        "select count(*) from services.reach where observed_pct is not null"
+    ).fetchall()[0][0]
+    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} rates"))
+
+
+SPEND_CHECKS = (
+    PythonCheck(
+        SPEND,
+        "spend_sums_to_the_service_map",
+        "In each engagement and sector spend is the cost of the service map, within a pound",
+        "domain.md 8; contract of services.spend",
+        "run: rcs materialise (spend is older than the map); if it stays, a defect of services",
+        spend_sums_to_the_service_map,
+    ),
+    PythonCheck(
+        SPEND,
+        "spend_keeps_the_tiers",
+        "A tier's spend is that of the service map's own shares, scaled to sum to 100",
+        "domain.md 8 (tier shares of a service sum to 100)",
+        "compare the tier shares of the service map; ask the CPP project manager",
+        spend_keeps_the_tiers,
+    ),
+    PythonCheck(
+        BUDGET_GAP,
+        "every_sector_has_its_budget",
+        "Each sector of the service map stands once beside the budgets",
+        "contract of services.budget_gap",
+        "run: rcs materialise (the table is older than the deliveries)",
+        every_sector_has_its_budget,
+    ),
+)
+REACH_CHECKS = (
+    PythonCheck(
+        REACH,
+        "reach_counts_every_pupil_once",
+        "The levels of a need hold each pupil with a level once, in every breakdown",
+        "contract of services.reach; services, reach.yaml",
+        "do not publish; report a defect of services",
+        reach_counts_every_pupil_once,
+    ),
+    PythonCheck(
+        REACH,
+        "reach_services_add_up",
+        "Any support is the one plus the other less both, none is the rest, all from the links",
+        "contract of services.reach",
+        "run: rcs materialise (reach is older than the links); if it stays, a defect of services",
+        reach_services_add_up,
+    ),
+    PythonCheck(
+        REACH,
+        "reach_rates_keep_their_order",
+        "Rates are percentages inside their interval and bounds, corrected to the true side",
+        "policy.md, Table B, reach",
+        "do not publish; report a defect of services",
+        reach_rates_keep_their_order,
+    ),
+)
+
+spend_checks = room_checks("spend_checks", SPEND_CHECKS)
+# Need × reach is made in another run than spend: a definition of its own.
+reach_checks = room_checks("reach_checks", REACH_CHECKS)

@@ -1,0 +1,178 @@
+"""The rules of need × reach as typed data.
+
+Belongs here: reading and checking `data/reach.yaml` with an adopter's overlay. Does not
+belong here: the rates themselves (`reach.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rcs_assets.errors import ConfigurationError
+
+FILE = "reach.yaml"
+LEVELS = ("none", "some", "high")
+BREAKDOWNS = ("total", "stage", "sex")
+# What support a pupil can have: two kinds, one recorded need beside them, three combinations.
+SUPPORTS = ("asn_support", "any_asn", "social_work")
+SERVICES = ("asn_support", "any_asn", "social_work", "any_service", "both", "none")
+# Columns of linkage.linked that say what a pupil received.
+RECEIPTS = (
+    "has_asn_support",
+    "has_asn",
+    "has_social_work",
+    "has_open_case",
+    "has_childs_plan",
+    "child_protection_12m",
+    "looked_after",
+)
+_COLUMN = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A column of `table` (indicator or score) is at least, or at most, a value."""
+
+    table: str
+    column: str
+    operator: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Need:
+    """A kind of need with its levels; `indicators` count the same pupils elsewhere."""
+
+    name: str
+    title: str
+    survey: str
+    indicators: tuple[str, ...]
+    high: tuple[Condition, ...]
+    some: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Support:
+    """A kind of support: the columns of which one suffices, and the dataset that tells."""
+
+    name: str
+    title: str
+    dataset: str
+    any_of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReachRules:
+    """What `data/reach.yaml` says; the file gives source, date and reason of each entry."""
+
+    sensitivity_floor: float
+    confidence: float
+    design_effect_step: float
+    design_effect_floor: float
+    breakdowns: tuple[str, ...]
+    needs: tuple[Need, ...]
+    supports: Mapping[str, Support]
+
+
+def load_reach_rules(overlay: Path | None = None) -> ReachRules:
+    """The platform's rules with the overlay's keys in their place.
+
+    Args:
+        overlay: folder that may hold a `reach.yaml` with some of the keys.
+
+    Raises:
+        ConfigurationError: an unknown key, a missing one, or a value that makes no sense.
+    """
+    found = _read(resources.files("rcs_assets.services") / "data" / FILE)
+    known = set(found)
+    if overlay is not None and (overlay / FILE).is_file():
+        found |= _read(overlay / FILE)
+    if set(found) - known:
+        raise _error(f"Unknown keys: {', '.join(sorted(set(found) - known))}")
+    try:
+        rules = _build(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _error(f"An entry is not in its form ({type(error).__name__}: {error})") from error
+    problem = next(_problems(rules), "")
+    if problem:
+        raise _error(problem)
+    return rules
+
+
+def _read(file: Any) -> dict[str, Any]:
+    read = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(read, dict):
+        raise _error("The file is no mapping")
+    return read
+
+
+def _build(found: Mapping[str, Any]) -> ReachRules:
+    return ReachRules(
+        sensitivity_floor=float(found["sensitivity_floor"]),
+        confidence=float(found["confidence"]),
+        design_effect_step=float(found["design_effect_step"]),
+        design_effect_floor=float(found["design_effect_floor"]),
+        breakdowns=tuple(found["breakdowns"]),
+        needs=tuple(_need(name, row) for name, row in found["needs"].items()),
+        supports={
+            name: Support(name, row["title"], row["dataset"], tuple(row["any_of"]))
+            for name, row in found["supports"].items()
+        },
+    )
+
+
+def _need(name: str, row: Mapping[str, Any]) -> Need:
+    return Need(
+        name=name,
+        title=row["title"],
+        survey=row["survey"],
+        indicators=tuple(row["indicators"]),
+        high=tuple(map(_condition, row["high"])),
+        some=tuple(map(_condition, row["some"])),
+    )
+
+
+def _condition(row: Mapping[str, Any]) -> Condition:
+    (table,) = {"indicator", "score"} & set(row)
+    (operator,) = {"at_least", "at_most"} & set(row)
+    sign = ">=" if operator == "at_least" else "<="
+    return Condition(table, str(row[table]), sign, float(row[operator]))
+
+
+def _problems(rules: ReachRules) -> Iterator[str]:
+    numbers = {
+        "sensitivity_floor": 0 < rules.sensitivity_floor <= 1,
+        "confidence": 0 < rules.confidence < 1,
+        "design_effect_step": rules.design_effect_step > 0,
+        "design_effect_floor": rules.design_effect_floor > 0,
+        "breakdowns": "total" in rules.breakdowns and set(rules.breakdowns) <= set(BREAKDOWNS),
+        "supports": set(rules.supports) == set(SUPPORTS),
+    }
+    yield from (f"{name} makes no sense" for name, is_right in numbers.items() if not is_right)
+    for support in rules.supports.values():
+        if not support.any_of or not set(support.any_of) <= set(RECEIPTS):
+            yield f"{support.name}: any_of takes {', '.join(RECEIPTS)}"
+    for need in rules.needs:
+        yield from _need_problems(need)
+
+
+def _need_problems(need: Need) -> Iterator[str]:
+    conditions = (*need.high, *need.some)
+    names = [need.name, *need.indicators, *(c.column for c in conditions)]
+    if not (need.high and need.some) or not all(map(_COLUMN.fullmatch, names)):
+        yield f"{need.name} needs conditions for high and some, on named columns"
+    if need.survey not in ("primary", "secondary"):
+        yield f"{need.name}: survey is primary or secondary"
+
+
+def _error(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        what, where=FILE, why="policy.md, Table B, reach", fix="correct it in config/"
+    )
