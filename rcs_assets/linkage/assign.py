@@ -123,22 +123,30 @@ def band_links(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkS
     auto = limits.auto if settings.auto_weight is None else settings.auto_weight
     con.execute(f"""
         create or replace temp table model_links as
-        with rivals as (
-            select assigned.left_id, assigned.right_id, max(other.weight) as weight
-            from candidates as other
-            inner join assigned
-                on
-                    (assigned.left_id = other.left_id and assigned.right_id <> other.right_id)
-                    or (assigned.right_id = other.right_id and assigned.left_id <> other.left_id)
+        with other_lefts as (
+            select assigned.left_id, assigned.right_id, other.weight
+            from assigned
+            inner join candidates as other on assigned.right_id = other.right_id
+            anti join assigned as taken on other.left_id = taken.left_id
+        ),
+        -- A second record of the same child is no rival: either of them is right.
+        other_rights as (
+            select assigned.left_id, assigned.right_id, other.weight
+            from assigned
+            inner join candidates as other on assigned.left_id = other.left_id
+            anti join assigned as taken on other.right_id = taken.right_id
+            inner join rhs as own on assigned.right_id = own.unique_id
+            inner join rhs as rival on other.right_id = rival.unique_id
             where
-                (
-                    other.left_id = assigned.left_id
-                    and other.right_id not in (select right_id from assigned)
+                not coalesce(
+                    own.first_forename = rival.first_forename
+                    and own.date_of_birth = rival.date_of_birth,
+                    false
                 )
-                or (
-                    other.right_id = assigned.right_id
-                    and other.left_id not in (select left_id from assigned)
-                )
+        ),
+        rivals as (
+            select left_id, right_id, max(weight) as weight
+            from (from other_lefts union all from other_rights)
             group by all
         )
         select

@@ -84,7 +84,8 @@ def forenames_differ(siblings: Siblings) -> str:
     return (
         f"(not (jaro_winkler_similarity(l.{name}, r.{name}) >= {siblings.alike} "
         f"or coalesce(l.second_forename = r.{name}, false) "
-        f"or coalesce(l.{name} = r.second_forename, false)))"
+        f"or coalesce(l.{name} = r.second_forename, false) "
+        f"or coalesce(list_has_any(l.forename_forms, r.forename_forms), false)))"
     )
 
 

@@ -11,10 +11,12 @@ DuckDB's messages can hold values.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh_siblings
@@ -87,7 +89,9 @@ def _link(
         _load(con, name, table, settings)
     if settings.mode == "dedupe":
         con.execute("create temp view rhs as from lhs")
-    _frequencies(con, rules, [name for name, _ in tables])
+    loaded = [name for name, _ in tables]
+    _forms(con, rules, loaded)
+    _frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
     _rest(con, settings)
     changed = score_pairs(con, rules, settings, prior=_prior(con, rules, settings))
@@ -123,15 +127,14 @@ def _tables(left: Any, right: Any, settings: LinkSettings) -> list[tuple[str, An
 
 
 def _arrow(table: Any, side: str) -> Any:
-    import pandas as pd
-    import pyarrow as pa
-
     if isinstance(table, pa.Table):
         return table
-    if isinstance(table, pd.DataFrame):
-        return pa.Table.from_pandas(table, preserve_index=False)
     if isinstance(table, duckdb.DuckDBPyRelation):
         return table.to_arrow_table()
+    # Whoever hands over a data frame has imported pandas; nobody else pays for it.
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(table, pandas.DataFrame):
+        return pa.Table.from_pandas(table, preserve_index=False)
     raise InputError(
         "What was given is no table",
         where=side,
@@ -178,6 +181,25 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
 
 def _blank(field: str) -> str:
     return "null::date" if field == "date_of_birth" else "null::varchar"
+
+
+def _forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
+    """`forename_forms` beside the forename: the full names that it may stand for, sorted."""
+    forms = [(form, name) for name, others in rules.forms.items() for form in others]
+    con.register(
+        "named",
+        pa.table({"form": [form for form, _ in forms], "name": [name for _, name in forms]}),
+    )
+    for table in tables:
+        con.execute(f"""
+            create or replace temp table {table} as
+            select {table}.*, known.names as forename_forms
+            from {table}
+            left join (select form, list_sort(list(name)) as names from named group by form)
+                as known
+                on {table}.first_forename = known.form
+        """)
+    con.unregister("named")
 
 
 def _frequencies(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:

@@ -18,7 +18,7 @@ so that neither the order of deliveries nor the rerun of one engagement can chan
 
 from __future__ import annotations
 
-from rcs_assets.linkage.standardise import birth_date, letters, scn, signs
+from rcs_assets.linkage.standardise import birth_date, letters, scn, signs, surname
 
 SURVEY_DATASETS = ("primary_survey", "secondary_survey")
 
@@ -36,7 +36,7 @@ def standardised_rows(table: str, chosen: str) -> str:
             record_id,
             nullif(trim(uid), '') as uid,
             {scn("scn")} as scn,
-            {letters("surname")} as surname,
+            {surname("surname")} as surname,
             {letters("first_forename")} as first_forename,
             {birth_date("date_of_birth")} as date_of_birth,
             {signs("postcode")} as postcode

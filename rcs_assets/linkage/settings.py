@@ -1,7 +1,7 @@
 """What the caller of the engine chooses, and the rules of linkage as typed data.
 
-Belongs here: `LinkSettings`, and reading `data/linkage.yaml` and `data/model.yaml` with an
-adopter's overlay. Does not belong here: applying any rule.
+Belongs here: `LinkSettings`, and reading `data/*.yaml` with an adopter's overlay. Does not
+belong here: applying any rule.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rcs_assets.linkage.standardise import FIELDS
 
 RULES_FILE = "linkage.yaml"
 MODEL_FILE = "model.yaml"
+FORMS_FILE = "diminutives.yaml"
 MODES = ("link", "dedupe")
 TRAINING = ("auto", "fixed", "fit")
 
@@ -32,7 +33,7 @@ class LinkSettings:
     `extra_fields`: further columns to compare. `training`: `fixed` keeps the shipped model,
     `fit` fits it to the data, `auto` fits where enough records are left over. `auto_weight`
     and `clerical_weight` (log2 of the odds) override the thresholds of the rules.
-    `overlay`: folder with an adopter's `linkage.yaml` or `model.yaml`.
+    `overlay`: folder with an adopter's files of rules.
     """
 
     mode: str = "link"
@@ -111,7 +112,10 @@ class Groups:
 
 @dataclass(frozen=True)
 class LinkRules:
-    """`data/linkage.yaml` and `data/model.yaml`, checked."""
+    """`data/linkage.yaml`, `data/model.yaml` and `data/diminutives.yaml`, checked.
+
+    `forms`: name → the names that may stand for it, itself among them, as standardised.
+    """
 
     passes: tuple[Pass, ...]
     model_pass: int
@@ -121,6 +125,7 @@ class LinkRules:
     training: Training
     groups: Groups
     model: dict[str, Any]
+    forms: dict[str, tuple[str, ...]]
 
 
 @cache
@@ -128,7 +133,7 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
     """The platform's rules with the overlay's keys in their place.
 
     Args:
-        overlay: folder that may hold `linkage.yaml` and `model.yaml` with some of the keys.
+        overlay: folder that may hold files of the same names with some of the keys.
 
     Raises:
         ConfigurationError: a file that cannot be read, an unknown key, or rules that
@@ -145,6 +150,10 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             training=Training(**raw["training"]),
             groups=Groups(**raw["groups"]),
             model=_read(MODEL_FILE, overlay),
+            forms={
+                name: (name, *others)
+                for name, others in _read(FORMS_FILE, overlay)["forms"].items()
+            },
         )
     except (TypeError, KeyError, ValueError) as error:
         raise _contradiction(f"A key is missing or has the wrong form ({error})") from error
@@ -207,7 +216,7 @@ def _wrong(name: str, why: str) -> InputError:
 def _contradiction(why: str) -> ConfigurationError:
     return ConfigurationError(
         "The rules of linkage contradict themselves",
-        where=f"{RULES_FILE}, {MODEL_FILE}",
+        where=f"{RULES_FILE}, {MODEL_FILE}, {FORMS_FILE}",
         why=why,
         fix="correct the file in config/",
     )

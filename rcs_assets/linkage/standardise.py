@@ -28,6 +28,11 @@ def letters(column: str) -> str:
     return f"nullif(regexp_replace(upper(strip_accents({column})), '[^A-Z]', '', 'g'), '')"
 
 
+def surname(column: str) -> str:
+    """Letters, with Mc written as Mac: Scottish registers mix the two."""
+    return f"regexp_replace({letters(column)}, '^MC', 'MAC')"
+
+
 def signs(column: str) -> str:
     """Capital letters and digits without spaces; null if none is left."""
     return f"nullif(regexp_replace(upper(strip_accents({column})), '[^A-Z0-9]', '', 'g'), '')"
@@ -59,8 +64,8 @@ def plain(column: str) -> str:
 RULES: dict[str, Callable[[str], str]] = {
     "uid": plain,
     "scn": scn,
-    "surname": letters,
-    "previous_surname": letters,
+    "surname": surname,
+    "previous_surname": surname,
     "first_forename": letters,
     "second_forename": letters,
     "sex": sex,
