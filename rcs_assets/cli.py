@@ -125,6 +125,12 @@ def _add_materialise(commands: Any) -> None:
 def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true")
+    report = _command(
+        commands, "report", do.report, "The pages of the current release, or made again elsewhere."
+    )
+    report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
+    report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
+    report.add_argument("--json", action="store_true")
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true")
 

@@ -177,6 +177,30 @@ def doctor(options: argparse.Namespace) -> int:
     return DONE if all(finding.is_ok for finding in findings) else REFUSED
 
 
+def report(options: argparse.Namespace) -> int:
+    """Where the pages of the current release are; with --out, make them again from it."""
+    from rcs_assets.reporting import render_package
+
+    home = _open_home(options)
+    folder = home.releases / packages.resolve_version(home, packages.CURRENT)
+    found: list[Path] = []
+    for name in _packages_with_pages(home, options.package):
+        if options.out is None:
+            found += sorted((folder / name).rglob("*.html"))
+            continue
+        for path, page in render_package(folder / name, name).items():
+            file = options.out / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(page)
+            found.append(file)
+    if options.json:
+        _print_json(found)
+    else:
+        for file in found:
+            print(file)
+    return DONE
+
+
 def release_list(options: argparse.Namespace) -> int:
     """All published releases, newest last."""
     releases = packages.list_releases(_open_home(options))
@@ -216,6 +240,22 @@ def release_verify(options: argparse.Namespace) -> int:
 
 
 # --- parts -------------------------------------------------------------------------
+
+
+def _packages_with_pages(home: Home, wanted: str | None) -> list[str]:
+    """The packages of the current release that have pages, or the one that is wanted."""
+    from rcs_assets.reporting.pages import KINDS
+
+    manifest = packages.read_manifest(home, packages.resolve_version(home, packages.CURRENT))
+    names = [n for n in manifest["packages"] if n.split("/")[0] in KINDS]
+    if wanted is None:
+        return sorted(names, key=packages.package_order)
+    if wanted not in names:
+        raise InputError(
+            f"The current release has no pages for {wanted}",
+            fix="run: rcs release show, and take a name of public, cpp/… or school/…",
+        )
+    return [wanted]
 
 
 def _open_home(options: argparse.Namespace, *, profile: str | None = None) -> Home:
