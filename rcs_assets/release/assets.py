@@ -15,7 +15,8 @@ from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import GateRefusedError
 from rcs_assets.intake.drop import current_deliveries
 from rcs_assets.intake.receipts import incomplete_engagements
-from rcs_assets.release.candidate import Sources, build_candidate
+from rcs_assets.release.candidate import build_candidate
+from rcs_assets.release.contents import Sources
 from rcs_assets.release.gate import (
     CandidateFacts,
     CheckRecord,

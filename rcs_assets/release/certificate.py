@@ -1,72 +1,128 @@
 """The certificate of a package: which rules were applied, and what they did.
 
-Belongs here: thresholds and steps in force, counts of cells by status. Does not belong
-here: anything that tells which hidden cells are really small.
+Belongs here: thresholds and steps in force, counts of cells by status, what the audit
+found, what microdata keep to. Does not belong here: anything that tells which hidden cells
+are really small, or how they were chosen (policy.md: no costs, no search order).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from rcs_assets.disclosure.policy import Policy
+import duckdb
+
+from rcs_assets.disclosure.policy import SENSITIVE, Policy
+from rcs_assets.release.contents import Package
 
 _RULES = (
     "A cell is hidden if its base, numerator or complement is below the threshold; zero is small.",
-    "A breakdown with one hidden group is hidden whole, in every table that holds it: for the "
-    "CPP, its tranche and all areas together; what a CPP's own package hides is hidden in public.",
-    "Pupils whose group is not known, and groups bounded by the public roll, are protected like "
-    "hidden cells.",
+    "Further cells are hidden so that no hidden one can be worked out from rows, columns, the "
+    "school, cluster, CPP hierarchy, or the public rolls.",
     "Percentages, means and n are rounded to the nearest multiple, halves away from zero. A "
     "Wilson interval is computed from rounded values, any other is rounded outward.",
-)
-_NO_CELL_CERTIFICATES = (
-    "Certificates of single cells (two synthetic feasible tables for each hidden cell) are made "
-    "when secondary suppression exists; this release hides breakdowns whole instead."
+    "The audit, which does not know how cells were chosen, computes for every protected "
+    "quantity the range that a reader can narrow it down to; rounding counts as protection. A "
+    "range that is too narrow is unsafe, and one unsafe quantity stops the release.",
 )
 _SAFE_HAVEN = (
     "Not for handing out: holds unrounded estimates and linked microdata for approved analysts. "
     "The table estimates is the public one; whatever else leaves goes through the policy's rules."
 )
+_MICRODATA = (
+    "An anonymised file of answers counts every answer by its keys, also where a table hides the "
+    "cell: it is for the named recipient under an agreement, not for publication."
+)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the audit of the release found, over all packages and coalitions of readers.
+
+    `cells_n` were looked at, `hidden_n` of them are hidden, `targets_n` protected quantities
+    were attacked with `programs_n` linear programs, `unsafe_n` could be narrowed too far.
+    """
+
+    coalitions_n: int
+    cells_n: int
+    hidden_n: int
+    targets_n: int
+    programs_n: int
+    unsafe_n: int
+
+    def words(self) -> dict[str, int]:
+        """The figures by the names of certificates and evidence page."""
+        return {
+            "coalitions": self.coalitions_n,
+            "cells": self.cells_n,
+            "suppressed": self.hidden_n,
+            "attacked": self.targets_n,
+            "programs": self.programs_n,
+            "unsafe": self.unsafe_n,
+        }
+
+
+def read_audit(con: duckdb.DuckDBPyConnection) -> Audited:
+    """The sums of `disclosure.audit`."""
+    row = con.execute(
+        """
+        select count(distinct coalition), coalesce(sum(cells_n), 0)::bigint,
+            coalesce(sum(hidden_n), 0)::bigint, coalesce(sum(targets_n), 0)::bigint,
+            coalesce(sum(programs_n), 0)::bigint, coalesce(sum(unsafe_n), 0)::bigint,
+        from disclosure.audit
+        """
+    ).fetchall()[0]
+    return Audited(*row)
 
 
 def certificate(
-    package: str,
-    kind: str,
+    package: Package,
     version: str,
     policy: Policy,
     counts: Sequence[tuple[str, str, int]],
+    audited: Audited,
     is_simulated: bool,
+    microdata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of `certificate.json`.
 
     Args:
-        package: its folder.
-        kind: public, cpp or safe_haven.
+        package: which one.
         version: of the release.
         policy: the policy that protected the estimates.
         counts: status, note (or empty), number of cells.
+        audited: what the audit of the release found.
         is_simulated: whether the deliveries were.
+        microdata: survey → what anonymising did, where the package holds such files.
     """
-    output_class = policy.audiences["cpp" if kind == "cpp" else "public"].output_class
     content: dict[str, Any] = {
-        "package": package,
+        "package": package.name,
         "release": version,
         "simulated": is_simulated,
         "policy_version": policy.version,
         "policy_source": policy.source,
-        "output_class": output_class,
-        "thresholds": {
-            name: asdict(policy.rule_for(output_class, is_sensitive=is_sensitive))
-            for name, is_sensitive in (("default", False), ("sensitive", True))
-        },
+        "thresholds": _thresholds(package, policy),
         "rules": list(_RULES),
         "cells_by_status": [
             {"status": status, "note": note, "cells": cells} for status, note, cells in counts
         ],
-        "cell_certificates": _NO_CELL_CERTIFICATES,
+        "audit_of_the_release": audited.words(),
     }
-    if kind == "safe_haven":
+    if microdata:
+        rule = policy.microdata
+        content["microdata"] = {"k": rule.k, "l": rule.l, "note": _MICRODATA, "surveys": microdata}
+    if package.kind == "safe_haven":
         content["safe_haven"] = _SAFE_HAVEN
     return content
+
+
+def _thresholds(package: Package, policy: Policy) -> dict[str, Any]:
+    """Rows of Table A that hold in the package, by the name of the row."""
+    audience = policy.audiences["cpp" if package.kind in ("cpp", "school") else "public"]
+    names = set(audience.output_classes.values()) | {SENSITIVE} | set(policy.special.values())
+    if package.kind in ("cpp", "school"):
+        names |= {size.output_class for size in policy.school_sizes}
+    if package.kind == "school":
+        names -= set(policy.special.values()) | {audience.output_classes["cluster"]}
+    return {name: asdict(policy.output_classes[name]) for name in sorted(names)}

@@ -22,6 +22,7 @@ from rcs_assets.storage import Home
 
 CURRENT = "current"
 CANDIDATE = ".candidate"
+KINDS = ("public", "cpp", "school", "archive", "safe_haven")
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
 _LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*")
@@ -200,8 +201,8 @@ def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
 
 
 def package_order(name: str) -> tuple[int, str]:
-    """The key that sorts packages by who reads them: public, CPPs, safe haven."""
-    return ("public", "cpp", "safe_haven").index(name.split("/")[0]), name
+    """The key that sorts packages by who reads them: public, CPPs, schools, deposit, inside."""
+    return KINDS.index(name.split("/")[0]), name
 
 
 def _summary(name: str, tables: dict[str, int], manifest: dict[str, Any]) -> PackageSummary:

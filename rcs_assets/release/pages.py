@@ -111,9 +111,7 @@ def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: s
         )
     unknown = sorted(set(pages) - set(said["packages"]))
     if unknown:
-        raise InputError(
-            f"The candidate has no package {unknown[0]}", where=str(_folder(home))
-        )
+        raise InputError(f"The candidate has no package {unknown[0]}", where=str(_folder(home)))
     for name, files in pages.items():
         _attach(_folder(home) / name, files)
     return sum(len(files) for files in pages.values())

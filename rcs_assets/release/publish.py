@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import StorageError
-from rcs_assets.release.candidate import CANDIDATE_FILE, read_candidate
+from rcs_assets.release.candidate import read_candidate
+from rcs_assets.release.describe import CANDIDATE_FILE
 from rcs_assets.release.evidence import evidence_page
 from rcs_assets.release.files import (
     CHECKSUMS,

@@ -7,6 +7,7 @@ what follows from a change (`rcs_assets.runs`).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +19,19 @@ NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
 @cache
 def code_version() -> str:
     """sha256 over the product's code and data files, without the simulator."""
+    return _hash_folders(CODE_FOLDERS)
+
+
+@cache
+def room_version(room: str) -> str:
+    """sha256 over the code and data files of one room; a room that is not there has no files."""
+    return _hash_folders((f"rcs_assets/{room}",))
+
+
+def _hash_folders(folders: Iterable[str]) -> str:
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
-    for folder in CODE_FOLDERS:
+    for folder in folders:
         for file in sorted((root / folder).rglob("*")):
             relative = file.relative_to(root)
             if file.suffix in CODE_ENDINGS and not NOT_CODE & set(relative.parts):

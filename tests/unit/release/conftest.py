@@ -9,14 +9,13 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
-from rcs_assets.disclosure.geographies import geography_table
+from rcs_assets.disclosure import load_policy
 from rcs_assets.programme import load_programme
-from rcs_assets.release.candidate import Candidate, Sources, build_candidate
+from rcs_assets.release.candidate import Candidate, build_candidate
+from rcs_assets.release.contents import Sources
 from rcs_assets.release.gate import CheckRecord, CheckStatus
 from rcs_assets.release.publish import publish_candidate
 from rcs_assets.storage import Home, open_warehouse
@@ -25,13 +24,43 @@ ENGAGEMENTS = ("t1-clackmannanshire", "t2-falkirk")
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
 
 
-def _fill(con: duckdb.DuckDBPyConnection, positive_pct: int = 40) -> None:
+SCHOOL, CLUSTER = "5500001", "C5500009"
+# A protected table as disclosure writes it, by hand: the release decides nothing about cells.
+_CELL = (
+    "audience, tranche, engagement, geography_level, geography_code, geography_name, "
+    'breakdown, "group", n, estimate, status, note'
+)
+
+
+def _cells(codes: dict[str, str]) -> list[tuple[object, ...]]:
+    alloa, falkirk = ENGAGEMENTS
+    groups = (("total", "all"), ("sex", "F"), ("sex", "M"))
+    areas = (
+        ("public", "t1", alloa, "cpp", codes[alloa], "Clackmannanshire"),
+        ("public", "t2", falkirk, "cpp", codes[falkirk], "Falkirk"),
+        ("public", "t1", None, "tranche", "t1", "Tranche 1"),
+        ("public", "t2", None, "tranche", "t2", "Tranche 2"),
+        ("public", None, None, "all", "all", "All"),
+        (f"cpp/{alloa}", "t1", alloa, "cpp", codes[alloa], "Clackmannanshire"),
+        (f"cpp/{falkirk}", "t2", falkirk, "cpp", codes[falkirk], "Falkirk"),
+        (f"cpp/{falkirk}", "t2", falkirk, "cluster", f"{CLUSTER}-small", "B cluster, small"),
+        (f"cpp/{alloa}", "t1", alloa, "school", SCHOOL, 'A "good" School, Alloa'),
+    )
+    return [
+        (*area, *group, *(figures if group[1] != "M" or area[3] != "school" else hidden))
+        for area in areas
+        for group in groups
+        for figures, hidden in [((120, 40.0, "published", None), (None, None, "c", "low"))]
+    ]
+
+
+def _fill(con: duckdb.DuckDBPyConnection) -> None:
     programme = load_programme()
     codes = {key: programme.engagements[key].cpp.council_code for key in ENGAGEMENTS}
     con.execute("create schema wellbeing; create schema linkage; create schema intake")
     con.execute("create schema disclosure")
     con.execute(
-        f"""
+        """
         create table linkage.linked as
         select
             'r' || i as record_id,
@@ -42,85 +71,118 @@ def _fill(con: duckdb.DuckDBPyConnection, positive_pct: int = 40) -> None:
             if(i % 2 = 0, 'F', 'M') as sex, true as has_education, 1 as education_pass,
             'S01000001' as datazone, 1 + i % 5 as simd_quintile, 'White' as ethnicity_group,
             false as free_school_meal, false as has_asn, false as looked_after,
-            hash(i) % 100 < {positive_pct} as is_positive,
+            i % 11 = 0 as has_asn_support, i % 13 = 0 as has_social_work,
         from range(3000) as t(i)
         """
     )
+    answers = ", ".join(
+        f"(hash(record_id || '{variable.name}') % 2)::tinyint as {variable.name}"
+        for variable in load_codebook().variables.values()
+    )
     con.execute(
-        """
+        f"""
         create table wellbeing.weights as
         select record_id, engagement, survey, stage, sex, 1.25::double as weight
         from linkage.linked;
         create table wellbeing.item_answers as
         select record_id, engagement, tranche, survey, seed_code, stage, sex, simd_quintile,
-            is_positive::tinyint as hungry from linkage.linked;
+            {answers}
+        from linkage.linked;
         create table wellbeing.scores as
         select record_id, engagement, survey, 12.5::double as sdq_total from linkage.linked;
         create table linkage.link_rates as
         select engagement, survey as dataset, count(*) as records_n,
-            count(project_id) as linked_n from linkage.linked group by all;
+            count(project_id) as linked_n, 0 as ambiguous_n, 0 as clerical_n, 10 as exact_n,
+            0 as probabilistic_n, 1.0 as estimated_precision, 0.9 as estimated_recall,
+        from linkage.linked group by all;
+        create table linkage.link_rates_by_group as
+        select engagement, dataset, 'sex' as breakdown, 'F' as "group", records_n, linked_n,
+            98.0 as linked_pct, 97.0 as ci_low, 99.0 as ci_high
+        from linkage.link_rates;
         create table intake.school_list as
-        select '5500001' as seed_code, 'A School' as school_name,
+        select '{SCHOOL}' as seed_code, 'A School' as school_name,
             'Clackmannanshire' as council_name, 'Yes' as has_primary, 'No' as has_secondary
         union all select '5500002', 'B School', 'Falkirk', 'No', 'Yes'
         union all select '5500003', 'Only Special', 'Falkirk', 'No', 'No';
+        create table intake.clusters as
+        select 't2-falkirk' as engagement, '5500002' as seed_code, '{CLUSTER}' as cluster_code,
+            'B School cluster' as cluster_name, true as is_sdc_cluster,
+            date '2017-08-01' as valid_from;
         create table intake.receipts as
         select 't2-falkirk' as engagement, 'secondary_survey' as dataset,
             't2-falkirk_secondary-survey.sav' as file, repeat('ab', 32) as sha256,
             2004 as received_n, 2000 as accepted_n, 4 as quarantined_n, 0 as withdrawn_n,
             'accepted' as status, null::varchar as reason, true as is_simulated;
+        create table wellbeing.estimates as
+        select 't1' as tranche, 't1-clackmannanshire' as engagement, 'secondary' as survey,
+            'cpp' as geography_level, '{codes[ENGAGEMENTS[0]]}' as geography_code,
+            'total' as breakdown, 'all' as "group", 'secondary_hungry' as indicator,
+            'pct' as statistic, 1500 as roll_n, 1000 as base_n, 400 as numerator_n,
+            40.0 as estimate, 37.0 as ci_low, 43.0 as ci_high, 'wilson' as method,
+            1.2 as design_effect, 7 as schools_n, '' as reason, null::double as sum_x,
+            null::double as sd;
         """
     )
-    levels = (
-        ("cpp", "tranche", "engagement"),
-        ("tranche", "tranche", "null"),
-        ("all", "null", "null"),
-    )
-    breakdowns = {"total": "'all'", "sex": "sex", "stage": "stage"}
-    con.register("code", pa.table({"engagement": list(codes), "code": list(codes.values())}))
-    parts = [
-        f"""
-        select {tranche}::varchar as tranche, {engagement}::varchar as engagement, survey,
-            '{level}' as geography_level,
-            coalesce(any_value(if('{level}' = 'cpp', code, null)), {tranche}, 'all')
-                as geography_code,
-            '{breakdown}' as breakdown, {group} as "group",
-            'secondary_hungry' as indicator, 'pct' as statistic, count(*) + 500 as roll_n,
-            count(*) as base_n, count(*) filter (where is_positive) as numerator_n,
-            100.0 * numerator_n / base_n as estimate, 1.0 as ci_low, 99.0 as ci_high,
-            'wilson' as method, 1.2 as design_effect, 7 as schools_n, '' as reason
-        from linkage.linked inner join code using (engagement) group by all
-        """.replace("group by all", f"group by {tranche}, {engagement}, survey, {group}")
-        .replace("group by null, null, ", "group by ")
-        .replace(", null, survey", ", survey")
-        .replace(", 'all'\n", "\n")
-        for level, tranche, engagement in levels
-        for breakdown, group in breakdowns.items()
-    ]
-    con.execute("create table wellbeing.estimates as " + " union all ".join(parts))
-    con.register("geo", geography_table(programme, ENGAGEMENTS))
+    _fill_protected(con, codes)
+
+
+def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> None:
     con.execute(
-        "create temp table ind as select 'secondary_hungry' as indicator, false as is_sensitive"
+        """
+        create table disclosure.estimates (
+            audience varchar, release varchar, tranche varchar, engagement varchar,
+            survey varchar default 'secondary', geography_level varchar,
+            geography_code varchar, geography_name varchar, breakdown varchar, "group" varchar,
+            indicator varchar default 'secondary_hungry', statistic varchar default 'pct',
+            n decimal(9, 0), estimate decimal(7, 1), ci_low decimal(7, 1),
+            ci_high decimal(7, 1), status varchar, note varchar, status_inside varchar
+        )
+        """
     )
-    protected = protect_estimates(
-        con,
-        "wellbeing.estimates",
-        "ind",
-        load_policy(),
-        audience_names(ENGAGEMENTS),
-        geographies="geo",
+    con.executemany(
+        f"insert into disclosure.estimates ({_CELL}) values ({', '.join('?' * 12)})",
+        _cells(codes),
     )
-    con.register("protected", protected)
-    con.execute("create table disclosure.estimates as from protected")
+    con.execute(
+        """
+        create table disclosure.comparisons as
+        select audience, engagement, survey, geography_level, geography_code, indicator,
+            statistic, if(geography_level = 'cpp', 'tranche', 'rest_of_cpp') as comparator,
+            'similar' as verdict, status
+        from disclosure.estimates where breakdown = 'total' and engagement is not null;
+        create table disclosure.participation as
+        select audience, engagement, survey, geography_level, geography_code,
+            120 as respondents_n, 160 as roll_n, '70-74 %' as response_band,
+            if(geography_level = 'cpp', 7, null) as schools_n, 'published' as status
+        from disclosure.estimates
+        where breakdown = 'total' and geography_level in ('cpp', 'school');
+        create table disclosure.reach as
+        select audience, engagement, 'total' as breakdown, 'all' as "group",
+            'secondary_sdq_very_high_emotional' as need, 'high' as need_level,
+            'social_work' as service, 120 as n, 30.0 as observed_pct, 25.0 as ci_low,
+            35.0 as ci_high, 36.0 as corrected_pct, 30.0 as bound_low, 42.0 as bound_high,
+            'published' as status
+        from disclosure.participation where geography_level = 'cpp';
+        create table disclosure.spend as
+        select audience, engagement, 'all' as sector, 'all' as tier, 'all' as age_band,
+            'all' as funding_origin, 'all' as domain, 123000 as gbp, 500 as children_n,
+            'published' as status
+        from disclosure.reach;
+        create table disclosure.audit as
+        select 'public' as coalition, 'secondary' as survey, 'secondary_hungry' as indicator,
+            21 as cells_n, 2 as hidden_n, 4 as targets_n, 0 as unsafe_n, 8 as programs_n,
+            'ab' as system_hash;
+        """
+    )
 
 
-def _sources() -> Sources:
-    return Sources(load_programme(), load_codebook(), load_policy(), date(2020, 6, 30))
+def _sources(overlay: Path | None = None) -> Sources:
+    return Sources(load_programme(), load_codebook(), load_policy(overlay), date(2020, 6, 30))
 
 
 def _build(place: Home) -> Candidate:
     with open_warehouse(place, read_only=True) as con:
-        return build_candidate(place, con, _sources())
+        return build_candidate(place, con, _sources(place.config))
 
 
 @dataclass(frozen=True)

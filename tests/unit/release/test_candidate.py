@@ -16,7 +16,12 @@ INTERFACE = {
     "geography_name breakdown group indicator statistic n estimate ci_low ci_high status note",
     "geographies": "geography_level geography_code geography_name parent_level parent_code",
     "indicators": "indicator title domain direction definition denominator stages instrument "
-    "source",
+    "source is_sensitive",
+    "reach": "engagement breakdown group need need_level service n observed_pct ci_low ci_high "
+    "corrected_pct bound_low bound_high status",
+    "spend": "engagement sector tier age_band funding_origin domain gbp children_n status",
+    "comparisons": "engagement survey geography_level geography_code indicator statistic "
+    "comparator verdict status",
     "dictionary": "table_name column_name type unit description source",
 }
 # What differs between two candidates of the same content, and why: candidate.py.
@@ -35,13 +40,21 @@ def test_tables_have_the_columns_that_others_hold_on_to():
 
 def test_the_packages_of_a_candidate(built):
     made = built.candidate
-    assert made.packages == ("public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "safe_haven")
-    assert (made.version, made.is_simulated, made.rows) == ("2020.06.30", True, 35)
+    assert made.packages == (
+        "public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "school/5500001",
+        "archive/t1-clackmannanshire", "archive/t2-falkirk", "safe_haven",
+    )  # fmt: skip
+    assert (made.version, made.is_simulated, made.rows) == ("2020.06.30", True, 15)
     for package in made.packages:
         names = {p.name for p in (built.path / package).iterdir()}
-        expected = {"rcs.duckdb", "parquet", "datapackage.json", "manifest.json"}
-        expected |= {"certificate.json"}
-        assert names == expected | ({"microdata"} if package == "safe_haven" else set())
+        described = {"manifest.json", "certificate.json"}
+        data = {"rcs.duckdb", "parquet", "datapackage.json"}
+        if package != "public":
+            data |= {"microdata"}
+        if package.startswith("school"):
+            data = {f"{n}.csv" for n in "table comparisons participation indicators".split()}
+            data |= {"geographies.csv"}
+        assert names == described | data, package
     assert read_candidate(built.home)["content_hash"] == made.content_hash
 
 
@@ -56,18 +69,20 @@ def test_an_analyst_reads_decimals_and_comments(built):
         "select n, estimate, ci_low, ci_high, status from estimates where breakdown = 'total' "
         "and geography_level = 'all'",
     )
-    assert row[0][0] == Decimal(3000) and row[0][4] == "published"
+    assert row[0][0] == Decimal(120) and row[0][4] == "published"
     uncommented = query(
         file, "select * from duckdb_columns() where not internal and comment is null"
     )
     comments = [c for (c,) in query(file, "select comment from duckdb_tables()")]
-    assert uncommented == [] and len(comments) == 5
+    assert uncommented == [] and len(comments) == 9
     assert all(comment.startswith("SIMULATED") for comment in comments)
 
 
 def test_database_and_parquet_hold_the_same_in_the_same_order(built):
     folder = built.path
-    for package, kind in (("public", "public"), ("safe_haven", "safe_haven")):
+    for package, kind in (
+        ("public", "public"), ("safe_haven", "safe_haven"), ("archive/t2-falkirk", "archive"),
+    ):  # fmt: skip
         for spec in specs_of(kind):
             rows = query(folder / package / "rcs.duckdb", f"from {spec.name}")
             file = folder / package / "parquet" / f"{spec.name}.parquet"
@@ -78,18 +93,66 @@ def test_database_and_parquet_hold_the_same_in_the_same_order(built):
 def test_a_package_holds_what_its_audience_may_see(built):
     folder = built.path
     own = folder / "cpp" / "t2-falkirk" / "rcs.duckdb"
-    assert query(own, "select distinct engagement from estimates") == [("t2-falkirk",)]
+    held = query(own, "select distinct engagement, geography_code from estimates order by all")
+    assert held == [
+        ("t2-falkirk", "C5500009-small"), ("t2-falkirk", "S12000014"), (None, "all"), (None, "t2"),
+    ]  # fmt: skip
     schools = "select geography_name from geographies where geography_level = 'school'"
     assert query(own, schools) == [("B School",)]
     public = folder / "public" / "rcs.duckdb"
     assert query(public, schools) == [("A School",), ("B School",)]
     tables = {name for (name,) in query(public, "select table_name from duckdb_tables()")}
-    assert tables == {"estimates", "geographies", "indicators", "dictionary", "releases"}
+    assert tables == {
+        "estimates", "reach", "spend", "comparisons", "participation", "geographies",
+        "indicators", "dictionary", "releases",
+    }  # fmt: skip
     undocumented = (
         "select table_name, column_name from duckdb_columns() where not internal except "
         "select table_name, column_name from dictionary"
     )
     assert query(public, undocumented) == []
+
+
+def test_every_school_in_scope_is_listed_with_its_parents(built):
+    public = built.path / "public" / "rcs.duckdb"
+    places = query(
+        public,
+        "select geography_level, geography_code, parent_level, parent_code from geographies "
+        "where geography_level in ('school', 'cluster') order by all",
+    )
+    assert places == [
+        ("cluster", "C5500009", "cpp", "S12000014"),
+        ("school", "5500001", "cpp", "S12000005"),
+        ("school", "5500002", "cluster", "C5500009"),
+    ]
+    own = built.path / "cpp" / "t2-falkirk" / "rcs.duckdb"
+    small = (
+        "select geography_name, parent_code from geographies where geography_code like '%-small'"
+    )
+    assert query(own, small) == [("B cluster, small", "S12000014")]
+
+
+def test_how_a_school_took_part_stands_in_its_own_package_only(built):
+    for package in ("public", "cpp/t1-clackmannanshire", "safe_haven"):
+        levels = query(
+            built.path / package / "rcs.duckdb",
+            "select distinct geography_level from participation",
+        )
+        assert levels == [("cpp",)], package
+
+
+def test_an_authored_summary_is_part_of_the_package_and_of_the_content(built, home, build):
+    first = built.candidate.content_hash
+    folder = home.config / "summaries"
+    folder.mkdir(parents=True)
+    (folder / "t2-falkirk.md").write_text("In brief: {{ value }}")
+    second = build(home)
+    own = second.path / "cpp" / "t2-falkirk"
+    assert (own / "summary.md").read_text() == "In brief: {{ value }}"
+    listed = json.loads((own / "manifest.json").read_text())["files"]
+    assert "summary.md" in [entry["path"] for entry in listed]
+    (folder / "t2-falkirk.md").write_text("In short: {{ value }}")
+    assert len({first, second.content_hash, build(home).content_hash}) == 3
 
 
 def test_microdata_has_ids_of_its_own(built):
@@ -138,15 +201,23 @@ def test_the_content_hash_follows_content_not_the_day(built, home, build, source
 def test_a_flipped_answer_changes_the_content_hash(built, home, build):
     first = built.candidate
     with open_warehouse(home) as con:
-        con.execute("update wellbeing.item_answers set hungry = 1 - hungry where record_id = 'r1'")
+        con.execute(
+            "update wellbeing.item_answers set happy_at_school = 1 - happy_at_school "
+            "where record_id = 'r1'"
+        )
     assert build(home).content_hash != first.content_hash
 
 
 def test_certificate_and_datapackage_say_what_was_done(built):
     folder = built.path / "cpp" / "t2-falkirk"
     said = json.loads((folder / "certificate.json").read_text())
-    assert said["thresholds"]["default"]["base"] == 10 and said["simulated"] is True
-    assert sum(row["cells"] for row in said["cells_by_status"]) == 7
+    assert said["thresholds"]["cpp_tables"]["base"] == 10 and said["simulated"] is True
+    assert sum(row["cells"] for row in said["cells_by_status"]) == 12
+    assert said["audit_of_the_release"] == {
+        "coalitions": 1, "cells": 21, "suppressed": 2, "attacked": 4, "programs": 8, "unsafe": 0,
+    }  # fmt: skip
+    assert said["microdata"]["k"] == 10
+    assert said["microdata"]["surveys"]["secondary"]["left_out"] == 0
     resources = json.loads((folder / "datapackage.json").read_text())["resources"]
     assert all((folder / r["path"]).is_file() for r in resources)
     assert all(r["description"].startswith("SIMULATED") for r in resources)

@@ -31,7 +31,8 @@ def test_a_published_release_is_whole_and_current(released):
     assert verification.is_whole and verification.files_n > 40
     top = {p.name for p in (released.releases / "current").iterdir()}
     assert top == {
-        "public", "cpp", "safe_haven", "manifest.json", "SHA256SUMS", "evidence.html",
+        "public", "cpp", "school", "archive", "safe_haven", "manifest.json", "SHA256SUMS",
+        "evidence.html",
     }  # fmt: skip
     assert not (released.releases / ".candidate").exists()
 
@@ -51,9 +52,10 @@ def test_list_and_show(released):
     assert (entry.version, entry.is_current, entry.is_simulated) == ("2020.06.30", True, True)
     shown = show_release(released, "current")
     assert [p.name for p in shown.packages] == [
-        "public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "safe_haven",
+        "public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk", "school/5500001",
+        "archive/t1-clackmannanshire", "archive/t2-falkirk", "safe_haven",
     ]  # fmt: skip
-    assert shown.packages[0].tables["estimates"] == 35 and shown.packages[0].bytes_n > 10_000
+    assert shown.packages[0].tables["estimates"] == 15 and shown.packages[0].bytes_n > 10_000
 
 
 def test_the_same_content_makes_no_new_version(released, build):

@@ -1,0 +1,292 @@
+"""Anonymised files of answers, for the deposit in an archive and for a CPP.
+
+Belongs here: the same files as .sav, tab-delimited text and Parquet, with labels, missing
+ranges, a data dictionary and a note for whoever gets them. Does not belong here: the
+anonymising (`disclosure.anonymise`) and the linked microdata of the safe haven
+(`microdata.py`).
+
+The .sav holds the day of writing in its header: it is fixed here, so that the same content
+gives the same bytes. Archive and CPP get the same bytes, so that no two files of the same
+pupils can be laid side by side to learn more.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyreadstat
+
+from rcs_assets.codebook import Codebook, Variable
+from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.release.contents import Package, Sources
+from rcs_assets.storage import hmac_expression, public_count, sql_literal
+
+FOLDER = "microdata"
+DICTIONARY = "data_dictionary.csv"
+README = "README.md"
+SURVEYS = ("primary", "secondary")
+WEIGHT = "weight"
+DATA_SOURCE = "data_source"
+# Date and time stand at this place of a .sav; the stamp is data, not the machine's clock.
+_SAV_STAMP_AT, _SAV_STAMP = 92, b"01 Jan 2000:00:00"
+_MISSING_RANGE = [{"lo": -9, "hi": -1}]
+_WITHHELD = "Withheld to protect children"
+_KEY_LABELS = {
+    "engagement": "Area and tranche",
+    "survey": "Survey",
+    "stage": "School stage, or a band of stages; empty where withheld",
+    "sex": "Sex on the sample file",
+    "simd_group": "SIMD 2016 quintile of the home, grouped; empty where withheld or not known",
+    "any_support": "Support recorded (additional support or social work); empty where withheld "
+    "or not known",
+}
+_KEY_VALUES = {
+    "sex": {"F": "Female", "M": "Male"},
+    "simd_group": {"1": "Most deprived fifth", "2-4": "Middle", "5": "Least deprived fifth"},
+    "any_support": {"Y": "Recorded", "N": "None recorded"},
+}
+_WEIGHT_LABEL = "Pupils on the roll that a record stands for, by area, stage and sex"
+_SOURCE_LABEL = "SIMULATED, or delivered: where the answers come from"
+
+_PUPILS_SQL = """
+create or replace temp view deposit_pupils as
+select
+    linked.record_id, linked.engagement, linked.survey, linked.stage, linked.sex,
+    linked.simd_quintile, weights.weight,
+    case
+        when linked.has_asn_support or linked.has_social_work then true
+        when linked.has_education then false
+    end as any_support,
+from linkage.linked as linked
+inner join wellbeing.weights as weights using (record_id, engagement, survey)
+where linked.is_linked and linked.survey in ('primary', 'secondary')
+    and linked.engagement in (select engagement from release_geographies)
+"""
+
+
+def write_deposit(
+    con: duckdb.DuckDBPyConnection,
+    key: bytes,
+    folder: Path,
+    packages: Sequence[Package],
+    sources: Sources,
+    *,
+    is_simulated: bool,
+) -> dict[str, dict[str, Any]]:
+    """Write `microdata/` of the packages that the policy gives such files.
+
+    Args:
+        con: a connection to the warehouse on which `register_sources` ran.
+        key: 32 bytes; the order of rows follows from it.
+        folder: the candidate's.
+        packages: all packages of the release.
+        sources: codebook and policy.
+        is_simulated: marks every file.
+
+    Returns:
+        Package → survey → what anonymising did, with counts of 1 to 9 children as `<10`.
+    """
+    rule = sources.policy.microdata
+    receiving = [package for package in packages if package.kind in rule.purposes]
+    if not receiving:
+        return {}
+    con.execute(_PUPILS_SQL)
+    variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
+    macro = hmac_expression(con, "release", key)
+    made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
+    told: dict[str, dict[str, Any]] = {}
+    first: dict[str, Path] = {}
+    for package in receiving:
+        target = folder / package.name / FOLDER
+        engagement = package.engagement or ""
+        own = [survey for survey in made if survey.engagement == engagement]
+        told[package.name] = {survey.survey: _told(survey) for survey in own}
+        if engagement in first:
+            # The same bytes, once on the disk.
+            shutil.copytree(first[engagement], target, copy_function=os.link)
+        else:
+            first[engagement] = target
+            _write_engagement(con, target, own, variables, sources.codebook, rule, is_simulated)
+    return told
+
+
+def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
+    return {
+        "records": public_count(survey.records_n),
+        "left_out": public_count(survey.left_out_n),
+        "records_with_coarser_keys": public_count(survey.coarser_n),
+        "classes_of_keys": survey.classes_n,
+        "sensitive_answers_withheld_in_classes": survey.withheld_n,
+    }
+
+
+def _write_engagement(
+    con: duckdb.DuckDBPyConnection,
+    target: Path,
+    surveys: Sequence[AnonymisedSurvey],
+    variables: Mapping[str, Sequence[Variable]],
+    codebook: Codebook,
+    rule: MicrodataRule,
+    is_simulated: bool,
+) -> None:
+    target.mkdir(parents=True)
+    labels = missing_labels(codebook, rule)
+    for survey in surveys:
+        _write_survey(con, target, survey, variables[survey.survey], codebook, labels, is_simulated)
+    _write_dictionary(
+        target / DICTIONARY, {s.survey: variables[s.survey] for s in surveys}, codebook, labels
+    )
+    (target / README).write_text(_readme(surveys, rule, is_simulated), encoding="utf-8")
+
+
+def missing_labels(codebook: Codebook, rule: MicrodataRule) -> dict[int, str]:
+    """Missing code → label, of the codes that a file can hold."""
+    kept = {c: m.label for c, m in codebook.missing.items() if c not in rule.merged_missing}
+    return dict(sorted((kept | {rule.withheld_code: _WITHHELD}).items()))
+
+
+def _write_survey(
+    con: duckdb.DuckDBPyConnection,
+    target: Path,
+    survey: AnonymisedSurvey,
+    variables: Sequence[Variable],
+    codebook: Codebook,
+    labels: Mapping[int, str],
+    is_simulated: bool,
+) -> None:
+    mark = "SIMULATED" if is_simulated else "delivered"
+    rows = con.execute(
+        f"select {sql_literal(mark)} as {DATA_SOURCE}, * exclude (row_order) "
+        f"from anonymised_{survey.survey} where engagement = {sql_literal(survey.engagement)} "
+        "order by row_order"
+    ).to_arrow_table()
+    con.register("deposit_rows", rows)
+    con.execute(
+        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.parquet')} (format parquet, "
+        f"compression zstd, kv_metadata {{simulated: '{'SIMULATED' if is_simulated else 'no'}'}})"
+    )
+    con.execute(
+        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.tab')} "
+        "(format csv, header, delimiter '\t')"
+    )
+    con.unregister("deposit_rows")
+    _write_sav(rows, target / f"{survey.survey}.sav", survey, variables, codebook, labels)
+
+
+def _write_sav(
+    rows: pa.Table,
+    file: Path,
+    survey: AnonymisedSurvey,
+    variables: Sequence[Variable],
+    codebook: Codebook,
+    labels: Mapping[int, str],
+) -> None:
+    """SPSS: variable labels, value labels, and -9 to -1 as user-missing values."""
+    frame = rows.to_pandas()
+    frame[WEIGHT] = frame[WEIGHT].astype(float)
+    texts = [DATA_SOURCE, *KEYS]
+    frame[texts] = frame[texts].astype(object).fillna("")
+    mark = frame[DATA_SOURCE].iloc[0]
+    names = [variable.name for variable in variables]
+    pyreadstat.write_sav(
+        frame,
+        file,
+        file_label=f"{mark} RCS anonymised answers {survey.engagement} {survey.survey}"[:64],
+        column_labels=_column_labels(variables),
+        variable_value_labels=_KEY_VALUES
+        | {v.name: {**codebook.value_sets[v.value_set].values, **labels} for v in variables},
+        missing_ranges=dict.fromkeys(names, _MISSING_RANGE),
+        variable_measure=dict.fromkeys([*texts, *names], "nominal") | {WEIGHT: "scale"},
+        variable_format=dict.fromkeys(names, "F2.0"),
+        note=f"{mark}: for the named recipient, under an agreement; see {README}",
+        row_compress=True,
+    )
+    with file.open("r+b") as stream:
+        stream.seek(_SAV_STAMP_AT)
+        stream.write(_SAV_STAMP)
+
+
+def _column_labels(variables: Sequence[Variable]) -> dict[str, str]:
+    own = {DATA_SOURCE: _SOURCE_LABEL, **_KEY_LABELS, WEIGHT: _WEIGHT_LABEL}
+    return own | {variable.name: variable.label for variable in variables}
+
+
+def _write_dictionary(
+    file: Path,
+    variables: Mapping[str, Sequence[Variable]],
+    codebook: Codebook,
+    labels: Mapping[int, str],
+) -> None:
+    """One row a variable and code: what .tab and Parquet do not say themselves."""
+    columns = ("survey", "position", "variable", "label", "role", "code", "code_label", "missing")
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for survey, asked in variables.items():
+            writer.writerows(_dictionary_rows(survey, asked, codebook, labels))
+
+
+def _dictionary_rows(
+    survey: str, variables: Sequence[Variable], codebook: Codebook, labels: Mapping[int, str]
+) -> Iterable[tuple[Any, ...]]:
+    for position, name in enumerate((DATA_SOURCE, *KEYS, WEIGHT), 1):
+        label = _column_labels(())[name]
+        role = "key" if name in KEYS else "technical" if name == DATA_SOURCE else "weight"
+        values = _KEY_VALUES.get(name, {"": ""})
+        for code, text in values.items():
+            yield survey, position, name, label, role, code, text, "no"
+    for position, variable in enumerate(variables, len(KEYS) + 3):
+        head = (survey, position, variable.name, variable.label)
+        role = "sensitive answer" if variable.is_sensitive else "answer"
+        for value, text in codebook.value_sets[variable.value_set].values.items():
+            yield *head, role, value, text, "no"
+        for value, text in labels.items():
+            yield *head, role, value, text, "yes"
+
+
+def _readme(surveys: Sequence[AnonymisedSurvey], rule: MicrodataRule, is_simulated: bool) -> str:
+    mark = "**SIMULATED: no record is of a real child.**\n\n" if is_simulated else ""
+    names = " and ".join(f"`{s.survey}`" for s in surveys)
+    groups = ", ".join(dict.fromkeys(rule.simd_groups.values()))
+    facts = "\n".join(
+        f"| {s.survey} | {public_count(s.records_n)} | {public_count(s.left_out_n)} "
+        f"| {public_count(s.coarser_n)} | {s.withheld_n} |"
+        for s in surveys
+    )
+    return f"""# Anonymised answers
+
+{mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
+R, Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables and
+codes are in the `.sav` and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
+
+## What was done
+- Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least
+  {rule.k} pupils share each combination that occurs. Where fewer did, SIMD was withheld, then
+  support, then the stage was banded, then withheld; a record that was still too rare is left
+  out.
+- In each such class every sensitive variable has at least {rule.l} values, or is withheld there
+  (code {rule.withheld_code}).
+- No school, class, data zone, sampling unit, date, device or other record field. Weights are
+  the mean of area, stage and sex, in steps of {rule.weight_step}. Rows are in random order, and
+  have no number.
+- {len(rule.merged_missing)} missing code is merged into another, so that every contractor's data
+  has the same ones.
+
+| survey | records | left out | with coarser keys | sensitive answers withheld (in classes) |
+|---|---|---|---|---|
+{facts}
+
+## What it asks of you
+An anonymised file counts every answer exactly by its keys, also where the published tables
+hide a figure. It is for the named recipient under an agreement: do not link it to other
+records, do not try to recognise anyone, do not hand it on, and publish figures by the rules
+of the published tables only (`certificate.json`).
+"""

@@ -1,0 +1,104 @@
+import csv
+import hashlib
+import json
+
+import duckdb
+import pyreadstat
+import pytest
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.disclosure.anonymise import KEYS
+from rcs_assets.disclosure.policy import load_policy
+
+RULE = load_policy().microdata
+
+
+@pytest.fixture(scope="module")
+def files(built):
+    return built.path / "archive" / "t2-falkirk" / "microdata"
+
+
+def test_each_survey_has_three_forms_with_the_same_rows(files):
+    assert {p.name for p in files.iterdir()} == {
+        "secondary.sav", "secondary.tab", "secondary.parquet", "data_dictionary.csv", "README.md",
+    }  # fmt: skip
+    parquet = duckdb.execute(f"select * from '{files / 'secondary.parquet'}'").fetchall()
+    tab = duckdb.execute(
+        f"select * from read_csv('{files / 'secondary.tab'}', delim='\t', all_varchar=true)"
+    ).fetchall()
+    assert [tuple(str(v) for v in row) for row in parquet] == [
+        tuple("None" if v is None else v for v in row) for row in tab
+    ]
+    frame, _ = pyreadstat.read_sav(files / "secondary.sav", user_missing=True)
+    assert frame["happy_at_school"].astype(int).tolist() == [
+        row[0]
+        for row in duckdb.execute(
+            f"select happy_at_school from '{files / 'secondary.parquet'}'"
+        ).fetchall()
+    ]
+
+
+def test_every_combination_of_keys_has_k_pupils(files):
+    keys = ", ".join(KEYS)
+    smallest = duckdb.execute(
+        f"select min(n) from (select count(*) as n from '{files / 'secondary.parquet'}' "
+        f"group by {keys})"
+    ).fetchall()[0][0]
+    assert smallest >= RULE.k
+
+
+def test_the_file_holds_keys_weight_and_answers_only(files):
+    columns = [
+        row[0]
+        for row in duckdb.execute(f"describe from '{files / 'secondary.parquet'}'").fetchall()
+    ]
+    asked = [variable.name for variable in load_codebook().variables_of("secondary")]
+    assert columns == ["data_source", *KEYS, "weight", *asked]
+
+
+def test_sav_has_labels_missing_ranges_and_a_fixed_stamp(files):
+    _, meta = pyreadstat.read_sav(files / "secondary.sav", metadataonly=True, user_missing=True)
+    assert meta.file_label.startswith("SIMULATED")
+    assert meta.column_names_to_labels["happy_at_school"] == "Happy at school"
+    labels = meta.variable_value_labels["happy_at_school"]
+    assert labels[-7.0] == "Withheld to protect children" and -4.0 not in labels
+    assert meta.missing_ranges["happy_at_school"] == [{"lo": -9, "hi": -1}]
+    header = (files / "secondary.sav").read_bytes()[92:109]
+    assert header == b"01 Jan 2000:00:00"
+
+
+def test_the_dictionary_explains_every_column(files):
+    with (files / "data_dictionary.csv").open(encoding="utf-8", newline="") as stream:
+        said = list(csv.DictReader(stream))
+    columns = [
+        row[0]
+        for row in duckdb.execute(f"describe from '{files / 'secondary.parquet'}'").fetchall()
+    ]
+    assert list(dict.fromkeys(row["variable"] for row in said)) == columns
+    positions = {row["variable"]: int(row["position"]) for row in said}
+    assert [positions[name] for name in columns] == list(range(1, len(columns) + 1))
+    withheld = [row for row in said if row["code"] == "-7"]
+    assert withheld and {row["missing"] for row in withheld} == {"yes"}
+
+
+def test_archive_and_cpp_get_the_same_bytes(built):
+    def digests(kind):
+        folder = built.path / kind / "t2-falkirk" / "microdata"
+        return {p.name: hashlib.sha256(p.read_bytes()).digest() for p in folder.iterdir()}
+
+    assert digests("archive") == digests("cpp")
+
+
+def test_the_note_says_what_was_done_and_asked(files):
+    text = (files / "README.md").read_text()
+    assert "SIMULATED" in text and f"At least\n  {RULE.k} pupils" in text and "agreement" in text
+
+
+def test_without_the_purpose_a_package_has_no_microdata(home, build):
+    home.config.mkdir(parents=True, exist_ok=True)
+    (home.config / "policy.yaml").write_text("microdata:\n  purposes: {archive: no, cpp: no}\n")
+    made = build(home)
+    assert not any(name.startswith("archive") for name in made.packages)
+    own = made.path / "cpp" / "t2-falkirk"
+    assert not (own / "microdata").exists()
+    assert "microdata" not in json.loads((own / "certificate.json").read_text())
