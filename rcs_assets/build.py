@@ -26,6 +26,8 @@ from rcs_assets.linkage import checks as linkage_checks
 from rcs_assets.programme import assets as programme_assets
 from rcs_assets.release import assets as release_assets
 from rcs_assets.release import checks as release_checks
+from rcs_assets.services import assets as services_assets
+from rcs_assets.services import checks as services_checks
 from rcs_assets.storage.home import home_path
 from rcs_assets.storage.resources import HomeResource
 from rcs_assets.wellbeing import assets as wellbeing_assets
@@ -37,6 +39,7 @@ ASSET_MODULES = (
     intake_assets,
     linkage_assets,
     wellbeing_assets,
+    services_assets,
     disclosure_assets,
     release_assets,
 )
@@ -44,6 +47,7 @@ CHECK_MODULES = (
     intake_checks,
     linkage_checks,
     wellbeing_checks,
+    services_checks,
     disclosure_checks,
     release_checks,
 )
@@ -98,7 +102,7 @@ def jobs() -> list[Any]:
         dg.define_asset_job(
             "engagement",
             selection=_partitioned(),
-            description="Intake, linkage and pupil-level wellbeing of the engagements chosen.",
+            description="Intake, linkage, pupil-level wellbeing and spend of some engagements.",
         ),
         dg.define_asset_job(
             "publish",

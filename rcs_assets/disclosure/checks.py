@@ -20,6 +20,7 @@ from data_quality import (
 from rcs_assets.codebook import load_codebook
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
+from rcs_assets.disclosure.service_checks import REACH_CHECKS, SPEND_CHECKS
 from rcs_assets.intake.checks import no_identifier_columns
 from rcs_assets.storage import home_path, sql_literal
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
@@ -346,3 +347,4 @@ SUITE = candidate_suite(
 disclosure_checks = room_checks(
     "disclosure_checks", PYTHON_CHECKS, SUITE, profiles, assets=(CELLS,)
 )
+services_checks = room_checks("protected_services_checks", (*SPEND_CHECKS, *REACH_CHECKS))

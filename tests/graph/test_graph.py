@@ -23,6 +23,8 @@ UNPARTITIONED = {
     "intake/school_roll", "intake/school_list", "intake/simd", "intake/datazones",
     "wellbeing/estimates",
 }  # fmt: skip
+# Made in the partitioned dbt build, so that no run needs a second one.
+BUILT_BESIDE = {"services/spend", "services/budget_gap"}
 
 
 def _specs() -> list[dg.AssetSpec]:
@@ -80,6 +82,8 @@ def test_every_dependency_is_an_asset_of_the_graph() -> None:
 def test_what_is_one_engagement_is_partitioned_and_the_rest_is_not() -> None:
     def expected(spec: dg.AssetSpec) -> bool:
         name = spec.key.to_user_string()
+        if name in BUILT_BESIDE:
+            return True
         return spec.group_name in PARTITIONED and name not in UNPARTITIONED
 
     wrong = [
