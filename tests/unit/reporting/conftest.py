@@ -1,0 +1,51 @@
+"""Pages of made-up packages, rendered once a session."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.reporting import render_package
+from tests.unit.reporting import made
+
+SCHOOL = f"school/{made.SCHOOL}"
+CPP = f"cpp/{made.ENGAGEMENT}"
+
+
+def tree(page: bytes) -> ET.Element:
+    return ET.fromstring(page)
+
+
+def text(page: bytes) -> str:
+    """What a reader sees of the body, spaces joined."""
+    body = tree(page).find("body")
+    assert body is not None
+    return " ".join("".join(body.itertext()).split())
+
+
+@pytest.fixture(scope="session")
+def school_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.write_school(tmp_path_factory.mktemp("school"))
+
+
+@pytest.fixture(scope="session")
+def cpp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.write_cpp(tmp_path_factory.mktemp("cpp"))
+
+
+@pytest.fixture(scope="session")
+def school_page(school_folder: Path) -> bytes:
+    return render_package(school_folder, SCHOOL)["report.html"]
+
+
+@pytest.fixture(scope="session")
+def cpp_pages(cpp_folder: Path) -> dict[str, bytes]:
+    return dict(render_package(cpp_folder, CPP))
+
+
+@pytest.fixture(scope="session")
+def public_page(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = made.write_public(tmp_path_factory.mktemp("public"))
+    return render_package(folder, "public")["report.html"]

@@ -1,0 +1,302 @@
+"""Pages of made-up packages: what they say in each state, and what they never say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.errors import InputError
+from rcs_assets.reporting import render_package
+from rcs_assets.reporting.examine import (
+    Figures,
+    collect,
+    figure_problems,
+    form_problems,
+    outside_problems,
+    says_simulated,
+)
+from rcs_assets.reporting.settings import load_settings
+from tests.unit.reporting import made
+from tests.unit.reporting.conftest import CPP, SCHOOL, text, tree
+
+
+def school(tmp_path: Path, **options) -> bytes:
+    return render_package(made.write_school(tmp_path, **options), SCHOOL)["report.html"]
+
+
+def headings(page: bytes, tag: str) -> list[str]:
+    return [" ".join("".join(h.itertext()).split()) for h in tree(page).iter(tag)]
+
+
+def shown_figures(folder: Path) -> Figures:
+    rows = list(csv.DictReader((folder / "table.csv").open(encoding="utf-8")))
+    return Figures(
+        collect(
+            (row["indicator"], row[column])
+            for row in rows
+            if row["status"] in ("published", "u")
+            for column in ("n", "estimate", "ci_low", "ci_high")
+            if row[column]
+        ),
+        {},
+    )
+
+
+def test_a_school_page_has_its_parts_in_order(school_page) -> None:
+    assert headings(school_page, "h1") == ["Carron Bridge High School"]
+    assert headings(school_page, "h2") == [
+        "What stands out", "The eight wellbeing domains", "How to read the charts",
+        "Talk about it", "Use with care", "Results by wellbeing domain", "Girls and boys",
+        "Stages", "About these figures",
+    ]  # fmt: skip
+    domains = list(load_settings().domains.values())
+    assert [h for h in headings(school_page, "h3") if h in domains] == domains
+
+
+def test_the_head_says_who_when_and_how_many(school_page) -> None:
+    said = text(school_page)
+    for words in (
+        "Carron Bridge High cluster", "Tranche 2 (2016-17)", "Secondary school survey, S1 to S4",
+        "445 of about 634 secondary pupils took part (70-74%)", "Release 2020.06.30",
+        "2026.1+0123456789ab", "do not rank",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+def test_every_page_keeps_the_form(school_page, cpp_pages, public_page) -> None:
+    for page in (school_page, public_page, *cpp_pages.values()):
+        assert form_problems(page) == ()
+        assert outside_problems(page) == ()
+        assert says_simulated(page)
+
+
+def test_a_cpp_has_a_page_a_cluster_and_none_for_small_schools(cpp_pages) -> None:
+    assert set(cpp_pages) == {"report.html", f"clusters/{made.CLUSTER}.html"}
+    page = cpp_pages[f"clusters/{made.CLUSTER}.html"]
+    assert headings(page, "h1") == ["Carron Bridge High cluster"]
+    assert "Small schools together: primary pupils" in headings(page, "h2")
+
+
+def test_the_counts_are_those_of_the_comparisons(school_folder, school_page) -> None:
+    rows = csv.DictReader((school_folder / "comparisons.csv").open(encoding="utf-8"))
+    verdicts = [row["verdict"] for row in rows if row["verdict"]]
+    said = text(school_page)
+    for verdict, word in (("better", "than"), ("similar", "to"), ("worse", "than")):
+        n = verdicts.count(verdict)
+        assert f"{n} measure{'s' * (n != 1)} {verdict} {word} Falkirk" in said
+
+
+def test_pages_tell_shown_figures_only(school_folder, school_page) -> None:
+    assert figure_problems(school_page, shown_figures(school_folder)) == ()
+
+
+def test_a_changed_figure_is_noticed(school_folder, school_page) -> None:
+    value = re.search(rb'class="number own" data-label="School">(\d+)%', school_page)
+    assert value is not None
+    changed = school_page.replace(value[0], value[0].replace(value[1] + b"%", b"0.7%"), 1)
+    assert figure_problems(changed, shown_figures(school_folder)) != ()
+
+
+def test_all_hidden_tells_nothing_and_calls_nothing_similar(tmp_path) -> None:
+    page = school(tmp_path, statuses=made.all_hidden)
+    said = text(page)
+    assert "Ratings are not shown" in said
+    assert "Strengths Results are not shown." in said
+    assert "No clear difference" not in said and " 0 measures" not in said
+    for domain in tree(page).iter("section"):
+        if domain.get("class") == "domain":
+            assert "Results are not shown." in "".join(domain.itertext())
+    own = re.findall(rb'data-label="School">([^<]*)<', page)
+    assert set(own) == {b"[c]"}
+
+
+def test_none_clear_says_that_it_could_be_chance(tmp_path) -> None:
+    said = text(school(tmp_path, statuses=made.all_shown, verdict=lambda _: "similar"))
+    assert "No clear difference from Falkirk" in said
+    assert "No measure is clearly better. That does not mean there are no strengths." in said
+    assert "All results of the tables are shown." in said
+
+
+def test_a_rating_is_never_worked_out(tmp_path) -> None:
+    """Far apart, and yet: without a verdict nothing is rated."""
+    folder = made.write_school(tmp_path, statuses=made.all_shown)
+    header = (folder / "comparisons.csv").read_text(encoding="utf-8").splitlines()[0]
+    (folder / "comparisons.csv").write_text(header + "\n", encoding="utf-8")
+    page = render_package(folder, SCHOOL)["report.html"]
+    assert b"rating better" not in page and b"Strengths" not in page
+    assert b"These measures are not compared" in page or b"measures with results" in page
+
+
+def test_a_hidden_verdict_of_a_shown_figure_stays_hidden(tmp_path) -> None:
+    folder = made.write_school(tmp_path, statuses=made.all_shown)
+    file = folder / "comparisons.csv"
+    rows = list(csv.DictReader(file.open(encoding="utf-8")))
+    for row in rows:
+        row |= {"verdict": "", "status": "c"}
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, made.COMPARISONS)
+        writer.writeheader()
+        writer.writerows(rows)
+    page = render_package(folder, SCHOOL)["report.html"]
+    assert b'<span class="rating hidden">[c]</span>' in page
+    assert b"rating similar" not in page.split(b"results-secondary")[2]
+
+
+def test_at_most_three_stand_out_and_sensitive_ones_need_thirty(tmp_path) -> None:
+    sensitive = {i.name for i in load_codebook().indicators.values() if i.is_sensitive}
+
+    def verdict(name: str) -> str:
+        return "worse" if name in sensitive else "better"
+
+    few = school(tmp_path / "few", statuses=made.all_shown, verdict=verdict, n=20)
+    many = school(tmp_path / "many", statuses=made.all_shown, verdict=verdict, n=30)
+    for page, worse_n in ((few, 0), (many, 3)):
+        listed = [li.get("data-indicator") for li in tree(page).iter("li")]
+        listed = [name for name in listed if name]
+        assert len([name for name in listed if name not in sensitive]) == 3
+        assert len([name for name in listed if name in sensitive]) == worse_n
+    assert "measures are worse, from few answers. See the tables below." in text(few)
+
+
+def test_girls_and_boys_only_where_both_are_shown(tmp_path) -> None:
+    def boys_hidden(indicator: str, breakdown: str, group: str) -> str:
+        return "c" if (breakdown, group) == ("sex", "M") else "published"
+
+    page = school(tmp_path, statuses=boys_hidden)
+    assert "Results for girls and boys are not shown." in text(page)
+    assert b'<circle class="first"' not in page
+
+
+def test_a_school_of_totals_has_no_tables_by_group(tmp_path) -> None:
+    page = school(tmp_path, statuses=made.all_shown, breakdowns=("total",), n=30, step=5)
+    assert not {"Girls and boys", "Stages"} & set(headings(page, "h2"))
+
+
+def test_names_are_escaped(tmp_path) -> None:
+    page = school(tmp_path, name='St "X" & <b>Mary\'s</b> School')
+    assert headings(page, "h1") == ['St "X" & <b>Mary\'s</b> School']
+    assert b"<b>" not in page
+
+
+def test_what_is_not_simulated_does_not_say_so(tmp_path) -> None:
+    assert b"SIMULATED" not in school(tmp_path, simulated=False)
+
+
+def test_a_school_page_names_no_other_school(tmp_path, school_page) -> None:
+    assert b"Made-up Primary" not in school_page
+
+
+def test_lists_of_schools_are_by_name_not_by_result(cpp_pages) -> None:
+    page = cpp_pages["report.html"]
+    start = page.index(b"Schools: primary pupils</h2>")
+    first = page[start : page.index(b"</table>", start)]
+    names = re.findall(rb'role="rowheader">([^<]+)</th>', first)
+    assert names == sorted(names) and len(names) == 6
+    assert b"rank" not in first.replace(b"Please do not rank", b"")
+
+
+def test_schools_of_a_cpp_have_no_counts_of_ratings(cpp_pages) -> None:
+    """outputs.md, pitfall 14: such counts make a league table."""
+    page = cpp_pages["report.html"]
+    places = page[page.index(b"Schools: primary pupils</h2>") : page.index(b'id="reach-1"')]
+    assert not re.search(rb"\d+ (?:measures? )?(?:better|worse)", places)
+
+
+def test_reach_and_spend_say_what_they_are(cpp_pages) -> None:
+    said = text(cpp_pages["report.html"])
+    assert "Support recorded, no need reported: 9% of pupils who reported no need." in said
+    assert "over-reach" not in said.lower()
+    assert "£14,400,000" in said and "56%" in said
+    assert "Some sums are hidden" in said
+    rows = [r for r in tree(cpp_pages["report.html"]).iter("tr") if r.get("data-table") == "spend"]
+    hidden = ["".join(r.itertext()) for r in rows if "[c]" in "".join(r.itertext())]
+    assert len(hidden) == 1 and "£" not in hidden[0]
+
+
+def test_the_programme_is_not_scotland(public_page) -> None:
+    said = text(public_page)
+    assert "These are two areas that chose to take part" in said
+    assert "no figure here is one for Scotland" in said
+    assert b'class="rating' not in public_page
+
+
+def test_the_same_package_gives_the_same_bytes(school_folder, school_page) -> None:
+    assert render_package(school_folder, SCHOOL)["report.html"] == school_page
+
+
+@pytest.mark.parametrize("table", ["table.csv", "indicators.csv", "comparisons.csv"])
+def test_a_package_without_a_table_is_refused(tmp_path, table) -> None:
+    folder = made.write_school(tmp_path)
+    (folder / table).unlink()
+    with pytest.raises(InputError, match="holds no table"):
+        render_package(folder, SCHOOL)
+
+
+def test_a_package_of_another_school_is_refused(school_folder) -> None:
+    with pytest.raises(InputError, match="no rows of its own"):
+        render_package(school_folder, "school/5599999")
+
+
+def test_a_table_without_a_column_is_refused(tmp_path) -> None:
+    folder = made.write_school(tmp_path)
+    file = folder / "indicators.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace("is_sensitive", "other"))
+    with pytest.raises(InputError, match="no column is_sensitive"):
+        render_package(folder, SCHOOL)
+
+
+def test_a_damaged_manifest_is_refused(tmp_path) -> None:
+    folder = made.write_school(tmp_path)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="manifest"):
+        render_package(folder, SCHOOL)
+
+
+def test_settings_name_what_the_codebook_has() -> None:
+    settings, codebook = load_settings(), load_codebook()
+    named = [n for names in settings.priority.values() for n in names]
+    named += [*settings.base_measure.values(), *settings.scales]
+    assert set(named) <= set(codebook.indicators)
+    means = {i.name for i in codebook.indicators.values() if i.statistic == "mean"}
+    assert set(settings.scales) == means
+    assert {i.domain for i in codebook.indicators.values()} <= set(settings.domains)
+
+
+def test_axes_of_scores_are_those_of_the_codebook() -> None:
+    settings, codebook = load_settings(), load_codebook()
+    ends = {
+        scale.name: (scale.low, scale.high)
+        for instrument in codebook.instruments.values()
+        for scale in instrument.scales
+    }
+    for name, axis in settings.scales.items():
+        score = codebook.indicators[name].rule.score
+        if score in ends:
+            assert axis == ends[score], name
+
+
+def test_a_made_package_is_in_the_released_columns() -> None:
+    """The made-up packages stand for real ones: their columns are those of release."""
+    from rcs_assets.release.tables import table_specs
+
+    specs = table_specs()
+    for table, columns in (
+        ("estimates", made.ESTIMATES), ("geographies", made.GEOGRAPHIES),
+        ("indicators", made.INDICATORS), ("comparisons", made.COMPARISONS),
+        ("participation", made.PARTICIPATION), ("reach", made.REACH), ("spend", made.SPEND),
+    ):  # fmt: skip
+        assert set(columns) == {c.name for c in specs[table].columns}, table
+
+
+def test_manifests_of_made_packages_are_read(school_folder) -> None:
+    assert json.loads((school_folder / "manifest.json").read_text())["package"] == SCHOOL
+
+
+def test_a_cpp_without_services_has_no_such_parts(tmp_path) -> None:
+    page = render_package(made.write_cpp(tmp_path, services=False), CPP)["report.html"]
+    assert not {"Need and reach", "Spend by tier"} & set(headings(page, "h2"))

@@ -1,0 +1,144 @@
+"""Every branch of the sentences that depend on results."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from rcs_assets.reporting import wording
+from rcs_assets.reporting.package import Cell
+from rcs_assets.reporting.settings import load_settings
+
+
+def cell(**values: str) -> Cell:
+    base = dict.fromkeys(Cell._fields, "") | {
+        "statistic": "pct", "n": "120", "estimate": "62.0", "ci_low": "57.0", "ci_high": "67.0",
+        "status": "published",
+    }  # fmt: skip
+    return Cell(**{**base, **values})
+
+
+@pytest.mark.parametrize(
+    ("better", "similar", "worse", "hidden", "said"),
+    [
+        (0, 0, 0, 4, "Results are not shown."),
+        (0, 0, 0, 0, "These measures are not compared."),
+        (0, 3, 0, 0, "No clear difference from Falkirk: gaps of this size could be chance."),
+        (
+            0, 3, 0, 2,
+            "No clear difference from Falkirk: gaps of this size could be chance. "
+            "2 results are not shown.",
+        ),
+        (1, 2, 0, 0, "1 measure is better than Falkirk."),
+        (0, 0, 2, 1, "2 measures are worse than Falkirk. 1 result is not shown."),
+        (1, 5, 2, 0, "1 measure is better and 2 are worse than Falkirk."),
+    ],
+)  # fmt: skip
+def test_a_domain_is_said_in_one_sentence(better, similar, worse, hidden, said) -> None:
+    assert wording.domain_sentence(better, similar, worse, hidden, "Falkirk") == said
+
+
+@pytest.mark.parametrize(
+    ("verdict", "left_out", "rated", "said"),
+    [
+        ("better", 0, 0, "Results are not shown."),
+        ("worse", 0, 0, "Results are not shown."),
+        (
+            "better",
+            0,
+            9,
+            "No measure is clearly better. That does not mean there are no strengths.",
+        ),
+        ("worse", 0, 9, "No measure is clearly worse. That does not mean there are no worries."),
+        ("worse", 1, 9, "1 measure is worse, from few answers. See the tables below."),
+    ],
+)
+def test_an_empty_list_says_why(verdict, left_out, rated, said) -> None:
+    assert wording.empty_list(verdict, left_out, rated) == said
+
+
+def test_values_stand_as_they_were_released() -> None:
+    assert wording.value(cell()) == "62%"
+    assert wording.value(cell(estimate="74.5")) == "74.5%"
+    assert wording.value(cell(statistic="mean", estimate="24.0")) == "24.0"
+    assert wording.span(cell()) == "57% to 67%"
+    assert wording.span(cell(ci_low="", ci_high="")) == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "mark"),
+    [
+        ({}, ""), ({"status": "u"}, "[u]"), ({"status": "c"}, "[c]"),
+        ({"status": "c", "note": "low"}, "[c] [low]"), ({"status": "z"}, "[z]"),
+        ({"note": "indicative"}, ""),
+    ],
+)  # fmt: skip
+def test_a_mark_a_bracket(values, mark) -> None:
+    assert wording.mark(cell(**values)) == mark
+
+
+def test_a_row_that_is_not_there_is_not_available() -> None:
+    assert wording.mark(None) == "[x]"
+
+
+def test_a_gap_needs_ranges_that_do_not_meet() -> None:
+    first, last = cell(), cell(estimate="80.0", ci_low="76.0", ci_high="84.0")
+    assert wording.gap_sentence(first, last) == "18 points lower"
+    assert wording.gap_sentence(last, first) == "18 points higher"
+    touching = cell(estimate="70.0", ci_low="67.0", ci_high="73.0")
+    assert wording.gap_sentence(first, touching) == "No clear gap"
+
+
+@pytest.mark.parametrize("other", [None, cell(status="c", estimate="", ci_low="", ci_high="")])
+def test_a_gap_to_a_hidden_group_is_not_told(other) -> None:
+    assert wording.gap_sentence(cell(), other) == "Not shown"
+    assert wording.gap_sentence(other, cell()) == "Not shown"
+
+
+def _syllables(word: str) -> int:
+    found = len(re.findall(r"[aeiouy]+", word))
+    silent = word.endswith("e") and not word.endswith("le") and found > 1
+    return max(found - silent, 1)
+
+
+def grade(text: str) -> float:
+    """The Flesch-Kincaid grade: years of school that a reader needs."""
+    sentences = [s for s in re.split(r"[.!?:;]+(?:\s|$)", text) if s.strip()]
+    words = re.findall(r"[a-z']+", text.lower())
+    return (
+        0.39 * len(words) / len(sentences) + 11.8 * sum(map(_syllables, words)) / len(words) - 15.59
+    )
+
+
+def test_the_measure_of_reading_tells_easy_from_hard() -> None:
+    assert grade("The cat sat on the mat. It was warm.") < 2
+    assert (
+        grade("Statistically significant heterogeneity necessitates careful interpretation.") > 12
+    )
+
+
+def test_the_first_page_reads_at_age_eleven() -> None:
+    settings = load_settings()
+    texts = {
+        "reading": " ".join(settings.reading.values()),
+        "care": " ".join([*settings.care, settings.chance]),
+        "talk": " ".join(line for lines in settings.talk.values() for line in lines),
+        "marks": " ".join(words.text for words in settings.marks.values()),
+        "support": settings.support,
+    }
+    grades = {name: round(grade(text), 1) for name, text in texts.items()}
+    assert {name: found for name, found in grades.items() if found > 6} == {}
+
+
+def test_words_that_judge_are_never_used() -> None:
+    text = yaml.safe_dump(yaml.safe_load(_settings_text())).lower()
+    for word in ("over-reach", "failing", " poor ", "significant", "no difference"):
+        assert word not in text.replace("'over-reach'", "")
+
+
+def _settings_text() -> str:
+    from importlib import resources
+
+    return (resources.files("rcs_assets.reporting") / "data" / "report.yaml").read_text("utf-8")
