@@ -6,8 +6,9 @@ from the top of the project.
 A system is one indicator of a made-up council: pupils of each school × stage × sex, positive
 answers and complements unknown, bases shown to the nearest 5, percentages to the nearest
 whole one, what is small hidden, rolls public. Prints milliseconds a system with one worker
-and with two, and of processor time (which other work on the machine does not lengthen). A table is school × stage × looked after with clusters and totals, protected
-and audited. Belongs here: timing. Does not belong here: whether answers are right
+and with two, and of processor time (which other work on the machine does not lengthen). A
+table is school × stage × looked after with clusters and totals, protected and audited.
+Belongs here: timing. Does not belong here: whether answers are right
 (`tests/unit/disclosure`).
 """
 

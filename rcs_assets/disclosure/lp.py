@@ -10,12 +10,13 @@ what the one before left open:
 
 1. *Share*: programs that push every open target at once, each to a random side; the point
    found certifies many of them.
-2. *Refute*: without the few long rows (margins of a council) the system falls into blocks
+2. *Bound*: without the few long rows (margins of a council) the system falls into blocks
    (schools). What a block alone forbids, the whole forbids: one program asks one target of
    every block.
-3. *Settle*: programs that push one target of every block, then one program a target.
+3. *Settle*: programs that push one target of every block, until each reaches what is asked
+   or what its block allows; then one program a target.
 
-"Unsafe" is always an exact minimum or maximum, of the whole or of a part of the rows.
+"Unsafe" is always the answer of an exact minimum or maximum.
 """
 
 from __future__ import annotations
@@ -113,10 +114,9 @@ class Targets:
 class Reached:
     """Lowest and highest values found of each target.
 
-    Each belongs to a feasible x; where `is_exact_low` (`is_exact_high`) it is the minimum
-    (maximum). A side that is neither exact nor safe was refuted: a part of the rows forbids
-    a safe value. Infinite of the wrong sign where nobody asked. `programs_n`: linear
-    programs solved.
+    Each belongs to a feasible x. Where `is_exact_low` (`is_exact_high`) it is the minimum
+    (maximum), as it is wherever a target is not safe; elsewhere it is low (high) enough.
+    Infinite of the wrong sign where nobody asked. `programs_n`: linear programs solved.
     """
 
     low: FloatArray
@@ -183,16 +183,15 @@ class _Search:
         self.low = np.full(len(low_ok), np.inf)
         self.high = np.full(len(low_ok), -np.inf)
         self.is_exact_low, self.is_exact_high = (np.zeros(len(low_ok), bool) for _ in range(2))
-        self.is_refuted_low, self.is_refuted_high = (np.zeros(len(low_ok), bool) for _ in range(2))
-        self.refuting_n = 0
+        self.bounding_n = 0
 
     def open_low(self) -> BoolArray:
         """Targets whose low side is neither certified nor settled."""
-        return (self.low > self.low_ok + SLACK) & ~self.is_exact_low & ~self.is_refuted_low
+        return (self.low > np.maximum(self.low_ok, self.least) + SLACK) & ~self.is_exact_low
 
     def open_high(self) -> BoolArray:
         """Targets whose high side is neither certified nor settled."""
-        return (self.high < self.high_ok - SLACK) & ~self.is_exact_high & ~self.is_refuted_high
+        return (self.high < np.minimum(self.high_ok, self.most) - SLACK) & ~self.is_exact_high
 
     def is_open(self) -> BoolArray:
         return self.open_low() | self.open_high()
@@ -241,9 +240,10 @@ class _Search:
         )
         alone = _Search(part, still, exact=False)
         alone.settle_apart(block)
-        self.is_refuted_low = alone.low_ok + SLACK < alone.low
-        self.is_refuted_high = alone.high_ok - SLACK > alone.high
-        self.refuting_n = alone.solver.programs_n
+        # Nothing lies beyond what a block alone allows: reaching that is exact.
+        self.least = np.where(alone.is_exact_low, np.maximum(self.least, alone.low), self.least)
+        self.most = np.where(alone.is_exact_high, np.minimum(self.most, alone.high), self.most)
+        self.bounding_n = alone.solver.programs_n
         before = np.inf
         while self.open_n() < before:
             before = self.open_n()
@@ -293,7 +293,7 @@ class _Search:
             high=self.high,
             is_exact_low=self.is_exact_low | (self.low <= self.least + SLACK),
             is_exact_high=self.is_exact_high | (self.high >= self.most - SLACK),
-            programs_n=self.solver.programs_n + self.refuting_n,
+            programs_n=self.solver.programs_n + self.bounding_n,
         )
 
 
