@@ -648,8 +648,10 @@ def _took_part(subject: Subject, survey: str) -> WhoTable | None:
 
     def n(breakdown: str, group: str) -> str:
         cell = package.cell(place, survey, indicator, breakdown, group)
-        shown = cell is not None and cell.is_shown and cell.n
-        return wording.thousands(cell.n) if cell is not None and shown else wording.mark(cell)
+        if cell is None:
+            return wording.mark(cell)
+        # What a hidden percentage is like says nothing about who answered.
+        return wording.thousands(cell.n) if cell.is_shown and cell.n else f"[{cell.status}]"
 
     stages = sorted({h.group for h in package.held(place, survey) if h.breakdown == "stage"})
     rows = [

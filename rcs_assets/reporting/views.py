@@ -342,12 +342,11 @@ def _services(package: Package, settings: Settings, kind: str) -> tuple[ServiceP
 
 
 def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> tuple[Tile, ...]:
-    known = {row.survey for row in subject.package.participation}
     tiles = [
         _took_part_tile(subject, part)
         for part in surveys
-        # A quota sample has nobody who did not take part.
-        if part.key in known or len(surveys) == 1
+        # Clusters have no such figure, and a quota sample nobody who did not take part.
+        if subject.place.level == "school" or _participation(subject, part.key) is not None
     ]
     if not is_rated:
         if subject.package.kind == "public":
