@@ -99,15 +99,15 @@ def unsafe_spend(
         `cell_id` of each unsafe cell, ascending.
     """
     _register(con, cells, holdings)
-    known = con.execute(_KNOWLEDGE).fetch_arrow_table()
+    known = con.execute(_KNOWLEDGE).to_arrow_table()
     figures = con.execute(
         "select cell_id, engagement, gbp::double as gbp, top_gbp::double as top, "
         "shown_gbp::double as shown from spend_cell where gbp > 0 order by engagement, cell_id"
-    ).fetch_arrow_table()
+    ).to_arrow_table()
     sums = con.execute(
         "select engagement, sum_id, cell_id, sign from spend_sum inner join spend_cell "
         "using (cell_id) where gbp > 0 order by engagement, sum_id, cell_id"
-    ).fetch_arrow_table()
+    ).to_arrow_table()
     jobs = list(_jobs(figures, known, sums, rule))
     found = reach_each([(job.system, job.targets) for job in jobs])
     unsafe = [
