@@ -222,7 +222,7 @@ def release_show(options: argparse.Namespace) -> int:
         _print_json(shown)
         return DONE
     print(f"Release {shown.version}{' SIMULATED' if shown.is_simulated else ''}")
-    for package in shown.packages:
+    for package in packages.grouped(shown.packages):
         print(f"  {package.name:<34} {package.files_n:>4} files  {package.bytes_n:>12,} bytes")
     return DONE
 
@@ -476,7 +476,7 @@ def _say_published(home: Home, seconds: float | None) -> None:
     shown = packages.show_release(home, "current")
     folder = home.releases / "current"
     print(f"Published release {shown.version}{', SIMULATED' if shown.is_simulated else ''}:")
-    for package in shown.packages:
+    for package in packages.grouped(shown.packages):
         print(f"  {package.name:<34} {package.files_n:>4} files  {package.bytes_n:>12,} bytes")
     print(f"Where:   {folder}")
     print(f"Read:    {folder / 'evidence.html'} in a browser")

@@ -6,6 +6,7 @@ here: building, deciding, publishing.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,14 @@ from rcs_assets.release.gate import (
     decide,
     load_required_checks,
 )
+from rcs_assets.release.pages import page_problems
 from rcs_assets.release.publish import candidate_description, publish_candidate
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.resources import HomeResource, asset_options
 
 CANDIDATE_KEY = dg.AssetKey(["release", "candidate"])
+# Pages are made of the candidate by the room after this one: known here by its key only.
+PAGES_KEY = dg.AssetKey(["reporting", "pages"])
 _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
 
 
@@ -39,20 +43,29 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
         "candidate",
         zone="release",
         sensitivity="protected",
-        description="The packages public, cpp/* and safe_haven, built aside in "
-        "releases/.candidate: databases with comments, Parquet, dictionary, datapackage, "
-        "manifests and certificates. Nothing is published by it.",
+        description="The packages public, cpp/*, school/*, archive/* and safe_haven, built "
+        "aside in releases/.candidate: databases with comments, Parquet, dictionary, "
+        "datapackage, tables of schools, anonymised microdata, manifests and certificates. "
+        "Nothing is published by it.",
         deps=[
             ("disclosure", "estimates"),
+            ("disclosure", "comparisons"),
+            ("disclosure", "participation"),
+            ("disclosure", "reach"),
+            ("disclosure", "spend"),
+            ("disclosure", "audit"),
             ("wellbeing", "estimates"),
             ("wellbeing", "item_answers"),
             ("wellbeing", "scores"),
             ("wellbeing", "weights"),
             ("linkage", "linked"),
             ("linkage", "link_rates"),
+            ("linkage", "link_rates_by_group"),
             ("codebook", "tables"),
             ("programme", "register"),
             ("intake", "school_list"),
+            ("intake", "clusters"),
+            ("intake", "receipts"),
         ],
         kinds=("python", "duckdb", "parquet"),
     )
@@ -75,10 +88,14 @@ def candidate(home: HomeResource) -> dg.MaterializeResult[None]:
             "dagster/row_count": built.rows,
             "version": built.version,
             "content_hash": built.content_hash,
-            "packages": len(built.packages),
+            **{f"packages_{kind}": n for kind, n in _by_kind(built.packages).items()},
             "simulated": built.is_simulated,
         }
     )
+
+
+def _by_kind(packages: Iterable[str]) -> Mapping[str, int]:
+    return Counter(name.split("/")[0] for name in packages)
 
 
 @dg.asset(
@@ -90,7 +107,7 @@ def candidate(home: HomeResource) -> dg.MaterializeResult[None]:
         description="The gate: reads the records of the required checks for exactly this "
         "materialisation, the approvals and the profile; publishes the candidate whole, or "
         "refuses with reasons and leaves the last release as it is.",
-        deps=[("release", "candidate")],
+        deps=[("release", "candidate"), ("reporting", "pages")],
         kinds=("python",),
     )
 )
@@ -196,8 +213,8 @@ def _facts(
     materialisation = made.asset_materialization if made else None
     recorded = _words(materialisation.metadata, "content_hash") if materialisation else ""
     said = candidate_description(place, recorded) or {}
-    own = "/".join(CANDIDATE_KEY.path)
-    assets = sorted({check.asset_key for check in required} - {own})
+    own, pages = ("/".join(key.path) for key in (CANDIDATE_KEY, PAGES_KEY))
+    assets = sorted({check.asset_key for check in required} - {own, pages})
     return CandidateFacts(
         content_hash=str(said.get("content_hash", "")),
         recorded_hash=recorded,
@@ -205,6 +222,8 @@ def _facts(
         upstream_ids={asset: _storage_id(instance, asset) for asset in assets},
         output_classes=frozenset(name.split("/")[0] for name in said.get("packages", ())),
         policy_version=str(said.get("policy_version", "")),
+        downstream_ids={pages: _storage_id(instance, pages)},
+        page_problems=page_problems(place),
         unsigned_deliveries=tuple(
             sorted(
                 delivery.file

@@ -9,22 +9,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.intake.checks import forbidden_columns
+from rcs_assets.release.examine import (
+    answer_files,
+    audit_problems,
+    csv_columns,
+    form_problems,
+    k_problems,
+    key_problems,
+    l_problems,
+    school_problems,
+    unmarked,
+)
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 
 ASSET = ("release", "candidate")
+SURVEYS = ("primary", "secondary")
 MANIFEST = "manifest.json"
 DATABASE = "rcs.duckdb"
 EXPECTED_FILES = frozenset({DATABASE, "datapackage.json", "certificate.json"})
+SCHOOL_FILES = frozenset(
+    {
+        "table.csv",
+        "comparisons.csv",
+        "participation.csv",
+        "indicators.csv",
+        "geographies.csv",
+        "certificate.json",
+    }
+)
 SAFE_HAVEN = "safe_haven"
 # policy.md, How protection is judged: what never leaves the safe haven.
 INSIDE_ONLY = frozenset(
@@ -42,16 +66,39 @@ INSIDE_ONLY = frozenset(
         "project_id",
     }
 )
+# Named so and meant otherwise: the published roll, and the coarse weight of microdata.
+ALLOWED = frozenset({("participation", "roll_n"), ("participation.parquet", "roll_n")}) | frozenset(
+    {("participation.csv", "roll_n")}
+    | {(f"{survey}.{form}", "weight") for survey in SURVEYS for form in ("parquet", "tab")}
+)
+
+
+def _root(bench: Bench) -> Path:
+    return bench.home.releases / CANDIDATE
 
 
 def _packages(bench: Bench) -> dict[str, Path]:
     """Name → folder of each package that lies in the candidate."""
-    root = bench.home.releases / CANDIDATE
-    return {
-        file.parent.relative_to(root).as_posix(): file.parent
-        for file in sorted(root.rglob(MANIFEST))
-        if file.parent != root
-    }
+    root = _root(bench)
+    found = sorted([*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}")])
+    return {file.parent.relative_to(root).as_posix(): file.parent for file in found}
+
+
+def _with_database(bench: Bench) -> dict[str, Path]:
+    return {n: folder for n, folder in _packages(bench).items() if not n.startswith("school/")}
+
+
+def _packages_due(bench: Bench) -> set[str]:
+    """What policy.md, Audiences, asks for, from the protected tables and the policy alone."""
+    rows = bench.con.execute("select distinct audience from disclosure.estimates").fetchall()
+    audiences = {row[0] for row in rows}
+    schools = bench.con.execute(
+        "select distinct geography_code from disclosure.estimates where geography_level = 'school'"
+    ).fetchall()
+    due = audiences | {f"school/{row[0]}" for row in schools} | {SAFE_HAVEN}
+    if "archive" in load_policy(bench.home.config).microdata.purposes:
+        due |= {f"archive/{name.partition('/')[2]}" for name in audiences if "/" in name}
+    return due
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -73,18 +120,17 @@ def _opened(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def manifests_are_complete(bench: Bench) -> Verdict:
     """Each package that is due is there, with the files that its manifest lists, byte by byte."""
-    audiences = bench.con.execute("select distinct audience from disclosure.estimates").fetchall()
-    wanted = {row[0] for row in audiences} | {SAFE_HAVEN}
     packages = _packages(bench)
-    found = [f"package {name}" for name in sorted(wanted ^ set(packages))]
+    found = [f"package {name}" for name in sorted(_packages_due(bench) ^ set(packages))]
     for name, folder in packages.items():
+        expected = SCHOOL_FILES if name.startswith("school/") else EXPECTED_FILES
         listed = {entry["path"]: entry["sha256"] for entry in _manifest(folder)["files"]}
         present = {
             path.relative_to(folder).as_posix(): path
             for path in folder.rglob("*")
             if path.is_file() and path != folder / MANIFEST
         }
-        differing = set(listed) ^ set(present) | (EXPECTED_FILES - set(present))
+        differing = set(listed) ^ set(present) | (expected - set(present))
         differing |= {
             path for path in set(listed) & set(present) if _sha256(present[path]) != listed[path]
         }
@@ -100,7 +146,7 @@ def _sha256(path: Path) -> str:
 def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
     """Each database opens read-only; its tables are filled; tables and columns have comments."""
     found = []
-    packages = _packages(bench)
+    packages = _with_database(bench)
     for name, folder in packages.items():
         with _opened(folder) as con:
             tables = con.execute("select table_name, comment from duckdb_tables()").fetchall()
@@ -128,14 +174,10 @@ def simulated_is_stated(bench: Bench) -> Verdict:
     found = []
     packages = _packages(bench)
     for name, folder in packages.items():
-        described = [MANIFEST, "certificate.json", "datapackage.json"]
-        found += [f"{name}/{f}" for f in described if not _says_simulated(folder / f)]
-        with _opened(folder) as con:
-            rows = con.execute(
-                "select table_name from duckdb_tables() "
-                "where coalesce(comment, '') not like 'SIMULATED%' order by all"
-            ).fetchall()
-            found += [f"{name} {row[0]}" for row in rows]
+        described = (MANIFEST, "certificate.json", "datapackage.json")
+        there = [file for file in described if (folder / file).is_file()]
+        found += [f"{name}/{f}" for f in there if not _says_simulated(folder / f)]
+        found += [f"{name}/{file}" for file in unmarked(folder)]
         for file in sorted(folder.rglob("*.parquet")):
             marks = bench.con.execute(
                 "select decode(value) from parquet_kv_metadata(?) where decode(key) = 'simulated'",
@@ -143,6 +185,13 @@ def simulated_is_stated(bench: Bench) -> Verdict:
             ).fetchall()
             if marks != [("SIMULATED",)]:
                 found.append(f"{name}/{file.name}")
+    for name, folder in _with_database(bench).items():
+        with _opened(folder) as con:
+            rows = con.execute(
+                "select table_name from duckdb_tables() "
+                "where coalesce(comment, '') not like 'SIMULATED%' order by all"
+            ).fetchall()
+            found += [f"{name} {row[0]}" for row in rows]
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
 
 
@@ -158,17 +207,25 @@ def packages_hold_no_inside_columns(bench: Bench) -> Verdict:
     packages = _packages(bench)
     for name, folder in packages.items():
         forbidden = identifiers if name == SAFE_HAVEN else identifiers | INSIDE_ONLY
-        with _opened(folder) as con:
-            held = con.execute(
-                "select table_name, lower(column_name) from duckdb_columns() where not internal"
-            ).fetchall()
-        for file in sorted(folder.rglob("*.parquet")):
-            columns = bench.con.execute(
-                f"describe select * from read_parquet({sql_literal(file)})"
-            ).fetchall()
-            held += [(file.name, row[0].lower()) for row in columns]
-        found += sorted({f"{name} {t}.{column}" for t, column in held if column in forbidden})
+        held = {pair for pair in _columns_of(bench, folder) if pair[1] in forbidden} - ALLOWED
+        found += [f"{name} {table}.{column}" for table, column in sorted(held)]
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+
+
+def _columns_of(bench: Bench, folder: Path) -> Iterator[tuple[str, str]]:
+    """Table or file, and column, of all that a package holds."""
+    yield from csv_columns(folder)
+    if not (folder / DATABASE).is_file():
+        return
+    with _opened(folder) as con:
+        yield from con.execute(
+            "select table_name, lower(column_name) from duckdb_columns() where not internal"
+        ).fetchall()
+    for file in sorted(folder.rglob("*.parquet")):
+        columns = bench.con.execute(
+            f"describe select * from read_parquet({sql_literal(file)})"
+        ).fetchall()
+        yield from ((file.name, row[0].lower()) for row in columns)
 
 
 _CELL = (
@@ -181,13 +238,12 @@ _CELL = (
 def packages_hold_the_protected_cells(bench: Bench) -> Verdict:
     """Estimates of a package are the protected cells of its audience: all, and no others."""
     found = []
-    packages = _packages(bench)
+    packages = _with_database(bench)
     for name, folder in packages.items():
-        audience = "public" if name == SAFE_HAVEN else name
         with _opened(folder) as con:
             held = con.execute(f"select {_CELL} from estimates order by all").fetchall()
         wanted = bench.con.execute(
-            f"select {_CELL} from disclosure.estimates where audience = ? order by all", [audience]
+            f"select {_CELL} from disclosure.estimates where {_due_cells(name)} order by all"
         ).fetchall()
         parquet = bench.con.execute(
             f"select {_CELL} from read_parquet(?) order by all",
@@ -196,6 +252,88 @@ def packages_hold_the_protected_cells(bench: Bench) -> Verdict:
         if not wanted or held != wanted or parquet != wanted:
             found.append(name)
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+
+
+def _due_cells(name: str) -> str:
+    """The protected cells of a package: its audience's, and the public ones around its area."""
+    kind, _, engagement = name.partition("/")
+    own = sql_literal(engagement)
+    tranche = f"(select any_value(tranche) from disclosure.estimates where engagement = {own})"
+    around = (
+        "audience = 'public' and (geography_level = 'all' or "
+        f"(geography_level = 'tranche' and geography_code = {tranche}))"
+    )
+    if kind == "cpp":
+        return f"audience = {sql_literal(name)} or ({around})"
+    if kind == "archive":
+        return f"(audience = 'public' and engagement = {own}) or ({around})"
+    return "audience = 'public'"
+
+
+def schools_hold_their_own_cells(bench: Bench) -> Verdict:
+    """A school's files hold its protected rows, all and no other school's, beside public ones."""
+    schools = [name for name in _packages(bench) if name.startswith("school/")]
+    if not schools:
+        return Verdict(True, "no school has figures")
+    found = school_problems(bench.con, _root(bench))
+    return Verdict(not found, places(found, f"{len(schools)} packages"))
+
+
+def certificates_state_a_clean_audit(bench: Bench) -> Verdict:
+    """Every certificate gives the figures of the audit, and none of them is an unsafe cell."""
+    columns = ("cells", "suppressed", "attacked", "unsafe")
+    row = bench.con.execute(
+        "select sum(cells_n), sum(hidden_n), sum(targets_n), sum(unsafe_n) from disclosure.audit"
+    ).fetchall()[0]
+    wanted = {name: int(n or 0) for name, n in zip(columns, row, strict=True)}
+    found = []
+    packages = _packages(bench)
+    for name, folder in packages.items():
+        said = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+        problems = audit_problems(said.get("audit_of_the_release", {}), wanted)
+        found += [f"{name}: {problem}" for problem in problems]
+    if not wanted["cells"]:
+        found.append("the audit looked at nothing")
+    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+
+
+def _each_answer_file(
+    bench: Bench, problems: Callable[[Path, MicrodataRule], list[str]]
+) -> Verdict:
+    rule = load_policy(bench.home.config).microdata
+    found, n = [], 0
+    for name, folder in _packages(bench).items():
+        files = [] if name == SAFE_HAVEN else answer_files(folder)
+        if bool(files) != (name.split("/")[0] in rule.purposes):
+            found.append(f"{name}: has files of answers, or lacks them, against the policy")
+        for file in files:
+            n += 1
+            found += [f"{name}/{file.name}: {problem}" for problem in problems(file, rule)]
+    return Verdict(not found, places(found, f"{n} files"))
+
+
+def microdata_is_k_anonymous(bench: Bench) -> Verdict:
+    """At least k records share each combination of keys, counted in the written files."""
+    return _each_answer_file(bench, lambda file, rule: k_problems(bench.con, file, rule))
+
+
+def microdata_is_l_diverse(bench: Bench) -> Verdict:
+    """In each class of keys every sensitive variable has l values, or none."""
+    return _each_answer_file(
+        bench, lambda file, rule: l_problems(bench.con, file, rule, bench.codebook)
+    )
+
+
+def microdata_has_coarse_keys_only(bench: Bench) -> Verdict:
+    """No column but coarse keys, coarse weight and answers; no code that tells the contractor."""
+    return _each_answer_file(
+        bench, lambda file, rule: key_problems(bench.con, file, rule, bench.codebook)
+    )
+
+
+def microdata_forms_agree(bench: Bench) -> Verdict:
+    """The .tab and the .sav of a survey hold what its Parquet file holds, with labels."""
+    return _each_answer_file(bench, lambda file, _: form_problems(bench.con, file))
 
 
 NO_RELEASE = "do not publish; run: rcs materialise; if it stays, report a defect of release"
@@ -239,6 +377,54 @@ PYTHON_CHECKS = (
         "policy.md, Audiences",
         "run: rcs materialise (the candidate is older than the protected estimates)",
         packages_hold_the_protected_cells,
+    ),
+    PythonCheck(
+        ASSET,
+        "schools_hold_their_own_cells",
+        "A school's files hold its protected rows and no other school's, beside public ones",
+        "policy.md, Audiences",
+        NO_RELEASE,
+        schools_hold_their_own_cells,
+    ),
+    PythonCheck(
+        ASSET,
+        "certificates_state_a_clean_audit",
+        "Every certificate gives the figures of the audit: no cell is unsafe",
+        "policy.md, How protection is judged",
+        NO_RELEASE,
+        certificates_state_a_clean_audit,
+    ),
+    PythonCheck(
+        ASSET,
+        "microdata_is_k_anonymous",
+        "At least k records share each combination of keys in every anonymised file",
+        "policy.md, Table A, microdata",
+        NO_RELEASE,
+        microdata_is_k_anonymous,
+    ),
+    PythonCheck(
+        ASSET,
+        "microdata_is_l_diverse",
+        "In each class of keys every sensitive variable has at least two values, or is withheld",
+        "policy.md, Table A, microdata",
+        NO_RELEASE,
+        microdata_is_l_diverse,
+    ),
+    PythonCheck(
+        ASSET,
+        "microdata_has_coarse_keys_only",
+        "Anonymised files hold coarse keys, a coarse weight and answers, and nothing else",
+        "policy.md, Table A, microdata",
+        NO_RELEASE,
+        microdata_has_coarse_keys_only,
+    ),
+    PythonCheck(
+        ASSET,
+        "microdata_forms_agree",
+        "The forms of an anonymised file hold the same rows, with labels",
+        "interfaces.md, A release",
+        NO_RELEASE,
+        microdata_forms_agree,
     ),
 )
 

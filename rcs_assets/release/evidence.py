@@ -13,11 +13,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from typing import Any
 
-from rcs_assets.release.packages import package_order
+from rcs_assets.release.packages import package_order, package_sizes
 
 _STATUS_WORDS = {"published": "Shown", "u": "[u]", "c": "[c]", "z": "[z]", "x": "[x]"}
 
@@ -121,22 +122,55 @@ def _summary(manifest: Mapping[str, Any]) -> str:
 
 
 def _packages(manifest: Mapping[str, Any]) -> str:
-    statuses, packages = list(_STATUS_WORDS), manifest["packages"]
+    """One row a package; the hundreds of schools are one row, with their number."""
+    statuses = list(_STATUS_WORDS)
     rows = [
         (
             _name(name),
-            escape(", ".join(package["tables"])),
-            *(f"{package['cells'].get(status, 0):,}" for status in statuses),
+            escape(", ".join(group.tables)),
+            f"{group.packages_n:,}",
+            f"{group.files_n:,}",
+            f"{group.bytes_n / 1e6:,.1f}",
+            *(f"{group.cells.get(status, 0):,}" for status in statuses),
         )
-        for name, package in sorted(packages.items(), key=lambda item: package_order(item[0]))
+        for name, group in _groups(manifest).items()
     ]
     table = _table(
-        "Packages, their tables, and the cells of the table estimates by status",
-        ["Package", "Tables", *(_STATUS_WORDS[s] for s in statuses)],
+        "Packages, their size, their tables, and the cells of the table estimates by status",
+        ["Package", "Tables", "Packages", "Files", "MB", *(_STATUS_WORDS[s] for s in statuses)],
         rows,
-        numbers=len(statuses),
+        numbers=len(statuses) + 3,
     )
     return _section("Packages", table)
+
+
+@dataclass
+class _Group:
+    """Packages that stand in one row."""
+
+    tables: Sequence[str]
+    packages_n: int = 0
+    files_n: int = 0
+    bytes_n: int = 0
+    cells: dict[str, int] = field(default_factory=dict)
+
+
+def _groups(manifest: Mapping[str, Any]) -> dict[str, _Group]:
+    sizes = package_sizes(manifest["files"])
+    groups: dict[str, _Group] = {}
+    for name in sorted(manifest["packages"], key=package_order):
+        package = manifest["packages"][name]
+        kind = name.split("/")[0]
+        group = groups.setdefault(
+            "school/*" if kind == "school" else name, _Group(list(package["tables"]))
+        )
+        files_n, bytes_n = sizes.get(name, (0, 0))
+        group.packages_n += 1
+        group.files_n += files_n
+        group.bytes_n += bytes_n
+        for status, n in package["cells"].items():
+            group.cells[status] = group.cells.get(status, 0) + n
+    return groups
 
 
 def _checks(checks: Sequence[Mapping[str, str]]) -> str:
@@ -180,8 +214,18 @@ def _policy(manifest: Mapping[str, Any]) -> str:
     return _section(
         "Protection",
         "<p>Every package was protected under the policy named above; its certificate.json "
-        "lists the thresholds and roundings. A breakdown with one hidden group is hidden whole, "
-        f"in every table that holds it.</p>\n{table}",
+        "lists the thresholds and roundings. Cells that would give a hidden one away are hidden "
+        f"with it.</p>\n{_audit(manifest['audit'])}{table}",
+    )
+
+
+def _audit(audit: Mapping[str, int]) -> str:
+    """What the audit found, in one sentence with its figures."""
+    return (
+        f"<p>The audit looked at {audit['cells']:,} cells, {audit['suppressed']:,} of them hidden, "
+        f"as {audit['coalitions']:,} coalitions of readers could; it attacked "
+        f"{audit['attacked']:,} protected quantities with {audit['programs']:,} linear programs. "
+        f"Unsafe: <strong>{audit['unsafe']:,}</strong>.</p>\n"
     )
 
 

@@ -43,15 +43,23 @@ def file_list(folder: Path, *, without: Iterable[str] = ()) -> list[dict[str, An
     """`path`, `sha256`, `bytes` of every file below a folder, but those named."""
     skipped = set(without)
     return [
-        {"path": name, "sha256": sha256_file(path), "bytes": path.stat().st_size}
+        file_entry(folder, path)
         for path in files_below(folder)
-        if (name := path.relative_to(folder).as_posix()) not in skipped
+        if path.relative_to(folder).as_posix() not in skipped
     ]
 
 
-def write_checksums(folder: Path) -> None:
-    """`SHA256SUMS` over every other file, in the form that `sha256sum -c` reads."""
-    entries = file_list(folder, without=[CHECKSUMS])
+def file_entry(folder: Path, path: Path) -> dict[str, Any]:
+    """`path`, `sha256`, `bytes` of one file below a folder."""
+    return {
+        "path": path.relative_to(folder).as_posix(),
+        "sha256": sha256_file(path),
+        "bytes": path.stat().st_size,
+    }
+
+
+def write_checksums(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    """`SHA256SUMS` over the files listed, in the form that `sha256sum -c` reads."""
     lines = [f"{entry['sha256']}  {entry['path']}\n" for entry in entries]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
 

@@ -17,9 +17,10 @@ from importlib import resources
 
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.release.packages import KINDS
 
 CHECKS_FILE = "required_checks.csv"
-OUTPUT_CLASSES = ("all", "public", "cpp", "safe_haven")
+OUTPUT_CLASSES = ("all", *KINDS)
 _COLUMNS = ["output_class", "asset_key", "check_name", "reason"]
 
 
@@ -78,8 +79,10 @@ class CandidateFacts:
 
     `content_hash` is that of the folder, `recorded_hash` that of the materialisation;
     `storage_id` the materialisation's, `upstream_ids` the latest ones of the assets that it
-    is made from. `unsigned_deliveries`: deliveries that the simulator did not sign.
-    `incomplete`: engagement → what is missing. `policy_version` protected its estimates.
+    is made from, `downstream_ids` those of the assets that complete it (its pages).
+    `page_problems`: packages whose pages are missing, or are not as they were made.
+    `unsigned_deliveries`: deliveries that the simulator did not sign. `incomplete`:
+    engagement → what is missing. `policy_version` protected its estimates.
     """
 
     content_hash: str
@@ -88,6 +91,8 @@ class CandidateFacts:
     upstream_ids: Mapping[str, int | None]
     output_classes: frozenset[str]
     policy_version: str
+    downstream_ids: Mapping[str, int | None] = field(default_factory=dict)
+    page_problems: tuple[str, ...] = ()
     unsigned_deliveries: tuple[str, ...] = ()
     incomplete: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
@@ -183,6 +188,12 @@ def _candidate_reasons(candidate: CandidateFacts, policy: Policy) -> Iterable[st
             yield f"{asset} was never materialised"
         elif storage_id > candidate.storage_id:
             yield f"{asset} is newer than the candidate"
+    for asset, storage_id in sorted(candidate.downstream_ids.items()):
+        if storage_id is None or storage_id < candidate.storage_id:
+            yield f"{asset} is not made of this candidate"
+    if candidate.page_problems:
+        n = len(candidate.page_problems)
+        yield f"{n} packages lack their pages, first {candidate.page_problems[0]}"
 
 
 def _check_reasons(

@@ -10,20 +10,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.files import CHECKSUMS, MANIFEST, file_list, files_below, sha256_file
+from rcs_assets.release.files import CHECKSUMS, MANIFEST, file_list, files_below
 from rcs_assets.storage import Home
 
 CURRENT = "current"
 CANDIDATE = ".candidate"
 KINDS = ("public", "cpp", "school", "archive", "safe_haven")
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
+_KINDS_OF_ONE = ("public", "safe_haven")
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
 _LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*")
 
@@ -185,6 +186,7 @@ def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
     """
     chosen = resolve_version(home, version)
     manifest = read_manifest(home, chosen)
+    sizes = package_sizes(manifest["files"])
     return ReleaseSummary(
         chosen,
         manifest["as_of"],
@@ -194,7 +196,7 @@ def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
         manifest["policy_version"],
         tuple(manifest["left_out"]),
         tuple(
-            _summary(name, manifest["packages"][name]["tables"], manifest)
+            PackageSummary(name, *sizes.get(name, (0, 0)), manifest["packages"][name]["tables"])
             for name in sorted(manifest["packages"], key=package_order)
         ),
     )
@@ -205,9 +207,41 @@ def package_order(name: str) -> tuple[int, str]:
     return KINDS.index(name.split("/")[0]), name
 
 
-def _summary(name: str, tables: dict[str, int], manifest: dict[str, Any]) -> PackageSummary:
-    files = [entry for entry in manifest["files"] if entry["path"].startswith(f"{name}/")]
-    return PackageSummary(name, len(files), sum(entry["bytes"] for entry in files), tables)
+def package_of(path: str) -> str:
+    """The package that a file of a release belongs to; empty for those beside the packages."""
+    parts = path.split("/")
+    if len(parts) > 1 and parts[0] in _KINDS_OF_ONE:
+        return parts[0]
+    return "/".join(parts[:2]) if len(parts) > 2 else ""
+
+
+def package_sizes(files: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Package → number of files, bytes; from the list of a manifest."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for entry in files:
+        name = package_of(entry["path"])
+        files_n, bytes_n = sizes.get(name, (0, 0))
+        sizes[name] = (files_n + 1, bytes_n + int(entry["bytes"]))
+    return sizes
+
+
+def grouped(packages: Iterable[PackageSummary]) -> tuple[PackageSummary, ...]:
+    """The packages with those of schools as one, for a list that people read."""
+    found = list(packages)
+    schools = [package for package in found if package.name.startswith("school/")]
+    rows: dict[str, int] = {}
+    for package in schools:
+        for table, n in package.tables.items():
+            rows[table] = rows.get(table, 0) + n
+    together = PackageSummary(
+        f"school/* ({len(schools)} packages)",
+        sum(package.files_n for package in schools),
+        sum(package.bytes_n for package in schools),
+        rows,
+    )
+    first = found.index(schools[0]) if schools else len(found)
+    others = [package for package in found if package not in schools]
+    return (*others[:first], *([together] if schools else []), *others[first:])
 
 
 def verify_release(home: Home, version: str | None = None) -> Verification:
@@ -235,24 +269,27 @@ def _problems(home: Home, folder: Path) -> Iterable[str]:
     for line in sums.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
         expected[name] = digest
-    found = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
+    present = file_list(folder, without=[CHECKSUMS])
+    found = {str(entry["path"]): str(entry["sha256"]) for entry in present}
     for name in sorted(set(expected) - set(found)):
         yield f"{name} is missing"
-    for name in sorted(set(found) - set(expected) - {CHECKSUMS}):
+    for name in sorted(set(found) - set(expected)):
         yield f"{name} was not published"
     for name in sorted(set(expected) & set(found)):
-        if found[name].is_symlink() or sha256_file(found[name]) != expected[name]:
+        if (folder / name).is_symlink() or found[name] != expected[name]:
             yield f"{name} is not as published"
-    yield from _manifest_problems(home, folder)
+    yield from _manifest_problems(home, folder, present)
 
 
-def _manifest_problems(home: Home, folder: Path) -> Iterable[str]:
+def _manifest_problems(
+    home: Home, folder: Path, present: Iterable[Mapping[str, Any]]
+) -> Iterable[str]:
     try:
         listed = read_manifest(home, folder.name)["files"]
     except (InputError, StorageError, KeyError):
         yield f"{MANIFEST} cannot be read"
         return
-    if listed != file_list(folder, without=[MANIFEST, CHECKSUMS]):
+    if listed != [entry for entry in present if entry["path"] != MANIFEST]:
         yield f"{MANIFEST} does not list the files that are there"
 
 

@@ -24,6 +24,7 @@ from rcs_assets.release.evidence import evidence_page
 from rcs_assets.release.files import (
     CHECKSUMS,
     MANIFEST,
+    file_entry,
     file_list,
     sync,
     sync_tree,
@@ -120,13 +121,20 @@ def _complete(folder: Path, candidate: dict[str, Any], checks: Sequence[CheckRec
         (folder / name).unlink(missing_ok=True)
     content = {key: value for key, value in candidate.items() if key != "files"}
     content["checks"] = list(_check_entries(checks))
-    (folder / EVIDENCE).write_text(evidence_page(content), encoding="utf-8")
     listed = file_list(folder, without=[CANDIDATE_FILE, MANIFEST])
+    page = evidence_page({**content, "files": listed})
+    (folder / EVIDENCE).write_text(page, encoding="utf-8")
+    listed = _with(listed, folder, EVIDENCE)
     write_json(folder / MANIFEST, {**content, "files": listed})
     sync(folder / MANIFEST)
     (folder / CANDIDATE_FILE).unlink(missing_ok=True)
-    write_checksums(folder)
+    write_checksums(folder, _with(listed, folder, MANIFEST))
     sync_tree(folder)
+
+
+def _with(listed: list[dict[str, Any]], folder: Path, name: str) -> list[dict[str, Any]]:
+    """The list with one more file, in the order of paths."""
+    return sorted([*listed, file_entry(folder, folder / name)], key=lambda e: str(e["path"]))
 
 
 def _check_entries(checks: Iterable[CheckRecord]) -> Iterable[dict[str, str]]:

@@ -14,7 +14,19 @@ MANIFEST = {
     "codebook_version": "c1",
     "policy_version": "2026.1",
     "statuses": {"published": "Shown", "c": "Confidential"},
-    "packages": {"public": {"tables": {"estimates": 1234}, "cells": {"published": 1200, "c": 34}}},
+    "packages": {
+        "public": {"tables": {"estimates": 1234}, "cells": {"published": 1200, "c": 34}},
+        "school/1": {"tables": {"estimates": 9}, "cells": {"published": 700, "c": 2}},
+        "school/2": {"tables": {"estimates": 9}, "cells": {"published": 800}},
+    },
+    "files": [
+        {"path": "public/rcs.duckdb", "sha256": "a", "bytes": 2_000_000},
+        {"path": "school/1/table.csv", "sha256": "b", "bytes": 1_200_000},
+        {"path": "school/2/table.csv", "sha256": "c", "bytes": 1_200_000},
+        {"path": "school/2/report.html", "sha256": "d", "bytes": 100_000},
+    ],
+    "audit": {"cells": 4321, "suppressed": 21, "coalitions": 9, "attacked": 77, "programs": 154,
+              "unsafe": 0},
     "checks": [
         {"asset": "a/b", "check": "fine", "status": "passed", "expected": "0", "observed": "0"},
         {"asset": "a/b", "check": "<b>", "status": "failed", "expected": "< 1", "observed": "2"},
@@ -83,6 +95,19 @@ def test_checks_counts_and_marks_are_shown_and_escaped():
     assert "&lt;b&gt;" in text and "<b>" not in text
     assert "&#9650; failed" in text and "&lt;10" in text and "1,200" in text
     assert "t1-moray" in text
+
+
+def test_schools_are_one_row_with_their_number_and_size():
+    text = evidence_page(MANIFEST)
+    row = re.search(r'<tr><th scope="row">school/<wbr>\*</th>.*?</tr>', text)
+    cells = re.findall(r">([^<]*)</td>", row[0])
+    assert cells == ["estimates", "2", "3", "2.5", "1,500", "0", "2", "0", "0"]
+    assert "school/<wbr>1" not in text
+
+
+def test_the_audit_is_told_with_its_figures():
+    text = evidence_page(MANIFEST)
+    assert "4,321 cells, 21 of them hidden" in text and "Unsafe: <strong>0</strong>" in text
 
 
 def test_the_same_manifest_gives_the_same_page():

@@ -1,0 +1,276 @@
+"""Looks at written packages from outside: what is wrong with these files?
+
+Belongs here: plain functions that read the bytes of a package and name what should not be
+so; k and l are counted again from the files. Does not belong here: building packages (of
+that code nothing is used), and Dagster (`checks.py` wraps these functions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyreadstat
+
+from rcs_assets.codebook import Codebook
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.storage import sql_literal
+
+# policy.md, Table A, row microdata: CPP, survey, stage, sex, SIMD, any support; no other field.
+QUASI_IDENTIFIERS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
+ALLOWED_BESIDE_ANSWERS = (*QUASI_IDENTIFIERS, "weight", "data_source")
+ROUTED_PAST = -6
+SIMULATED = "SIMULATED"
+
+
+def answer_files(folder: Path) -> list[Path]:
+    """The Parquet form of each survey in a package's `microdata/`."""
+    return sorted((folder / "microdata").glob("*.parquet"))
+
+
+def k_problems(con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule) -> list[str]:
+    """Combinations of keys that fewer than k records share; their number is not told."""
+    smallest = con.execute(
+        f"""
+        select coalesce(min(n), 0) from (
+            select count(*) as n from read_parquet({sql_literal(file)})
+            group by {", ".join(QUASI_IDENTIFIERS)}
+        )
+        """
+    ).fetchall()[0][0]
+    return [] if smallest >= rule.k else [f"a class of keys has fewer than {rule.k} records"]
+
+
+def l_problems(
+    con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
+) -> list[str]:
+    """Sensitive variables that have one value only in some class of the keys."""
+    held = _columns(con, file)
+    sensitive = [v.name for v in codebook.variables.values() if v.is_sensitive and v.name in held]
+    if not sensitive:
+        return []
+    counts = ", ".join(
+        f"count(distinct {n}) filter ({n} >= 0 or {n} = {ROUTED_PAST}) as {n}" for n in sensitive
+    )
+    uniform = ", ".join(f"bool_or({n} between 1 and {rule.l - 1}) as {n}" for n in sensitive)
+    row = con.execute(
+        f"""
+        select {uniform} from (
+            select {counts} from read_parquet({sql_literal(file)})
+            group by {", ".join(QUASI_IDENTIFIERS)}
+        )
+        """
+    ).fetchall()[0]
+    pairs = zip(sensitive, row, strict=True)
+    return [f"{name} has one value in a class of the keys" for name, is_bad in pairs if is_bad]
+
+
+def key_problems(
+    con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
+) -> list[str]:
+    """Columns, key values, missing codes and weights that the policy does not allow."""
+    survey = file.stem
+    asked = {variable.name for variable in codebook.variables_of(survey)}
+    columns = _columns(con, file)
+    found = [f"column {name}" for name in columns if name not in {*asked, *ALLOWED_BESIDE_ANSWERS}]
+    stages = {*rule.stage_bands, *rule.stage_bands.values()}
+    allowed = {
+        "stage": stages,
+        "sex": {"F", "M"},
+        "simd_group": set(rule.simd_groups.values()),
+        "any_support": {"Y", "N"},
+        "survey": {survey},
+    }
+    for name, values in allowed.items():
+        listed = ", ".join(sql_literal(value) for value in sorted(values))
+        if _any(con, file, f"{name} not in ({listed})"):
+            found.append(f"a value of {name}")
+    answers = [name for name in columns if name in asked]
+    merged = ", ".join(str(code) for code in rule.merged_missing) or "null"
+    if _any(con, file, " or ".join(f"{name} in ({merged})" for name in answers)):
+        found.append("a missing code that tells the questionnaire")
+    if _any(
+        con, file, f"abs(round(weight / {rule.weight_step}) - weight / {rule.weight_step}) > 1e-6"
+    ):
+        found.append("a weight that is not rounded")
+    return found + _weight_problems(con, file)
+
+
+def _weight_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    finer = con.execute(
+        f"select 1 from read_parquet({sql_literal(file)}) "
+        "group by engagement, survey, stage, sex having count(distinct weight) > 1 limit 1"
+    ).fetchall()
+    return ["weights within a stage and sex"] if finer else []
+
+
+def form_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Whether .tab and .sav hold the columns and the rows of the Parquet file."""
+    columns = _columns(con, file)
+    texts = ", ".join(f"coalesce({name}::varchar, '') as {name}" for name in columns)
+    tab = (
+        f"read_csv({sql_literal(file.with_suffix('.tab'))}, delim='\t', header=true, "
+        "all_varchar=true)"
+    )
+    found = []
+    differing = con.execute(
+        f"select 1 from (select {texts} from read_parquet({sql_literal(file)})) "
+        f"positional join (select {_named_again(columns)} from {tab}) "
+        f"where {' or '.join(f'{name} is distinct from tab_{name}' for name in columns)} limit 1"
+    ).fetchall()
+    if differing:
+        found.append(f"{file.stem}.tab differs")
+    n = con.execute(f"select count(*) from read_parquet({sql_literal(file)})").fetchall()[0][0]
+    _, meta = pyreadstat.read_sav(file.with_suffix(".sav"), metadataonly=True, user_missing=True)
+    unlabelled = [name for name, label in meta.column_names_to_labels.items() if not label]
+    if meta.column_names != columns or meta.number_rows != n or unlabelled:
+        found.append(f"{file.stem}.sav differs")
+    return found
+
+
+def _named_again(columns: Sequence[str]) -> str:
+    return ", ".join(f"coalesce({name}, '') as tab_{name}" for name in columns)
+
+
+def unmarked(folder: Path) -> list[str]:
+    """Text files and .sav of a package with a row or a head that does not say SIMULATED."""
+    microdata = folder / "microdata"
+    files = [
+        *(
+            (path, _every_row(path, lambda row: row.endswith(f",{SIMULATED}")))
+            for path in folder.glob("*.csv")
+        ),
+        *(
+            (path, _every_row(path, lambda row: row.startswith(SIMULATED)))
+            for path in microdata.glob("*.tab")
+        ),
+        *((path, _sav_head(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
+        *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("*.md")),
+    ]
+    return sorted(path.relative_to(folder).as_posix() for path, is_marked in files if not is_marked)
+
+
+def _every_row(path: Path, is_marked: Callable[[str], bool]) -> bool:
+    return all(is_marked(row) for row in path.read_text("utf-8").splitlines()[1:])
+
+
+def _sav_head(path: Path) -> str:
+    _, meta = pyreadstat.read_sav(path, metadataonly=True)
+    return str(meta.file_label or "")
+
+
+_SEED = r"school/([^/]+)/[^/]+$"
+_NUMBERS = {
+    "n": "decimal(9, 0)",
+    "estimate": "decimal(7, 1)",
+    "ci_low": "decimal(7, 1)",
+    "ci_high": "decimal(7, 1)",
+}
+_TEXTS = (
+    "engagement",
+    "survey",
+    "geography_level",
+    "geography_code",
+    "breakdown",
+    '"group"',
+    "indicator",
+    "statistic",
+    "status",
+    "note",
+)
+_CELL = ", ".join([*(f"coalesce({name}, '') as {name}" for name in _TEXTS), *_NUMBERS])
+
+
+def school_problems(con: duckdb.DuckDBPyConnection, root: Path) -> list[str]:
+    """Schools whose files hold another's rows, not all their own, or what is not public.
+
+    Args:
+        con: the warehouse.
+        root: the candidate.
+    """
+    con.execute(
+        f"create or replace temp table held as select {_seed_column()}, {_held_cell()} "
+        f"from {_csv(root, 'table.csv')}"
+    )
+    shown = "audience like 'cpp/%' and geography_level = 'school'"
+    own = con.execute(
+        f"""
+        with held_own as (select * from held where geography_level = 'school'),
+        wanted as (
+            select geography_code as seed, {_CELL} from disclosure.estimates where {shown}
+        )
+        (select seed from (from held_own except all from wanted))
+        union
+        (select seed from (from wanted except all from held_own))
+        """
+    ).fetchall()
+    beside = con.execute(
+        f"""
+        with shown as (
+            select {_CELL} from disclosure.estimates
+            where audience = 'public' and geography_level = 'cpp'
+        ),
+        own as (select distinct seed, engagement from held where geography_level = 'school')
+        select distinct seed from held
+        where geography_level <> 'school' and (
+            {_named()} not in (select {_named()} from shown)
+            or (seed, engagement) not in (select (seed, engagement) from own)
+        )
+        """
+    ).fetchall()
+    others = [
+        row
+        for name in ("comparisons.csv", "participation.csv")
+        for row in con.execute(
+            f"select distinct {_seed_column()} from {_csv(root, name)} where geography_code <> seed"
+        ).fetchall()
+    ]
+    return sorted({f"school/{row[0]}" for row in [*own, *beside, *others]})
+
+
+def _held_cell() -> str:
+    """A row of `table.csv` with the types of the protected table."""
+    texts = [f"coalesce({name}, '') as {name}" for name in _TEXTS]
+    numbers = [f"nullif({name}, '')::{kind} as {name}" for name, kind in _NUMBERS.items()]
+    return ", ".join([*texts, *numbers])
+
+
+def _named() -> str:
+    """A cell as one text, since a comparison of rows with nulls is neither true nor false."""
+    parts = ", ".join(f"coalesce({name}::varchar, '')" for name in (*_TEXTS, *_NUMBERS))
+    return f"concat_ws('|', {parts})"
+
+
+def _csv(root: Path, name: str) -> str:
+    pattern = sql_literal(root / "school" / "*" / name)
+    return f"read_csv({pattern}, header=true, all_varchar=true, filename=true, delim=',')"
+
+
+def _seed_column() -> str:
+    return f"regexp_extract(filename, '{_SEED}', 1) as seed"
+
+
+def _columns(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    rows = con.execute(f"describe select * from read_parquet({sql_literal(file)})").fetchall()
+    return [row[0] for row in rows]
+
+
+def _any(con: duckdb.DuckDBPyConnection, file: Path, condition: str) -> bool:
+    sql = f"select 1 from read_parquet({sql_literal(file)}) where {condition} limit 1"
+    return bool(con.execute(sql).fetchall())
+
+
+def csv_columns(folder: Path) -> Iterable[tuple[str, str]]:
+    """File and column of every CSV file and .tab of a package."""
+    for path in [*sorted(folder.glob("*.csv")), *sorted((folder / "microdata").glob("*.tab"))]:
+        with path.open(encoding="utf-8") as stream:
+            header = stream.readline().rstrip("\n")
+        for column in header.split("\t" if path.suffix == ".tab" else ","):
+            yield path.name, column.lower()
+
+
+def audit_problems(said: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
+    """What a certificate says of the audit and should not."""
+    found = [name for name in wanted if said.get(name) != wanted[name]]
+    return found + (["unsafe cells"] if said.get("unsafe") != 0 else [])
