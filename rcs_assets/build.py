@@ -26,6 +26,8 @@ from rcs_assets.linkage import checks as linkage_checks
 from rcs_assets.programme import assets as programme_assets
 from rcs_assets.release import assets as release_assets
 from rcs_assets.release import checks as release_checks
+from rcs_assets.reporting import assets as reporting_assets
+from rcs_assets.reporting import checks as reporting_checks
 from rcs_assets.services import assets as services_assets
 from rcs_assets.services import checks as services_checks
 from rcs_assets.storage.home import home_path
@@ -42,6 +44,7 @@ ASSET_MODULES = (
     services_assets,
     disclosure_assets,
     release_assets,
+    reporting_assets,
 )
 CHECK_MODULES = (
     intake_checks,
@@ -50,6 +53,7 @@ CHECK_MODULES = (
     services_checks,
     disclosure_checks,
     release_checks,
+    reporting_checks,
 )
 PUBLISHED = dg.AssetKey(["release", "published"])
 
