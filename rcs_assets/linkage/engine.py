@@ -244,15 +244,17 @@ def _rest(con: duckdb.DuckDBPyConnection, settings: LinkSettings) -> None:
 
 
 def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings) -> float:
-    """Probability that two records drawn at random are one child, before looking.
+    """Probability that two records drawn at random are one child, before the model looks.
 
-    From the whole files, so that it does not depend on how many the passes linked.
+    Between two files from their sizes alone, so that it does not depend on how many pairs the
+    passes linked; within one file nobody knows how many stand twice, and the passes tell.
     """
     sizes = [len_of(con, table) for table in ("lhs", "rhs")]
-    largest = max(*sizes, 1)
-    if settings.mode == "dedupe":
-        return min(0.5, 2 * rules.expected_share / max(largest - 1, 4))
-    return min(0.5, rules.expected_share / largest)
+    largest = max(*sizes, 2)
+    if settings.mode == "link":
+        return rules.expected_share / largest
+    doubled = len_of(con, "exact_links") / rules.training.exact_share + 1
+    return min(0.5, doubled / (largest * (largest - 1) / 2))
 
 
 def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
@@ -260,7 +262,7 @@ def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
         select
             left_id,
             right_id,
-            pass_no::tinyint as pass_no,
+            pass_no::integer as pass_no,
             null::double as weight,
             null::double as probability,
             'exact' as band

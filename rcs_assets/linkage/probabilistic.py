@@ -58,7 +58,8 @@ def score_pairs(
         return _changed_forenames(rules, model)
     with _quiet():
         if _is_fitted(rules, settings, smallest):
-            model = _fitted(_linker(con, tables, model), rules, settings, model)
+            blocks = _training_blocks(con, rules, tables, model)
+            model = _fitted(_linker(con, tables, model), rules, settings, model, blocks)
         predictions = _linker(con, tables, model).inference.predict(warning_mode="never")
         predicted = predictions.physical_name
     step, lowest = rules.thresholds.step, clerical_weight(rules, settings)
@@ -199,18 +200,21 @@ def _linker(con: duckdb.DuckDBPyConnection, tables: Sequence[str], model: dict[s
 
 
 def _fitted(
-    linker: Any, rules: LinkRules, settings: LinkSettings, model: dict[str, Any]
+    linker: Any,
+    rules: LinkRules,
+    settings: LinkSettings,
+    model: dict[str, Any],
+    blocks: Sequence[str],
 ) -> dict[str, Any]:
     """The model with u from a seeded sample and m by expectation maximisation, rounded."""
     from splink.blocking_rule_library import CustomRule
 
     linker.training.estimate_u_using_random_sampling(
-        max_pairs=rules.training.u_pairs, seed=settings.seed
+        max_pairs=rules.training.u_pairs, seed=settings.seed, num_chunks=1
     )
-    fields = [entry["output_column_name"] for entry in model["comparisons"]]
-    for block in _blocks(rules.model["training_blocks"], fields):
+    for block in blocks:
         linker.training.estimate_parameters_using_expectation_maximisation(
-            CustomRule(block["blocking_rule"])
+            CustomRule(block), estimate_without_term_frequencies=True
         )
     trained = linker.misc.save_model_to_json()
     fitted = {entry["output_column_name"]: entry for entry in trained["comparisons"]}
@@ -230,6 +234,26 @@ def _fitted(
             for entry in model["comparisons"]
         ]
     }
+
+
+def _training_blocks(
+    con: duckdb.DuckDBPyConnection,
+    rules: LinkRules,
+    tables: Sequence[str],
+    model: dict[str, Any],
+) -> list[str]:
+    """The blocks that hold enough pairs to fit parameters within them."""
+    fields = [entry["output_column_name"] for entry in model["comparisons"]]
+    once = " and l.unique_id < r.unique_id" if len(tables) == 1 else ""
+    return [
+        block["blocking_rule"]
+        for block in _blocks(rules.model["training_blocks"], fields)
+        if len_of(
+            con,
+            f"{tables[0]} as l inner join {tables[-1]} as r on {block['blocking_rule']}{once}",
+        )
+        >= rules.training.min_pairs
+    ]
 
 
 def _rounded(shipped: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def estimate_quality(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> LinkQu
         open_pairs as (
             select right_id, max(1 / (1 + pow(2.0, -weight::double))) as probability
             from candidates
+            anti join exact_links using (left_id, right_id)
             where
                 left_id not in (select left_id from new_links where band = 'auto')
                 and right_id not in (select right_id from new_links where band = 'auto')

@@ -95,9 +95,15 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Training:
-    """From how many records on the model is fitted, and how."""
+    """From how many records on the model is fitted, and how.
+
+    A block of fewer than `min_pairs` pairs fits nothing. `exact_share` of the pairs within
+    one file are expected to agree exactly.
+    """
 
     min_records: int
+    min_pairs: int
+    exact_share: float
     u_pairs: int
     max_iterations: int
 

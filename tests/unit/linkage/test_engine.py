@@ -1,0 +1,341 @@
+"""The engine on tables made by hand: who is linked to whom, by which pass, and who is not."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.linkage import LinkSettings, link
+
+ANNE = {
+    "surname": "Moray",
+    "first_forename": "Anne",
+    "sex": "F",
+    "date_of_birth": "2004-01-31",
+    "postcode": "FK10 1AA",
+}
+FIXED = LinkSettings(training="fixed", threads=1)
+# Children of a council: enough that one agreement more or less counts.
+CROWD = """
+    select
+        'p' || i as record_id,
+        (2 * i % 97 + 100)::varchar || lpad((i * 7919 % 1000000)::varchar, 6, '0') as scn,
+        chr(65 + s % 20) || 'AR' || chr(66 + s % 13) || 'ON' || chr(67 + s % 7) as surname,
+        chr(66 + f % 22) || 'EL' || chr(65 + f % 17) || 'I' || chr(76 + f % 11) as first_forename,
+        if(d % 2 = 0, 'F', 'M') as sex,
+        date '2002-03-01' + (d % 2500) as date_of_birth,
+        'FK' || (1 + h % 9) || ' ' || (1 + h % 7)
+        || chr(65 + h % 20) || chr(65 + h % 23) as postcode
+    from (
+        select
+            i,
+            (md5_number_lower(i || 's') % 211)::integer as s,
+            (md5_number_lower(i || 'f') % 307)::integer as f,
+            (md5_number_lower(i || 'd') % 100003)::integer as d,
+            (md5_number_lower(i || 'h') % 100019)::integer as h
+        from range(1500) as t(i)
+    )
+"""
+
+
+def table(*rows: dict[str, Any]) -> pa.Table:
+    """Rows with record ids 0, 1, … unless they bring their own."""
+    columns = sorted({name for row in rows for name in row} | {"record_id"})
+    named = [{"record_id": str(number), **row} for number, row in enumerate(rows)]
+    return pa.table(
+        {name: pa.array([row.get(name) for row in named], pa.string()) for name in columns}
+    )
+
+
+def crowd(query: str = "select * from crowd") -> pa.Table:
+    """The made-up council, or a query over `crowd`."""
+    with duckdb.connect() as con:
+        con.execute(f"create table crowd as {CROWD}")
+        return con.execute(query).to_arrow_table()
+
+
+def pairs(links: Any, *bands: str) -> set[tuple[str, str]]:
+    wanted = bands or ("exact", "auto")
+    return {
+        (row["left_id"], row["right_id"])
+        for row in links.table.to_pylist()
+        if row["band"] in wanted
+    }
+
+
+def passes(links: Any) -> list[int]:
+    return [row["pass_no"] for row in links.table.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("change", "pass_no"),
+    [
+        ({"uid": "AB12345678", "surname": "x", "first_forename": "y"}, 1),
+        ({"scn": "040 001 239", "first_forename": None, "postcode": None}, 2),
+        ({"sex": None}, 3),
+        ({"surname": "MORAY", "first_forename": "ánne", "postcode": "fk101aa"}, 3),
+        ({"postcode": "EH1 1AA"}, 4),
+        ({"surname": "Smith", "previous_surname": "Moray", "postcode": None}, 5),
+    ],
+)
+def test_passes_in_their_order(change: dict[str, Any], pass_no: int) -> None:
+    left = table({**ANNE, "uid": "AB12345678", "scn": "040001239"})
+    right = table({**ANNE, **change})
+    links = link(left, right, FIXED)
+    assert passes(links) == [pass_no]
+    assert links.table.to_pylist()[0]["band"] == "exact"
+    assert links.table.to_pylist()[0]["weight"] is None
+
+
+def test_the_result_has_the_published_columns_and_order() -> None:
+    left = crowd("select * from crowd limit 50")
+    right = crowd("select 'r' || record_id as record_id, * exclude (record_id, scn) from crowd")
+    links = link(left, right, FIXED)
+    assert links.table.schema.names == [
+        "left_id", "right_id", "pass_no", "weight", "probability", "band",
+    ]  # fmt: skip
+    ids = links.table.column("left_id").to_pylist()
+    assert ids == sorted(ids)
+    assert len(ids) == 50
+
+
+def test_a_number_needs_an_agreement() -> None:
+    left = table({**ANNE, "scn": "040001239"})
+    stranger = {
+        "surname": "x", "first_forename": "y", "sex": "M",
+        "date_of_birth": "2001-01-01", "postcode": "EH1 1AA",
+    }  # fmt: skip
+    assert not pairs(link(left, table({**stranger, "scn": "040001239"}), FIXED))
+    assert pairs(link(left, table({**stranger, "scn": "040001239", "surname": "Moray"}), FIXED))
+
+
+def test_a_number_written_down_for_a_brother_or_twin_links_nobody() -> None:
+    left = table({**ANNE, "scn": "040001239"})
+    twin = {**ANNE, "first_forename": "Bruce", "scn": "040001239"}
+    brother = {**twin, "date_of_birth": "2007-05-05"}
+    assert not pairs(link(left, table(twin), FIXED))
+    assert not pairs(link(left, table(brother), FIXED))
+
+
+def test_names_that_two_children_share_are_left_to_the_model() -> None:
+    left = table({**ANNE}, {**ANNE, "postcode": "EH1 1AA"})
+    links = link(left, table({**ANNE, "postcode": "G1 1AA"}), FIXED)
+    assert set(passes(links)) <= {9}
+
+
+def test_twins_go_to_their_own_records_and_never_to_each_other() -> None:
+    twins = "select * from crowd union all select 't' || record_id, null, surname, 'Zeb', sex, "
+    twins += "date_of_birth, postcode from crowd"
+    left = crowd(f"select * exclude (scn) from ({twins})")
+    # Every second twin's record is missing, and every forename has a slip of the pen.
+    right = crowd(f"""
+        select
+            record_id,
+            left(first_forename, 2) || first_forename[4] || first_forename[3]
+            || substring(first_forename, 5) as first_forename,
+            surname, sex, date_of_birth, postcode
+        from ({twins})
+        where record_id not like 't%' or hash(record_id) % 2 = 0
+    """)
+    found = pairs(link(left, right, FIXED))
+    assert len(found) > 0.95 * right.num_rows
+    assert {one for one, other in found if one != other} == set()
+
+
+def test_the_twin_of_an_absent_pupil_gets_no_record() -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd(
+        "select record_id, surname, 'Zebedee' as first_forename, sex, date_of_birth, postcode "
+        "from crowd limit 200"
+    )
+    assert not pairs(link(left, right, FIXED))
+
+
+def test_errors_of_every_kind_are_bridged() -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd("""
+        select
+            record_id,
+            case i % 6 when 0 then surname[1] || surname[3] || surname[2] || surname[4:]
+                when 1 then 'Newname' else surname end as surname,
+            case i % 6 when 2 then first_forename[:-2] else first_forename end as first_forename,
+            sex,
+            case i % 6 when 3 then date_of_birth + 1 else date_of_birth end as date_of_birth,
+            case i % 6 when 4 then null when 5 then 'FK1 1ZZ' else postcode end as postcode
+        from (select *, replace(record_id, 'p', '')::integer as i from crowd)
+    """)
+    found = pairs(link(left, right, FIXED))
+    assert {one for one, other in found if one != other} == set()
+    assert len(found) > 0.97 * left.num_rows
+
+
+def test_links_are_one_to_one() -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd(
+        "select 'a' || record_id as record_id, * exclude (record_id, scn) from crowd "
+        "union all select 'b' || record_id, * exclude (record_id, scn) from crowd"
+    )
+    links = link(left, right, FIXED)
+    lefts, rights = (links.table.column(name).to_pylist() for name in ("left_id", "right_id"))
+    assert len(lefts) == len(set(lefts)) > 1000
+    assert len(rights) == len(set(rights))
+    # Two records of one child are alike: the smaller id wins, and nobody waits for a clerk.
+    assert pairs(links, "clerical") == set()
+    assert {right[0] for right in rights} == {"a"}
+
+
+@pytest.fixture(scope="module")
+def quick_fit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An overlay with which the model is fitted from a small sample."""
+    folder = tmp_path_factory.mktemp("overlay")
+    (folder / "linkage.yaml").write_text(
+        "training: {min_records: 1000, min_pairs: 200, exact_share: 0.5, u_pairs: 20000, "
+        "max_iterations: 5}",
+        encoding="utf-8",
+    )
+    return folder
+
+
+@pytest.mark.parametrize("training", ["fixed", "fit"])
+def test_neither_order_nor_threads_change_a_bit(training: str, quick_fit: Path) -> None:
+    left = "select * exclude (scn) from crowd order by hash(record_id, {seed})"
+    right = (
+        "select record_id, surname, first_forename[:-2] as first_forename, sex, date_of_birth, "
+        "if(hash(record_id) % 3 = 0, null, postcode) as postcode "
+        "from crowd order by hash({seed}, record_id)"
+    )
+    results = [
+        link(
+            crowd(left.format(seed=seed)),
+            crowd(right.format(seed=seed)),
+            LinkSettings(training=training, threads=threads, overlay=quick_fit),
+        )
+        for seed, threads in ((1, 1), (2, 3))
+    ]
+    assert results[0].table.num_rows > 1000
+    assert results[0].table.equals(results[1].table)
+    assert results[0].quality == results[1].quality
+
+
+def test_missing_columns_and_forms_of_input_are_allowed() -> None:
+    left = crowd("select record_id, surname, first_forename, date_of_birth from crowd")
+    with duckdb.connect() as con:
+        con.execute(f"create table crowd as {CROWD}")
+        relation = con.sql("select record_id, surname, first_forename, date_of_birth from crowd")
+        by_relation = link(relation, left.to_pandas(), FIXED)
+    assert by_relation.table.equals(link(left, left, FIXED).table)
+    assert by_relation.table.num_rows > 1000
+
+
+def test_nothing_to_compare_links_nobody() -> None:
+    only_ids = table({}, {})
+    links = link(only_ids, only_ids, FIXED)
+    assert links.table.num_rows == 0
+    assert links.quality.precision is None
+    assert link(table({**ANNE}).slice(0, 0), table({**ANNE}), FIXED).table.num_rows == 0
+
+
+def test_quality_counts_links_and_lies_in_its_interval() -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd(
+        "select record_id, surname, first_forename[:-2] as first_forename, sex, "
+        "if(hash(record_id) % 4 = 0, null, date_of_birth) as date_of_birth, postcode from crowd"
+    )
+    links = link(left, right, FIXED)
+    quality = links.quality
+    assert quality.links_n == len(pairs(links))
+    assert quality.clerical_n == len(pairs(links, "clerical"))
+    assert 0.9 < quality.precision_low <= quality.precision <= quality.precision_high <= 1
+    assert 0.5 < quality.recall_low <= quality.recall <= quality.recall_high <= 1
+
+
+def test_extra_fields_are_compared() -> None:
+    left = crowd("select record_id, surname, first_forename, 'c' || record_id as code from crowd")
+    settings = LinkSettings(training="fixed", extra_fields=("code",))
+    without = link(left.drop_columns(["code"]), left.drop_columns(["code"]), FIXED)
+    assert pairs(without) < pairs(link(left, left, settings))
+
+
+def test_dedupe_finds_pairs_within_one_table() -> None:
+    once = crowd("select record_id, * exclude (record_id, scn) from crowd")
+    twice = crowd(
+        "select record_id || 'x' as record_id, * exclude (record_id, scn) from crowd limit 100"
+    )
+    links = link(
+        pa.concat_tables([once, twice]), settings=LinkSettings(mode="dedupe", training="fixed")
+    )
+    found = pairs(links)
+    assert {(one, f"{one}x") for one, _ in found} == found
+    assert len(found) == 100
+
+
+@pytest.mark.parametrize(
+    ("left", "settings", "words"),
+    [
+        (pa.table({"surname": ["x"]}), FIXED, "no column record_id"),
+        (pa.table({"record_id": ["SECRET", "SECRET"]}), FIXED, "stands twice"),
+        (pa.table({"record_id": pa.array([None], pa.string())}), FIXED, "blank"),
+        (pa.table({"record_id": ["1"], "income": ["9"]}), FIXED, "Unknown columns: income"),
+        (pa.table({"record_id": ["1"]}), LinkSettings(extra_fields=("code",)), "missing: code"),
+        ([{"record_id": "1"}], FIXED, "no table"),
+    ],
+)
+def test_bad_input_is_refused_without_values(left: Any, settings: LinkSettings, words: str) -> None:
+    with pytest.raises(InputError) as refused:
+        link(left, table(ANNE), settings)
+    assert words in str(refused.value)
+    assert "left" in str(refused.value)
+    assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"mode": "guess"}, {"training": "no"}, {"threads": 0}, {"extra_fields": ("surname",)}],
+)
+def test_wrong_settings_are_refused(choice: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(choice))):
+        LinkSettings(**choice)
+
+
+def test_an_error_of_the_engine_says_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(con: duckdb.DuckDBPyConnection, *_: object, **__: object) -> None:
+        con.execute("select surname::integer from lhs")
+
+    monkeypatch.setattr("rcs_assets.linkage.engine.run_cascade", fail)
+    with pytest.raises(StorageError) as told:
+        link(table(ANNE), table(ANNE), FIXED)
+    chain = [str(told.value), str(told.value.__cause__), str(told.value.__context__)]
+    assert not any("MORAY" in text.upper() for text in chain)
+
+
+def test_linking_is_silent(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, quick_fit: Path
+) -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd(
+        "select * exclude (scn) replace (first_forename[:-2] as first_forename) from crowd"
+    )
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO):
+        warnings.simplefilter("error")
+        link(left, right, LinkSettings(training="fit", overlay=quick_fit))
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err, caplog.text) == ("", "", "")
+
+
+def test_the_model_is_imported_only_for_what_is_left_over() -> None:
+    code = (
+        "import sys, pyarrow as pa; from rcs_assets.linkage import link; "
+        "t = pa.table({'record_id': ['1'], 'uid': ['AB12345678']}); "
+        "assert link(t, t).table.num_rows == 1; "
+        "sys.exit('splink' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
