@@ -32,18 +32,16 @@ SHOWN_SQL = """
 with judged as (
     select
         c.*,
-        h.unit is not null as is_hidden,
-        n.note as hidden_note,
+        if(c.view = 'own', 'cpp/' || c.engagement, 'public') as audience,
+        coalesce(h.is_hidden, false) as is_hidden,
+        nullif(h.note, '') as hidden_note,
         rcs_round(c.base_n, c.n_step) as shown_n,
         rcs_round(c.estimate, if(c.statistic = 'pct', c.pct_step, c.mean_step)) as shown_estimate,
         shown_n / greatest(rcs_round(coalesce(c.design_effect, 1), 0.1), 0.1) as effective_n,
-    from sdc_cell as c
+    from sdc_node as c
     left join sdc_hidden as h
-        on h.audience = c.audience and h.survey = c.survey and h.indicator = c.indicator
-        and h.unit = c.unit and h.breakdown = c.breakdown
-    left join sdc_note as n
-        on n.audience = c.audience and n.survey = c.survey and n.indicator = c.indicator
-        and n.unit = c.unit and n.breakdown = c.breakdown and n."group" = c."group"
+        on h.survey = c.survey and h.indicator = c.indicator and h.place_id = c.place_id
+    where c.is_released
 ),
 ranged as (
     select
@@ -69,7 +67,7 @@ select
     r.audience,
     null::varchar as release,
     r.tranche,
-    if(r.geography_level = 'cpp', r.engagement, null) as engagement,
+    r.engagement,
     r.survey,
     r.geography_level,
     r.geography_code,
@@ -106,8 +104,9 @@ left join (
     select distinct geography_level, geography_code, geography_name from {geographies}
 ) as g
     on g.geography_level = r.geography_level and g.geography_code = r.geography_code
+where r.audience in ({audiences})
 order by
-    r.audience, r.tranche, engagement nulls first, r.survey, r.geography_level,
+    r.audience, r.tranche, r.engagement nulls first, r.survey, r.geography_level,
     r.geography_code, r.indicator, r.breakdown, r."group"
 """
 

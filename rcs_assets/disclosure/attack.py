@@ -1,0 +1,557 @@
+"""The attack on a release: what each coalition can derive of what is hidden.
+
+Belongs here: writing what a coalition knows (policy.md, Audiences) as one linear system a
+survey and indicator, the quantities that it may not learn as targets, and judging the
+answers of `lp.py`. Does not belong here: how cells come to be hidden (`suppress.py`): the
+attack sees what is shown and nothing of why.
+
+A coalition is the holder of a CPP's package with all its schools' packages and the public
+one, or the public alone. A school with the public package knows no more than its CPP does:
+the CPP's package holds the same rows of every school. What is small is hidden from all, so
+each small quantity that a school could derive, its CPP could.
+
+Unknowns are the pupils and positive answers (or sums of scores) of stage by sex in each
+area, and of the groups of the other breakdowns; every sum over groups and areas is an
+equation, every shown figure with its rounding a bound, so is every public roll and note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+from scipy.sparse import csr_array, hstack, vstack
+
+from rcs_assets.disclosure.cells import PARTIAL
+from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown, Texts
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach
+from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
+
+PUBLIC_COALITION = "public"
+
+# Variables: stage by sex where an area has it, else every cell of the area; the groups of
+# the breakdowns that leave pupils out, always.
+_VARIABLES = """
+create or replace temp table sdc_variable as
+with detailed as (
+    select distinct survey, unit from sdc_place where breakdown = 'stage:sex'
+),
+cells as (
+    select
+        p.survey, p.unit, p.breakdown, p."group", min(p.place_id) as place_id,
+        any_value(p.geography_level) as level, any_value(p.engagement) as engagement,
+    from sdc_place as p
+    left join detailed as d on d.survey = p.survey and d.unit = p.unit
+    where p.unit not like '%-small'
+        and (p.breakdown in {partial} or p.breakdown = 'stage:sex' or d.unit is null)
+    group by p.survey, p.unit, p.breakdown, p."group"
+)
+select
+    *, (row_number() over (partition by survey order by place_id) - 1)::bigint as variable_id,
+    -- Only its own coalition sees into a CPP.
+    if(level in ('school', 'cluster'), engagement, '') as owner,
+from cells
+"""
+
+_EXPRESSIONS = """
+select p.place_id as row, v.variable_id as variable
+from sdc_place as p
+inner join sdc_variable as v on v.survey = p.survey and v.unit = p.unit
+where p.survey = $survey and (
+    (v.breakdown = p.breakdown and v."group" = p."group")
+    or (v.breakdown = 'stage:sex' and (
+        p.breakdown = 'total'
+        or (p.breakdown = 'stage' and split_part(v."group", ':', 1) = p."group")
+        or (p.breakdown = 'sex' and split_part(v."group", ':', 2) = p."group")
+    ))
+)
+union all
+select p.place_id, v.variable_id
+from sdc_place as p
+inner join sdc_school as s
+    on s.survey = p.survey and s.parent || '-small' = p.unit and s.is_small
+inner join sdc_variable as v on v.survey = s.survey and v.unit = s.unit
+where p.survey = $survey and v.breakdown in ('stage:sex', 'total')
+"""
+
+# Equations: an area is its parts; the groups of a breakdown are its total.
+_EQUATIONS = """
+with areas as (
+    select
+        'area ' || w.variable_id as name, w.variable_id as whole, v.variable_id as part,
+        v.owner,
+    from sdc_variable as v
+    inner join sdc_parent as u on u.survey = v.survey and u.child = v.unit
+    inner join sdc_variable as w
+        on w.survey = v.survey and w.unit = u.parent and w.breakdown = v.breakdown
+        and w."group" = v."group"
+    where v.survey = $survey
+),
+detail as (
+    select unit from sdc_variable
+    where survey = $survey and breakdown in ('stage:sex', 'total')
+    group by unit
+),
+groups as (
+    select v.unit || ' ' || v.breakdown as name, v.variable_id, 1.0 as coefficient, v.owner,
+        v.unit, v.breakdown,
+    from sdc_variable as v
+    semi join detail using (unit)
+    where v.survey = $survey and v.breakdown not in ('stage:sex', 'total')
+),
+totals as (
+    select distinct g.name, v.variable_id, -1.0 as coefficient, v.owner
+    from groups as g
+    inner join sdc_variable as v
+        on v.survey = $survey and v.unit = g.unit and v.breakdown in ('stage:sex', 'total')
+),
+pairs as (
+    select name, part as variable_id, 1.0 as coefficient, owner from areas
+    union all
+    select distinct name, whole, -1.0, owner from areas
+    union all
+    select name, variable_id, coefficient, owner from groups
+    union all
+    from totals
+)
+select (dense_rank() over (order by name) - 1)::bigint as row, variable_id as variable,
+    coefficient, owner,
+from pairs
+order by row, variable
+"""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Sums that hold whatever the counts are, of one survey.
+
+    `expression` (places × variables): what each cell is the sum of. `equations` (rows ×
+    variables): sums that are zero. `parts` (places × places): the schools of a cluster.
+    `equation_owner`, `owner`: the engagement whose coalition alone sees a row or variable;
+    empty for everybody's. `place`: a place of each variable.
+    """
+
+    expression: csr_array
+    equations: csr_array
+    parts: csr_array
+    equation_owner: Texts
+    owner: Texts
+    place: Ints
+
+
+@dataclass(frozen=True)
+class Unsafe:
+    """A hidden quantity of which a coalition learns too much."""
+
+    row: int
+    place: int
+    quantity: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Outcome of one attack: a coalition on one indicator.
+
+    `cells_n` cells that the coalition's packages have rows for, `hidden_n` of them hidden,
+    `targets_n` quantities asked for, `programs_n` linear programs, `unsafe` findings.
+    """
+
+    coalition: str
+    survey: str
+    indicator: str
+    row: int
+    cells_n: int
+    hidden_n: int
+    targets_n: int
+    programs_n: int
+    unsafe: tuple[Unsafe, ...]
+
+
+def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
+    """The sums of one survey, from `sdc_place`, `sdc_parent` and `sdc_school`."""
+    con.execute(_VARIABLES.format(partial=PARTIAL))
+    survey = {"survey": grid.survey}
+    variables = con.execute(
+        "select place_id, owner from sdc_variable where survey = $survey order by variable_id",
+        survey,
+    ).fetchnumpy()
+    place = np.asarray(variables["place_id"], dtype=np.int64)
+    pairs = con.execute(_EXPRESSIONS, survey).fetchnumpy()
+    equations = con.execute(_EQUATIONS, survey).fetchnumpy()
+    rows = np.asarray(equations["row"], dtype=np.int64)
+    owners = np.full(int(rows.max(initial=-1)) + 1, "", dtype=object)
+    named = _texts(equations["owner"])
+    owners[rows[named != ""]] = named[named != ""]
+    return Structure(
+        expression=csr_array(
+            (np.ones(len(pairs["row"])), (pairs["row"], pairs["variable"])),
+            shape=(len(grid.view), len(place)),
+        ),
+        equations=csr_array(
+            (equations["coefficient"], (rows, equations["variable"])),
+            shape=(len(owners), len(place)),
+        ),
+        parts=_parts(con, grid),
+        equation_owner=owners,
+        owner=_texts(variables["owner"]),
+        place=place,
+    )
+
+
+_PARTS = """
+select c.place_id as whole, p.place_id as part
+from sdc_place as c
+inner join sdc_parent as u on u.survey = c.survey and u.parent = c.unit
+inner join sdc_place as p
+    on p.survey = u.survey and p.unit = u.child and p.breakdown = c.breakdown
+    and p."group" = c."group"
+where c.survey = $survey and c.geography_level = 'cluster'
+"""
+
+
+def _parts(con: duckdb.DuckDBPyConnection, grid: Grid) -> csr_array:
+    found = con.execute(_PARTS, {"survey": grid.survey}).fetchnumpy()
+    size = len(grid.view)
+    return csr_array(
+        (np.ones(len(found["whole"])), (found["whole"], found["part"])), shape=(size, size)
+    )
+
+
+def coalitions(grid: Grid) -> list[str]:
+    """The public, and the holder of each CPP's package that exists beside it."""
+    own = sorted({str(e) for e, v in zip(grid.engagement, grid.view, strict=True) if v == "own"})
+    return [PUBLIC_COALITION, *own]
+
+
+class Attacker:
+    """One coalition's attack on one survey's release, indicator by indicator."""
+
+    def __init__(self, grid: Grid, structure: Structure, coalition: str) -> None:
+        """Choose the variables, equations and places that the coalition has.
+
+        Args:
+            grid: the nodes; counts are used as the truth that is judged in the end, and for
+                the public roll.
+            structure: the sums.
+            coalition: `public` or an engagement.
+        """
+        self.grid, self.structure, self.coalition = grid, structure, coalition
+        self.is_public = coalition == PUBLIC_COALITION
+        holder = "" if self.is_public else coalition
+        mine = np.isin(structure.owner, ["", holder])
+        rows = np.isin(structure.equation_owner, ["", holder])
+        self.equations = csr_array(structure.equations[rows][:, mine])
+        self.expression = csr_array(structure.expression[:, mine])
+        self.variable_place = structure.place[mine]
+        # Variables that no equation makes the sum of others; what holds for them holds above.
+        wholes = np.unique(self.equations.indices[self.equations.data < 0]).astype(np.int64)
+        self.ends = _rows_of(_identity(len(self.variable_place)), wholes)
+        is_own = (grid.view == "own") & (grid.engagement == holder)
+        self.sees: Bools = np.asarray((grid.view == "public") | is_own, dtype=bool)
+        # Of its own CPP the holder is judged by his own package's thresholds.
+        at_home = (grid.engagement == holder) & (grid.level == "cpp")
+        self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
+        self.is_own: Bools = np.asarray(is_own, dtype=bool)
+
+    def attack(self, shown: Shown, row: int) -> Attack:
+        """Attack one indicator.
+
+        Args:
+            shown: what the release tells.
+            row: the indicator's row in the grid.
+        """
+        asked = self._asked(shown, row)
+        released = self.sees & self.grid.is_released & ~self.grid.is_empty[row]
+        outcome = Attack(
+            self.coalition,
+            self.grid.survey,
+            str(self.grid.indicators[row]),
+            row,
+            int(released.sum()),
+            int((released & ~shown.is_shown[row]).sum()),
+            len(asked.place),
+            0,
+            (),
+        )
+        if not len(asked.place):
+            return outcome
+        system = self.system(shown, row)
+        found = reach(system, asked.targets)
+        unsafe = found.unsafe(asked.targets)
+        pinned, more = self._can_be_smaller(asked, unsafe, system, row)
+        unsafe &= ~pinned
+        known, even_more = self._known_before(asked, unsafe, found, shown, row)
+        unsafe &= ~known
+        programs_n = found.programs_n + more + even_more
+        findings = tuple(
+            Unsafe(
+                row,
+                int(asked.place[i]),
+                str(asked.quantity[i]),
+                float(found.low[i]),
+                float(found.high[i]),
+            )
+            for i in np.flatnonzero(unsafe)
+        )
+        return replace(outcome, programs_n=programs_n, unsafe=findings)
+
+    def system(self, shown: Shown, row: int) -> System:
+        """What the coalition knows of one indicator as bounds and sums."""
+        grid, places = self.grid, self.variable_place
+        size = len(places)
+        roll = np.where(grid.is_empty[row, places], 0.0, grid.roll[row, places])
+        roll = np.where(roll >= NO_LIMIT, np.inf, roll)
+        is_mean = bool(grid.is_mean[row])
+        least, most = (grid.score_low[row], grid.score_high[row]) if is_mean else (0.0, 1.0)
+        ends = self.ends
+        blocks = [
+            # Nobody's score lies outside the scale; positive answers are at most all.
+            _block(_scaled(ends, np.full(ends.shape[0], -most)), ends, -np.inf, 0.0),
+            _block(self.equations, None, 0.0, 0.0),
+            _block(None, self.equations, 0.0, 0.0),
+            *self._shown_blocks(shown, row),
+            *([] if is_mean else self._note_blocks(shown, row)),
+        ]
+        if least > 0:
+            blocks.append(_block(_scaled(ends, np.full(ends.shape[0], -least)), ends, 0.0, np.inf))
+        rows, low, high = zip(*blocks, strict=True)
+        matrix = csr_array(vstack(list(rows), format="csr"))
+        return System(
+            lower=np.zeros(2 * size),
+            upper=np.r_[roll, roll * most],
+            starts=matrix.indptr.astype(np.int32),
+            index=matrix.indices.astype(np.int32),
+            value=matrix.data.astype(np.float64),
+            row_lower=np.concatenate(low),
+            row_upper=np.concatenate(high),
+        )
+
+    def _shown_blocks(self, shown: Shown, row: int) -> list[tuple[csr_array, Floats, Floats]]:
+        grid = self.grid
+        at = np.flatnonzero(self.sees & shown.is_shown[row])
+        n = csr_array(self.expression[at])
+        blocks = [_block(n, None, shown.low_n[row, at], shown.high_n[row, at])]
+        low_p, high_p = shown.low_p[row, at], shown.high_p[row, at]
+        blocks.append(_block(_scaled(n, -low_p), n, 0.0, np.inf))
+        blocks.append(_block(_scaled(n, -high_p), n, -np.inf, 0.0))
+        if not grid.is_mean[row]:
+            low_n = shown.low_n[row, at]
+            k_y, k_c = grid.k_numerator[row, at], grid.k_complement[row, at]
+            # Where rounding already says that k is reached, another row says nothing.
+            for open_, pupils, positive, k in (
+                (low_p * low_n < k_y, 0.0, 1.0, k_y),
+                ((1 - high_p) * low_n < k_c, 1.0, -1.0, k_c),
+            ):
+                few = csr_array(n[open_])
+                blocks.append(_block(pupils * few, positive * few, k[open_], np.inf))
+        return blocks
+
+    def _note_blocks(self, shown: Shown, row: int) -> list[tuple[csr_array, Floats, Floats]]:
+        grid, blocks = self.grid, []
+        for note, k in ((LOW, grid.k_numerator), (HIGH, grid.k_complement)):
+            at = np.flatnonzero(self.sees & (shown.note[row] == note))
+            n = csr_array(self.expression[at])
+            blocks.append(_block(n, None, grid.k_base[row, at], np.inf))
+            pupils, positive = (None, n) if note == LOW else (n, -n)
+            blocks.append(_block(pupils, positive, -np.inf, k[row, at] - 1))
+        return blocks
+
+    def _asked(self, shown: Shown, row: int) -> _Asked:
+        """Targets: small quantities of what is not shown; released ones must not be exact."""
+        grid = self.grid
+        hidden = self.judged & ~shown.is_shown[row] & ~grid.is_empty[row]
+        parts = []
+        for quantity in ("base", "numerator", "complement"):
+            if quantity != "base" and grid.is_mean[row]:
+                continue
+            at = np.flatnonzero(hidden & grid.small(quantity)[row])
+            low_ok, high_ok = self._allowed(shown, row, at, quantity)
+            parts.append((at, quantity, low_ok, high_ok, False))
+        parts += self._not_exact(hidden & grid.is_released, row)
+        return _Asked.of(self.expression, parts)
+
+    def _allowed(self, shown: Shown, row: int, at: Ints, quantity: str) -> tuple[Floats, Floats]:
+        """How low and how high a small quantity must be able to be.
+
+        A cluster's base is shown from more pupils on than its schools' are: what its schools'
+        shown cells, each safe by its own row, add up to is known by right.
+        """
+        k = getattr(self.grid, f"k_{quantity}")[row, at]
+        if quantity == "base":
+            parts = csr_array(self.structure.parts[at])
+            is_shown = shown.is_shown[row]
+            known = parts @ np.where(is_shown, shown.low_n[row], 0.0)
+            possible = parts @ np.where(is_shown, shown.high_n[row], self.grid.roll[row])
+            possible = np.where(np.diff(parts.indptr) > 0, possible, np.inf)
+            low_ok, high_ok = np.maximum(1.0, known), np.minimum(k, possible)
+        else:
+            noted = shown.note[row, at] == NOTED[quantity]
+            inherited = self._noted_above(shown, row, NOTED[quantity])[at] & ~noted
+            low_ok = np.where(noted, 0.0, 1.0)
+            high_ok = np.where(noted | inherited, k - 1, k)
+        return low_ok, np.minimum(high_ok, self.grid.roll[row, at])
+
+    def _noted_above(self, shown: Shown, row: int, note: int) -> Bools:
+        """Places without a row of their own in an area whose total, stage or sex is noted.
+
+        A note says "fewer than k" of all that its cell holds: policy.md wants it said.
+        """
+        grid = self.grid
+        noted = np.flatnonzero(self.sees & (shown.note[row] == note))
+        variables = self.expression[noted].sum(axis=0) > 0
+        inside = self.expression @ np.where(variables, 0.0, 1.0) == 0
+        return np.asarray(inside & ~grid.is_released, dtype=bool)
+
+    def _not_exact(self, hidden: Bools, row: int) -> list[tuple[Ints, str, Floats, Floats, bool]]:
+        """Hidden cells that are not small: no figure exactly; no mean to within its step."""
+        grid = self.grid
+        if grid.is_mean[row]:
+            at = np.flatnonzero(hidden & (grid.base[row] > 0))
+            truth = grid.score_sum[row, at]
+            reach_ = truth + grid.mean_step[row, at] * grid.base[row, at] / 2
+            return [(at, "score_sum", np.full(len(at), np.inf), reach_, True)]
+        found = []
+        for quantity in ("base", "numerator"):
+            at = np.flatnonzero(hidden & ~grid.small(quantity)[row])
+            truth = getattr(grid, quantity)[row, at]
+            found.append((at, quantity, np.full(len(at), np.inf), truth + 1, True))
+        return found
+
+    def _can_be_smaller(
+        self, asked: _Asked, unsafe: Bools, system: System, row: int
+    ) -> tuple[Bools, int]:
+        """A figure that cannot be larger is not known exactly if it can be smaller."""
+        excused = np.zeros(len(unsafe), dtype=bool)
+        at = np.flatnonzero(unsafe & asked.is_exactness)
+        if not len(at):
+            return excused, 0
+        truth = asked.truth(self.grid, row)[at]
+        least = 2 * truth - asked.targets.high_ok[at]
+        lower = asked.only(at, least, np.full(len(at), -np.inf))
+        found = reach(system, lower)
+        excused[at] = ~found.unsafe(lower)
+        return excused, found.programs_n
+
+    def _known_before(
+        self, asked: _Asked, unsafe: Bools, found: Reached, shown: Shown, row: int
+    ) -> tuple[Bools, int]:
+        """What the holder knows of other tables by his own package alone is no leak of them."""
+        excused = np.zeros(len(unsafe), dtype=bool)
+        at = np.flatnonzero(unsafe & ~self.is_own[asked.place])
+        if self.is_public or not len(at):
+            return excused, 0
+        own = replace(
+            shown,
+            is_shown=shown.is_shown & self.is_own,
+            note=np.where(self.is_own, shown.note, 0).astype(np.int8),
+        )
+        asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
+        before = reach(self.system(own, row), asks, exact=True)
+        low_ok = np.maximum(asked.targets.low_ok[at], np.ceil(before.low - SLACK))
+        high_ok = np.minimum(asked.targets.high_ok[at], np.floor(before.high + SLACK))
+        excused[at] = (found.low[at] <= low_ok + SLACK) & (found.high[at] >= high_ok - SLACK)
+        return excused, before.programs_n
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Targets with the place and quantity that each one is."""
+
+    place: Ints
+    quantity: Texts
+    is_exactness: Bools
+    targets: Targets
+
+    @staticmethod
+    def of(
+        expression: csr_array, parts: Sequence[tuple[Ints, str, Floats, Floats, bool]]
+    ) -> _Asked:
+        rows = []
+        for at, quantity, *_ in parts:
+            cells = csr_array(expression[at])
+            nothing = csr_array(cells.shape)
+            n, y = {
+                "base": (cells, nothing),
+                "numerator": (nothing, cells),
+                "score_sum": (nothing, cells),
+                "complement": (cells, -cells),
+            }[quantity]
+            rows.append(hstack([n, y], format="csr"))
+        matrix = csr_array(vstack(rows, format="csr"))
+        return _Asked(
+            np.concatenate([p[0] for p in parts]),
+            np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts]),
+            np.concatenate([np.full(len(p[0]), p[4]) for p in parts]),
+            _targets(
+                matrix,
+                np.concatenate([p[2] for p in parts]),
+                np.concatenate([p[3] for p in parts]),
+            ),
+        )
+
+    def only(self, at: Ints, low_ok: Floats, high_ok: Floats) -> Targets:
+        """Some of the targets, asked something else."""
+        t = self.targets
+        matrix = csr_array(
+            (t.value, t.index, t.starts), shape=(len(self.place), int(t.index.max(initial=0)) + 1)
+        )
+        return _targets(csr_array(matrix[at]), low_ok, high_ok)
+
+    def truth(self, grid: Grid, row: int) -> Floats:
+        """The true value of each target."""
+        counts = {q: getattr(grid, q)[row, self.place] for q in set(self.quantity)}
+        found = np.zeros(len(self.place))
+        for quantity, count in counts.items():
+            found = np.where(self.quantity == quantity, count, found)
+        return found
+
+
+def system_hash(system: System, targets: Targets) -> str:
+    """sha256 over a system and its targets: the same question has the same answer."""
+    digest = hashlib.sha256()
+    for part in (system, targets):
+        for array in vars(part).values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _texts(values: Any) -> Texts:
+    return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=object), ""), dtype=object)
+
+
+def _targets(matrix: csr_array, low_ok: Floats, high_ok: Floats) -> Targets:
+    return Targets(
+        matrix.indptr.astype(np.int32),
+        matrix.indices.astype(np.int32),
+        matrix.data.astype(np.float64),
+        low_ok,
+        high_ok,
+    )
+
+
+def _block(
+    n: csr_array | None, y: csr_array | None, low: Floats | float, high: Floats | float
+) -> tuple[csr_array, Floats, Floats]:
+    """Rows over pupils and positive answers with their bounds."""
+    shape = (n if n is not None else y).shape  # type: ignore[union-attr]
+    nothing = csr_array(shape)
+    rows = hstack([nothing if n is None else n, nothing if y is None else y], format="csr")
+    return csr_array(rows), np.broadcast_to(low, shape[0]), np.broadcast_to(high, shape[0])
+
+
+def _identity(size: int) -> csr_array:
+    return csr_array((np.ones(size), (np.arange(size), np.arange(size))), shape=(size, size))
+
+
+def _rows_of(matrix: csr_array, without: Ints) -> csr_array:
+    return csr_array(matrix[np.setdiff1d(np.arange(matrix.shape[0]), without)])
+
+
+def _scaled(rows: csr_array, factors: Floats) -> csr_array:
+    return csr_array(rows.multiply(factors[:, None]))

@@ -1,0 +1,353 @@
+"""One survey's nodes as arrays: indicators down, places across.
+
+Belongs here: fetching `sdc_node` into numpy, what rounding leaves open of a shown figure,
+and which places are parts of which (lines). Does not belong here: deciding what is hidden
+(`suppress.py`) and what follows from what is shown (`attack.py`).
+
+The grid of estimates is complete: every indicator of a survey has the same places. So what
+is part of what is worked out once a survey, and rules are array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from rcs_assets.errors import InputError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Texts = NDArray[np.object_]
+
+# Stands for "no public roll": larger than any count, and sums of it stay exact.
+NO_LIMIT = 1e9
+QUANTITIES = ("base", "numerator", "complement")
+
+_PLACES = """
+create or replace temp table sdc_place as
+select
+    survey, place_id::integer as place_id, view, unit, geography_level, engagement, tranche,
+    breakdown, "group", is_released,
+from sdc_node
+where (survey, indicator) in (select (survey, min(indicator)) from sdc_node group by survey)
+order by survey, place_id
+"""
+
+# Lines: a place (the total) and the places that it is the sum of. `kind` names the line.
+_GROUPS = """
+select t.place_id as total, p.place_id as part, p.breakdown as kind
+from sdc_place as p
+inner join sdc_place as t
+    on t.survey = p.survey and t.view = p.view and t.unit = p.unit and t.breakdown = 'total'
+where p.survey = $survey and p.breakdown not in ('total', 'stage:sex')
+union all
+select t.place_id, p.place_id, 'sexes'
+from sdc_place as p
+inner join sdc_place as t
+    on t.survey = p.survey and t.view = p.view and t.unit = p.unit and t.breakdown = 'stage'
+    and t."group" = split_part(p."group", ':', 1)
+where p.survey = $survey and p.breakdown = 'stage:sex'
+union all
+select t.place_id, p.place_id, 'stages'
+from sdc_place as p
+inner join sdc_place as t
+    on t.survey = p.survey and t.view = p.view and t.unit = p.unit and t.breakdown = 'sex'
+    and t."group" = split_part(p."group", ':', 2)
+where p.survey = $survey and p.breakdown = 'stage:sex'
+"""
+
+# Areas: within a CPP by its own package; above it by what the public sees, and once more for
+# each CPP that sees its own package beside the public one.
+_AREAS = """
+select t.place_id as total, p.place_id as part, 'areas' as kind
+from sdc_place as p
+inner join sdc_parent as u on u.survey = p.survey and u.child = p.unit
+inner join sdc_place as t
+    on t.survey = p.survey and t.unit = u.parent and t.view = p.view
+    and t.breakdown = p.breakdown and t."group" = p."group"
+where p.survey = $survey
+union all
+select t.place_id, p.place_id, 'CPPs'
+from sdc_place as p
+inner join sdc_place as t
+    on t.survey = p.survey and t.geography_level = 'all' and t.view = p.view
+    and t.breakdown = p.breakdown and t."group" = p."group"
+where p.survey = $survey and p.view = 'public' and p.geography_level = 'cpp'
+union all
+select t.place_id, if(p.engagement = h.engagement, o.place_id, p.place_id),
+    'seen by ' || h.engagement
+from sdc_place as p
+inner join (
+    select distinct survey, engagement, tranche from sdc_place where geography_level = 'cpp'
+) as h on h.survey = p.survey
+inner join sdc_place as t
+    on t.survey = p.survey and t.view = p.view
+    and t.breakdown = p.breakdown and t."group" = p."group"
+    and (t.unit = 'all' or (t.unit = 'tranche:' || p.tranche and h.tranche = p.tranche))
+left join sdc_place as o
+    on o.survey = p.survey and o.view = 'own' and o.unit = p.unit
+    and o.breakdown = p.breakdown and o."group" = p."group"
+where p.survey = $survey and p.view = 'public' and p.geography_level = 'cpp'
+"""
+
+# A cluster less its reported schools is its small schools together.
+_SMALL = """
+with small as (
+    select t.place_id as total, s.place_id as together, t.unit
+    from sdc_place as t
+    inner join sdc_place as s
+        on s.survey = t.survey and s.unit = t.unit || '-small' and s.breakdown = 'total'
+    where t.survey = $survey and t.breakdown = 'total' and t.view = 'own'
+),
+schools as (
+    select p.place_id, k.parent, k.is_small
+    from sdc_place as p
+    inner join sdc_school as k on k.survey = p.survey and k.unit = p.unit
+    where p.survey = $survey and p.breakdown = 'total'
+)
+select small.total, small.together as part, 'reported' as kind from small
+union all
+select small.total, schools.place_id, 'reported'
+from small inner join schools on schools.parent = small.unit and not schools.is_small
+union all
+select small.together, schools.place_id, 'small'
+from small inner join schools on schools.parent = small.unit and schools.is_small
+"""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Pairs of a line and its parts, ordered by line: `total[line]`, `line[pair]`, `part[pair]`.
+
+    `start[line]` is the line's first pair.
+    """
+
+    total: Ints
+    line: Ints
+    part: Ints
+    start: Ints
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The nodes of one survey.
+
+    One entry a place: `view`, `unit`, `level`, `engagement`, `breakdown`, `group`,
+    `is_released` (its package has a row for it). One row an indicator, one column a place:
+    counts (`base`, `numerator`, `complement`, `score_sum`), `roll`, thresholds (`k_*`), steps,
+    `is_showable` (released and asked), `is_empty` (not asked or nobody on the roll),
+    `is_primary`. `proportion` is the unweighted percentage or mean. One entry an
+    indicator: `indicators`, `is_mean`, `score_low`, `score_high`.
+    """
+
+    survey: str
+    indicators: Texts
+    is_mean: Bools
+    score_low: Floats
+    score_high: Floats
+    view: Texts
+    unit: Texts
+    level: Texts
+    engagement: Texts
+    breakdown: Texts
+    group: Texts
+    is_released: Bools
+    base: Floats
+    numerator: Floats
+    complement: Floats
+    score_sum: Floats
+    roll: Floats
+    k_base: Floats
+    k_numerator: Floats
+    k_complement: Floats
+    pct_step: Floats
+    mean_step: Floats
+    n_step: Floats
+    is_showable: Bools
+    is_empty: Bools
+    is_primary: Bools
+
+    def small(self, quantity: str) -> Bools:
+        """Where a quantity is below its k: what an attacker may not learn."""
+        judged = self.base >= 0 if quantity == "base" else ~self.is_mean[:, None]
+        count, k = getattr(self, quantity), getattr(self, f"k_{quantity}")
+        return np.asarray(judged & ~self.is_empty & (count < k), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a release tells of each node: whether it is shown, what rounding leaves open, notes.
+
+    `low_n`, `high_n`: pupils; `low_p`, `high_p`: the proportion (0 to 1) or mean. `note`:
+    0 none, 1 low, 2 high. All of shape indicators × places.
+    """
+
+    is_shown: Bools
+    low_n: Floats
+    high_n: Floats
+    low_p: Floats
+    high_p: Floats
+    note: NDArray[np.int8]
+
+
+def surveys(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Surveys that have nodes; makes `sdc_place`."""
+    con.execute(_PLACES)
+    return [
+        str(row[0])
+        for row in con.execute("select distinct survey from sdc_node order by survey").fetchall()
+    ]
+
+
+def read_grid(con: duckdb.DuckDBPyConnection, survey: str) -> Grid:
+    """The arrays of one survey from `sdc_node`.
+
+    Raises:
+        InputError: an indicator lacks cells that another one of its survey has.
+    """
+    found = con.execute(
+        "select *, "
+        "    sum_x as score_sum, "
+        "    empty_status is not null as is_empty "
+        "from sdc_node where survey = $survey order by indicator, place_id",
+        {"survey": survey},
+    ).fetchnumpy()
+    names = np.asarray(found["indicator"], dtype=object)
+    indicators = np.array(sorted(set(names)), dtype=object)
+    places_n = len(names) // len(indicators)
+    shape = (len(indicators), places_n)
+    places = np.asarray(found["place_id"], dtype=np.int64)
+    template = _texts(found, "unit")[:places_n] + "|" + _texts(found, "breakdown")[:places_n]
+    template = template + "|" + _texts(found, "group")[:places_n]
+    all_places = _texts(found, "unit") + "|" + _texts(found, "breakdown")
+    all_places = all_places + "|" + _texts(found, "group")
+    if (
+        len(names) != shape[0] * shape[1]
+        or (places.reshape(shape) != np.arange(places_n)).any()
+        or (all_places.reshape(shape) != template).any()
+    ):
+        raise InputError(
+            "The grid of estimates is not complete",
+            where=f"estimates of the {survey} survey",
+            why="every indicator of a survey has a row for every geography and group",
+            fix="run: rcs materialise (wellbeing.estimates)",
+        )
+
+    def numbers(name: str) -> Floats:
+        values = np.ma.filled(np.ma.asarray(found[name], dtype=np.float64), np.nan)
+        return np.asarray(values, dtype=np.float64).reshape(shape)
+
+    def flags(name: str) -> Bools:
+        return np.asarray(np.ma.filled(found[name], False), dtype=bool).reshape(shape)
+
+    def texts(name: str) -> Texts:
+        return _texts(found, name)[:places_n]
+
+    roll = numbers("roll_n")
+    return Grid(
+        survey=survey,
+        indicators=indicators,
+        is_mean=(_texts(found, "statistic") == "mean").reshape(shape)[:, 0],
+        score_low=np.nan_to_num(numbers("score_low")[:, 0]),
+        score_high=np.nan_to_num(numbers("score_high")[:, 0]),
+        view=texts("view"),
+        unit=texts("unit"),
+        level=texts("geography_level"),
+        engagement=texts("engagement"),
+        breakdown=texts("breakdown"),
+        group=texts("group"),
+        is_released=flags("is_released")[0],
+        base=numbers("base_n"),
+        numerator=numbers("y_n"),
+        complement=numbers("c_n"),
+        score_sum=np.nan_to_num(numbers("score_sum")),
+        roll=np.where(np.isnan(roll), NO_LIMIT, roll),
+        k_base=numbers("k_base"),
+        k_numerator=numbers("k_numerator"),
+        k_complement=numbers("k_complement"),
+        pct_step=numbers("pct_step"),
+        mean_step=numbers("mean_step"),
+        n_step=numbers("n_step"),
+        is_showable=flags("is_showable"),
+        is_empty=flags("is_empty"),
+        is_primary=flags("is_primary"),
+    )
+
+
+def _texts(found: Mapping[str, Any], name: str) -> Texts:
+    return np.asarray(np.ma.filled(np.ma.asarray(found[name], dtype=object), ""), dtype=object)
+
+
+def read_lines(con: duckdb.DuckDBPyConnection, survey: str) -> Lines:
+    """The lines of one survey over its places (`sdc_place`)."""
+    found = con.execute(
+        f"""
+        with pairs as (({_GROUPS}) union all ({_AREAS}) union all (from ({_SMALL})))
+        select (dense_rank() over (order by total, kind) - 1)::bigint as line, total, part
+        from pairs
+        order by line, part
+        """,
+        {"survey": survey},
+    ).fetchnumpy()
+    line = np.asarray(found["line"], dtype=np.int64)
+    start = np.flatnonzero(np.r_[True, line[1:] != line[:-1]]) if len(line) else line
+    total = np.asarray(found["total"], dtype=np.int64)
+    return Lines(total[start], line, np.asarray(found["part"], dtype=np.int64), start)
+
+
+def own_of_public(grid: Grid) -> tuple[Ints, Ints]:
+    """Places of a CPP's cell in its own package, and the same cell's in the public one."""
+    keys = grid.unit + "|" + grid.breakdown + "|" + grid.group
+    own = {key: i for i, key in enumerate(keys) if grid.view[i] == "own"}
+    public = [i for i in range(len(keys)) if grid.view[i] == "public" and keys[i] in own]
+    return (
+        np.array([own[keys[i]] for i in public], dtype=np.int64),
+        np.array(public, dtype=np.int64),
+    )
+
+
+def what_rounding_leaves(
+    grid: Grid, n: Floats, proportion: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Bounds of base and proportion that shown values leave: low_n, high_n, low_p, high_p.
+
+    Args:
+        grid: its steps and thresholds.
+        n: shown numbers of pupils.
+        proportion: shown percentages (unweighted) or means.
+    """
+    step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
+    scale = np.where(grid.is_mean[:, None], 1.0, 100.0)
+    # A shown cell reaches its k: everybody knows the rule.
+    low_n = np.maximum(n - grid.n_step / 2, grid.k_base)
+    high_n = np.minimum(n + grid.n_step / 2, grid.roll)
+    low_p = np.maximum((proportion - step / 2) / scale, np.where(grid.is_mean[:, None], -np.inf, 0))
+    high_p = np.minimum((proportion + step / 2) / scale, np.where(grid.is_mean[:, None], np.inf, 1))
+    return low_n, high_n, low_p, high_p
+
+
+def rounded(value: Floats, step: Floats) -> Floats:
+    """Nearest multiple, halves away from zero, noise of binary fractions taken away first."""
+    ratio = np.round(value / step, 9)
+    return np.asarray(np.sign(ratio) * np.floor(np.abs(ratio) + 0.5) * step)
+
+
+def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
+    """What a release with these hidden nodes and notes would tell.
+
+    A weighted percentage is taken as if the release showed the unweighted one, rounded
+    alike: an attacker who knows what the weights do learns no more than that.
+    """
+    n = rounded(grid.base, grid.n_step)
+    count = np.where(grid.is_mean[:, None], grid.score_sum, 100 * grid.numerator)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        proportion = count / grid.base
+    step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
+    bounds = what_rounding_leaves(grid, n, rounded(np.nan_to_num(proportion), step))
+    return Shown(grid.is_showable & ~hidden, *bounds, note)

@@ -1,0 +1,336 @@
+"""Which cells are hidden: small ones, and others so that sums do not give them away.
+
+Belongs here: the fixpoint over lines (a total and its parts: groups, stages by sex, schools
+in a cluster, clusters in a CPP, CPPs in a tranche) with rounding counted as protection, and
+the notes `low` and `high`. Does not belong here: thresholds (`cells.py`), and attacks that
+combine lines (`attack.py`), whose findings `rules.py` repairs.
+
+In a line, an attacker knows of a hidden part: the total less the most (the least) that the
+others can be. Where that says more of a small part than policy.md, "How protection is
+judged" allows, or gives any hidden part exactly, the line loses its next-smallest shown part
+too, or, where it has none, its total; until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcs_assets.disclosure.cells import UNKNOWN_GROUP
+from rcs_assets.disclosure.grid import (
+    QUANTITIES,
+    Bools,
+    Floats,
+    Grid,
+    Ints,
+    Lines,
+    as_released,
+    own_of_public,
+)
+
+# Times that bounds are handed on from line to line: total, stage, stage by sex, area.
+ROUNDS = 4
+# Bounds are sums of multiples of 0.5; a difference below this is noise of the arithmetic.
+NOISE = 1e-6
+LOW, HIGH = 1, 2
+NOTED = {"numerator": LOW, "complement": HIGH}
+
+
+class Suppression:
+    """The hidden nodes of one survey, growing until every line is safe.
+
+    Attributes:
+        hidden: indicators × places; true where no figure is shown though one exists.
+        note: indicators × places; 0 none, 1 low, 2 high.
+    """
+
+    def __init__(self, grid: Grid, lines: Lines, linked: Sequence[Sequence[int]] = ()) -> None:
+        """Start from the primary cells.
+
+        Args:
+            grid: the nodes.
+            lines: what is part of what.
+            linked: rows of indicators whose numerators add up; hidden alike.
+        """
+        self.grid, self.lines = grid, lines
+        self.linked = [np.array(rows, dtype=np.int64) for rows in linked]
+        self.by_part, self.by_total = _Places.of(lines.part), _Places.of(lines.total)
+        areas = (grid.view + "|" + grid.unit).astype(str)
+        self.by_area = _Places.of(np.unique(areas, return_inverse=True)[1])
+        self.own, self.public = own_of_public(grid)
+        self.hidden: Bools = (grid.is_primary | ~grid.is_showable) & ~grid.is_empty
+        self.note: NDArray[np.int8] = np.zeros(grid.base.shape, dtype=np.int8)
+        self._groups_that_fall_short()
+        self._sums_alike()
+
+    def settle(self, rows: Ints | None = None) -> None:
+        """Hide more until no line gives a hidden part away.
+
+        Args:
+            rows: indicators to settle; all if not given.
+        """
+        open_rows = np.arange(len(self.grid.indicators)) if rows is None else np.unique(rows)
+        self._close()
+        while len(open_rows):
+            picked = self._pick(open_rows)
+            changed = picked.any(axis=1)
+            self.hidden[open_rows] |= picked
+            self._close()
+            open_rows = self._with_linked(open_rows[changed])
+
+    def hide_beside(self, row: int, place: int) -> None:
+        """Hide the smallest shown node near one that an attack has found.
+
+        Parts of its lines come first, then their totals, then its area, then areas beside it.
+        """
+        near = self._lines_of(np.array([place]))
+        area = np.flatnonzero(self._same_area(place))
+        around = self._lines_of(area)
+        lines, grid = self.lines, self.grid
+        for candidates in (
+            lines.part[near[lines.line]],
+            lines.total[near],
+            area,
+            lines.part[around[lines.line]],
+            lines.total[around],
+        ):
+            shown = candidates[self._is_shown(row, candidates)]
+            if len(shown):
+                smallest = shown[np.lexsort((shown, grid.base[row, shown]))[0]]
+                self.hidden[row, smallest] = True
+                self._close()
+                return
+
+    def hide_all(self, row: int, places: Bools) -> None:
+        """Hide an indicator at the places given."""
+        self.hidden[row] |= places & self.grid.is_showable[row]
+        self._close()
+
+    def write_notes(self) -> None:
+        """`low` or `high` on primary cells whose base passes; never in a linked set.
+
+        A note speaks of all that its cell holds: it stands only where every released part
+        of the cell has the same note, else a hidden part would be known to be small.
+        """
+        grid = self.grid
+        passes = self.hidden & grid.is_primary & grid.is_showable & ~grid.small("base")
+        self.note[:] = np.where(
+            passes & grid.small("numerator"),
+            LOW,
+            np.where(passes & grid.small("complement"), HIGH, 0),
+        )
+        self.note[np.concatenate([*self.linked, np.empty(0, dtype=np.int64)])] = 0
+        self.keep_notes()
+
+    def _drop_spoilt_notes(self) -> bool:
+        """Drop notes in lines where a part lacks its total's, or where they say too much."""
+        grid, lines = self.grid, self.lines
+        part, total = self.note[:, lines.part], self.note[:, lines.total]
+        counts = grid.is_showable[:, lines.part] & ~grid.is_empty[:, lines.part]
+        lacks = _any_of_line(counts & (part != total[:, lines.line]), lines) & (total != 0)
+        rows = np.arange(len(grid.indicators))
+        known = self._told(rows, "numerator") | self._told(rows, "complement")
+        told = _any_of_line(known[:, lines.part], lines) | known[:, lines.total]
+        noted = _any_of_line(part != 0, lines) | (total != 0)
+        row, line = np.nonzero(lacks)
+        self.note[row, lines.total[line]] = 0
+        row, line = np.nonzero(told & noted & ~grid.is_mean[:, None])
+        self.note[row, lines.total[line]] = 0
+        row, pair = np.nonzero((told & noted & ~grid.is_mean[:, None])[:, lines.line])
+        self.note[row, lines.part[pair]] = 0
+        return bool(lacks.any() or len(row))
+
+    def drop_notes_near(self, row: int, place: int) -> bool:
+        """Take the notes of an area and of the lines through it away; whether there were any."""
+        lines = self.lines
+        area = np.flatnonzero(self._same_area(place))
+        through = self._lines_of(area)
+        places = np.concatenate([area, lines.part[through[lines.line]], lines.total[through]])
+        had = bool((self.note[row, places] != 0).any())
+        self.note[row, places] = 0
+        return had
+
+    def keep_notes(self) -> None:
+        """Drop the notes that what was hidden since has spoilt."""
+        while self._drop_spoilt_notes():
+            pass
+
+    def _same_area(self, place: int) -> Bools:
+        grid = self.grid
+        same = (grid.unit == grid.unit[place]) & (grid.view == grid.view[place])
+        return np.asarray(same, dtype=bool)
+
+    def _lines_of(self, places: Ints) -> Bools:
+        """Lines that one of the places is part or total of."""
+        lines = self.lines
+        found = np.isin(lines.total, places)
+        found[lines.line[np.isin(lines.part, places)]] = True
+        return found
+
+    def _is_shown(self, row: int, places: Ints) -> Bools:
+        return np.asarray(self.grid.is_showable[row, places] & ~self.hidden[row, places])
+
+    def _groups_that_fall_short(self) -> None:
+        """Every group of a breakdown must reach the group's base, or none is shown."""
+        grid = self.grid
+        short = grid.small("base") & (grid.group != UNKNOWN_GROUP)
+        blocks = grid.view + "|" + grid.unit + "|" + grid.breakdown
+        _, block = np.unique(blocks.astype(str), return_inverse=True)
+        order = np.argsort(block, kind="stable")
+        start = np.flatnonzero(np.r_[True, block[order][1:] != block[order][:-1]])
+        falls = np.logical_or.reduceat(short[:, order], start, axis=1)
+        self.hidden |= falls[:, block] & grid.is_showable
+
+    def _sums_alike(self) -> None:
+        """What a linked sum leaves over is shown nowhere, yet subtraction gives it: a cell."""
+        for rows in self.linked:
+            whole, parts = rows[0], rows[1:]
+            left = self.grid.numerator[whole] - self.grid.numerator[parts].sum(axis=0)
+            small = (left < self.grid.k_numerator[whole]) & ~self.grid.is_empty[whole]
+            self.hidden[whole] |= small & self.grid.is_showable[whole]
+
+    def _close(self) -> None:
+        """Linked indicators are hidden alike; what a CPP's package hides is hidden in public."""
+        for rows in self.linked:
+            alike = self.hidden[rows].any(axis=0)
+            self.hidden[rows] = alike[None, :] & ~self.grid.is_empty[rows]
+        self.hidden[:, self.public] |= (
+            self.hidden[:, self.own] & self.grid.is_showable[:, self.public]
+        )
+
+    def _with_linked(self, rows: Ints) -> Ints:
+        found = [rows, *(linked for linked in self.linked if np.isin(linked, rows).any())]
+        return np.unique(np.concatenate(found))
+
+    def _bounds(self, rows: Ints, quantity: str) -> tuple[Floats, Floats]:
+        """What is known of each node before lines are read: rounding if shown, else the roll."""
+        grid = self.grid
+        shown = as_released(grid, self.hidden, self.note)
+        base = grid.base[rows]
+        if quantity == "base":
+            low, high = shown.low_n[rows], shown.high_n[rows]
+        else:
+            numerator = (base * shown.low_p[rows], base * shown.high_p[rows])
+            low, high = (
+                numerator if quantity == "numerator" else (base - numerator[1], base - numerator[0])
+            )
+            low = np.maximum(low, getattr(grid, f"k_{quantity}")[rows])
+            high = np.maximum(high, low)
+        is_shown, is_empty = shown.is_shown[rows], grid.is_empty[rows]
+        low = np.where(is_empty | ~is_shown, 0.0, low)
+        high = np.where(is_empty, 0.0, np.where(is_shown, high, grid.roll[rows]))
+        if quantity in NOTED:
+            is_noted = self.note[rows] == NOTED[quantity]
+            k = getattr(grid, f"k_{quantity}")[rows]
+            high = np.where(is_noted, np.minimum(high, k - 1), high)
+        for _ in range(ROUNDS):
+            low, high = self._hand_on(low, high)
+        return low, high
+
+    def _hand_on(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """What one reading of every line adds to the bounds of its parts and its total."""
+        lines = self.lines
+        sum_low = np.add.reduceat(low[:, lines.part], lines.start, axis=1)
+        sum_high = np.add.reduceat(high[:, lines.part], lines.start, axis=1)
+        from_total = (low[:, lines.total] - sum_high)[:, lines.line] + high[:, lines.part]
+        to_total = (high[:, lines.total] - sum_low)[:, lines.line] + low[:, lines.part]
+        tighter = low.copy(), high.copy()
+        for places, new_low, new_high in (
+            (self.by_part, from_total, to_total),
+            (self.by_total, sum_low, sum_high),
+        ):
+            at = places.place
+            most = np.maximum.reduceat(new_low[:, places.order], places.start, axis=1)
+            least = np.minimum.reduceat(new_high[:, places.order], places.start, axis=1)
+            tighter[0][:, at] = np.maximum(tighter[0][:, at], most)
+            tighter[1][:, at] = np.minimum(tighter[1][:, at], least)
+        return tighter
+
+    def _pick(self, rows: Ints) -> Bools:
+        """For each line that gives too much away, the node that it loses next."""
+        lines = self.lines
+        told = np.zeros((len(rows), self.hidden.shape[1]), dtype=bool)
+        for quantity in QUANTITIES:
+            asked = rows if quantity == "base" else rows[~self.grid.is_mean[rows]]
+            if len(asked):
+                told[np.searchsorted(rows, asked)] |= self._told(asked, quantity)
+        shown = self.grid.is_showable[rows] & ~self.hidden[rows]
+        cost = np.where(shown, self.grid.base[rows], np.inf)
+        bad = _any_of_line(told[:, lines.part], lines) | told[:, lines.total]
+        picked, has_part = _smallest(cost, lines.part, lines.line, lines.start, bad)
+        row, line = np.nonzero(bad & ~has_part & shown[:, lines.total])
+        picked[row, lines.total[line]] = True
+        can = has_part | shown[:, lines.total]
+        helped = np.zeros(told.shape, dtype=bool)
+        helped[:, self.by_part.place] |= self.by_part.any(can[:, lines.line])
+        helped[:, self.by_total.place] |= self.by_total.any(can)
+        # Where the lines of a place show nothing, others of its area led there.
+        areas = self.by_area
+        lost = areas.any(told & ~helped)
+        area = np.repeat(np.arange(len(areas.start)), np.diff(np.r_[areas.start, len(areas.order)]))
+        more, _ = _smallest(cost, areas.order, area, areas.start, lost)
+        return picked | more
+
+    def _told(self, rows: Ints, quantity: str) -> Bools:
+        """Hidden counts of which the lines tell more than policy.md allows."""
+        grid = self.grid
+        low, high = self._bounds(rows, quantity)
+        k, roll = getattr(grid, f"k_{quantity}")[rows], grid.roll[rows]
+        is_noted = self.note[rows] == NOTED.get(quantity, -1)
+        k, least = np.where(is_noted, k - 1, k), np.where(is_noted, 0, 1)
+        hidden, small = self.hidden[rows], grid.small(quantity)[rows]
+        too_much = (low > least + NOISE) | (high < np.minimum(k, roll) - NOISE)
+        exact = (high - low < 1 - NOISE) & (roll >= 1)
+        return np.asarray(hidden & ((small & too_much) | exact), dtype=bool)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Entries sorted by place, for reductions: `order`, each place's `start`, the `place`s."""
+
+    order: Ints
+    start: Ints
+    place: Ints
+
+    @staticmethod
+    def of(places: Ints) -> _Places:
+        order = np.argsort(places, kind="stable")
+        place, start = np.unique(places[order], return_index=True)
+        return _Places(order, start, place)
+
+    def any(self, entries: Bools) -> Bools:
+        """Whether any entry of a place is true; one column a place."""
+        found = np.logical_or.reduceat(entries[:, self.order], self.start, axis=1)
+        return np.asarray(found, dtype=bool)
+
+
+def _smallest(
+    cost: Floats, member: Ints, group: Ints, start: Ints, wanted: Bools
+) -> tuple[Bools, Bools]:
+    """In each wanted group, its member of least cost; ties go to the first.
+
+    Args:
+        cost: rows × places; infinite where a place cannot be taken.
+        member, group: pairs of a place and its group, ordered by group.
+        start: each group's first pair.
+        wanted: rows × groups.
+
+    Returns:
+        rows × places taken, and rows × groups that have a member to take.
+    """
+    of_member = cost[:, member]
+    least = np.minimum.reduceat(of_member, start, axis=1)
+    has = np.isfinite(least)
+    row, pair = np.nonzero((wanted & has)[:, group] & (of_member == least[:, group]))
+    taken = np.zeros(cost.shape, dtype=bool)
+    if len(row):
+        first = np.r_[True, (row[1:] != row[:-1]) | (group[pair[1:]] != group[pair[:-1]])]
+        taken[row[first], member[pair[first]]] = True
+    return taken, np.asarray(has)
+
+
+def _any_of_line(pairs: Bools, lines: Lines) -> Bools:
+    return np.asarray(np.logical_or.reduceat(pairs, lines.start, axis=1), dtype=bool)
