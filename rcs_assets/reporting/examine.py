@@ -153,13 +153,14 @@ def figure_problems(page: bytes, figures: Figures) -> tuple[str, ...]:
 def numbers_of(element: ET.Element) -> set[str]:
     """Numbers in the cells and descriptions of a row; headers, titles and sums stand apart.
 
-    A cell of class `derived` holds what was worked out from shown figures of its row.
+    Of class `derived` is what was worked out from shown figures of its row, of class `name`
+    the name of a place.
     """
     return {normal(found) for text in _texts(element) for found in _NUMBER.findall(text)}
 
 
 def _texts(element: ET.Element) -> Iterator[str]:
-    if element.tag in ("th", "title", "strong") or "derived" in (element.get("class") or ""):
+    if element.tag in ("th", "title", "strong") or set(_classes(element)) & {"name", "derived"}:
         yield element.tail or ""
         return
     text = element.text or ""
@@ -169,10 +170,14 @@ def _texts(element: ET.Element) -> Iterator[str]:
     yield element.tail or ""
 
 
+def _classes(element: ET.Element) -> list[str]:
+    return (element.get("class") or "").split()
+
+
 def _told_though_hidden(row: ET.Element) -> bool:
     """Whether a row whose own figure is [c] has a number in its chart or range."""
     cells = list(row.iter("td"))
-    own = [cell for cell in cells if "own" in (cell.get("class") or "").split()]
+    own = [cell for cell in cells if "own" in _classes(cell)]
     if not own or not (own[0].text or "").startswith("[c]"):
         return False
     beside = cells[: cells.index(own[0]) + 2]

@@ -97,13 +97,14 @@ class DomainPart:
 
 @dataclass(frozen=True)
 class Bullet:
-    """One measure that stands out."""
+    """One measure that stands out; `beside` is the area's figure, empty if it is not shown."""
 
     indicator: str
     title: str
     who: str
     note: str
-    sentence: str
+    value: str
+    beside: str
     span: str
 
 
@@ -470,13 +471,14 @@ def _rests_on_few(subject: Subject, survey: str, indicator: str) -> bool:
 def _bullet(subject: Subject, survey: str, row: MeasureRow) -> tuple[float, Bullet]:
     cell = _own_cell(subject, survey, row.indicator)
     area = _area_cell(subject, survey, row.indicator)
-    sentence, gap = f"{wording.value(cell)} here", 0.0
+    beside, gap = "", 0.0
     if area is not None and area.is_shown:
-        sentence += f", {wording.value(area)} across {subject.area_name}"
+        beside = wording.value(area)
         axis = _axis(subject, cell) or charts.PER_CENT
         gap = abs(float(cell.estimate) - float(area.estimate)) / (axis.high - axis.low)
     who = subject.settings.surveys[survey].who
-    return gap, Bullet(row.indicator, row.title, who, row.note, f"{sentence}.", row.span)
+    value = wording.value(cell)
+    return gap, Bullet(row.indicator, row.title, who, row.note, value, beside, row.span)
 
 
 def _pairs(subject: Subject, survey: str, measures: Iterable[Measure]) -> PairPart | None:

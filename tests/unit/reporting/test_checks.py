@@ -1,0 +1,143 @@
+"""Each check of the pages passes on what was made and fails on what was changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.programme import load_programme
+from rcs_assets.release.pages import attach, candidate_packages
+from rcs_assets.reporting import checks, render_package
+from rcs_assets.storage import Home
+from rcs_assets.storage.checks import Bench
+from tests.unit.reporting import made
+
+SCHOOL_PAGE = f"school/{made.SCHOOL}/report.html"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a candidate of made-up packages, pages attached."""
+    place = Home.open(tmp_path_factory.mktemp("home"), profile="demo", seed=1)
+    root = place.releases / ".candidate"
+    made.write_public(root / "public")
+    made.write_cpp(root / "cpp" / made.ENGAGEMENT)
+    made.write_school(root / "school" / made.SCHOOL)
+    (root / "safe_haven").mkdir()
+    (root / "safe_haven" / "manifest.json").write_text('{"files": []}')
+    names = ("public", f"cpp/{made.ENGAGEMENT}", f"school/{made.SCHOOL}", "safe_haven")
+    described = {
+        "release": "2020.06.30", "as_of": "2020-06-30", "content_hash": "0" * 64,
+        "policy_version": "2026.1", "simulated": True,
+        "packages": {
+            name: {"kind": name.split("/")[0], "engagement": None, "geography_code": None}
+            for name in names
+        },
+    }  # fmt: skip
+    (root / "candidate.json").write_text(json.dumps(described))
+    packages = [p for p in candidate_packages(place) if p.must_have_report]
+    pages = {p.name: render_package(p.path, p.name) for p in packages}
+    assert attach(place, pages, "0" * 64) == 4
+    return place
+
+
+@pytest.fixture
+def bench(home: Home):
+    con = duckdb.connect()
+    con.execute("create schema intake")
+    con.execute("create table intake.receipts as select true as is_simulated")
+    yield Bench(con, home, load_programme(), load_codebook(), frozenset())
+    con.close()
+
+
+@pytest.fixture
+def change(home: Home):
+    """Changes the text of a page for one test."""
+    kept: dict[Path, bytes] = {}
+
+    def change_page(page: str, old: bytes, new: bytes) -> None:
+        file = home.releases / ".candidate" / page
+        content = kept.setdefault(file, file.read_bytes())
+        assert old in content
+        file.write_bytes(content.replace(old, new, 1))
+
+    yield change_page
+    for file, content in kept.items():
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("check", checks.PYTHON_CHECKS, ids=lambda c: c.name)
+def test_pages_as_made_pass(check, bench) -> None:
+    verdict = check.judge(bench)
+    assert verdict.passed, verdict.observed
+    assert verdict.observed.startswith(("4 pages", "3 packages"))
+
+
+@pytest.mark.parametrize(
+    ("judge", "old", "new", "what"),
+    [
+        (checks.pages_load_nothing, b"</main>", b"<script>1</script></main>", "loads, runs"),
+        (checks.pages_load_nothing, b"</main>", b'<p style="x">y</p></main>', "loads, runs"),
+        (checks.pages_load_nothing, b"</style>", b" p{}</style>", "policy that names its style"),
+        (checks.pages_load_nothing, b"</main>", b"<p>http://a.b</p></main>", "loads, runs"),
+        (checks.pages_say_simulated, b"<title>SIMULATED ", b"<title>", "does not say it"),
+        (checks.pages_are_accessible, b"</h1>", b"</h1><h1>Two</h1>", "not one h1"),
+        (checks.pages_are_accessible, b"<h2", b"<h4>x</h4><h2", "level is skipped"),
+        (checks.pages_are_accessible, b"<caption>", b"<caption hidden='", "not well-formed"),
+        (checks.pages_are_accessible, b' lang="en-GB"', b"", "no language"),
+        (checks.pages_are_accessible, b'<th scope="row"', b"<th", "header without scope"),
+        (checks.pages_are_accessible, b' role="img"', b"", "a chart without role"),
+        (checks.pages_are_accessible, b'href="#main"', b'href="other.html"', "leaves the page"),
+        (checks.pages_are_accessible, b'href="#main"', b'href="#nothing"', "link to nowhere"),
+        (checks.pages_are_accessible, b' tabindex="0"', b"", "a scroll area"),
+        (checks.pages_are_accessible, b'id="talk"', b'id="care"', "an id stands twice"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_page_is_found(judge, old, new, what, bench, change) -> None:
+    change(SCHOOL_PAGE, old, new)
+    verdict = judge(bench)
+    assert not verdict.passed
+    assert what in verdict.observed and SCHOOL_PAGE in verdict.observed
+
+
+def test_a_figure_that_is_not_released_is_found(bench, change) -> None:
+    change(SCHOOL_PAGE, b'class="number own" data-label="School">', b'class="number own">0.5 ')
+    verdict = checks.pages_show_released_figures_only(bench)
+    assert not verdict.passed and SCHOOL_PAGE in verdict.observed
+
+
+def test_a_range_beside_a_hidden_figure_is_found(bench, change) -> None:
+    hidden = (
+        b'data-label="School">[c]</td><td role="cell" class="number" data-label="Likely range">'
+    )
+    change(SCHOOL_PAGE, hidden, hidden + b"7%")
+    verdict = checks.pages_show_released_figures_only(bench)
+    assert not verdict.passed and "hidden and told" in verdict.observed
+
+
+def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
+    page = f"cpp/{made.ENGAGEMENT}/report.html"
+    change(page, "£4,200,000".encode(), "£4,200,001".encode())
+    assert "spend" in checks.pages_show_released_figures_only(bench).observed
+    change(page, b">31% to 51%<", b">31% to 52%<")
+    assert "reach" in checks.pages_show_released_figures_only(bench).observed
+
+
+@pytest.mark.parametrize(
+    "page", [SCHOOL_PAGE, f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html"]
+)
+def test_a_missing_page_is_found(page, bench, home) -> None:
+    file = home.releases / ".candidate" / page
+    aside = file.rename(file.with_suffix(".aside"))
+    verdict = checks.every_page_is_there(bench)
+    aside.rename(file)
+    assert not verdict.passed and page in verdict.observed
+
+
+def test_without_simulated_deliveries_the_mark_is_not_asked_for(bench) -> None:
+    bench.con.execute("update intake.receipts set is_simulated = false")
+    assert checks.pages_say_simulated(bench).observed == "no delivery is simulated"
