@@ -2,20 +2,21 @@
 
 Belongs here: rules in Python on the pupils' tables of the room, the expectations of the
 boundaries linked and estimates, and the definitions that Dagster reads. Does not belong
-here: rules on aggregated tables (`estimate_checks.py`), profile queries (`profile.py`),
+here: rules on aggregated tables (`audit.py`), profile queries (`profile.py`),
 limits (`data_quality`), and the dbt tests of the models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from data_quality import estimates_suite, linked_suite, load_benchmarks, load_thresholds
 from rcs_assets.codebook import load_codebook
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
-from rcs_assets.wellbeing.estimate_checks import ESTIMATE_CHECKS, ESTIMATES
+from rcs_assets.wellbeing import audit
+from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.profile import estimates_profile, wellbeing_profiles
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 ITEM_ANSWERS = ("wellbeing", "item_answers")
 SCORES = ("wellbeing", "scores")
 WEIGHTS = ("wellbeing", "weights")
+ESTIMATES = ("wellbeing", "estimates")
+RESPONDENTS = ("wellbeing", "respondents")
+COMPARISONS = ("wellbeing", "comparisons")
 # A weight is a ratio of counts: sums differ from the roll by rounding of doubles only.
 WEIGHT_TOLERANCE = 0.01
 
@@ -98,6 +102,82 @@ PUPIL_CHECKS = (
         "policy.md, Table B (raked to the roll)",
         "compare the stages of the sample file with those of the wave (waves.csv)",
         weights_sum_to_the_roll,
+    ),
+)
+
+
+def _judged(rule: Callable[[audit.Look], audit.Found]) -> Callable[[Bench], Verdict]:
+    """A rule on aggregated tables as a check; without anything to look at it fails."""
+
+    def judge(bench: Bench) -> Verdict:
+        rules = load_estimators(bench.home.config)
+        look = audit.Look(bench.con, bench.programme, bench.codebook, rules, bench.left_out)
+        found = rule(look)
+        return Verdict(
+            found.looked_n > 0 and not found.wrong,
+            places(found.wrong, f"{found.looked_n} {found.unit}"),
+        )
+
+    return judge
+
+
+ESTIMATE_CHECKS = (
+    PythonCheck(
+        ESTIMATES,
+        "estimates_grid_is_complete",
+        "Every school, cluster, engagement, tranche and all have each cell of their surveys once",
+        "contract of wellbeing.estimates; codebook, indicators.csv; programme, waves.csv",
+        "do not publish; run: rcs materialise; if it stays, report a defect of wellbeing",
+        _judged(audit.estimates_grid_is_complete),
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "estimates_count_the_pupils",
+        "The base of each CPP total is the number of pupils with a value of the indicator",
+        "contract of wellbeing.estimates",
+        "run: rcs materialise (estimates are older than the pupils' values)",
+        _judged(audit.estimates_count_the_pupils),
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "schools_add_up",
+        "Bases, numerators and sums of schools add up to those of their CPP and cluster",
+        "contract of wellbeing.estimates",
+        "run: rcs materialise (estimates are older than the cluster map); if it stays, report "
+        "a defect of wellbeing",
+        _judged(audit.schools_add_up),
+    ),
+    PythonCheck(
+        ESTIMATES,
+        "estimates_lie_in_their_interval",
+        "Percentages lie between 0 and 100, and every estimate in its own interval",
+        "policy.md, Table B",
+        "do not publish; report a defect of wellbeing",
+        _judged(audit.estimates_lie_in_their_interval),
+    ),
+    PythonCheck(
+        RESPONDENTS,
+        "respondents_are_counted",
+        "Respondents of each area are its linked pupils, within the roll and above every base",
+        "contract of wellbeing.respondents",
+        "run: rcs materialise (respondents are older than the pupils' values)",
+        _judged(audit.respondents_are_counted),
+    ),
+    PythonCheck(
+        COMPARISONS,
+        "comparisons_cover_the_estimates",
+        "Each total of a school, cluster and CPP is compared once, with no more pupils than it has",
+        "contract of wellbeing.comparisons",
+        "run: rcs materialise (comparisons are older than the estimates)",
+        _judged(audit.comparisons_cover_the_estimates),
+    ),
+    PythonCheck(
+        COMPARISONS,
+        "verdicts_follow_the_rule",
+        "Marked is what the correction rejects and is large enough; the verdict fits its sign",
+        "policy.md, Table B",
+        "do not publish; report a defect of wellbeing",
+        _judged(audit.verdicts_follow_the_rule),
     ),
 )
 

@@ -1,49 +1,67 @@
-"""Rules on estimates, respondents and comparisons: whole, adding up, and by Table B.
+"""Estimates, respondents and comparisons counted again: whole, adding up, and by Table B.
 
-Belongs here: rules in Python on the aggregated tables of the room, each counted again from
-what lies before it. Does not belong here: the estimates themselves, whose code is not used;
-rules on pupils' tables and the definitions that Dagster reads (`checks.py`).
+Belongs here: rules on the aggregated tables of the room, each judged from what lies before
+it. Does not belong here: the estimates themselves, whose code is not used; sentences,
+sources and the definitions that Dagster reads (`checks.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rcs_assets.programme.model import Engagement
-from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places
+import duckdb
+
+from rcs_assets.codebook.model import Codebook
+from rcs_assets.programme.model import Engagement, Programme
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
-from rcs_assets.wellbeing.estimators import Estimators, load_estimators
-
-ESTIMATES = ("wellbeing", "estimates")
-RESPONDENTS = ("wellbeing", "respondents")
-COMPARISONS = ("wellbeing", "comparisons")
+from rcs_assets.wellbeing.estimators import Estimators
 
 Cell = tuple[str, str, str, str, str, str]
 
 
-def estimates_grid_is_complete(bench: Bench) -> Verdict:
+@dataclass(frozen=True)
+class Look:
+    """What a rule may look at: the warehouse, the registers and Table B.
+
+    `left_out` names the engagements that the operator left out; rules skip them.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    programme: Programme
+    codebook: Codebook
+    rules: Estimators
+    left_out: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Places that break a rule, and how many `unit` were looked at."""
+
+    wrong: list[str]
+    looked_n: int
+    unit: str
+
+
+def estimates_grid_is_complete(look: Look) -> Found:
     """Every area has each cell of each of its surveys exactly once."""
-    rules = load_estimators(bench.home.config)
     missing = sorted(
         {
             f"{unit} {survey} {indicator}"
-            for _, unit, survey, indicator, _, _ in _wanted_cells(bench, rules) - _held(bench)
+            for _, unit, survey, indicator, _, _ in _wanted_cells(look) - _held(look)
         }
     )
-    small = [str(row[0]) for row in bench.con.execute(_small_areas_sql(bench, rules)).fetchall()]
-    total, different = bench.con.execute(
+    small = [str(row[0]) for row in look.con.execute(_small_areas_sql(look)).fetchall()]
+    total, different = look.con.execute(
         "select count(*), count(distinct (engagement, survey, geography_level, geography_code, "
         'indicator, breakdown, "group")) from wellbeing.estimates'
     ).fetchall()[0]
     twice = [f"{total - different} cells stand twice"] if total > different else []
-    return Verdict(
-        total > 0 and not (missing or small or twice),
-        places([*missing, *small, *twice], f"{total} cells"),
-    )
+    return Found([*missing, *small, *twice], total, "cells")
 
 
-def _held(bench: Bench) -> set[Cell]:
-    rows = bench.con.execute(
+def _held(look: Look) -> set[Cell]:
+    rows = look.con.execute(
         "select geography_level, if(geography_level = 'cpp', engagement, geography_code), "
         'survey, indicator, breakdown, "group" from wellbeing.estimates '
         "where geography_level in ('cpp', 'tranche', 'all')"
@@ -51,30 +69,26 @@ def _held(bench: Bench) -> set[Cell]:
     return set(rows)
 
 
-def _wanted_cells(bench: Bench, rules: Estimators) -> set[Cell]:
-    return {
-        cell
-        for key in _kept(bench)
-        for cell in _cells(bench, rules, bench.programme.engagements[key])
-    }
+def _wanted_cells(look: Look) -> set[Cell]:
+    return {cell for key in _kept(look) for cell in _cells(look, look.programme.engagements[key])}
 
 
-def _kept(bench: Bench) -> list[str]:
+def _kept(look: Look) -> list[str]:
     """Engagements that were taken in and are not left out."""
-    rows = bench.con.execute("select distinct engagement from intake.sample").fetchall()
-    return sorted({row[0] for row in rows} - bench.left_out)
+    rows = look.con.execute("select distinct engagement from intake.sample").fetchall()
+    return sorted({row[0] for row in rows} - look.left_out)
 
 
-def _cells(bench: Bench, rules: Estimators, engagement: Engagement) -> Iterator[Cell]:
+def _cells(look: Look, engagement: Engagement) -> Iterator[Cell]:
     units = (("cpp", engagement.key), ("tranche", engagement.tranche), ("all", "all"))
     for wave in engagement.waves:
         is_pupils = wave.survey in PUPIL_SURVEYS
         for level, unit in units if is_pupils else units[:1]:
-            breakdowns = rules.breakdowns[level] if is_pupils else ("total",)
-            for indicator in bench.codebook.indicators.values():
+            breakdowns = look.rules.breakdowns[level] if is_pupils else ("total",)
+            for indicator in look.codebook.indicators.values():
                 if indicator.survey == wave.survey:
                     for breakdown in breakdowns:
-                        for group in _groups(rules, breakdown, wave.stages):
+                        for group in _groups(look.rules, breakdown, wave.stages):
                             yield level, unit, wave.survey, indicator.name, breakdown, group
 
 
@@ -145,11 +159,11 @@ _SMALL_AREAS = """
 """
 
 
-def _small_areas_sql(bench: Bench, rules: Estimators) -> str:
+def _small_areas_sql(look: Look) -> str:
     return _SMALL_AREAS.format(
         surveys=_listed(PUPIL_SURVEYS),
-        clustered=_listed(rules.cluster_surveys),
-        engagements=_listed(_kept(bench)),
+        clustered=_listed(look.rules.cluster_surveys),
+        engagements=_listed(_kept(look)),
     )
 
 
@@ -157,10 +171,10 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names) or "null"
 
 
-def estimates_count_the_pupils(bench: Bench) -> Verdict:
+def estimates_count_the_pupils(look: Look) -> Found:
     """Bases of CPP totals, counted again: weighted pupils with a value of the indicator."""
-    counts = " union all ".join(_bases_sql(bench, survey) for survey in PUPIL_SURVEYS)
-    rows = bench.con.execute(
+    counts = " union all ".join(_bases_sql(look, survey) for survey in PUPIL_SURVEYS)
+    rows = look.con.execute(
         f"""
         with counted as ({counts})
         select engagement || ' ' || indicator as place, coalesce(base_n, 0) = counted_n
@@ -171,11 +185,11 @@ def estimates_count_the_pupils(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} bases"))
+    return Found(wrong, len(rows), "bases")
 
 
-def _bases_sql(bench: Bench, survey: str) -> str:
-    names = ", ".join(i.name for i in bench.codebook.indicators.values() if i.survey == survey)
+def _bases_sql(look: Look, survey: str) -> str:
+    names = ", ".join(i.name for i in look.codebook.indicators.values() if i.survey == survey)
     return f"""
         select engagement, '{survey}' as survey, indicator, count(*) as counted_n
         from (
@@ -242,31 +256,30 @@ _PARTS = """
 """
 
 
-def schools_add_up(bench: Bench) -> Verdict:
+def schools_add_up(look: Look) -> Found:
     """Bases, numerators and sums of schools add up to those of their CPP and cluster."""
-    rules = load_estimators(bench.home.config)
-    rows = bench.con.execute(
+    rows = look.con.execute(
         _PARTS.format(
-            clustered=_listed(rules.cluster_surveys),
+            clustered=_listed(look.rules.cluster_surveys),
             surveys=_listed(PUPIL_SURVEYS),
         )
     ).fetchall()
     wrong = sorted({place for place, is_right in rows if not is_right})
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} cells"))
+    return Found(wrong, len(rows), "cells")
 
 
-def estimates_lie_in_their_interval(bench: Bench) -> Verdict:
+def estimates_lie_in_their_interval(look: Look) -> Found:
     """Percentages lie between 0 and 100, and every estimate in its own interval."""
-    rows = bench.con.execute(
+    rows = look.con.execute(
         "select distinct geography_code || ' ' || indicator from wellbeing.estimates "
         "where (statistic = 'pct' and estimate not between 0 and 100) "
         "or estimate < ci_low - 1e-9 or estimate > ci_high + 1e-9 or numerator_n > base_n "
         "order by all"
     ).fetchall()
-    total = bench.con.execute(
+    total = look.con.execute(
         "select count(*) from wellbeing.estimates where estimate is not null"
     ).fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([r[0] for r in rows], f"{total} estimates"))
+    return Found([row[0] for row in rows], total, "estimates")
 
 
 # Each row of respondents, counted again from the pupils through the cluster map.
@@ -310,9 +323,8 @@ _RESPONDENTS = """
 """
 
 
-def respondents_are_counted(bench: Bench) -> Verdict:
+def respondents_are_counted(look: Look) -> Found:
     """Respondents counted again; never more than the roll, nor fewer than a base."""
-    rules = load_estimators(bench.home.config)
     codes = {"school": "seed_code", "cluster": "cluster_code", "cpp": "council_code"}
     levels = " union all ".join(
         f"""
@@ -325,16 +337,16 @@ def respondents_are_counted(bench: Bench) -> Verdict:
         """
         for level, code in codes.items()
     )
-    rows = bench.con.execute(
+    rows = look.con.execute(
         _RESPONDENTS.format(
             levels=levels,
-            clustered=_listed(rules.cluster_surveys),
+            clustered=_listed(look.rules.cluster_surveys),
             surveys=_listed(PUPIL_SURVEYS),
-            engagements=_listed(_kept(bench)),
+            engagements=_listed(_kept(look)),
         )
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} areas"))
+    return Found(wrong, len(rows), "areas")
 
 
 # Each total has one comparison, of no more pupils than there are.
@@ -372,11 +384,11 @@ _COVERED = """
 """
 
 
-def comparisons_cover_the_estimates(bench: Bench) -> Verdict:
+def comparisons_cover_the_estimates(look: Look) -> Found:
     """Each total of a school, cluster and CPP is compared once, with no more pupils than it has."""
-    rows = bench.con.execute(_COVERED.format(surveys=_listed(PUPIL_SURVEYS))).fetchall()
+    rows = look.con.execute(_COVERED.format(surveys=_listed(PUPIL_SURVEYS))).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} comparisons"))
+    return Found(wrong, len(rows), "comparisons")
 
 
 # Corrections as sets: what Benjamini-Hochberg and Holm reject, found without adjusted values.
@@ -433,72 +445,10 @@ _RULED = """
 """
 
 
-def verdicts_follow_the_rule(bench: Bench) -> Verdict:
+def verdicts_follow_the_rule(look: Look) -> Found:
     """Marked is what the correction rejects and is large enough; the verdict fits its sign."""
-    rules = load_estimators(bench.home.config)
-    rows = bench.con.execute(
-        _RULED.format(alpha=rules.comparison_alpha, points=rules.comparison_least_points)
+    rows = look.con.execute(
+        _RULED.format(alpha=look.rules.comparison_alpha, points=look.rules.comparison_least_points)
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} comparisons"))
-
-
-ESTIMATE_CHECKS = (
-    PythonCheck(
-        ESTIMATES,
-        "estimates_grid_is_complete",
-        "Every school, cluster, engagement, tranche and all have each cell of their surveys once",
-        "contract of wellbeing.estimates; codebook, indicators.csv; programme, waves.csv",
-        "do not publish; run: rcs materialise; if it stays, report a defect of wellbeing",
-        estimates_grid_is_complete,
-    ),
-    PythonCheck(
-        ESTIMATES,
-        "estimates_count_the_pupils",
-        "The base of each CPP total is the number of pupils with a value of the indicator",
-        "contract of wellbeing.estimates",
-        "run: rcs materialise (estimates are older than the pupils' values)",
-        estimates_count_the_pupils,
-    ),
-    PythonCheck(
-        ESTIMATES,
-        "schools_add_up",
-        "Bases, numerators and sums of schools add up to those of their CPP and cluster",
-        "contract of wellbeing.estimates",
-        "run: rcs materialise (estimates are older than the cluster map); if it stays, report "
-        "a defect of wellbeing",
-        schools_add_up,
-    ),
-    PythonCheck(
-        ESTIMATES,
-        "estimates_lie_in_their_interval",
-        "Percentages lie between 0 and 100, and every estimate in its own interval",
-        "policy.md, Table B",
-        "do not publish; report a defect of wellbeing",
-        estimates_lie_in_their_interval,
-    ),
-    PythonCheck(
-        RESPONDENTS,
-        "respondents_are_counted",
-        "Respondents of each area are its linked pupils, within the roll and above every base",
-        "contract of wellbeing.respondents",
-        "run: rcs materialise (respondents are older than the pupils' values)",
-        respondents_are_counted,
-    ),
-    PythonCheck(
-        COMPARISONS,
-        "comparisons_cover_the_estimates",
-        "Each total of a school, cluster and CPP is compared once, with no more pupils than it has",
-        "contract of wellbeing.comparisons",
-        "run: rcs materialise (comparisons are older than the estimates)",
-        comparisons_cover_the_estimates,
-    ),
-    PythonCheck(
-        COMPARISONS,
-        "verdicts_follow_the_rule",
-        "Marked is what the correction rejects and is large enough; the verdict fits its sign",
-        "policy.md, Table B",
-        "do not publish; report a defect of wellbeing",
-        verdicts_follow_the_rule,
-    ),
-)
+    return Found(wrong, len(rows), "comparisons")
