@@ -189,7 +189,8 @@ class Package:
     """All that a page may say.
 
     `own` is the school or CPP of the package; for `public` it is the programme as a whole.
-    `summary` is the authored summary of a CPP, None where nobody wrote one.
+    `summary` is the authored summary of a CPP, None where nobody wrote one. `data_file` is
+    the file of the estimates in the package, with the checksum that its manifest gives.
     """
 
     name: str
@@ -206,6 +207,8 @@ class Package:
     reach: tuple[Reach, ...]
     spend: tuple[Spend, ...]
     summary: str | None
+    data_file: str
+    data_sha256: str
 
     @property
     def as_of(self) -> str:
@@ -275,7 +278,7 @@ def read_package(folder: Path, name: str) -> Package:
         InputError: a file or a column is missing, or the package has no rows of its own.
     """
     manifest = _manifest(folder)
-    cells = _cells(folder)
+    cells, data_file = _cells(folder)
     return Package(
         name=name,
         kind=name.split("/")[0],
@@ -291,6 +294,8 @@ def read_package(folder: Path, name: str) -> Package:
         reach=tuple(_rows(folder, "reach", needed=False)),
         spend=tuple(_rows(folder, "spend", needed=False)),
         summary=_summary(folder),
+        data_file=data_file,
+        data_sha256=_listed(manifest, data_file),
     )
 
 
@@ -305,6 +310,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
             fix="run: rcs release verify",
         ) from error
     return content
+
+
+def _listed(manifest: Mapping[str, Any], path: str) -> str:
+    """The checksum of a file of the package; empty where the manifest does not list it."""
+    found = (entry["sha256"] for entry in manifest["files"] if entry["path"] == path)
+    return next(found, "")
 
 
 def _summary(folder: Path) -> str | None:
@@ -327,7 +338,8 @@ def _own(name: str, places: Iterable[Place]) -> Place:
     )
 
 
-def _cells(folder: Path) -> Cells:
+def _cells(folder: Path) -> tuple[Cells, str]:
+    """The estimates, and the path of their file in the package."""
     header, rows, file = _read(folder, "estimates", needed=True)
     rows = list(rows)
 
@@ -337,12 +349,13 @@ def _cells(folder: Path) -> Cells:
     places = dict.fromkeys(map(columns(f"{_PLACE} geography_name"), rows))
     keys = map(columns(f"{_PLACE} survey indicator breakdown group"), rows)
     held = dict.fromkeys(map(columns(f"{_PLACE} survey breakdown group status"), rows))
-    return Cells(
+    cells = Cells(
         rows=dict(zip(keys, rows, strict=True)),
         pick=columns(_CELL),
         places={Place(*place[:3]): place[3] for place in places},
         held=tuple(map(Held._make, held)),
     )
+    return cells, file.relative_to(folder).as_posix()
 
 
 def _columns(

@@ -30,7 +30,6 @@ _FIGURE = re.compile(
     r"\d[\d.,]*\s*(?:%|per\s?cent\b|percentage\b|in\s+(?:every\s+)?\d|out\s+of\s+\d)", re.IGNORECASE
 )
 _OPTION = re.compile(r"^(breakdown|group|show)=(\S+)$")
-_HELP = "docs: how to write a summary"
 
 
 class HiddenFigureError(InputError):

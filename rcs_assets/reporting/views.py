@@ -76,7 +76,6 @@ class Page:
     kicker: str
     year: str
     lines: tuple[str, ...]
-    own: str
     area: str
     is_simulated: bool
     is_rated: bool
@@ -248,7 +247,6 @@ def _page(
         kicker=settings.programme,
         year=_year(package),
         lines=tuple(line for line in (_about(surveys), *parents) if line),
-        own=subject.own_words,
         area=subject.area_name,
         is_simulated=package.is_simulated,
         is_rated=is_rated,
@@ -422,4 +420,6 @@ def _facts(package: Package) -> tuple[tuple[str, str], ...]:
         ("Day", package.as_of),
         ("Disclosure policy", package.policy_version),
         ("Package", package.name),
+        ("Data", package.data_file),
+        ("sha256", package.data_sha256),
     )
