@@ -129,9 +129,9 @@ def reach_services_add_up(bench: Bench) -> Verdict:
             select
                 linked.engagement,
                 linked.survey,
-                count_if(has_asn_support) as asn_support,
-                count_if(has_social_work) as social_work,
-                count_if(has_asn_support and has_social_work) as both,
+                count_if(has_asn_support) as asn_support_n,
+                count_if(has_social_work) as social_work_n,
+                count_if(has_asn_support and has_social_work) as both_n,
             from linkage.linked
             semi join wellbeing.weights using (engagement, record_id)
             group by all
@@ -140,31 +140,32 @@ def reach_services_add_up(bench: Bench) -> Verdict:
             select
                 engagement, survey, need, need_level, breakdown, "group",
                 any_value(need_n) as need_n,
-                max(served_n) filter (service = 'asn_support') as asn_support,
-                max(served_n) filter (service = 'social_work') as social_work,
-                max(served_n) filter (service = 'both') as both,
-                max(served_n) filter (service = 'any_service') as any_service,
-                max(served_n) filter (service = 'none') as none,
+                max(served_n) filter (service = 'asn_support') as asn_support_n,
+                max(served_n) filter (service = 'social_work') as social_work_n,
+                max(served_n) filter (service = 'both') as both_n,
+                max(served_n) filter (service = 'any_service') as any_service_n,
+                max(served_n) filter (service = 'none') as none_n,
             from services.reach
             group by all
         ),
         totals as (
             select
                 engagement, survey, need,
-                sum(asn_support) as asn_support, sum(social_work) as social_work,
-                sum(both) as both,
+                sum(asn_support_n) as asn_support_n, sum(social_work_n) as social_work_n,
+                sum(both_n) as both_n,
             from wide
             where breakdown = 'total'
             group by all
         )
-        select engagement || ' ' || need, any_service = asn_support + social_work - both
-            and none = need_n - any_service
+        select engagement || ' ' || need, any_service_n = asn_support_n + social_work_n - both_n
+            and none_n = need_n - any_service_n
         from wide
         union all
         -- Pupils without a level of need are in no row: there may be more recipients than here.
         select totals.engagement || ' ' || need,
-            totals.asn_support <= counted.asn_support
-            and totals.social_work <= counted.social_work and totals.both <= counted.both
+            totals.asn_support_n <= counted.asn_support_n
+            and totals.social_work_n <= counted.social_work_n
+            and totals.both_n <= counted.both_n
         from totals
         inner join counted using (engagement, survey)
         order by all

@@ -242,7 +242,8 @@ def _count(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
             need_n, need_weighted::double as need_weighted,
             {", ".join(f"coalesce({m}_{name}::double, 0) as {m}" for m in measures[:4])},
             corrected_{name}::double as corrected,
-            {_least(name)} as least_link
+            {_least(name)} as least_link,
+            {_most(name)} as most_link
         from reach_wide
         """
         for name in SERVICES
@@ -254,6 +255,13 @@ def _least(service: str) -> str:
     """The weaker of the links that a service is seen through; unknown if one is."""
     links = [f"least_{dataset}" for dataset in _DATASETS[service]]
     return f"if({' is null or '.join(links)} is null, null, least({', '.join(links)}))"
+
+
+def _most(service: str) -> str:
+    """The best sensitivity that is possible: whoever has both is found unless both links fail."""
+    if service not in ("any_service", "none"):
+        return "1"
+    return "1 - (1 - least_education) * (1 - least_social_work)"
 
 
 def _design_effects(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
@@ -310,14 +318,17 @@ def _rows_sql(rules: ReachRules) -> str:
             coalesce(counted.unknown_n, 0)::integer as unknown_n,
             counted.need_weighted,
             counted.least_link,
+            counted.most_link,
             coalesce(effects.design_effect, {rules.design_effect_floor}) as design_effect,
             coalesce(list_has_all(delivered.datasets, grid.datasets), false) as is_delivered,
             if(is_delivered, 100 * counted.served / counted.need_weighted, null) as observed_pct,
-            if(
-                is_delivered,
-                greatest(0, least(100, 100 * counted.corrected / counted.need_weighted)),
-                null
-            ) as corrected_pct,
+            100 * counted.corrected / counted.need_weighted as estimated_pct,
+            case
+                when observed_pct is null then null
+                when grid.service = 'none'
+                    then greatest(0, least(estimated_pct, 100 - (100 - observed_pct) / most_link))
+                else least(100, greatest(estimated_pct, observed_pct / most_link))
+            end as corrected_pct,
             100 * counted.unknown / counted.need_weighted as unknown_pct,
         from grid
         left join delivered using (engagement)
@@ -329,11 +340,15 @@ def _rows_sql(rules: ReachRules) -> str:
     found as (
         select
             *,
-            -- For `none`: of those with any support, the share that was found.
-            if(
-                service = 'none',
-                (100 - observed_pct) / nullif(100 - corrected_pct, 0),
-                observed_pct / nullif(corrected_pct, 0)
+            -- For `none`: of those with any support, the share that was found. Where nobody
+            -- was found, that of the weaker link.
+            coalesce(
+                if(
+                    service = 'none',
+                    (100 - observed_pct) / nullif(100 - corrected_pct, 0),
+                    observed_pct / nullif(corrected_pct, 0)
+                ),
+                least_link
             ) as sensitivity,
             {wilson} as wilson,
             100 * greatest(1 - coalesce(sensitivity, 0), 0) as missed_pct,
