@@ -11,20 +11,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from rcs_assets.reporting.package import Measure
 from rcs_assets.reporting.views import Page
 
 
 def render(page: Page) -> bytes:
     """The page as UTF-8."""
     style, digest = _style()
-    text = _template().render(page=page, style=Markup(style), digest=digest)
+    text = _template("page.html").render(
+        page=page, style=Markup(style), digest=digest, definitions=_definitions(page.definitions)
+    )
     return text.encode()
+
+
+@lru_cache(maxsize=16)
+def _definitions(measures: tuple[Measure, ...]) -> Markup:
+    """The annex of definitions, the same for hundreds of schools."""
+    return Markup(_template("definitions.html").render(measures=measures))
 
 
 @cache
@@ -35,8 +44,8 @@ def _style() -> tuple[str, str]:
 
 
 @cache
-def _template() -> Template:
-    environment = Environment(
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("rcs_assets.reporting", "data/templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -44,4 +53,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    return environment.get_template("page.html")
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)

@@ -120,11 +120,12 @@ class Page:
         for at, places in enumerate(self.places, 1):
             found.append((f"places-{at}", places.title))
         for at, services in enumerate(self.services, 1):
-            start = f"{services.name}: " if self.kind == "public" else ""
-            if services.reach:
-                found.append((f"reach-{at}", f"{start}Need and reach"))
-            if services.spend:
-                found.append((f"spend-{at}", f"{start}Spend by tier"))
+            if self.kind == "public":
+                first = "reach" if services.reach else "spend"
+                found.append((f"{first}-{at}", f"{services.name}: services"))
+                continue
+            found += [(f"reach-{at}", "Need and reach")] if services.reach else []
+            found += [(f"spend-{at}", "Spend by tier")] if services.spend else []
         return (*found, ("about", "About these figures"))
 
     def suffix(self, survey: SurveyPart) -> str:
