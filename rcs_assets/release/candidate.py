@@ -167,7 +167,7 @@ def _content_hash(
 def _rows_hash(con: duckdb.DuckDBPyConnection, rows: str) -> str:
     return str(
         con.execute(
-            f"select sha256(coalesce(string_agg(sha256(t::varchar), ''), '')) from ({rows}) as t"
+            f"select sha256(coalesce(string_agg(t::varchar, chr(10)), '')) from ({rows}) as t"
         ).fetchall()[0][0]
     )
 

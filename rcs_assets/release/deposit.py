@@ -21,6 +21,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyreadstat
 
 from rcs_assets.codebook import Codebook, Variable
@@ -173,12 +174,17 @@ def _write_survey(
         f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.parquet')} (format parquet, "
         f"compression zstd, kv_metadata {{simulated: '{'SIMULATED' if is_simulated else 'no'}'}})"
     )
-    con.execute(
-        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.tab')} "
-        "(format csv, header, delimiter '\t')"
-    )
     con.unregister("deposit_rows")
+    _write_tab(rows, target / f"{survey.survey}.tab")
     _write_sav(rows, target / f"{survey.survey}.sav", survey, variables, codebook, labels)
+
+
+def _write_tab(rows: pa.Table, file: Path) -> None:
+    """Tab-delimited text: codes, empty for a key that was withheld; no value needs quotes."""
+    options = pa_csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+    with file.open("wb") as stream:
+        stream.write(("\t".join(rows.column_names) + "\n").encode())
+        pa_csv.write_csv(rows, stream, options)
 
 
 def _write_sav(

@@ -7,7 +7,7 @@ that code nothing is used), and Dagster (`checks.py` wraps these functions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -21,6 +21,8 @@ from rcs_assets.storage import sql_literal
 QUASI_IDENTIFIERS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
 ALLOWED_BESIDE_ANSWERS = (*QUASI_IDENTIFIERS, "weight", "data_source")
 ROUTED_PAST = -6
+# Looking at hundreds of files to guess their form takes longer than reading them.
+_KNOWN_FORM = "auto_detect=false, header=true, quote='\"', escape='\"'"
 SIMULATED = "SIMULATED"
 
 
@@ -107,52 +109,49 @@ def _weight_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 def form_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """Whether .tab and .sav hold the columns and the rows of the Parquet file."""
-    columns = _columns(con, file)
-    texts = ", ".join(f"coalesce({name}::varchar, '') as {name}" for name in columns)
+    described = con.execute(f"describe select * from read_parquet({sql_literal(file)})").fetchall()
+    types = ", ".join(f"{sql_literal(row[0])}: {sql_literal(row[1])}" for row in described)
     tab = (
-        f"read_csv({sql_literal(file.with_suffix('.tab'))}, delim='\t', header=true, "
-        "all_varchar=true)"
+        f"read_csv({sql_literal(file.with_suffix('.tab'))}, delim='\t', {_KNOWN_FORM}, "
+        f"columns={{{types}}})"
     )
+    own = fingerprint(con, f"select * from read_parquet({sql_literal(file)})")
     found = []
-    differing = con.execute(
-        f"select 1 from (select {texts} from read_parquet({sql_literal(file)})) "
-        f"positional join (select {_named_again(columns)} from {tab}) "
-        f"where {' or '.join(f'{name} is distinct from tab_{name}' for name in columns)} limit 1"
-    ).fetchall()
-    if differing:
+    header = file.with_suffix(".tab").open(encoding="utf-8").readline().rstrip("\n").split("\t")
+    columns = [row[0] for row in described]
+    if header != columns or fingerprint(con, f"select * from {tab}") != own:
         found.append(f"{file.stem}.tab differs")
-    n = con.execute(f"select count(*) from read_parquet({sql_literal(file)})").fetchall()[0][0]
     _, meta = pyreadstat.read_sav(file.with_suffix(".sav"), metadataonly=True, user_missing=True)
     unlabelled = [name for name, label in meta.column_names_to_labels.items() if not label]
-    if meta.column_names != columns or meta.number_rows != n or unlabelled:
+    if meta.column_names != columns or meta.number_rows != own[0] or unlabelled:
         found.append(f"{file.stem}.sav differs")
     return found
 
 
-def _named_again(columns: Sequence[str]) -> str:
-    return ", ".join(f"coalesce({name}, '') as tab_{name}" for name in columns)
+def fingerprint(con: duckdb.DuckDBPyConnection, rows: str) -> tuple[int, int]:
+    """Number of rows and sum of their hashes: equal for equal rows in any order."""
+    n, total = con.execute(
+        f"select count(*), coalesce(sum(hash(found)::hugeint), 0) from ({rows}) as found"
+    ).fetchall()[0]
+    return int(n), int(total)
 
 
 def unmarked(folder: Path) -> list[str]:
     """Text files and .sav of a package with a row or a head that does not say SIMULATED."""
     microdata = folder / "microdata"
     files = [
-        *(
-            (path, _every_row(path, lambda row: row.endswith(f",{SIMULATED}")))
-            for path in folder.glob("*.csv")
-        ),
-        *(
-            (path, _every_row(path, lambda row: row.startswith(SIMULATED)))
-            for path in microdata.glob("*.tab")
-        ),
+        *((path, _every_row_has(path, f",{SIMULATED}\n")) for path in folder.glob("*.csv")),
+        *((path, _every_row_has(path, f"\n{SIMULATED}\t")) for path in microdata.glob("*.tab")),
         *((path, _sav_head(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
         *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("*.md")),
     ]
     return sorted(path.relative_to(folder).as_posix() for path, is_marked in files if not is_marked)
 
 
-def _every_row(path: Path, is_marked: Callable[[str], bool]) -> bool:
-    return all(is_marked(row) for row in path.read_text("utf-8").splitlines()[1:])
+def _every_row_has(path: Path, mark: str) -> bool:
+    """Whether there are as many marks as rows below the header."""
+    content = path.read_bytes()
+    return content.count(mark.encode()) == content.count(b"\n") - 1
 
 
 def _sav_head(path: Path) -> str:
@@ -179,6 +178,7 @@ _TEXTS = (
     "status",
     "note",
 )
+_NAMES = ", ".join([*_TEXTS, *_NUMBERS])
 _CELL = ", ".join([*(f"coalesce({name}, '') as {name}" for name in _TEXTS), *_NUMBERS])
 
 
@@ -193,30 +193,42 @@ def school_problems(con: duckdb.DuckDBPyConnection, root: Path) -> list[str]:
         f"create or replace temp table held as select {_seed_column()}, {_held_cell()} "
         f"from {_csv(root, 'table.csv')}"
     )
-    shown = "audience like 'cpp/%' and geography_level = 'school'"
     own = con.execute(
         f"""
-        with held_own as (select * from held where geography_level = 'school'),
+        with held_own as (
+            select seed, count(*) as n, sum(hash({_NAMES})::hugeint) as rows_hash
+            from held where geography_level = 'school' group by seed
+        ),
+        cells as (
+            select geography_code as seed, {_CELL} from disclosure.estimates
+            where audience like 'cpp/%' and geography_level = 'school'
+        ),
         wanted as (
-            select geography_code as seed, {_CELL} from disclosure.estimates where {shown}
+            select seed, count(*) as n, sum(hash({_NAMES})::hugeint) as rows_hash
+            from cells group by seed
         )
-        (select seed from (from held_own except all from wanted))
+        select seed from (from held_own except from wanted)
         union
-        (select seed from (from wanted except all from held_own))
+        select seed from (from wanted except from held_own)
         """
     ).fetchall()
     beside = con.execute(
         f"""
-        with shown as (
+        with own as (select distinct seed, engagement from held where geography_level = 'school'),
+        beside as (
+            select {_NAMES}, list(distinct seed) as seeds from held
+            where geography_level <> 'school' group by all
+        ),
+        shown as (
             select {_CELL} from disclosure.estimates
             where audience = 'public' and geography_level = 'cpp'
         ),
-        own as (select distinct seed, engagement from held where geography_level = 'school')
+        hidden as (select {_NAMES} from beside except select {_NAMES} from shown)
+        select distinct unnest(seeds) from beside
+        where hash({_NAMES}) in (select hash({_NAMES}) from hidden)
+        union
         select distinct seed from held
-        where geography_level <> 'school' and (
-            {_named()} not in (select {_named()} from shown)
-            or (seed, engagement) not in (select (seed, engagement) from own)
-        )
+        where (seed, engagement) not in (select (seed, engagement) from own)
         """
     ).fetchall()
     others = [
@@ -236,15 +248,14 @@ def _held_cell() -> str:
     return ", ".join([*texts, *numbers])
 
 
-def _named() -> str:
-    """A cell as one text, since a comparison of rows with nulls is neither true nor false."""
-    parts = ", ".join(f"coalesce({name}::varchar, '')" for name in (*_TEXTS, *_NUMBERS))
-    return f"concat_ws('|', {parts})"
-
-
 def _csv(root: Path, name: str) -> str:
+    """The files of one name of all schools, as text; columns are those of the first one."""
+    first = next(iter(sorted(root.glob(f"school/*/{name}"))))
+    with first.open(encoding="utf-8") as stream:
+        header = stream.readline().rstrip("\n").split(",")
+    types = ", ".join(f"{sql_literal(column)}: 'VARCHAR'" for column in header)
     pattern = sql_literal(root / "school" / "*" / name)
-    return f"read_csv({pattern}, header=true, all_varchar=true, filename=true, delim=',')"
+    return f"read_csv({pattern}, filename=true, delim=',', {_KNOWN_FORM}, columns={{{types}}})"
 
 
 def _seed_column() -> str:
