@@ -58,20 +58,8 @@ class Place(NamedTuple):
     engagement: str
 
 
-class CellKey(NamedTuple):
-    """Where a row of `estimates` is found; equal to the plain tuple of these columns."""
-
-    level: str
-    code: str
-    engagement: str
-    survey: str
-    indicator: str
-    breakdown: str = "total"
-    group: str = "all"
-
-
 class Held(NamedTuple):
-    """A group of a breakdown that a place has rows of, with one status among them."""
+    """A group of a breakdown that a named place has rows of, with one status among them."""
 
     level: str
     code: str
@@ -80,11 +68,12 @@ class Held(NamedTuple):
     breakdown: str
     group: str
     status: str
+    name: str
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The rows of `estimates` by key.
+    """The rows of `estimates` by place, survey, indicator, breakdown and group.
 
     Rows stay as they were read until they are asked for: a page asks for a part of them,
     and there are hundreds of pages. `held` is every group with its statuses, in the order
@@ -96,7 +85,7 @@ class Cells:
     places: Mapping[Place, str]
     held: tuple[Held, ...]
 
-    def get(self, key: CellKey) -> Cell | None:
+    def get(self, *key: str) -> Cell | None:
         """The row under a key; None where the package has none."""
         row = self.rows.get(key)
         return None if row is None else Cell._make(self.pick(row))
@@ -224,7 +213,7 @@ class Package:
         group: str = "all",
     ) -> Cell | None:
         """One row of `estimates`; None where the package has none."""
-        return self.cells.get(CellKey(*place, survey, indicator, breakdown, group))
+        return self.cells.get(*place, survey, indicator, breakdown, group)
 
     def held(self, place: Place, survey: str) -> list[Held]:
         """What groups a place has rows of, in one survey."""
@@ -346,14 +335,14 @@ def _cells(folder: Path) -> tuple[Cells, str]:
     def columns(names: str) -> Callable[[Sequence[str]], tuple[str, ...]]:
         return _columns(names, header, file)
 
-    places = dict.fromkeys(map(columns(f"{_PLACE} geography_name"), rows))
     keys = map(columns(f"{_PLACE} survey indicator breakdown group"), rows)
-    held = dict.fromkeys(map(columns(f"{_PLACE} survey breakdown group status"), rows))
+    named = columns(f"{_PLACE} survey breakdown group status geography_name")
+    held = tuple(map(Held._make, dict.fromkeys(map(named, rows))))
     cells = Cells(
         rows=dict(zip(keys, rows, strict=True)),
         pick=columns(_CELL),
-        places={Place(*place[:3]): place[3] for place in places},
-        held=tuple(map(Held._make, held)),
+        places={Place(*h[:3]): h.name for h in held},
+        held=held,
     )
     return cells, file.relative_to(folder).as_posix()
 
