@@ -288,23 +288,32 @@ def _hide(con: duckdb.DuckDBPyConnection, rule: SpendRule) -> None:
         "create or replace temp table sdc_spend_hidden as "
         "select cell_id from sdc_spend_cell where is_primary"
     )
-    con.execute(
-        "create or replace temp table sdc_spend_open as "
-        "select distinct engagement from sdc_spend_cell where is_primary"
-    )
-    is_done = False
-    while not is_done:
-        while _inserted(con, _HIDE_PARTNER):
-            pass
-        con.register("unsafe_spend", unsafe_spend(con, _released(rule), "sdc_spend_holding", rule))
-        con.execute("create or replace temp table sdc_spend_unsafe as from unsafe_spend")
-        con.unregister("unsafe_spend")
-        # Engagements share no sum: what is safe stays safe.
+    # An outsider's programs are few: what he works out, providers would too.
+    for outsider_only in (True, False):
         con.execute(
-            "create or replace temp table sdc_spend_open as select distinct engagement "
-            "from sdc_spend_unsafe inner join sdc_spend_cell using (cell_id)"
+            "create or replace temp table sdc_spend_open as "
+            "select distinct engagement from sdc_spend_cell where is_primary"
         )
-        is_done = not _inserted(con, _HIDE_NEAR)
+        while _hide_more(con, rule, outsider_only=outsider_only):
+            pass
+
+
+def _hide_more(con: duckdb.DuckDBPyConnection, rule: SpendRule, *, outsider_only: bool) -> int:
+    """One round: partners, the audit, then a cell near each engagement's unsafe ones."""
+    while _inserted(con, _HIDE_PARTNER):
+        pass
+    found = unsafe_spend(
+        con, _released(rule), "sdc_spend_holding", rule, outsider_only=outsider_only
+    )
+    con.register("unsafe_spend", found)
+    con.execute("create or replace temp table sdc_spend_unsafe as from unsafe_spend")
+    con.unregister("unsafe_spend")
+    # Engagements share no sum: what is safe stays safe.
+    con.execute(
+        "create or replace temp table sdc_spend_open as select distinct engagement "
+        "from sdc_spend_unsafe inner join sdc_spend_cell using (cell_id)"
+    )
+    return _inserted(con, _HIDE_NEAR)
 
 
 def _released(rule: SpendRule) -> str:

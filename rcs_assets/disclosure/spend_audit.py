@@ -76,13 +76,19 @@ select
 from attackers
 inner join spend_cell as cells using (engagement)
 inner join spend_holding as h using (cell_id)
+where {attackers}
 group by all
 order by attackers.engagement, attacker, cells.cell_id
 """
 
 
 def unsafe_spend(
-    con: duckdb.DuckDBPyConnection, cells: str, holdings: str, rule: SpendRule
+    con: duckdb.DuckDBPyConnection,
+    cells: str,
+    holdings: str,
+    rule: SpendRule,
+    *,
+    outsider_only: bool = False,
 ) -> pa.Table:
     """The hidden cells that some attacker works out too closely.
 
@@ -94,12 +100,14 @@ def unsafe_spend(
         holdings: `engagement`, the five columns, `body`, `is_closed`, `is_closed_provider`,
             `gbp`: who has how much in each cell.
         rule: p per cent, dominance and the step of what is shown.
+        outsider_only: leave out what providers know of themselves.
 
     Returns:
         `cell_id` of each unsafe cell, ascending.
     """
     _register(con, cells, holdings)
-    known = con.execute(_KNOWLEDGE).to_arrow_table()
+    attackers = "attackers.body is null" if outsider_only else "true"
+    known = con.execute(_KNOWLEDGE.format(attackers=attackers)).to_arrow_table()
     figures = con.execute(
         "select cell_id, engagement, gbp::double as gbp, top_gbp::double as top, "
         "shown_gbp::double as shown from spend_cell where gbp > 0 order by engagement, cell_id"
