@@ -7,6 +7,7 @@ import pytest
 from rcs_assets.errors import InputError
 from rcs_assets.reporting.package import Package, read_package
 from rcs_assets.reporting.summary import filled, summary_html
+from tests.acceptance.documentation import blocks
 from tests.unit.reporting import made
 from tests.unit.reporting.conftest import CPP
 
@@ -103,3 +104,11 @@ def test_the_default_summary_is_whole_where_figures_are_shown(package) -> None:
     html, _ = summary_html(with_summary(package, None))
     assert html.count("<li>") == 4
     assert html.count("%") == 4
+
+
+def test_the_how_to_is_a_summary(package, repo_root) -> None:
+    """docs/how-to/write-a-summary.md: its example is taken as it stands."""
+    (example,) = blocks(repo_root / "docs" / "how-to" / "write-a-summary.md", "markdown")
+    html, is_authored = summary_html(with_summary(package, example))
+    assert is_authored
+    assert html.count("%") == 5 and "{{" not in html and "<strong>What we will do:" in html
