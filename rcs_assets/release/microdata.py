@@ -1,8 +1,7 @@
 """The linked microdata of the safe haven.
 
 Belongs here: which pupil-level tables go in, without any id of the warehouse. Does not
-belong here: microdata for CPPs and the archive, which need the anonymisation of the
-publication issue.
+belong here: microdata for CPPs and the archive, which are anonymised (`deposit.py`).
 
 Ids are keyed for the purpose `safe_haven` and the engagement (design.md, Zones), and rows
 are ordered by the new id, so that neither ids nor order lead back to the warehouse or to
@@ -43,7 +42,10 @@ _TABLES = {
             linked.tranche, linked.survey, linked.is_linked, linked.has_education,
             linked.education_pass, linked.stage, linked.sex, linked.simd_quintile,
             linked.ethnicity_group, linked.free_school_meal, linked.has_asn,
-            linked.looked_after, round(weights.weight, 6)::decimal(15, 6) as weight
+            linked.has_asn_support, linked.has_social_work, linked.social_work_pass,
+            linked.looked_after, linked.looked_after_status, linked.child_protection_12m,
+            linked.has_open_case, linked.has_childs_plan,
+            round(weights.weight, 6)::decimal(15, 6) as weight
         from linkage.linked as linked
         inner join release_person as person using (record_id, engagement, survey)
         left join wellbeing.weights as weights using (record_id, engagement, survey)

@@ -72,6 +72,9 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
             'S01000001' as datazone, 1 + i % 5 as simd_quintile, 'White' as ethnicity_group,
             false as free_school_meal, false as has_asn, false as looked_after,
             i % 11 = 0 as has_asn_support, i % 13 = 0 as has_social_work,
+            if(i % 13 = 0, 1, null) as social_work_pass, 'never' as looked_after_status,
+            false as child_protection_12m, i % 26 = 0 as has_open_case,
+            false as has_childs_plan,
         from range(3000) as t(i)
         """
     )
