@@ -44,6 +44,8 @@ SLACK = 1e-6
 WORTH_SHARE = 0.05
 # Perturbed costs speed up the first solves and slow down warm ones (benchmarks/disclosure.py).
 PERTURBED_N = 3
+# Values of HiGHS's simplex_strategy.
+DUAL, PRIMAL = 1, 4
 PERTURBATION = "dual_simplex_cost_perturbation_multiplier"
 # One thread and a fixed seed: the same system has the same answer on every machine.
 OPTIONS: dict[str, bool | int | float | str] = {
@@ -52,7 +54,7 @@ OPTIONS: dict[str, bool | int | float | str] = {
     "parallel": "off",
     "presolve": "off",
     "solver": "simplex",
-    "simplex_strategy": 1,
+    "simplex_strategy": DUAL,
     "primal_feasibility_tolerance": TOLERANCE,
     "dual_feasibility_tolerance": TOLERANCE,
     "random_seed": 0,
@@ -62,6 +64,9 @@ SETTLED = (
     highspy.HighsModelStatus.kUnbounded,
     highspy.HighsModelStatus.kInfeasible,
 )
+# With fewer open sides than this share of the unknowns, little moves from one program to the
+# next: the primal method then starts closer than the dual.
+FEW_OPEN = 0.1
 # A row is long, and couples blocks, if it holds more than 1 in 12 columns (and over 32).
 LONG_PART, LONG_LEAST = 12, 32
 # Unchanging seed of the random directions: the same system gives the same programs.
@@ -204,6 +209,8 @@ class _Search:
 
         What its point certifies, for whatever target, is taken. False: no bound, no point.
         """
+        if self.open_n() < FEW_OPEN * self.t.shape[1]:
+            self.solver.go_primal()
         x = self.solver.minimise(_product(self.t.T, wish))
         if x is None:
             return False
@@ -307,6 +314,10 @@ class _Solver:
         for name, value in OPTIONS.items():
             self.highs.setOptionValue(name, value)
         self.highs.passModel(_model(system))
+
+    def go_primal(self) -> None:
+        """From now on by the primal method."""
+        self.highs.setOptionValue("simplex_strategy", PRIMAL)
 
     def minimise(self, cost: FloatArray) -> FloatArray | None:
         """The x of least cost; None where the cost has no lower bound."""
