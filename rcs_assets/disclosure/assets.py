@@ -1,6 +1,6 @@
 """The protected tables as assets.
 
-Belongs here: wiring `protect_estimates`, `protect_spend` and `protect_reach` into the graph.
+Belongs here: wiring protection and audit into the graph.
 Does not belong here: rules and policy.
 """
 
@@ -11,13 +11,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rcs_assets.disclosure.geographies import geography_table
+from rcs_assets.disclosure.audit import AUDITED_SQL, audit_estimates, read_safe, write_safe
+from rcs_assets.disclosure.derived import protect_comparisons, protect_participation
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
+from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.rules import protect_estimates
+from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.spend import protect_spend
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_literal
+from rcs_assets.storage.code import room_version
 from rcs_assets.storage.resources import HomeResource, asset_options
 from rcs_assets.storage.tables import replace_tables
 
@@ -29,56 +33,109 @@ from rcs_assets.storage.tables import replace_tables
         zone="warehouse",
         sensitivity="protected",
         description="Estimates as each audience may see them: thresholds, rounding, intervals "
-        "from rounded values and statuses by Table A of the policy; a breakdown with one hidden "
-        "group is hidden whole, in every table that holds it.",
-        deps=[("wellbeing", "estimates"), ("codebook", "tables"), ("programme", "register")],
+        "from rounded values and statuses by Table A of the policy; what sums would give away is "
+        "hidden too, in every table of every package.",
+        deps=[
+            ("wellbeing", "estimates"),
+            ("wellbeing", "respondents"),
+            ("intake", "clusters"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ],
     )
 )
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.estimates for the public and for each CPP."""
     policy = load_policy(home.home().config)
+    version = room_version("disclosure")
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        protected = _protect(con, home, policy)
+        engagements = _released_engagements(con)
+        sources = register_sources(con, home.programme(), home.codebook(), engagements)
+        safe = read_safe(con, version)
+        protected = protect_estimates(con, sources, policy, audience_names(engagements), safe)
         replace_tables(con, "disclosure", {"estimates": protected})
-        counts = dict(
-            con.execute(
-                "select status, count(*) from disclosure.estimates "
-                "where audience = 'public' group by status order by status"
-            ).fetchall()
+        write_safe(con, safe, version)
+    return _counted(protected, policy)
+
+
+@dg.asset(
+    **asset_options(
+        "disclosure",
+        "audit",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="What each coalition of readers can derive of hidden cells, by linear "
+        "programs over all protected tables: cells, hidden ones, unsafe ones (0 for a release).",
+        deps=[
+            ("disclosure", "estimates"),
+            ("wellbeing", "estimates"),
+            ("wellbeing", "respondents"),
+        ],
+    )
+)
+def audit(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Attack disclosure.estimates as it stands, from every coalition."""
+    policy = load_policy(home.home().config)
+    version = room_version("disclosure")
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        engagements = _released_engagements(con)
+        sources = register_sources(con, home.programme(), home.codebook(), engagements)
+        safe = read_safe(con, version)
+        found = audit_estimates(con, sources, policy, "disclosure.estimates", safe)
+        subject = con.execute(AUDITED_SQL).fetchall()[0][0]
+        table = found.table.append_column(
+            "audited", pa.array([subject] * found.table.num_rows, pa.string())
         )
+        replace_tables(con, "disclosure", {"audit": table})
+    columns = ("cells_n", "hidden_n", "targets_n", "programs_n")
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": protected.num_rows,
-            "policy_version": policy.version,
-            **{f"public_cells_{status}": count for status, count in counts.items()},
+            "dagster/row_count": table.num_rows,
+            "unsafe_n": found.unsafe_n,
+            **{name: int(pc.sum(table[name]).as_py() or 0) for name in columns},
+            "first_places": "; ".join(found.places) or "none",
         }
     )
 
 
-def _protect(con: duckdb.DuckDBPyConnection, home: HomeResource, policy: Policy) -> pa.Table:
-    indicators = home.codebook().indicators.values()
-    engagements = _released_engagements(con)
-    con.register(
-        "sdc_indicators",
-        pa.table(
-            {
-                "indicator": [i.name for i in indicators],
-                "is_sensitive": [i.is_sensitive for i in indicators],
-            }
-        ),
+@dg.asset(
+    **asset_options(
+        "disclosure",
+        "comparisons",
+        zone="warehouse",
+        sensitivity="protected",
+        description="Verdicts better, similar, worse as each audience may see them: shown where "
+        "the place's figure and the one beside it are.",
+        deps=[("disclosure", "estimates"), ("wellbeing", "comparisons")],
     )
-    con.register("sdc_geographies", geography_table(home.programme(), engagements))
-    protected = protect_estimates(
-        con,
-        "wellbeing.estimates",
-        "sdc_indicators",
-        policy,
-        audience_names(engagements),
-        geographies="sdc_geographies",
+)
+def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Protect wellbeing.comparisons for the public and for each CPP."""
+    policy = load_policy(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        protected = protect_comparisons(con, policy, audience_names(_released_engagements(con)))
+        replace_tables(con, "disclosure", {"comparisons": protected})
+    return _counted(protected, policy)
+
+
+@dg.asset(
+    **asset_options(
+        "disclosure",
+        "participation",
+        zone="warehouse",
+        sensitivity="protected",
+        description="Pupils who took part, roll and response band; hidden where refusals are few.",
+        deps=[("wellbeing", "respondents")],
     )
-    con.unregister("sdc_indicators")
-    con.unregister("sdc_geographies")
-    return protected
+)
+def participation(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Protect wellbeing.respondents for the public and for each CPP."""
+    policy = load_policy(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        register_rounding(con)
+        protected = protect_participation(con, policy, audience_names(_released_engagements(con)))
+        replace_tables(con, "disclosure", {"participation": protected})
+    return _counted(protected, policy)
 
 
 @dg.asset(

@@ -18,7 +18,7 @@ equation, every shown figure with its rounding a bound, so is every public roll 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,10 +51,30 @@ cells as (
     group by p.survey, p.unit, p.breakdown, p."group"
 )
 select
-    *, (row_number() over (partition by survey order by place_id) - 1)::bigint as variable_id,
+    cells.*,
+    (row_number() over (partition by cells.survey order by place_id) - 1)::bigint as variable_id,
     -- Only its own coalition sees into a CPP.
     if(level in ('school', 'cluster'), engagement, '') as owner,
+    {block} as block,
 from cells
+left join sdc_parent as u on u.survey = cells.survey and u.child = cells.unit
+"""
+
+# The cluster that a school or cluster lies in: a part of the system that few rows tie to
+# the rest.
+_BLOCK = """
+case
+    when unit like 'cluster:%' then replace(unit, '-small', '')
+    when u.parent like 'cluster:%' then u.parent
+    else ''
+end
+"""
+_PLACE_BLOCKS = f"""
+select {_BLOCK} as block
+from sdc_place as p
+left join sdc_parent as u on u.survey = p.survey and u.child = p.unit
+where p.survey = $survey
+order by place_id
 """
 
 _EXPRESSIONS = """
@@ -132,7 +152,8 @@ class Structure:
     `expression` (places × variables): what each cell is the sum of. `equations` (rows ×
     variables): sums that are zero. `parts` (places × places): the schools of a cluster.
     `equation_owner`, `owner`: the engagement whose coalition alone sees a row or variable;
-    empty for everybody's. `place`: a place of each variable.
+    empty for everybody's. `place`: a place of each variable. `block`, `place_block`: the
+    cluster that a variable or place lies in, or empty.
     """
 
     expression: csr_array
@@ -141,6 +162,8 @@ class Structure:
     equation_owner: Texts
     owner: Texts
     place: Ints
+    block: Texts
+    place_block: Texts
 
 
 @dataclass(frozen=True)
@@ -159,7 +182,8 @@ class Attack:
     """Outcome of one attack: a coalition on one indicator.
 
     `cells_n` cells that the coalition's packages have rows for, `hidden_n` of them hidden,
-    `targets_n` quantities asked for, `programs_n` linear programs, `unsafe` findings.
+    `targets_n` quantities asked for, `programs_n` linear programs, `unsafe` findings,
+    `system_hash` of the question: all bounds, sums and targets.
     """
 
     coalition: str
@@ -171,14 +195,16 @@ class Attack:
     targets_n: int
     programs_n: int
     unsafe: tuple[Unsafe, ...]
+    system_hash: str
 
 
 def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
     """The sums of one survey, from `sdc_place`, `sdc_parent` and `sdc_school`."""
-    con.execute(_VARIABLES.format(partial=PARTIAL))
+    con.execute(_VARIABLES.format(partial=PARTIAL, block=_BLOCK))
     survey = {"survey": grid.survey}
     variables = con.execute(
-        "select place_id, owner from sdc_variable where survey = $survey order by variable_id",
+        "select place_id, owner, block from sdc_variable where survey = $survey "
+        "order by variable_id",
         survey,
     ).fetchnumpy()
     place = np.asarray(variables["place_id"], dtype=np.int64)
@@ -201,6 +227,8 @@ def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
         equation_owner=owners,
         owner=_texts(variables["owner"]),
         place=place,
+        block=_texts(variables["block"]),
+        place_block=_texts(con.execute(_PLACE_BLOCKS, survey).fetchnumpy()["block"]),
     )
 
 
@@ -249,6 +277,10 @@ class Attacker:
         self.equations = csr_array(structure.equations[rows][:, mine])
         self.expression = csr_array(structure.expression[:, mine])
         self.variable_place = structure.place[mine]
+        self.block = structure.block[mine]
+        self.stands_above = (self.block == "") & np.isin(
+            grid.engagement[self.variable_place], ["", coalition]
+        )
         # Variables that no equation makes the sum of others; what holds for them holds above.
         wholes = np.unique(self.equations.indices[self.equations.data < 0]).astype(np.int64)
         self.ends = _rows_of(_identity(len(self.variable_place)), wholes)
@@ -259,12 +291,14 @@ class Attacker:
         self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
 
-    def attack(self, shown: Shown, row: int) -> Attack:
+    def attack(self, shown: Shown, row: int, safe: Mapping[str, int]) -> Attack:
         """Attack one indicator.
 
         Args:
             shown: what the release tells.
             row: the indicator's row in the grid.
+            safe: hashes of questions whose answer is known to be safe, with the number of
+                programs that showed it: the same question has the same answer.
         """
         asked = self._asked(shown, row)
         released = self.sees & self.grid.is_released & ~self.grid.is_empty[row]
@@ -278,17 +312,22 @@ class Attacker:
             len(asked.place),
             0,
             (),
+            "",
         )
         if not len(asked.place):
             return outcome
         system = self.system(shown, row)
-        found = reach(system, asked.targets)
-        unsafe = found.unsafe(asked.targets)
-        pinned, more = self._can_be_smaller(asked, unsafe, system, row)
-        unsafe &= ~pinned
+        question = system_hash(system, asked.targets)
+        outcome = replace(outcome, system_hash=question)
+        if question in safe:
+            return replace(outcome, programs_n=safe[question])
+        certified, programs_n = self._certified(asked, system, row)
+        asked = asked.some(np.flatnonzero(~certified))
+        found, unsafe, more = self._judge(asked, system, row)
+        programs_n += more
         known, even_more = self._known_before(asked, unsafe, found, shown, row)
         unsafe &= ~known
-        programs_n = found.programs_n + more + even_more
+        programs_n += even_more
         findings = tuple(
             Unsafe(
                 row,
@@ -300,6 +339,49 @@ class Attacker:
             for i in np.flatnonzero(unsafe)
         )
         return replace(outcome, programs_n=programs_n, unsafe=findings)
+
+    def _certified(self, asked: _Asked, system: System, row: int) -> tuple[Bools, int]:
+        """Targets that are safe even from who knows much exactly.
+
+        With every cluster's sums at their true value the clusters are apart; with all
+        clusters at theirs, the areas above are a small system; so is one cluster with what
+        stands above it. What is feasible in these is feasible in the whole, and what none of
+        them certifies, the whole system judges.
+        """
+        safe, programs_n = np.zeros(len(asked.place), dtype=bool), 0
+        truth = self._truth(row)
+        of_target = self.structure.place_block[asked.place]
+        is_school = (self.grid.level[self.variable_place] == "school") & (self.block != "")
+        tiers = [(of_target != "", is_school), (of_target == "", self.block == "")]
+        blocks = [name for name in np.unique(of_target.astype(str)) if name]
+        tiers += [(of_target == b, (self.block == b) | self.stands_above) for b in blocks]
+        for wanted, free in tiers:
+            at = np.flatnonzero(wanted & ~safe)
+            if not len(at) or not free.any():
+                continue
+            moves = np.tile(free, 2)
+            part = replace(
+                system,
+                lower=np.where(moves, system.lower, truth),
+                upper=np.where(moves, system.upper, truth),
+            )
+            _, unsafe, more = self._judge(asked.some(at), part, row)
+            safe[at] = ~unsafe
+            programs_n += more
+        return safe, programs_n
+
+    def _truth(self, row: int) -> Floats:
+        """The true value of every variable."""
+        grid, places = self.grid, self.variable_place
+        positive = grid.score_sum if grid.is_mean[row] else grid.numerator
+        return np.asarray(np.r_[grid.base[row, places], positive[row, places]])
+
+    def _judge(self, asked: _Asked, system: System, row: int) -> tuple[Reached, Bools, int]:
+        """What is reached in a system, which targets are unsafe in it, and programs solved."""
+        found = reach(system, asked.targets)
+        unsafe = found.unsafe(asked.targets)
+        pinned, more = self._can_be_smaller(asked, unsafe, system, row)
+        return found, unsafe & ~pinned, found.programs_n + more
 
     def system(self, shown: Shown, row: int) -> System:
         """What the coalition knows of one indicator as bounds and sums."""
@@ -493,6 +575,16 @@ class _Asked:
                 np.concatenate([p[2] for p in parts]),
                 np.concatenate([p[3] for p in parts]),
             ),
+        )
+
+    def some(self, at: Ints) -> _Asked:
+        """Some of the targets as they are."""
+        t = self.targets
+        return _Asked(
+            self.place[at],
+            self.quantity[at],
+            self.is_exactness[at],
+            self.only(at, t.low_ok[at], t.high_ok[at]),
         )
 
     def only(self, at: Ints, low_ok: Floats, high_ok: Floats) -> Targets:

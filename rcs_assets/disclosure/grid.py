@@ -27,6 +27,8 @@ Texts = NDArray[np.object_]
 
 # Stands for "no public roll": larger than any count, and sums of it stay exact.
 NO_LIMIT = 1e9
+# Decimals of shown values: more than any step has, so that noise of the arithmetic goes.
+DECIMALS = 6
 QUANTITIES = ("base", "numerator", "complement")
 
 _PLACES = """
@@ -335,7 +337,7 @@ def what_rounding_leaves(
 def rounded(value: Floats, step: Floats) -> Floats:
     """Nearest multiple, halves away from zero, noise of binary fractions taken away first."""
     ratio = np.round(value / step, 9)
-    return np.asarray(np.sign(ratio) * np.floor(np.abs(ratio) + 0.5) * step)
+    return np.asarray(np.round(np.sign(ratio) * np.floor(np.abs(ratio) + 0.5) * step, DECIMALS))
 
 
 def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
@@ -345,9 +347,55 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
     alike: an attacker who knows what the weights do learns no more than that.
     """
     n = rounded(grid.base, grid.n_step)
+    bounds = what_rounding_leaves(grid, n, unweighted(grid))
+    return Shown(grid.is_showable & ~hidden, *bounds, note)
+
+
+def unweighted(grid: Grid) -> Floats:
+    """Each cell's unweighted percentage or mean, rounded as its figure would be."""
     count = np.where(grid.is_mean[:, None], grid.score_sum, 100 * grid.numerator)
     with np.errstate(divide="ignore", invalid="ignore"):
-        proportion = count / grid.base
+        proportion = np.nan_to_num(count / grid.base)
     step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
-    bounds = what_rounding_leaves(grid, n, rounded(np.nan_to_num(proportion), step))
-    return Shown(grid.is_showable & ~hidden, *bounds, note)
+    return rounded(proportion, step)
+
+
+_RELEASED = """
+select
+    n.indicator, n.place_id,
+    coalesce(r.status in ('published', 'u'), false) as is_shown,
+    r.n::double as n, r.estimate::double as estimate,
+    case r.note when 'low' then 1 when 'high' then 2 else 0 end as note,
+from sdc_node as n
+left join {released} as r
+    on r.audience = if(n.view = 'own', 'cpp/' || n.engagement, 'public')
+    and r.survey = n.survey and r.indicator = n.indicator
+    and r.geography_level = n.geography_level and r.geography_code = n.geography_code
+    and r.tranche is not distinct from n.tranche
+    and r.breakdown = n.breakdown and r."group" = n."group"
+where n.survey = $survey
+order by n.indicator, n.place_id
+"""
+
+
+def from_release(con: duckdb.DuckDBPyConnection, grid: Grid, released: str) -> Shown:
+    """What released rows tell: every row counts, whether or not it should be there.
+
+    Args:
+        con: a connection with `sdc_node`.
+        grid: its nodes.
+        released: relation in the columns of `disclosure.estimates`.
+    """
+    found = con.execute(_RELEASED.format(released=released), {"survey": grid.survey}).fetchnumpy()
+    shape = grid.base.shape
+
+    def numbers(name: str) -> Floats:
+        values = np.ma.filled(np.ma.asarray(found[name], dtype=np.float64), 0.0)
+        return np.asarray(values, dtype=np.float64).reshape(shape)
+
+    # Schools and clusters are unweighted: there the shown figure itself is the bound.
+    is_weighted = ~np.isin(grid.level, ["school", "cluster"])
+    proportion = np.where(is_weighted, unweighted(grid), np.round(numbers("estimate"), DECIMALS))
+    bounds = what_rounding_leaves(grid, numbers("n"), proportion)
+    note = numbers("note").astype(np.int8)
+    return Shown(np.asarray(numbers("is_shown") > 0, dtype=bool), *bounds, note)

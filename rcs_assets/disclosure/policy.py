@@ -149,6 +149,7 @@ class Policy:
     special: Mapping[str, str]
     school_sizes: tuple[SchoolSize, ...]
     clusters: ClusterRule
+    least_other_schools: int
     statuses: Mapping[str, str]
     empty_reasons: Mapping[str, str]
     unreliable_n_below: int
@@ -281,6 +282,7 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
             for row in content["school_sizes"]
         ),
         clusters=ClusterRule(**{**content["clusters"], "surveys": tuple(clusters["surveys"])}),
+        least_other_schools=int(content["comparisons"]["least_other_schools"]),
         statuses=dict(content["statuses"]),
         empty_reasons=dict(content["empty_reasons"]),
         unreliable_n_below=int(unreliable["n_below"]),

@@ -13,7 +13,7 @@ that no sum over levels or groups tells what is hidden:
    indicator that counts the same pupils is hidden in `disclosure.estimates`;
 2. the total shows the first set of services below for which every part that the set tells
    reaches numerator and complement in every row (`_SETS`); nothing, if there is none;
-3. a breakdown is shown only whole: every row passes the first set, and the total does;
+3. a breakdown is shown only whole, with the services of the total: every row of it passes;
 4. `any_asn` is shown if it reaches them itself, what it has more than `asn_support` does where
    that is shown, and the indicators' breakdown by ASN is shown (its numerators are the same).
 
@@ -47,8 +47,8 @@ _SETS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("asn_support",), "least(asn_n, need_n - asn_n)"),
     (("social_work",), "least(social_n, need_n - social_n)"),
 )
-# Sets that need one of the two supports only.
-_WITH_ASN, _WITH_SOCIAL = 5, 6
+# Sets that do without the records of the one or the other support.
+_WITHOUT_SOCIAL, _WITHOUT_ASN = 5, 6
 
 _PROBLEM = """
 select count(*) from (
@@ -85,31 +85,29 @@ from {reach}
 group by all
 """
 
-# Which set of services a block shows; 0 if none.
+# Which sets of services a block passes, and the best of them; 0 if none.
 _BLOCK = """
 create or replace temp table sdc_reach_block as
 with judged as (
     select
         engagement, survey, need, breakdown,
-        bool_and(need_n >= {base}) as has_bases,
         bool_or(has_asn) as has_asn,
         bool_or(has_social) as has_social,
-        {passes},
-        bool_and(any_asn_n >= {k} and need_n - any_asn_n >= {k}) as passes_any_asn,
+        [{passes}] as judgements,
+        bool_and(need_n >= {base} and any_asn_n >= {k} and need_n - any_asn_n >= {k})
+            as passes_any_asn,
         bool_and(any_asn_n - asn_n >= {k}) as passes_rest_of_asn,
     from sdc_reach_row
     group by all
 )
 select
-    *,
-    case
-        when not has_bases then 0
-        when breakdown <> 'total' then if(has_asn and has_social and passes_1, 1, 0)
-        {cases}
-        else 0
-    end as shown_set,
-    has_bases and has_asn and passes_any_asn
-    and (passes_rest_of_asn or shown_set not in ({sets_with_asn})) as shows_any_asn,
+    * exclude (judgements, has_asn, has_social, passes_any_asn),
+    list_transform(
+        judgements, lambda passes, number: passes
+        and (has_asn or number = {without_asn}) and (has_social or number = {without_social})
+    ) as passing,
+    coalesce(list_position(passing, true), 0) as best_set,
+    has_asn and passes_any_asn as passes_any_asn,
 from judged
 """
 
@@ -148,25 +146,41 @@ from found
 group by all
 """
 
+# Groups add up to the total: they show what it shows, or nothing.
 _STATUS = """
 create or replace temp table sdc_reach_shown as
 with own as (
-    select
-        linked.audience, blocks.engagement, blocks.need, blocks.breakdown,
-        if(linked.is_open, blocks.shown_set, 0) as shown_set,
-        linked.is_open and linked.is_asn_open and blocks.shows_any_asn as shows_any_asn,
+    select blocks.*, linked.audience, linked.is_open, linked.is_asn_open,
     from sdc_reach_block as blocks
     inner join sdc_reach_linked as linked using (engagement, need, breakdown)
+),
+chosen as (
+    select
+        own.*,
+        if(
+            own.is_open and total.is_open and coalesce(own.passing[total.best_set], false),
+            total.best_set,
+            0
+        ) as shown_set,
+    from own
+    inner join own as total
+        on total.audience = own.audience and total.engagement = own.engagement
+        and total.need = own.need and total.breakdown = 'total'
+),
+beside as (
+    select
+        *,
+        is_open and is_asn_open and passes_any_asn
+        and (passes_rest_of_asn or shown_set not in ({sets_with_asn})) as shows_any_asn,
+    from chosen
 )
 select
-    own.* exclude (shown_set, shows_any_asn),
-    -- Groups add up to the total: they are hidden with it.
-    if(own.breakdown = 'total' or total.shown_set = 1, own.shown_set, 0) as shown_set,
-    own.shows_any_asn and total.shows_any_asn as shows_any_asn,
-from own
-inner join own as total
-    on total.audience = own.audience and total.engagement = own.engagement
-    and total.need = own.need and total.breakdown = 'total'
+    beside.audience, beside.engagement, beside.need, beside.breakdown, beside.shown_set,
+    beside.shows_any_asn and total.shows_any_asn as shows_any_asn,
+from beside
+inner join beside as total
+    on total.audience = beside.audience and total.engagement = beside.engagement
+    and total.need = beside.need and total.breakdown = 'total'
 """
 
 _SHOWN = """
@@ -289,7 +303,7 @@ def protect_reach(
     con.execute(_ROW.format(reach=reach))
     con.execute(_block_sql(policy))
     con.execute(_LINKED.format(estimates=estimates), [list(audiences)])
-    con.execute(_STATUS)
+    con.execute(_status_sql())
     shown = con.execute(_shown_sql(policy, reach)).to_arrow_table()
     for name in ("need", "row", "block", "linked", "shown"):
         con.execute(f"drop table if exists temp.sdc_reach_{name}")
@@ -302,20 +316,20 @@ def _k(policy: Policy) -> int:
 
 
 def _block_sql(policy: Policy) -> str:
-    k = _k(policy)
-    numbered = list(enumerate(_SETS, start=1))
-    needs = {_WITH_ASN: "has_asn", _WITH_SOCIAL: "has_social"}
-    cases = " ".join(
-        f"when {needs.get(number, 'has_asn and has_social')} and passes_{number} then {number}"
-        for number, _ in numbered
-    )
+    k, base = _k(policy), policy.reach.base
+    passes = (f"bool_and(need_n >= {base} and {least} >= {k})" for _, least in _SETS)
     return _BLOCK.format(
-        base=policy.reach.base,
+        base=base,
         k=k,
-        passes=", ".join(f"bool_and({least} >= {k}) as passes_{n}" for n, (_, least) in numbered),
-        cases=cases,
-        sets_with_asn=", ".join(str(n) for n, (set_, _) in numbered if "asn_support" in set_),
+        passes=", ".join(passes),
+        without_asn=_WITHOUT_ASN,
+        without_social=_WITHOUT_SOCIAL,
     )
+
+
+def _status_sql() -> str:
+    with_asn = [number for number, (set_, _) in enumerate(_SETS, start=1) if "asn_support" in set_]
+    return _STATUS.format(sets_with_asn=", ".join(map(str, with_asn)))
 
 
 def _shown_sql(policy: Policy, reach: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.disclosure.attack import Attack, Attacker, Unsafe, coalitions, read_structure
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
-from rcs_assets.disclosure.grid import Grid, as_released, read_grid, read_lines, surveys
+from rcs_assets.disclosure.grid import Grid, Shown, as_released, read_grid, read_lines, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
 from rcs_assets.disclosure.suppress import Suppression
@@ -29,7 +29,11 @@ WORKERS = 2
 
 
 def protect_estimates(
-    con: duckdb.DuckDBPyConnection, sources: Sources, policy: Policy, audiences: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    sources: Sources,
+    policy: Policy,
+    audiences: Sequence[str],
+    safe: dict[str, int] | None = None,
 ) -> pa.Table:
     """Protect estimates for each audience.
 
@@ -38,6 +42,8 @@ def protect_estimates(
         sources: counts of pupils, `estimate` in per cent or score points, unrounded.
         policy: thresholds and steps (Table A of policy.md).
         audiences: `public` first, then `cpp/<engagement>`.
+        safe: questions of earlier attacks that are known to be safe (`attack.py`); those of
+            this one are added.
 
     Returns:
         `audience`, the columns of `estimates` in interfaces.md (`release` null until it is
@@ -53,7 +59,8 @@ def protect_estimates(
         policy.audience(audience)
     register_rounding(con)
     read_cells(con, policy, sources)
-    hidden = [protect_survey(con, policy, survey) for survey in surveys(con)]
+    safe = {} if safe is None else safe
+    hidden = [protect_survey(con, policy, survey, safe) for survey in surveys(con)]
     con.register("sdc_hidden_rows", pa.concat_tables(hidden))
     con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
     con.unregister("sdc_hidden_rows")
@@ -69,7 +76,9 @@ def protect_estimates(
     return protected
 
 
-def protect_survey(con: duckdb.DuckDBPyConnection, policy: Policy, survey: str) -> pa.Table:
+def protect_survey(
+    con: duckdb.DuckDBPyConnection, policy: Policy, survey: str, safe: dict[str, int]
+) -> pa.Table:
     """Which nodes of one survey are hidden, and their notes.
 
     Returns:
@@ -79,7 +88,7 @@ def protect_survey(con: duckdb.DuckDBPyConnection, policy: Policy, survey: str) 
     suppression = Suppression(grid, read_lines(con, survey), linked_rows(grid, policy))
     suppression.settle()
     suppression.write_notes()
-    _repair(con, grid, suppression)
+    _repair(con, grid, suppression, safe)
     size = grid.base.size
     names = np.repeat(grid.indicators, grid.base.shape[1])
     return pa.table(
@@ -103,32 +112,36 @@ def linked_rows(grid: Grid, policy: Policy) -> list[list[int]]:
     ]
 
 
-def attack_survey(
+def attack_all(
     attackers: Sequence[Attacker],
-    grid: Grid,
-    suppression: Suppression,
+    shown: Shown,
     jobs: Iterable[tuple[int, int]],
+    safe: dict[str, int],
 ) -> list[Attack]:
-    """Attack what a release with these hidden nodes would show.
+    """Attack what a release shows, and note in `safe` which questions were safe.
 
     Args:
         attackers: one a coalition.
-        grid: the nodes.
-        suppression: what is hidden.
+        shown: what the release tells.
         jobs: pairs of an attacker's position and an indicator's row.
+        safe: questions known to be safe, with the number of programs that showed it.
     """
-    shown = as_released(grid, suppression.hidden, suppression.note)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        return list(pool.map(lambda job: attackers[job[0]].attack(shown, job[1]), jobs))
+        outcomes = list(pool.map(lambda job: attackers[job[0]].attack(shown, job[1], safe), jobs))
+    safe |= {o.system_hash: o.programs_n for o in outcomes if o.system_hash and not o.unsafe}
+    return outcomes
 
 
-def _repair(con: duckdb.DuckDBPyConnection, grid: Grid, suppression: Suppression) -> None:
+def _repair(
+    con: duckdb.DuckDBPyConnection, grid: Grid, suppression: Suppression, safe: dict[str, int]
+) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
     structure = read_structure(con, grid)
     attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
-        outcomes = attack_survey(attackers, grid, suppression, jobs)
+        shown = as_released(grid, suppression.hidden, suppression.note)
+        outcomes = attack_all(attackers, shown, jobs, safe)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:
             return

@@ -1,0 +1,173 @@
+"""The audit of a release: every coalition attacks every indicator of what is to be shown.
+
+Belongs here: reading the protected rows as an outsider gets them, running the attacks over
+all of them, the figures that go into check and certificate, and the memory of questions
+already answered. Does not belong here: hiding cells (`rules.py`): the audit knows nothing of
+how the rows came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.disclosure.attack import Attack, Attacker, coalitions, read_structure
+from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
+from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
+from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.rules import attack_all
+
+_SAFE = """
+create table if not exists disclosure.safe_questions (
+    system_hash varchar not null, programs_n integer not null, code_version varchar not null
+)
+"""
+# Fingerprint of the protected rows: an audit speaks of these and of no others.
+AUDITED_SQL = """
+select sha256(coalesce(string_agg(sha256(t::varchar), '' order by sha256(t::varchar)), ''))
+from disclosure.estimates as t
+"""
+_PLACES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Outcome of an audit.
+
+    `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
+    programs_n, unsafe_n, system_hash. `places`: the first unsafe cells, in words.
+    """
+
+    table: pa.Table
+    places: tuple[str, ...]
+
+    @property
+    def unsafe_n(self) -> int:
+        """Hidden quantities of which somebody learns too much; a release needs 0."""
+        return sum(self.table["unsafe_n"].to_pylist())
+
+
+def audit_estimates(
+    con: duckdb.DuckDBPyConnection,
+    sources: Sources,
+    policy: Policy,
+    released: str,
+    safe: dict[str, int],
+) -> Audit:
+    """Attack released rows from every coalition (policy.md, Audiences).
+
+    Args:
+        con: a connection that sees the relations; temporary tables `sdc_*` are made.
+        sources: the unprotected counts: what is judged in the end, and the public rolls.
+        policy: Table A.
+        released: relation in the columns of `disclosure.estimates`.
+        safe: questions known to be safe; those of this audit are added.
+    """
+    read_cells(con, policy, sources)
+    outcomes: list[Attack] = []
+    places: list[str] = []
+    for survey in surveys(con):
+        grid = read_grid(con, survey)
+        structure = read_structure(con, grid)
+        attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
+        shown = from_release(con, grid, released)
+        jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
+        found = attack_all(attackers, shown, jobs, safe)
+        outcomes += found
+        places += [
+            _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
+        ]
+    drop_cells(con)
+    return Audit(_table(outcomes), tuple(places[:_PLACES_SHOWN]))
+
+
+def _place(grid: Grid, outcome: Attack, position: int) -> str:
+    """An unsafe quantity in words; the range is what the attacker learns, not the truth."""
+    unsafe = outcome.unsafe[position]
+    place = unsafe.place
+    return (
+        f"{outcome.coalition} learns that the {unsafe.quantity} of {outcome.indicator}, "
+        f"{grid.unit[place]}, {grid.breakdown[place]} {grid.group[place]}, "
+        f"lies between {unsafe.low:.1f} and {unsafe.high:.1f}"
+    )
+
+
+def _table(outcomes: Sequence[Attack]) -> pa.Table:
+    names = ("coalition", "survey", "indicator")
+    counts = ("cells_n", "hidden_n", "targets_n", "programs_n")
+    return pa.table(
+        {name: pa.array([getattr(o, name) for o in outcomes], pa.string()) for name in names}
+        | {name: pa.array([getattr(o, name) for o in outcomes], pa.int64()) for name in counts}
+        | {
+            "unsafe_n": pa.array([len(o.unsafe) for o in outcomes], pa.int64()),
+            "system_hash": pa.array([o.system_hash for o in outcomes], pa.string()),
+        }
+    )
+
+
+def read_safe(con: duckdb.DuckDBPyConnection, code_version: str) -> dict[str, int]:
+    """Questions that this code has answered before, from `disclosure.safe_questions`."""
+    con.execute("create schema if not exists disclosure")
+    con.execute(_SAFE)
+    return dict(
+        con.execute(
+            "select system_hash, programs_n from disclosure.safe_questions where code_version = ?",
+            [code_version],
+        ).fetchall()
+    )
+
+
+def write_safe(con: duckdb.DuckDBPyConnection, safe: dict[str, int], code_version: str) -> None:
+    """Keep the questions of this release alone: others do not come back."""
+    con.execute(_SAFE)
+    con.register(
+        "safe_rows",
+        pa.table(
+            {
+                "system_hash": pa.array(list(safe), pa.string()),
+                "programs_n": pa.array(list(safe.values()), pa.int32()),
+            }
+        ),
+    )
+    con.execute("begin")
+    con.execute("delete from disclosure.safe_questions")
+    con.execute(
+        "insert into disclosure.safe_questions "
+        "select system_hash, programs_n, ? from safe_rows order by system_hash",
+        [code_version],
+    )
+    con.execute("commit")
+    con.unregister("safe_rows")
+
+
+_COMPLETE = """
+with indicators as (
+    select distinct survey, indicator from disclosure.estimates
+),
+coalitions as (
+    select distinct coalesce(nullif(split_part(audience, '/', 2), ''), 'public') as coalition
+    from disclosure.estimates
+)
+select count(*) from (
+    select coalition, survey, indicator from coalitions cross join indicators
+    except
+    select coalition, survey, indicator from disclosure.audit
+)
+"""
+
+
+def audit_problem(con: duckdb.DuckDBPyConnection) -> str:
+    """Why `disclosure.audit` does not speak of the rows that stand there; empty if it does.
+
+    It must have been made of these very rows, and hold every coalition with every indicator.
+    """
+    audited = {
+        row[0] for row in con.execute("select distinct audited from disclosure.audit").fetchall()
+    }
+    if audited != {con.execute(AUDITED_SQL).fetchall()[0][0]}:
+        return "the audit is of other rows than those in disclosure.estimates, or of none"
+    missing = con.execute(_COMPLETE).fetchall()[0][0]
+    return f"{missing} attacks of a coalition on an indicator are missing" if missing else ""
