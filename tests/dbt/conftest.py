@@ -201,6 +201,17 @@ def _education(con) -> None:
         where i % 7 <> 1
     """)
     con.execute("""
+        create table intake.social_work as
+        select
+            'w-' || engagement || '-' || i as record_id, engagement,
+            if(i % 24 = 0, 'currently_away', 'never') as looked_after_status,
+            null::varchar as placement, i % 24 = 0 as child_protection_12m,
+            i % 16 <> 8 as open_case, i % 24 = 0 as childs_plan, date '2014-01-01' as opened_on,
+            if(i % 16 = 8, date '2014-06-30', null) as closed_on
+        from intake.sample
+        where i % 8 = 0
+    """)
+    con.execute("""
         create table intake.simd as
         select '2016' as vintage, 'S0100000' || i as datazone, 'S12000005' as council_code,
             i + 1 as rank, 1 as decile, i::integer + 1 as quintile
@@ -228,6 +239,11 @@ def _links(con) -> None:
             'p-' || engagement || '-' || i, 2, 'exact'
         from intake.sample
         where i % 7 <> 1
+        union all
+        select 'social_work', engagement, 'w-' || engagement || '-' || i,
+            'p-' || engagement || '-' || i, 9, 'auto'
+        from intake.sample
+        where i % 8 = 0
     """)
 
 
@@ -259,7 +275,6 @@ def _services(con) -> None:
     """)
     for *row, tiers, domain in SERVICES:
         con.execute(
-            "insert into intake.service_map "
-            f"select engagement, {', '.join('?' * 14)} from keys",
+            f"insert into intake.service_map select engagement, {', '.join('?' * 14)} from keys",
             [*row, *tiers, domain, row[2] == "third"],
         )

@@ -65,6 +65,24 @@ def test_area_and_support_come_from_the_education_record(tables):
         assert row["free_school_meal"] == (number % 5 == 0)
 
 
+def test_receipt_comes_from_the_social_work_record(tables):
+    """Every eighth pupil has a record; of these every second was closed 18 months before."""
+    linked = [row for row in tables["linked"].items() if row[1]["is_linked"]]
+    numbers = {key: int(key.rsplit("-", 1)[1]) for key, _ in linked}
+    for key, row in linked:
+        number = numbers[key]
+        assert row["social_work_pass"] == (9 if number % 8 == 0 else None)
+        assert row["has_social_work"] == (number % 16 == 0)
+        assert row["has_open_case"] == row["has_social_work"]
+        known = number % 24 == 0
+        status = ("currently_away" if number % 16 == 0 else "previously") if known else "never"
+        assert row["looked_after_status"] == status
+        assert row["child_protection_12m"] == (number % 48 == 0)
+    assert {"currently_away", "previously", "never"} == {
+        r["looked_after_status"] for _, r in linked
+    }
+
+
 def test_a_survey_that_did_not_ask_has_the_code_for_it(built, tables):
     for row in tables["item_answers"].values():
         for variable in built.codebook.variables.values():

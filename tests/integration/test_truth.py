@@ -35,8 +35,15 @@ def compared(released_home: ReleasedHome) -> duckdb.DuckDBPyConnection:
     con.execute(f"create view truth as select * from '{truth / 'respondents.parquet'}'")
     con.execute(f"create view counts as select * from '{truth / 'estimates.csv'}'")
     con.execute(f"create view links as select * from '{truth / 'links.parquet'}'")
+    con.execute(f"create view cases as select * from '{truth / 'social_work_links.parquet'}'")
     with open_vault(Home.open(released_home.path), read_only=True) as vault:
-        for table in ("survey_identifiers", "sample_identifiers", "education_identifiers"):
+        for table in (
+            "survey_identifiers",
+            "sample_identifiers",
+            "education_identifiers",
+            "social_work_identifiers",
+            "opt_outs",
+        ):
             rows = vault.execute(f"select * from {table}").to_arrow_table()
             con.register(f"v_{table}", rows)
     return con
@@ -116,6 +123,80 @@ def test_no_education_link_is_wrong_and_every_exact_one_is_found(
     links_n, wrong_n, findable_n = found
     assert wrong_n == 0
     assert links_n >= 0.97 * findable_n
+
+
+# Pupils who have a social work record that intake accepted, and who allow linkage.
+FINDABLE = """
+    select distinct e.engagement, t.uid
+    from cases as t
+    inner join v_social_work_identifiers as e
+        on e.supplier_id = t.record_id and e.engagement = t.engagement
+    inner join w.intake.social_work as p on p.record_id = e.record_id
+    inner join v_sample_identifiers as s on s.uid = t.uid and s.engagement = t.engagement
+    where not exists (
+        select 1 from v_opt_outs as o
+        where o.uid = t.uid and o.engagement = t.engagement and o.scope in ('linkage', 'all')
+    )
+"""
+SOCIAL_WORK = """
+    select p.engagement, p.pass_no, s.uid, t.uid is not distinct from s.uid as is_right
+    from w.linkage.project_ids as p
+    inner join v_social_work_identifiers as e
+        on e.record_id = p.record_id and p.dataset = 'social_work'
+    inner join w.linkage.project_ids as q
+        on q.project_id = p.project_id and q.engagement = p.engagement and q.dataset = 'sample'
+    inner join v_sample_identifiers as s on s.record_id = q.record_id
+    left join (select distinct engagement, record_id, uid from cases) as t
+        on t.record_id = e.supplier_id and t.engagement = e.engagement
+"""
+
+
+def test_hardly_a_social_work_link_is_wrong_and_hardly_a_pupil_is_missed(
+    compared: duckdb.DuckDBPyConnection,
+) -> None:
+    links_n, right_n, found_n, findable_n = compared.execute(
+        f"""
+        with linked as ({SOCIAL_WORK}), findable as ({FINDABLE})
+        select
+            (select count(*) from linked),
+            (select count(*) from linked where is_right),
+            (select count(*) from findable semi join linked using (engagement, uid)),
+            (select count(*) from findable)
+        """
+    ).fetchall()[0]
+    assert findable_n > 200
+    assert right_n >= 0.998 * links_n
+    assert found_n >= 0.97 * findable_n
+
+
+def test_every_pass_links_social_work_records(compared: duckdb.DuckDBPyConnection) -> None:
+    passes = compared.execute(f"select distinct pass_no from ({SOCIAL_WORK}) order by all")
+    assert {row[0] for row in passes.fetchall()} >= {2, 3, 4, 9}
+
+
+def test_nobody_who_refused_linkage_has_a_council_record(
+    compared: duckdb.DuckDBPyConnection,
+) -> None:
+    refused_n, linked_n = compared.execute(
+        """
+        with refused as (
+            select s.record_id, s.engagement
+            from v_sample_identifiers as s
+            inner join v_opt_outs as o
+                on o.uid = s.uid and o.engagement = s.engagement
+                and o.scope in ('linkage', 'all')
+        )
+        select count(*), count(council.record_id)
+        from refused
+        inner join w.linkage.project_ids as own
+            on own.record_id = refused.record_id and own.dataset = 'sample'
+        left join w.linkage.project_ids as council
+            on council.project_id = own.project_id and council.engagement = own.engagement
+            and council.dataset in ('education', 'social_work')
+        """
+    ).fetchall()[0]
+    assert refused_n > 0
+    assert linked_n == 0
 
 
 def test_weights_sum_to_the_roll(compared: duckdb.DuckDBPyConnection) -> None:
