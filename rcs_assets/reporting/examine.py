@@ -14,16 +14,26 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from xml.etree import ElementTree as ET
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 # `1 (most deprived): 56%; 2: 58%`: what stands before a colon names a group or a place.
 _LABEL = re.compile(r"[^:;.]*:")
-_OUTSIDE = re.compile(
-    rb"https?:|(?<!\w)(?:src|srcset|poster|action|ping)\s*=|@import|url\(|<script|<link|<iframe|"
-    rb"\son\w+\s*=|\sstyle\s*="
+# What a page could load, run or send with, apart from elements and attributes.
+_OUTSIDE = (b"http:", b"https:", b"@import", b"url(", b"javascript:")
+_ELEMENTS = frozenset(
+    "html head meta title style body a header main footer nav section div p span strong em ul ol "
+    "li h1 h2 h3 table caption thead tbody tr th td dl dt dd details summary figure figcaption "
+    "svg desc path circle rect text br hr code pre blockquote".split()
 )
+_ATTRIBUTES = frozenset(
+    "lang charset http-equiv content name class id href role scope tabindex open aria-label "
+    "aria-labelledby aria-hidden data-indicator data-table data-label viewBox width height d x y "
+    "cx cy r text-anchor start".split()
+)
+_APART = frozenset({"th", "title", "strong"})
+_APART_CLASSES = frozenset({"name", "derived"})
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -64,8 +74,11 @@ def _frame(root: ET.Element) -> Iterator[str]:
         yield "no title"
     if len(list(root.iter("main"))) != 1:
         yield "not one main part"
-    if any(element.tag in ("input", "script", "img", "canvas") for element in root.iter()):
-        yield "an element that no page has"
+    used = {(element.tag, *element.keys()) for element in root.iter()}
+    for name in sorted({tag for tag, *_ in used} - _ELEMENTS):
+        yield f"an element that no page has: {name}"
+    for name in sorted({name for _, *names in used for name in names} - _ATTRIBUTES):
+        yield f"an attribute that no page has: {name}"
 
 
 def _headings(root: ET.Element) -> Iterator[str]:
@@ -125,8 +138,7 @@ def outside_problems(page: bytes) -> tuple[str, ...]:
     digest = base64.b64encode(hashlib.sha256(style[1] if style else b"").digest())
     if b"default-src 'none'; style-src 'sha256-" + digest + b"'" not in page:
         found.append("no content security policy that names its style")
-    body = page[page.find(b"</head>") :]
-    if _OUTSIDE.search(body) or (style and _OUTSIDE.search(style[1])):
+    if any(token in page for token in _OUTSIDE):
         found.append("something that loads, runs or sends")
     return tuple(found)
 
@@ -138,7 +150,7 @@ def figure_problems(page: bytes, figures: Figures) -> tuple[str, ...]:
     except ET.ParseError:
         return ("not well-formed",)
     found = []
-    for element in root.iter():
+    for element in chain(root.iter("tr"), root.iter("li")):
         indicator, table = element.get("data-indicator"), element.get("data-table")
         if indicator is None and table is None:
             continue
@@ -156,18 +168,20 @@ def numbers_of(element: ET.Element) -> set[str]:
     Of class `derived` is what was worked out from shown figures of its row, of class `name`
     the name of a place.
     """
-    return {normal(found) for text in _texts(element) for found in _NUMBER.findall(text)}
+    texts: list[str] = []
+    _gather(element, texts)
+    return {normal(found) for found in _NUMBER.findall(" ".join(texts))}
 
 
-def _texts(element: ET.Element) -> Iterator[str]:
-    if element.tag in ("th", "title", "strong") or set(_classes(element)) & {"name", "derived"}:
-        yield element.tail or ""
+def _gather(element: ET.Element, texts: list[str]) -> None:
+    if element.tag in _APART or _APART_CLASSES.intersection(_classes(element)):
+        texts.append(element.tail or "")
         return
     text = element.text or ""
-    yield _LABEL.sub("", text) if element.tag == "desc" else text
+    texts.append(_LABEL.sub("", text) if element.tag == "desc" else text)
     for child in element:
-        yield from _texts(child)
-    yield element.tail or ""
+        _gather(child, texts)
+    texts.append(element.tail or "")
 
 
 def _classes(element: ET.Element) -> list[str]:

@@ -124,7 +124,7 @@ def _figures(indicator, code: str, breakdown: str, group: str, n: int, step: int
         shift += _draw(indicator.name, code, breakdown, group) % 17 - 8
     width = 4 if code == COUNCIL else 8
     if breakdown == "simd_quintile":
-        shift = 2 * int(group) - 6
+        shift = 4 * int(group) - 12
     if indicator.statistic == "mean":
         low, high = {"p": (5, 20), "s": (7, 35)}[indicator.name[0]]
         middle = low + (high - low) * (base + shift) / 100

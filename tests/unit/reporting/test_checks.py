@@ -80,8 +80,9 @@ def test_pages_as_made_pass(check, bench) -> None:
 @pytest.mark.parametrize(
     ("judge", "old", "new", "what"),
     [
-        (checks.pages_load_nothing, b"</main>", b"<script>1</script></main>", "loads, runs"),
-        (checks.pages_load_nothing, b"</main>", b'<p style="x">y</p></main>', "loads, runs"),
+        (checks.pages_are_accessible, b"</main>", b"<script>1</script></main>", "no page has"),
+        (checks.pages_are_accessible, b"</main>", b'<p style="x">y</p></main>', "no page has"),
+        (checks.pages_are_accessible, b"</main>", b'<p onclick="x">y</p></main>', "no page has"),
         (checks.pages_load_nothing, b"</style>", b" p{}</style>", "policy that names its style"),
         (checks.pages_load_nothing, b"</main>", b"<p>http://a.b</p></main>", "loads, runs"),
         (checks.pages_say_simulated, b"<title>SIMULATED ", b"<title>", "does not say it"),
