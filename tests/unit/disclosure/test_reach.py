@@ -185,6 +185,16 @@ def test_groups_are_shown_whole_or_not_at_all():
     assert shown(found, breakdown="sex") <= {"any_asn"}
 
 
+def test_groups_show_what_the_total_shows():
+    """Few have both in every row: social work is hidden in the total, so in the groups."""
+    few = (4, 60, 40, 110)
+    groups = [r for sex in "FM" for r in levels(few, few, group=sex)]
+    total = levels((8, 120, 80, 220), (8, 120, 80, 220), n=800)
+    expected = {"asn_support", "any_service", "none", "any_asn"}
+    found = protect([*total, *groups])
+    assert shown(found, breakdown="total") == shown(found, breakdown="sex") == expected
+
+
 def test_need_is_hidden_with_the_indicator_that_counts_the_same_pupils():
     found = protect(levels(), hidden={("public", "total")})
     assert not shown(found)
