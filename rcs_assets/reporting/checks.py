@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.release.pages import candidate_packages
 from rcs_assets.reporting.examine import (
     Figures,
@@ -89,8 +90,7 @@ def _tables(
 
 def _figures(bench: Bench) -> dict[str, dict[str, dict[str, frozenset[str]]]]:
     """Table → package → key → numbers of shown rows, read with one query a kind of file."""
-    folders = _folders(bench)
-    root = next(iter(folders.values())).parent if "public" in folders else Path()
+    root = bench.home.releases / CANDIDATE
     found: dict[str, dict[str, dict[str, frozenset[str]]]] = {}
     for table, key, columns in (
         ("estimates", "indicator", _ESTIMATES),

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made.write_school(root / "school" / made.SCHOOL)
     (root / "safe_haven").mkdir()
     (root / "safe_haven" / "manifest.json").write_text('{"files": []}')
-    names = ("public", f"cpp/{made.ENGAGEMENT}", f"school/{made.SCHOOL}", "safe_haven")
+    names = (f"cpp/{made.ENGAGEMENT}", "public", "safe_haven", f"school/{made.SCHOOL}")
     described = {
         "release": "2020.06.30", "as_of": "2020-06-30", "content_hash": "0" * 64,
         "policy_version": "2026.1", "simulated": True,
