@@ -47,13 +47,14 @@ def _recounted(rule: str) -> Callable[[Bench], Verdict]:
 
 def no_cell_is_unsafe(bench: Bench) -> Verdict:
     """Every coalition attacked every indicator of these very rows, and learnt too much of none."""
-    policy_problem = audit_problem(bench.con)
+    problem = audit_problem(bench.con)
     counts = bench.con.execute(
-        "select coalesce(sum(cells_n), 0), coalesce(sum(hidden_n), 0), coalesce(sum(targets_n), 0), "
-        "coalesce(sum(unsafe_n), 0), coalesce(sum(programs_n), 0) from disclosure.audit"
+        "select coalesce(sum(cells_n), 0), coalesce(sum(hidden_n), 0), "
+        "coalesce(sum(targets_n), 0), coalesce(sum(unsafe_n), 0), coalesce(sum(programs_n), 0) "
+        "from disclosure.audit"
     ).fetchall()[0]
     said = "cells {}, hidden {}, quantities asked {}, unsafe {}, linear programs {}".format(*counts)
-    return Verdict(not policy_problem and counts[3] == 0, policy_problem or said)
+    return Verdict(not problem and counts[3] == 0, problem or said)
 
 
 NO_RELEASE = "do not publish; report the check and its places as a defect of disclosure"
@@ -117,7 +118,7 @@ PYTHON_CHECKS = (
     PythonCheck(
         AUDIT,
         "no_cell_is_unsafe",
-        "No coalition of readers can derive a hidden quantity, by linear programs over all packages",
+        "No coalition of readers can derive a hidden quantity from all packages together",
         "policy.md, How protection is judged (Safe)",
         "do not publish; run: rcs materialise; if it stands, report the places of the audit's run",
         no_cell_is_unsafe,

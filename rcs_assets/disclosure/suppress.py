@@ -195,8 +195,8 @@ class Suppression:
     def _close(self) -> None:
         """Linked indicators are hidden alike; what a CPP's package hides is hidden in public."""
         for rows in self.linked:
-            alike = self.hidden[rows].any(axis=0)
-            self.hidden[rows] = alike[None, :] & ~self.grid.is_empty[rows]
+            alike = np.logical_or.reduce(self.hidden[rows], axis=0, keepdims=True)
+            self.hidden[rows] = alike & ~self.grid.is_empty[rows]
         self.hidden[:, self.public] |= (
             self.hidden[:, self.own] & self.grid.is_showable[:, self.public]
         )

@@ -61,7 +61,8 @@ def twin_share(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> float:
     The larger of the two files counts: a file of siblings left out says nothing of twins.
     """
     expected, strength = rules.siblings.twin_share, rules.siblings.twin_strength
-    fields = ", ".join(rules.siblings.agree)
+    household = (*rules.siblings.agree, *rules.siblings.near)
+    fields = ", ".join(household)
     shares = [
         con.execute(f"""
             select
@@ -71,7 +72,7 @@ def twin_share(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> float:
                 select count(distinct {rules.siblings.decide}) over (partition by {fields})
                     as twins_n
                 from {table}
-                where {" and ".join(f"{field} is not null" for field in rules.siblings.agree)}
+                where {" and ".join(f"{field} is not null" for field in household)}
             )
         """).fetchall()[0][0]
         for table in ("lhs", "rhs")

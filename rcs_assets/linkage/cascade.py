@@ -73,9 +73,13 @@ def pass_query(entry: Pass, siblings: Siblings, dedupe: bool) -> str:
 
 
 def same_household(siblings: Siblings) -> str:
-    """True where surname, birth date and home agree: one child, or twins."""
-    agreed = " and ".join(f"coalesce(l.{field} = r.{field}, false)" for field in siblings.agree)
-    return f"({agreed})"
+    """True where birth date and home agree and surnames are alike: one child, or twins."""
+    agreed = [f"coalesce(l.{field} = r.{field}, false)" for field in siblings.agree]
+    near = [
+        f"coalesce(jaro_winkler_similarity(l.{field}, r.{field}) >= {siblings.alike}, false)"
+        for field in siblings.near
+    ]
+    return f"({' and '.join([*agreed, *near])})"
 
 
 def forenames_differ(siblings: Siblings) -> str:

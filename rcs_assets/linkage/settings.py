@@ -75,6 +75,7 @@ class Siblings:
     """When the forename must decide; when an SCN is a brother's or sister's."""
 
     agree: tuple[str, ...]
+    near: tuple[str, ...]
     decide: str
     alike: float
     twin_share: float

@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ from rcs_assets.release.contents import (
     rows_sql,
 )
 from rcs_assets.release.database import write_database
-from rcs_assets.release.deposit import write_deposit
+from rcs_assets.release.deposit import complete_deposit, write_deposit
 from rcs_assets.release.describe import (
     CANDIDATE_FILE,
     Head,
@@ -95,12 +95,20 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     summaries = _copy_summaries(home, folder, packages)
     key = home.key("release")
     write_microdata(con, key, folder / "safe_haven" / "microdata", is_simulated=is_simulated)
-    told = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
-    content_hash = _content_hash(con, folder, packages, sources, is_simulated)
-    version = next_version(home, sources.as_of, content_hash)
-    register_history(con, home, sources, version)
-    head = Head(sources, version, content_hash, is_simulated, read_audit(con))
-    written = _write_packages(con, folder, packages, head, told)
+    deposit = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
+    files = file_list(folder)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        completed = beside.submit(complete_deposit, deposit)
+        content_hash = _content_hash(con, files, packages, sources, is_simulated)
+        version = next_version(home, sources.as_of, content_hash)
+        register_history(con, home, sources, version)
+        head = Head(sources, version, content_hash, is_simulated, read_audit(con))
+        written = _write_packages(con, folder, packages, head)
+        completed.result()
+    for package in packages:
+        if package.has_database:
+            told = deposit.told.get(package.name)
+            describe_package(folder, package, head, written[package.name], told)
     describe_candidate(con, folder, packages, head, written, summaries)
     _put_in_place(home, folder)
     return Candidate(
@@ -140,14 +148,15 @@ def _copy_summaries(home: Home, folder: Path, packages: Sequence[Package]) -> di
 
 def _content_hash(
     con: duckdb.DuckDBPyConnection,
-    folder: Path,
+    files: Sequence[Mapping[str, Any]],
     packages: Sequence[Package],
     sources: Sources,
     is_simulated: bool,
 ) -> str:
     """sha256 over all that the candidate says, but its version and day.
 
-    Called when `folder` holds microdata and summaries and nothing that names a version.
+    `files` are those that name no version: microdata (a .sav says what its Parquet file and
+    the codebook say) and summaries.
     """
     digest = hashlib.sha256()
     versions = (sources.policy.version, sources.codebook.version, sources.programme.version)
@@ -160,7 +169,7 @@ def _content_hash(
                     hashed = _rows_hash(con, rows_sql(spec, package, ""))
                     digest.update(f"{package.name}/{spec.name} {hashed}\n".encode())
     digest.update(f"schools {schools_hash(con)}\n".encode())
-    digest.update(json.dumps(file_list(folder)).encode())
+    digest.update(json.dumps(files).encode())
     return digest.hexdigest()
 
 
@@ -173,32 +182,22 @@ def _rows_hash(con: duckdb.DuckDBPyConnection, rows: str) -> str:
 
 
 def _write_packages(
-    con: duckdb.DuckDBPyConnection,
-    folder: Path,
-    packages: Sequence[Package],
-    head: Head,
-    told: dict[str, dict[str, Any]],
+    con: duckdb.DuckDBPyConnection, folder: Path, packages: Sequence[Package], head: Head
 ) -> dict[str, Written]:
-    """Write every package; the databases are made beside the school packages."""
-    large = [package for package in packages if package.has_database]
-    small = [package for package in packages if not package.has_database]
-    written = {package.name: _write_parquet(con, folder, package, head) for package in large}
+    """Write the tables of every package; databases are made beside the others' files."""
+    written, databases = {}, []
     with ThreadPoolExecutor(max_workers=2) as pool:
-        # One process a package: each sees only its own package's files.
-        databases = [
-            pool.submit(
-                write_database,
-                folder / package.name,
-                specs_of(package.kind),
-                is_simulated=head.is_simulated,
-            )
-            for package in large
-        ]
-        written |= write_schools(con, folder, small, head)
-        for database in databases:
-            database.result()
-    for package in large:
-        describe_package(folder, package, head, written[package.name], told.get(package.name))
+        for package in packages:
+            if package.has_database:
+                written[package.name] = _write_parquet(con, folder, package, head)
+                # One process a package: each sees only its own package's files.
+                target, specs = folder / package.name, specs_of(package.kind)
+                made = pool.submit(write_database, target, specs, is_simulated=head.is_simulated)
+                databases.append(made)
+        schools = [package for package in packages if not package.has_database]
+        written |= write_schools(con, folder, schools, head)
+        for made in databases:
+            made.result()
     return written
 
 

@@ -5,9 +5,8 @@ ranges, a data dictionary and a note for whoever gets them. Does not belong here
 anonymising (`disclosure.anonymise`) and the linked microdata of the safe haven
 (`microdata.py`).
 
-The .sav holds the day of writing in its header: it is fixed here, so that the same content
-gives the same bytes. Archive and CPP get the same bytes, so that no two files of the same
-pupils can be laid side by side to learn more.
+Archive and CPP get the same bytes, so that no two files of the same pupils can be laid side
+by side to learn more.
 """
 
 from __future__ import annotations
@@ -16,18 +15,19 @@ import csv
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyreadstat
 
 from rcs_assets.codebook import Codebook, Variable
 from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.contents import Package, Sources
+from rcs_assets.release.sav import SavTask, write_savs
 from rcs_assets.storage import hmac_expression, public_count, sql_literal
 
 FOLDER = "microdata"
@@ -73,6 +73,20 @@ where linked.is_linked and linked.survey in ('primary', 'secondary')
 """
 
 
+@dataclass(frozen=True)
+class Deposit:
+    """What was written, and what is left to do beside other work.
+
+    `told`: package → survey → what anonymising did, counts of 1 to 9 children as `<10`.
+    `tasks`: the .sav files to be made. `copies`: folder → the packages' folders that get the
+    same files.
+    """
+
+    told: Mapping[str, Mapping[str, Mapping[str, int | str]]]
+    tasks: Sequence[SavTask]
+    copies: Mapping[Path, Sequence[Path]]
+
+
 def write_deposit(
     con: duckdb.DuckDBPyConnection,
     key: bytes,
@@ -81,8 +95,8 @@ def write_deposit(
     sources: Sources,
     *,
     is_simulated: bool,
-) -> dict[str, dict[str, Any]]:
-    """Write `microdata/` of the packages that the policy gives such files.
+) -> Deposit:
+    """Write `microdata/` of the packages that the policy gives such files, but .sav and copies.
 
     Args:
         con: a connection to the warehouse on which `register_sources` ran.
@@ -91,32 +105,38 @@ def write_deposit(
         packages: all packages of the release.
         sources: codebook and policy.
         is_simulated: marks every file.
-
-    Returns:
-        Package → survey → what anonymising did, with counts of 1 to 9 children as `<10`.
     """
     rule = sources.policy.microdata
     receiving = [package for package in packages if package.kind in rule.purposes]
     if not receiving:
-        return {}
+        return Deposit({}, (), {})
     con.execute(_PUPILS_SQL)
     variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
     macro = hmac_expression(con, "release", key)
     made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
-    told: dict[str, dict[str, Any]] = {}
-    first: dict[str, Path] = {}
-    for package in receiving:
-        target = folder / package.name / FOLDER
-        engagement = package.engagement or ""
-        own = [survey for survey in made if survey.engagement == engagement]
-        told[package.name] = {survey.survey: _told(survey) for survey in own}
-        if engagement in first:
-            # The same bytes, once on the disk.
-            shutil.copytree(first[engagement], target, copy_function=os.link)
-        else:
-            first[engagement] = target
-            _write_engagement(con, target, own, variables, sources.codebook, rule, is_simulated)
-    return told
+    files = _Files(variables, sources.codebook, rule, "SIMULATED" if is_simulated else "delivered")
+    told, copies, tasks = {}, {}, []
+    for engagement in dict.fromkeys(survey.engagement for survey in made):
+        own = [s for s in made if s.engagement == engagement and s.records_n]
+        getting = [package.name for package in receiving if package.engagement == engagement]
+        first, *others = [folder / name / FOLDER for name in getting]
+        tasks += _write_engagement(con, first, own, files)
+        copies[first] = others
+        told |= {name: {survey.survey: _told(survey) for survey in own} for name in getting}
+    return Deposit(told, tasks, copies)
+
+
+def complete_deposit(deposit: Deposit) -> None:
+    """Write the .sav files, then give every package its files: the same bytes, once on the disk.
+
+    Raises:
+        StorageError: a .sav could not be written.
+    """
+    if deposit.tasks:
+        write_savs(deposit.tasks)
+    for first, others in deposit.copies.items():
+        for other in others:
+            shutil.copytree(first, other, copy_function=os.link)
 
 
 def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
@@ -129,54 +149,59 @@ def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
     }
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What the files of every engagement share."""
+
+    variables: Mapping[str, Sequence[Variable]]
+    codebook: Codebook
+    rule: MicrodataRule
+    mark: str
+
+    @property
+    def missing(self) -> dict[int, str]:
+        """Missing code → label, of the codes that a file can hold."""
+        kept = {
+            code: missing.label
+            for code, missing in self.codebook.missing.items()
+            if code not in self.rule.merged_missing
+        }
+        return dict(sorted((kept | {self.rule.withheld_code: _WITHHELD}).items()))
+
+    def values(self, variable: Variable) -> dict[int, str]:
+        """Code → label of an answer, without missing codes."""
+        return dict(self.codebook.value_sets[variable.value_set].values)
+
+
 def _write_engagement(
     con: duckdb.DuckDBPyConnection,
     target: Path,
     surveys: Sequence[AnonymisedSurvey],
-    variables: Mapping[str, Sequence[Variable]],
-    codebook: Codebook,
-    rule: MicrodataRule,
-    is_simulated: bool,
-) -> None:
+    files: _Files,
+) -> list[SavTask]:
     target.mkdir(parents=True)
-    labels = missing_labels(codebook, rule)
     for survey in surveys:
-        _write_survey(con, target, survey, variables[survey.survey], codebook, labels, is_simulated)
-    _write_dictionary(
-        target / DICTIONARY, {s.survey: variables[s.survey] for s in surveys}, codebook, labels
-    )
-    (target / README).write_text(_readme(surveys, rule, is_simulated), encoding="utf-8")
-
-
-def missing_labels(codebook: Codebook, rule: MicrodataRule) -> dict[int, str]:
-    """Missing code → label, of the codes that a file can hold."""
-    kept = {c: m.label for c, m in codebook.missing.items() if c not in rule.merged_missing}
-    return dict(sorted((kept | {rule.withheld_code: _WITHHELD}).items()))
+        _write_survey(con, target, survey, files)
+    _write_dictionary(target / DICTIONARY, [survey.survey for survey in surveys], files)
+    (target / README).write_text(_readme(surveys, files), encoding="utf-8")
+    return [_sav_task(target, survey, files) for survey in surveys]
 
 
 def _write_survey(
-    con: duckdb.DuckDBPyConnection,
-    target: Path,
-    survey: AnonymisedSurvey,
-    variables: Sequence[Variable],
-    codebook: Codebook,
-    labels: Mapping[int, str],
-    is_simulated: bool,
+    con: duckdb.DuckDBPyConnection, target: Path, survey: AnonymisedSurvey, files: _Files
 ) -> None:
-    mark = "SIMULATED" if is_simulated else "delivered"
     rows = con.execute(
-        f"select {sql_literal(mark)} as {DATA_SOURCE}, * exclude (row_order) "
+        f"select {sql_literal(files.mark)} as {DATA_SOURCE}, * exclude (row_order) "
         f"from anonymised_{survey.survey} where engagement = {sql_literal(survey.engagement)} "
         "order by row_order"
     ).to_arrow_table()
     con.register("deposit_rows", rows)
     con.execute(
-        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.parquet')} (format parquet, "
-        f"compression zstd, kv_metadata {{simulated: '{'SIMULATED' if is_simulated else 'no'}'}})"
+        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.parquet')} "
+        f"(format parquet, compression zstd, kv_metadata {{simulated: {sql_literal(files.mark)}}})"
     )
     con.unregister("deposit_rows")
     _write_tab(rows, target / f"{survey.survey}.tab")
-    _write_sav(rows, target / f"{survey.survey}.sav", survey, variables, codebook, labels)
 
 
 def _write_tab(rows: pa.Table, file: Path) -> None:
@@ -187,37 +212,22 @@ def _write_tab(rows: pa.Table, file: Path) -> None:
         pa_csv.write_csv(rows, stream, options)
 
 
-def _write_sav(
-    rows: pa.Table,
-    file: Path,
-    survey: AnonymisedSurvey,
-    variables: Sequence[Variable],
-    codebook: Codebook,
-    labels: Mapping[int, str],
-) -> None:
-    """SPSS: variable labels, value labels, and -9 to -1 as user-missing values."""
-    frame = rows.to_pandas()
-    frame[WEIGHT] = frame[WEIGHT].astype(float)
-    texts = [DATA_SOURCE, *KEYS]
-    frame[texts] = frame[texts].astype(object).fillna("")
-    mark = frame[DATA_SOURCE].iloc[0]
-    names = [variable.name for variable in variables]
-    pyreadstat.write_sav(
-        frame,
-        file,
-        file_label=f"{mark} RCS anonymised answers {survey.engagement} {survey.survey}"[:64],
-        column_labels=_column_labels(variables),
-        variable_value_labels=_KEY_VALUES
-        | {v.name: {**codebook.value_sets[v.value_set].values, **labels} for v in variables},
-        missing_ranges=dict.fromkeys(names, _MISSING_RANGE),
-        variable_measure=dict.fromkeys([*texts, *names], "nominal") | {WEIGHT: "scale"},
-        variable_format=dict.fromkeys(names, "F2.0"),
-        note=f"{mark}: for the named recipient, under an agreement; see {README}",
-        row_compress=True,
+def _sav_task(target: Path, survey: AnonymisedSurvey, files: _Files) -> SavTask:
+    asked = files.variables[survey.survey]
+    missing = list(files.missing.items())
+    values: dict[str, list[tuple[int | str, str]]] = {
+        name: list(pairs.items()) for name, pairs in _KEY_VALUES.items()
+    }
+    values |= {v.name: [*files.values(v).items(), *missing] for v in asked}
+    return SavTask(
+        parquet=str(target / f"{survey.survey}.parquet"),
+        title=f"{files.mark} RCS anonymised answers {survey.engagement} {survey.survey}",
+        note=f"{files.mark}: for the named recipient, under an agreement; see {README}",
+        labels=_column_labels(asked),
+        value_labels=values,
+        answers=[variable.name for variable in asked],
+        texts=[DATA_SOURCE, *KEYS],
     )
-    with file.open("r+b") as stream:
-        stream.seek(_SAV_STAMP_AT)
-        stream.write(_SAV_STAMP)
 
 
 def _column_labels(variables: Sequence[Variable]) -> dict[str, str]:
@@ -225,41 +235,34 @@ def _column_labels(variables: Sequence[Variable]) -> dict[str, str]:
     return own | {variable.name: variable.label for variable in variables}
 
 
-def _write_dictionary(
-    file: Path,
-    variables: Mapping[str, Sequence[Variable]],
-    codebook: Codebook,
-    labels: Mapping[int, str],
-) -> None:
+def _write_dictionary(file: Path, surveys: Sequence[str], files: _Files) -> None:
     """One row a variable and code: what .tab and Parquet do not say themselves."""
     columns = ("survey", "position", "variable", "label", "role", "code", "code_label", "missing")
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        for survey, asked in variables.items():
-            writer.writerows(_dictionary_rows(survey, asked, codebook, labels))
+        for survey in surveys:
+            writer.writerows(_dictionary_rows(survey, files))
 
 
-def _dictionary_rows(
-    survey: str, variables: Sequence[Variable], codebook: Codebook, labels: Mapping[int, str]
-) -> Iterable[tuple[Any, ...]]:
-    for position, name in enumerate((DATA_SOURCE, *KEYS, WEIGHT), 1):
-        label = _column_labels(())[name]
-        role = "key" if name in KEYS else "technical" if name == DATA_SOURCE else "weight"
-        values = _KEY_VALUES.get(name, {"": ""})
-        for code, text in values.items():
+def _dictionary_rows(survey: str, files: _Files) -> Iterable[tuple[Any, ...]]:
+    for position, (name, label) in enumerate(_column_labels(()).items(), 1):
+        role = _ROLES.get(name, "key")
+        for code, text in _KEY_VALUES.get(name, {"": ""}).items():
             yield survey, position, name, label, role, code, text, "no"
-    for position, variable in enumerate(variables, len(KEYS) + 3):
-        head = (survey, position, variable.name, variable.label)
+    missing = files.missing.items()
+    for position, variable in enumerate(files.variables[survey], len(_column_labels(())) + 1):
         role = "sensitive answer" if variable.is_sensitive else "answer"
-        for value, text in codebook.value_sets[variable.value_set].values.items():
-            yield *head, role, value, text, "no"
-        for value, text in labels.items():
-            yield *head, role, value, text, "yes"
+        head = (survey, position, variable.name, variable.label, role)
+        yield from ((*head, code, text, "no") for code, text in files.values(variable).items())
+        yield from ((*head, code, text, "yes") for code, text in missing)
 
 
-def _readme(surveys: Sequence[AnonymisedSurvey], rule: MicrodataRule, is_simulated: bool) -> str:
-    mark = "**SIMULATED: no record is of a real child.**\n\n" if is_simulated else ""
+def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
+    rule = files.rule
+    mark = ""
+    if files.mark == "SIMULATED":
+        mark = "**SIMULATED: no record is of a real child.**\n\n"
     names = " and ".join(f"`{s.survey}`" for s in surveys)
     groups = ", ".join(dict.fromkeys(rule.simd_groups.values()))
     facts = "\n".join(
