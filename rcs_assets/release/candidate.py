@@ -84,10 +84,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         InputError: there are no protected estimates, or no receipts to tell what was delivered.
         StorageError: a package could not be written.
     """
-    home.releases.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(home)
-    folder = home.releases / f"{CANDIDATE}-build-{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    folder = _new_folder(home)
     packages = packages_due(con, sources.programme, sources.policy)
     is_simulated = _is_simulated(con)
     register_sources(con, sources, [str(p.engagement) for p in packages if p.kind == "cpp"])
@@ -111,14 +108,18 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
             describe_package(folder, package, head, written[package.name], told)
     describe_candidate(con, folder, packages, head, written, summaries)
     _put_in_place(home, folder)
-    return Candidate(
-        home.releases / CANDIDATE,
-        version,
-        content_hash,
-        tuple(package.name for package in packages),
-        is_simulated,
-        written["public"].rows["estimates"],
-    )
+    names = tuple(package.name for package in packages)
+    rows = written["public"].rows["estimates"]
+    return Candidate(home.releases / CANDIDATE, version, content_hash, names, is_simulated, rows)
+
+
+def _new_folder(home: Home) -> Path:
+    """A folder aside for the candidate, after removing what a killed run left."""
+    home.releases.mkdir(parents=True, exist_ok=True)
+    clean_leftovers(home)
+    folder = home.releases / f"{CANDIDATE}-build-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _is_simulated(con: duckdb.DuckDBPyConnection) -> bool:

@@ -36,9 +36,7 @@ README = "README.md"
 SURVEYS = ("primary", "secondary")
 WEIGHT = "weight"
 DATA_SOURCE = "data_source"
-# Date and time stand at this place of a .sav; the stamp is data, not the machine's clock.
-_SAV_STAMP_AT, _SAV_STAMP = 92, b"01 Jan 2000:00:00"
-_MISSING_RANGE = [{"lo": -9, "hi": -1}]
+_ROLES = {DATA_SOURCE: "technical", WEIGHT: "weight"}
 _WITHHELD = "Withheld to protect children"
 _KEY_LABELS = {
     "engagement": "Area and tranche",
@@ -115,7 +113,9 @@ def write_deposit(
     macro = hmac_expression(con, "release", key)
     made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
     files = _Files(variables, sources.codebook, rule, "SIMULATED" if is_simulated else "delivered")
-    told, copies, tasks = {}, {}, []
+    told: dict[str, dict[str, dict[str, int | str]]] = {}
+    copies: dict[Path, list[Path]] = {}
+    tasks: list[SavTask] = []
     for engagement in dict.fromkeys(survey.engagement for survey in made):
         own = [s for s in made if s.engagement == engagement and s.records_n]
         getting = [package.name for package in receiving if package.engagement == engagement]
