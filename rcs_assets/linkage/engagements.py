@@ -39,6 +39,15 @@ _METHODS = {
     "education": "scn",
     "social_work": "social_work",
 }
+_READ_THROUGH = (
+    "engagement",
+    "index_survey",
+    "index_education",
+    "index_social_work",
+    "project_id",
+    "match_method",
+    "weight_band",
+)
 _TABLES = {
     "project_ids": {
         "dataset": "varchar not null",
@@ -172,10 +181,17 @@ def write_linkage(
     for table, columns in _TABLES.items():
         definition = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         con.execute(f"create table if not exists linkage.{table} ({definition})")
+        _add_columns(con, f"linkage.{table}", columns)
     con.execute("begin")
     for table, frame in (("project_ids", rows.project_ids), ("link_rates", rows.link_rates)):
         replace_engagements(con, table, frame, engagements)
     con.execute("commit")
+
+
+def _add_columns(con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+    """Columns that a table of an older installation lacks; their values come with a rerun."""
+    for name, kind in columns.items():
+        con.execute(f"alter table {table} add column if not exists {name} {kind.split()[0]}")
 
 
 def replace_engagements(
@@ -293,12 +309,9 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
         "create table if not exists index_numbers "
         "(dataset varchar, engagement varchar, record_id varchar, index_no varchar)"
     )
-    con.execute(
-        "create table if not exists read_through "
-        "(engagement varchar, index_survey varchar, index_education varchar, "
-        "index_social_work varchar, project_id varchar, match_method varchar, "
-        "weight_band varchar)"
-    )
+    definition = ", ".join(f"{name} varchar" for name in _READ_THROUGH)
+    con.execute(f"create table if not exists read_through ({definition})")
+    _add_columns(con, "read_through", dict.fromkeys(_READ_THROUGH, "varchar"))
     cases = " ".join(
         f"when {sql_literal(dataset)} then hmac_index_{dataset}(record_id)" for dataset in DATASETS
     )

@@ -148,6 +148,24 @@ def test_the_read_through_names_the_social_work_index_and_the_band(vault):
     assert row[0]["weight_band"] == "auto"
 
 
+def test_tables_of_an_older_installation_get_the_newer_columns(vault):
+    vault.execute("create table read_through (engagement varchar, project_id varchar)")
+    warehouse = duckdb.connect()
+    warehouse.execute("create schema linkage")
+    warehouse.execute(
+        "create table linkage.project_ids as select 'sample' as dataset, 't2-b' as engagement, "
+        "'r' as record_id, 'p' as project_id, 0::tinyint as pass_no, 'exact' as weight_band"
+    )
+    add(vault, "sample", "s1", ANNE)
+    add(vault, "social_work", "w1", MISSPELT)
+    write_linkage(warehouse, link_engagements(vault, KEYS, ["t1-a"]), ["t1-a"])
+    weights = warehouse.execute(
+        "select count(*), count(weight) from linkage.project_ids where record_id in ('r', 'w1')"
+    ).fetchall()
+    assert weights == [(2, 1)]
+    assert vault.execute("select count(index_social_work) from read_through").fetchall() == [(1,)]
+
+
 @pytest.fixture
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect()
