@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.charts import Axis, Dot
-from rcs_assets.reporting.package import Cell, Measure, Package, Place
+from rcs_assets.reporting.package import SHOWN, Cell, Measure, Package, Place
 from rcs_assets.reporting.settings import Settings
+from rcs_assets.reporting.wording import Counts
 
 RATINGS = {"better": "Better", "similar": "Similar", "worse": "Worse"}
 # z and x say that there is nothing to hide; a place with nothing else did not hold the survey.
@@ -83,16 +84,8 @@ class DomainPart:
     sentence: str
     rows: tuple[MeasureRow, ...]
     scores: tuple[MeasureRow, ...]
-    better: int
-    similar: int
-    worse: int
-    hidden: int
+    counts: Counts
     marks: Markup
-
-    @property
-    def rated(self) -> int:
-        """Measures that have a rating."""
-        return self.better + self.similar + self.worse
 
 
 @dataclass(frozen=True)
@@ -151,7 +144,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """Priority measures by one breakdown."""
+    """Priority measures by one breakdown; no rows where no figure is shown."""
 
     key: str
     title: str
@@ -227,12 +220,12 @@ class SurveyPart:
 
     @property
     def is_rated(self) -> bool:
-        """Whether any measure is compared; without, ratings have no column."""
-        return self.is_compared and any(d.rated or d.hidden for d in self.domains)
+        """Whether any measure has a rating or hides one; without, ratings have no column."""
+        return self.is_compared and any(d.counts.rated or d.counts.withheld for d in self.domains)
 
-    def count(self, verdict: str) -> int:
-        """Measures with a rating over all domains."""
-        return sum(int(getattr(domain, verdict)) for domain in self.domains)
+    def count(self, of: str) -> int:
+        """One of the counts (`better`, `rated`, `withheld` …) over all domains."""
+        return sum(int(getattr(domain.counts, of)) for domain in self.domains)
 
 
 def surveys_of(subject: Subject, place: Place) -> tuple[str, ...]:
@@ -261,7 +254,7 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         one=words.one,
         stages=_stages(measures),
         domains=domains,
-        hidden=sum(domain.hidden for domain in domains),
+        hidden=sum(domain.counts.hidden for domain in domains),
         pairs=_pairs(subject, survey, measures),
         groups=_group_tables(subject, survey),
         took_part=_took_part(subject, survey),
@@ -302,34 +295,36 @@ def _domain(
     both = [*rows, *scores]
     if not both:
         return None
-    counts = {k: sum(r.rating.kind == k for r in both) for k in (*RATINGS, "hidden")}
+    counts = _counts(both)
     return DomainPart(
         key=key,
         title=title,
-        sentence=_domain_sentence(subject, counts, len(both)),
+        sentence=wording.domain_sentence(counts, subject.area_name),
         rows=tuple(rows),
         scores=tuple(scores),
-        better=counts["better"],
-        similar=counts["similar"],
-        worse=counts["worse"],
-        hidden=counts["hidden"],
+        counts=counts,
         marks=_domain_marks(title, counts),
     )
 
 
-def _domain_sentence(subject: Subject, counts: dict[str, int], rows_n: int) -> str:
-    better, similar, worse, hidden = (counts[k] for k in (*RATINGS, "hidden"))
-    if better + similar + worse or hidden == rows_n:
-        return wording.domain_sentence(better, similar, worse, hidden, subject.area_name)
-    shown = rows_n - hidden
-    return f"{wording.plural(shown, 'measure')} with results.{wording.hidden_sentence(hidden)}"
+def _counts(rows: Sequence[MeasureRow]) -> Counts:
+    kinds = [row.rating.kind for row in rows]
+    return Counts(
+        measures=len(rows),
+        better=kinds.count("better"),
+        similar=kinds.count("similar"),
+        worse=kinds.count("worse"),
+        hidden=sum(row.value.startswith("[c]") for row in rows),
+        withheld=kinds.count("hidden"),
+    )
 
 
-def _domain_marks(title: str, counts: dict[str, int]) -> Markup:
-    kinds = [kind for kind in RATINGS for _ in range(counts[kind])]
+def _domain_marks(title: str, counts: Counts) -> Markup:
+    numbers = {kind: int(getattr(counts, kind)) for kind in RATINGS}
+    kinds = [kind for kind, n in numbers.items() for _ in range(n)]
     if not kinds:
         return Markup("")
-    said = ", ".join(f"{counts[kind]} {kind}" for kind in RATINGS)
+    said = ", ".join(f"{n} {kind}" for kind, n in numbers.items())
     return charts.marks(kinds, f"{title}: {said}")
 
 
@@ -435,7 +430,7 @@ def stand_out(subject: Subject, parts: Iterable[SurveyPart]) -> StandOut:
     left_out = {"better": 0, "worse": 0}
     rated = 0
     for part in parts:
-        rated += sum(domain.rated for domain in part.domains)
+        rated += part.count("rated")
         rows = (row for domain in part.domains for row in (*domain.rows, *domain.scores))
         for row in rows:
             kind = row.rating.kind
@@ -561,7 +556,7 @@ def _group_table(
         about=words.about,
         groups=tuple(subject.settings.group_label(breakdown, group) for group in groups),
         has_gap=breakdown == "simd_quintile",
-        rows=tuple(rows),
+        rows=tuple(rows) if statuses & set(SHOWN) else (),
     )
 
 

@@ -33,7 +33,10 @@ class ReachRow:
 
 @dataclass(frozen=True)
 class ReachTable:
-    """One need: who is reached, who is not, and support without a reported need."""
+    """One need: who is reached, who is not, and support without a reported need.
+
+    No rows where no figure is shown.
+    """
 
     need: str
     title: str
@@ -88,7 +91,9 @@ def _reach_table(need: str, found: Sequence[Reach], settings: Settings) -> Reach
         need=need,
         title=title,
         sentences=_reach_sentences(by_key, words.levels),
-        rows=tuple(_reach_row(row, settings) for row in drawn),
+        rows=tuple(_reach_row(row, settings) for row in drawn)
+        if any(row.status in SHOWN for row in drawn)
+        else (),
     )
 
 

@@ -239,7 +239,7 @@ def _page(
     surveys = tuple(survey_part(subject, s) for s in surveys_of(subject, subject.place))
     is_rated = any(part.is_rated for part in surveys)
     summary, is_authored = summary_html(package) if with_summary else (Markup(""), False)
-    compared = sum(d.rated + d.hidden for s in surveys if s.is_rated for d in s.domains)
+    compared = sum(s.count("rated") + s.count("withheld") for s in surveys if s.is_rated)
     title = settings.programme_title if kind == "public" else package.name_of(subject.place)
     return Page(
         kind=kind,
@@ -353,7 +353,7 @@ def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> t
             tiles.append(Tile("plain", str(n), wording.plural(n, "area")[2:], Markup("")))
         shown = sum(part.measures_n for part in surveys) - sum(part.hidden for part in surveys)
         return (*tiles, Tile("plain", str(shown), "measures with results", Markup("")))
-    if not any(part.count(kind) for part in surveys for kind in ("better", "similar", "worse")):
+    if not any(part.count("rated") for part in surveys):
         return (*tiles, Tile("plain", "[c]", "Ratings are not shown", Markup("")))
     for kind, words in (
         ("better", f"better than {subject.area_name}"),

@@ -7,7 +7,31 @@ rounding: a value is shown as it was released (outputs.md, pitfall 2).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rcs_assets.reporting.package import Cell
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Measures of a domain by rating.
+
+    `hidden`: the figure is not shown; `withheld`: the rating is not shown, with its figure or
+    without.
+    """
+
+    measures: int = 0
+    better: int = 0
+    similar: int = 0
+    worse: int = 0
+    hidden: int = 0
+    withheld: int = 0
+
+    @property
+    def rated(self) -> int:
+        """Measures that have a rating."""
+        return self.better + self.similar + self.worse
+
 
 _ONES = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -64,14 +88,14 @@ def counted(n: int) -> str:
     return _ONES[n] if n < len(_ONES) else str(n)
 
 
-def domain_sentence(better: int, similar: int, worse: int, hidden: int, area: str) -> str:
+def domain_sentence(counts: Counts, area: str) -> str:
     """One sentence before the table of a domain; all branches of outputs.md, pitfall 16.
 
-    `hidden` counts rows without a rating because figures are not shown. Nothing is called
-    similar where nothing was rated.
+    Nothing is called similar where nothing was rated.
     """
-    if not better + similar + worse:
-        return "Results are not shown." if hidden else "These measures are not compared."
+    better, worse = counts.better, counts.worse
+    if not counts.rated:
+        return _without_ratings(counts)
     parts = []
     if better:
         parts.append(f"{plural(better, 'measure')} {_verb(better)} better")
@@ -82,7 +106,18 @@ def domain_sentence(better: int, similar: int, worse: int, hidden: int, area: st
         sentence = f"No clear difference from {area}: gaps of this size could be chance."
     else:
         sentence = f"{' and '.join(parts)} than {area}."
-    return sentence + hidden_sentence(hidden)
+    withheld = counts.withheld - counts.hidden
+    more = f" {plural(withheld, 'rating')} {_verb(withheld)} not shown." if withheld else ""
+    return sentence + hidden_sentence(counts.hidden) + more
+
+
+def _without_ratings(counts: Counts) -> str:
+    if counts.hidden == counts.measures and counts.hidden:
+        return "Results are not shown."
+    if counts.withheld:
+        return "Ratings are not shown." + hidden_sentence(counts.hidden)
+    shown = counts.measures - counts.hidden
+    return f"{plural(shown, 'measure')} with results." + hidden_sentence(counts.hidden)
 
 
 def hidden_sentence(hidden: int) -> str:
@@ -103,7 +138,7 @@ def empty_list(verdict: str, left_out: int, rated: int) -> str:
         rated: measures that have a rating at all.
     """
     if not rated:
-        return "Results are not shown."
+        return "Ratings are not shown."
     if left_out:
         return (
             f"{plural(left_out, 'measure')} {_verb(left_out)} {verdict}, from few answers. "

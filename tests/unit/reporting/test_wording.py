@@ -10,6 +10,7 @@ import yaml
 from rcs_assets.reporting import wording
 from rcs_assets.reporting.package import Cell
 from rcs_assets.reporting.settings import load_settings
+from rcs_assets.reporting.wording import Counts
 
 
 def cell(**values: str) -> Cell:
@@ -21,30 +22,49 @@ def cell(**values: str) -> Cell:
 
 
 @pytest.mark.parametrize(
-    ("better", "similar", "worse", "hidden", "said"),
+    ("counts", "said"),
     [
-        (0, 0, 0, 4, "Results are not shown."),
-        (0, 0, 0, 0, "These measures are not compared."),
-        (0, 3, 0, 0, "No clear difference from Falkirk: gaps of this size could be chance."),
+        (Counts(measures=4, hidden=4, withheld=4), "Results are not shown."),
+        (Counts(measures=4, withheld=4), "Ratings are not shown."),
         (
-            0, 3, 0, 2,
+            Counts(measures=4, hidden=1, withheld=4),
+            "Ratings are not shown. 1 result is not shown.",
+        ),
+        (Counts(measures=4), "4 measures with results."),
+        (Counts(measures=1), "1 measure with results."),
+        (
+            Counts(measures=3, similar=3),
+            "No clear difference from Falkirk: gaps of this size could be chance.",
+        ),
+        (
+            Counts(measures=5, similar=3, hidden=2, withheld=2),
             "No clear difference from Falkirk: gaps of this size could be chance. "
             "2 results are not shown.",
         ),
-        (1, 2, 0, 0, "1 measure is better than Falkirk."),
-        (0, 0, 2, 1, "2 measures are worse than Falkirk. 1 result is not shown."),
-        (1, 5, 2, 0, "1 measure is better and 2 are worse than Falkirk."),
+        (Counts(measures=3, better=1, similar=2), "1 measure is better than Falkirk."),
+        (
+            Counts(measures=3, worse=2, hidden=1, withheld=1),
+            "2 measures are worse than Falkirk. 1 result is not shown.",
+        ),
+        (
+            Counts(measures=8, better=1, similar=5, worse=2),
+            "1 measure is better and 2 are worse than Falkirk.",
+        ),
+        (
+            Counts(measures=4, better=1, similar=1, withheld=2),
+            "1 measure is better than Falkirk. 2 ratings are not shown.",
+        ),
     ],
-)  # fmt: skip
-def test_a_domain_is_said_in_one_sentence(better, similar, worse, hidden, said) -> None:
-    assert wording.domain_sentence(better, similar, worse, hidden, "Falkirk") == said
+)
+def test_a_domain_is_said_in_one_sentence(counts, said) -> None:
+    assert wording.domain_sentence(counts, "Falkirk") == said
 
 
 @pytest.mark.parametrize(
     ("verdict", "left_out", "rated", "said"),
     [
-        ("better", 0, 0, "Results are not shown."),
-        ("worse", 0, 0, "Results are not shown."),
+        ("better", 0, 0, "Ratings are not shown."),
+        ("worse", 0, 0, "Ratings are not shown."),
         (
             "better",
             0,
