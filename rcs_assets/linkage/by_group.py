@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import duckdb
@@ -44,7 +45,6 @@ _COLUMNS = (
     '"group" varchar not null, records_n integer not null, linked_n integer not null, '
     "linked_pct double not null, ci_low double not null, ci_high double not null"
 )
-_Z = 1.959963984540054
 
 
 def write_link_rates_by_group(
@@ -59,19 +59,19 @@ def write_link_rates_by_group(
         con: a writing connection to the warehouse, where `linkage.project_ids` is current.
         identified: counts that left the vault (`LinkedRows.identified_groups`).
         engagements: partition keys.
-        groups: smallest group, in records. Smaller ones are joined as `other`, which is left
-            out too where it stays small.
+        groups: smallest group, in records, and confidence of the intervals. Smaller groups
+            are joined as `other`, which is left out too where it stays small.
 
     Returns:
         Number of rows written.
 
-    Rates are per cent with 95 % Wilson intervals: engagement, dataset, breakdown, "group",
+    Rates are per cent with Wilson intervals: engagement, dataset, breakdown, "group",
     records_n, linked_n, linked_pct, ci_low, ci_high.
     """
     con.execute(f"create table if not exists linkage.{TABLE} ({_COLUMNS})")
     chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
     con.register("identified_groups", identified)
-    rates = con.execute(_rates(_counts(chosen), groups.min_records)).to_arrow_table()
+    rates = con.execute(_rates(_counts(chosen), groups)).to_arrow_table()
     con.unregister("identified_groups")
     con.execute("begin")
     replace_engagements(con, TABLE, rates, engagements)
@@ -153,8 +153,9 @@ def _grouped(dataset: str, table: str, breakdowns: Sequence[str], chosen: str) -
     """
 
 
-def _rates(counts: str, smallest: int) -> str:
-    z2 = _Z**2
+def _rates(counts: str, groups: Groups) -> str:
+    smallest, z = groups.min_records, NormalDist().inv_cdf(0.5 + groups.confidence / 2)
+    z2 = z**2
     return f"""
         with joined as (
             select
@@ -175,7 +176,7 @@ def _rates(counts: str, smallest: int) -> str:
             select
                 *,
                 (p + {z2 / 2} / n) / (1 + {z2} / n) as centre,
-                {_Z} * sqrt(p * (1 - p) / n + {z2 / 4} / n ** 2) / (1 + {z2} / n) as half
+                {z} * sqrt(p * (1 - p) / n + {z2 / 4} / n ** 2) / (1 + {z2} / n) as half
             from shares
         )
         select

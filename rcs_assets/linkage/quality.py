@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 
 import duckdb
 
 from rcs_assets.linkage.settings import LinkRules
 
-_Z = 1.959963984540054
-
 
 @dataclass(frozen=True)
 class LinkQuality:
-    """Estimates as shares 0 to 1 with 95 % intervals; None where nothing was linked.
+    """Estimates as shares 0 to 1, with intervals; None where nothing was linked.
 
     `links_n`: links of bands exact and auto; `clerical_n`: pairs that wait for a clerk.
     """
@@ -70,19 +69,20 @@ def estimate_quality(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> LinkQu
         from new_links
     """).fetchall()[0]
     links_n, right = exact_n + auto_n, exact_right + auto_right
-    precision = _share(right, links_n)
-    recall = _share(right, right + missed)
+    z = NormalDist().inv_cdf(0.5 + rules.groups.confidence / 2)
+    precision = _share(right, links_n, z)
+    recall = _share(right, right + missed, z)
     return LinkQuality(links_n, clerical_n, *precision, *recall)
 
 
-def _share(part: float, whole: float) -> tuple[float | None, float | None, float | None]:
+def _share(part: float, whole: float, z: float) -> tuple[float | None, float | None, float | None]:
     """A share with its Wilson interval; the parts may be expected numbers."""
     if whole <= 0:
         return None, None, None
     share = min(part / whole, 1.0)
-    denominator = 1 + _Z**2 / whole
-    centre = (share + _Z**2 / (2 * whole)) / denominator
-    half = _Z * sqrt(share * (1 - share) / whole + _Z**2 / (4 * whole**2)) / denominator
+    denominator = 1 + z**2 / whole
+    centre = (share + z**2 / (2 * whole)) / denominator
+    half = z * sqrt(share * (1 - share) / whole + z**2 / (4 * whole**2)) / denominator
     return (
         round(share, 6),
         round(max(0.0, min(centre - half, share)), 6),
