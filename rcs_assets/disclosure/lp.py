@@ -66,7 +66,7 @@ SETTLED = (
 )
 # With fewer open sides than this share of the unknowns, little moves from one program to the
 # next: the primal method then starts closer than the dual.
-FEW_OPEN = 0.1
+FEW_OPEN = 0.15
 # A row is long, and couples blocks, if it holds more than 1 in 12 columns (and over 32).
 LONG_PART, LONG_LEAST = 12, 32
 # Unchanging seed of the random directions: the same system gives the same programs.
@@ -210,7 +210,7 @@ class _Search:
         What its point certifies, for whatever target, is taken. False: no bound, no point.
         """
         if self.open_n() < FEW_OPEN * self.t.shape[1]:
-            self.solver.go_primal()
+            self.solver.expect_little()
         x = self.solver.minimise(_product(self.t.T, wish))
         if x is None:
             return False
@@ -237,6 +237,10 @@ class _Search:
 
     def use_blocks(self, system: System, targets: Targets) -> None:
         """Ask one open target of every block at once: of the blocks alone, then of the whole."""
+        _, apart = _blocks(system, self.t, len(system.lower))
+        if apart.max(initial=0) > 0:
+            self.settle_apart(apart)
+            return
         part, block = _blocks(system, self.t, max(LONG_LEAST, len(system.lower) // LONG_PART))
         if block.max(initial=0) == 0:
             return
@@ -315,9 +319,12 @@ class _Solver:
             self.highs.setOptionValue(name, value)
         self.highs.passModel(_model(system))
 
-    def go_primal(self) -> None:
-        """From now on by the primal method."""
-        self.highs.setOptionValue("simplex_strategy", PRIMAL)
+    def expect_little(self) -> None:
+        """Few targets: presolve the first program, and go on from there by the primal method."""
+        if self.programs_n == 0:
+            self.highs.setOptionValue("presolve", "on")
+        else:
+            self.highs.setOptionValue("simplex_strategy", PRIMAL)
 
     def minimise(self, cost: FloatArray) -> FloatArray | None:
         """The x of least cost; None where the cost has no lower bound."""
