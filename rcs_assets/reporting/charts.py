@@ -106,7 +106,7 @@ def example(own: str, area: str) -> Markup:
     )
     bar = '<path class="area" d="M140 32v22"/>' if area else ""
     label = (
-        f'<path class="thin" d="M141 55l4 7"/><text x="148" y="70" text-anchor="middle">'
+        f'<path class="thin" d="M141 55l4 7"/><text x="{WIDTH + 4}" y="70" text-anchor="end">'
         f"{escape(area)}: 70%</text>"
         if area
         else ""

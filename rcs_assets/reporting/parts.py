@@ -636,7 +636,10 @@ def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) ->
 
 
 def _took_part(subject: Subject, survey: str) -> WhoTable | None:
-    """Who answered, by stage and sex: the released n of one measure that all were asked."""
+    """Who answered, by stage and sex: the released n of one measure that all were asked.
+
+    None where the survey has no stages, or not even the total is shown.
+    """
     package, place = subject.package, subject.place
     indicator = subject.settings.base_measure.get(survey, "")
     measure = package.measures.get(indicator)
@@ -658,6 +661,9 @@ def _took_part(subject: Subject, survey: str) -> WhoTable | None:
         for stage in stages
     ]
     if not stages:
+        return None
+    total = package.cell(place, survey, indicator)
+    if total is None or not total.is_shown:
         return None
     rows.append(WhoRow("All stages", (n("sex", "F"), n("sex", "M"), n("total", "all"))))
     return WhoTable(indicator, measure.title, ("Girls", "Boys", "All"), tuple(rows))
