@@ -15,6 +15,7 @@ import dagster as dg
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import GateRefusedError
 from rcs_assets.intake.drop import current_deliveries
+from rcs_assets.intake.freshness import stale_inputs
 from rcs_assets.intake.receipts import incomplete_engagements
 from rcs_assets.release.candidate import build_candidate
 from rcs_assets.release.contents import Sources
@@ -233,4 +234,5 @@ def _facts(
         ),
         incomplete=incomplete_engagements(place, home.programme(), home.codebook()),
         left_out=frozenset(said.get("left_out", ())),
+        stale=stale_inputs(place, said.get("left_out", ()), home.settings().as_of),
     )

@@ -36,6 +36,7 @@ from rcs_assets.release.contents import (
     register_history,
     register_sources,
     rows_sql,
+    typed_sql,
 )
 from rcs_assets.release.database import write_database
 from rcs_assets.release.deposit import complete_deposit, write_deposit
@@ -167,7 +168,7 @@ def _content_hash(
         if package.has_database:
             for spec in specs_of(package.kind):
                 if spec.name != "releases":
-                    hashed = _rows_hash(con, rows_sql(spec, package, ""))
+                    hashed = _rows_hash(con, typed_sql(spec, package, ""))
                     digest.update(f"{package.name}/{spec.name} {hashed}\n".encode())
     digest.update(f"schools {schools_hash(con)}\n".encode())
     digest.update(json.dumps(files).encode())
@@ -175,11 +176,12 @@ def _content_hash(
 
 
 def _rows_hash(con: duckdb.DuckDBPyConnection, rows: str) -> str:
-    return str(
-        con.execute(
-            f"select sha256(coalesce(string_agg(t::varchar, chr(10)), '')) from ({rows}) as t"
-        ).fetchall()[0][0]
-    )
+    """sha256 over rows as text, ordered by it, however many threads read them."""
+    hashed = con.execute(
+        "select sha256(coalesce(string_agg(text, chr(10) order by text), '')) "
+        f"from (select t::varchar as text from ({rows}) as t)"
+    ).fetchall()
+    return str(hashed[0][0])
 
 
 def _write_packages(

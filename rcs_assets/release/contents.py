@@ -211,8 +211,13 @@ where lower(schools.has_primary::varchar) in ('yes', 'true')
 
 def rows_sql(spec: TableSpec, package: Package, version: str) -> str:
     """The rows of a table in a package, typed and ordered."""
+    return f"{typed_sql(spec, package, version)} order by {spec.order_list}"
+
+
+def typed_sql(spec: TableSpec, package: Package, version: str) -> str:
+    """The rows of a table in a package, typed, in no order."""
     source = with_release(spec, _source_sql(spec.name, package), version)
-    return f"select {spec.select_list} from ({source}) order by {spec.order_list}"
+    return f"select {spec.select_list} from ({source})"
 
 
 def with_release(spec: TableSpec, source: str, version: str) -> str:

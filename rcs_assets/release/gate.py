@@ -82,7 +82,8 @@ class CandidateFacts:
     is made from, `downstream_ids` those of the assets that complete it (its pages).
     `page_problems`: packages whose pages are missing, or are not as they were made.
     `unsigned_deliveries`: deliveries that the simulator did not sign. `incomplete`:
-    engagement → what is missing. `policy_version` protected its estimates.
+    engagement → what is missing. `stale`: engagements, or `reference`, that are not computed
+    from what holds now. `policy_version` protected its estimates.
     """
 
     content_hash: str
@@ -96,6 +97,7 @@ class CandidateFacts:
     unsigned_deliveries: tuple[str, ...] = ()
     incomplete: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,11 @@ def _engagement_reasons(candidate: CandidateFacts) -> Iterable[str]:
     for engagement, missing in sorted(candidate.incomplete.items()):
         if engagement not in candidate.left_out:
             yield f"{engagement} is incomplete and not named as left out: {' '.join(missing)}"
+    for part in candidate.stale:
+        yield (
+            f"{part} is not computed from the deliveries, approvals, codebook and code "
+            "that hold now"
+        )
 
 
 def _profile_reasons(

@@ -68,6 +68,15 @@ def test_one_answer_for_a_whole_class_is_found(con, package):
     ]
 
 
+def test_missing_answers_are_no_second_value(con, package):
+    sensitive = next(v.name for v in CODEBOOK.variables_of("secondary") if v.is_sensitive)
+    change = f"select * replace (if({sensitive} = 0, -1, 1)::tinyint as {sensitive}) from '{{}}'"
+    assert len(l_problems(con, spoilt(con, package, change), RULE, CODEBOOK)) == 1
+    con.execute("drop table changed")
+    unasked = f"select * replace (-5::tinyint as {sensitive}) from '{{}}'"
+    assert l_problems(con, spoilt(con, package, unasked), RULE, CODEBOOK) == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
