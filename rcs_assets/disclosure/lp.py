@@ -146,15 +146,15 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
             contradicts itself or was written down wrongly.
     """
     smaller, asked, offset = _without_fixed(system, targets)
-    search = _Search(smaller, asked, exact=exact)
     if exact:
-        search.settle_apart(_blocks(smaller, search.t, len(smaller.lower))[1])
+        found = _reach_exactly(smaller, asked)
     else:
+        search = _Search(smaller, asked, exact=False)
         search.share()
         if search.is_open().any():
             search.use_blocks(smaller, asked)
         search.settle()
-    found = search.reached()
+        found = search.reached()
     return replace(found, low=found.low + offset, high=found.high + offset)
 
 
@@ -173,6 +173,27 @@ def reach_each(
         return list(pool.map(work, jobs))
 
 
+def _reach_exactly(system: System, targets: Targets) -> Reached:
+    """Exact ranges; parts that no row couples, and that are about as large, share programs."""
+    block = _blocks(system, targets.matrix(len(system.lower)), len(system.lower))
+    asked_n = np.bincount(block.of_target, minlength=block.blocks_n)
+    size = np.ceil(np.log2(np.maximum(asked_n, 1)) / 2)
+    low, high = np.full(len(targets.low_ok), np.inf), np.full(len(targets.low_ok), -np.inf)
+    is_exact_low, is_exact_high = (np.zeros(len(low), dtype=bool) for _ in range(2))
+    programs_n = 0
+    for like in np.unique(size[block.of_target]):
+        is_like = (size == like) & (asked_n > 0)
+        at, columns = is_like[block.of_target], is_like[block.of_column]
+        part = _chosen(system, is_like[block.of_row], columns)
+        search = _Search(part, _asked(targets, at, columns), exact=True)
+        search.settle_apart(block.of_target[at])
+        found = search.reached()
+        low[at], high[at] = found.low, found.high
+        is_exact_low[at], is_exact_high[at] = found.is_exact_low, found.is_exact_high
+        programs_n += found.programs_n
+    return Reached(low, high, is_exact_low, is_exact_high, programs_n)
+
+
 class _Search:
     """The state of one search: what is reached so far, and a solver kept warm."""
 
@@ -185,9 +206,11 @@ class _Search:
         low_ok, high_ok = targets.low_ok, targets.high_ok
         self.low_ok = np.where(np.isposinf(low_ok), np.inf, self.least) if exact else low_ok
         self.high_ok = np.where(np.isneginf(high_ok), -np.inf, self.most) if exact else high_ok
-        self.low = np.full(len(low_ok), np.inf)
-        self.high = np.full(len(low_ok), -np.inf)
-        self.is_exact_low, self.is_exact_high = (np.zeros(len(low_ok), bool) for _ in range(2))
+        # A sum of no variables is 0 in every solution.
+        is_nothing: BoolArray = np.diff(self.t.indptr) == 0
+        self.low: FloatArray = np.where(is_nothing, 0.0, np.inf)
+        self.high: FloatArray = np.where(is_nothing, 0.0, -np.inf)
+        self.is_exact_low, self.is_exact_high = is_nothing.copy(), is_nothing.copy()
         self.bounding_n = 0
 
     def open_low(self) -> BoolArray:
@@ -237,18 +260,22 @@ class _Search:
 
     def use_blocks(self, system: System, targets: Targets) -> None:
         """Ask one open target of every block at once: of the blocks alone, then of the whole."""
-        _, apart = _blocks(system, self.t, len(system.lower))
-        if apart.max(initial=0) > 0:
+        apart = _blocks(system, self.t, len(system.lower)).of_target
+        open_ = apart[self.is_open()]
+        if np.bincount(open_).max() <= len(open_) / 2:
             self.settle_apart(apart)
             return
-        part, block = _blocks(system, self.t, max(LONG_LEAST, len(system.lower) // LONG_PART))
-        if block.max(initial=0) == 0:
+        long_n = max(LONG_LEAST, len(system.lower) // LONG_PART)
+        blocks = _blocks(system, self.t, long_n)
+        block = blocks.of_target
+        if len(np.unique(block[self.is_open()])) < 2:
             return
         still = replace(
             targets,
             low_ok=np.where(self.open_low(), targets.low_ok, np.inf),
             high_ok=np.where(self.open_high(), targets.high_ok, -np.inf),
         )
+        part = _chosen(system, blocks.of_row >= 0, np.ones(len(system.lower), dtype=bool))
         alone = _Search(part, still, exact=False)
         alone.settle_apart(block)
         # Nothing lies beyond what a block alone allows: reaching that is exact.
@@ -271,6 +298,7 @@ class _Search:
     def settle_apart(self, block: IntArray) -> None:
         """Exact sides of targets in blocks that no row couples: one of every block at once."""
         while (wish := self.one_a_block(block)).any():
+            self.solver.expect_little()
             if self.push(wish):
                 self.is_exact_low |= wish > 0
                 self.is_exact_high |= wish < 0
@@ -361,31 +389,39 @@ def _without_fixed(system: System, targets: Targets) -> tuple[System, Targets, F
     if moves.all():
         return system, targets, np.zeros(t.shape[0])
     fixed = np.where(moves, 0.0, lower)
-    a_moves, t_moves = csr_array(a[:, moves]), csr_array(t[:, moves])
     shift, offset = _product(a, fixed), _product(t, fixed)
-    row_lower, row_upper = system.row_lower - shift, system.row_upper - shift
-    is_used = np.diff(a_moves.indptr) > 0
-    if ((row_lower > SLACK) | (row_upper < -SLACK))[~is_used].any():
+    moved = replace(system, row_lower=system.row_lower - shift, row_upper=system.row_upper - shift)
+    is_used = _product(abs(a), moves.astype(np.float64)) > 0
+    if ((moved.row_lower > SLACK) | (moved.row_upper < -SLACK))[~is_used].any():
         raise _contradiction(len(lower))
-    a_moves = csr_array(a_moves[is_used])
-    return (
-        System(
-            lower=lower[moves],
-            upper=upper[moves],
-            starts=a_moves.indptr.astype(np.int32),
-            index=a_moves.indices.astype(np.int32),
-            value=a_moves.data,
-            row_lower=row_lower[is_used],
-            row_upper=row_upper[is_used],
-        ),
-        Targets(
-            starts=t_moves.indptr.astype(np.int32),
-            index=t_moves.indices.astype(np.int32),
-            value=t_moves.data,
-            low_ok=targets.low_ok - offset,
-            high_ok=targets.high_ok - offset,
-        ),
-        offset,
+    asked = _asked(targets, np.ones(t.shape[0], dtype=bool), moves)
+    asked = replace(asked, low_ok=targets.low_ok - offset, high_ok=targets.high_ok - offset)
+    return _chosen(moved, is_used, moves), asked, offset
+
+
+def _chosen(system: System, rows: BoolArray, columns: BoolArray) -> System:
+    """Some rows and columns of a system."""
+    a = csr_array(system.matrix()[rows][:, columns])
+    return System(
+        lower=system.lower[columns],
+        upper=system.upper[columns],
+        starts=a.indptr.astype(np.int32),
+        index=a.indices.astype(np.int32),
+        value=a.data,
+        row_lower=system.row_lower[rows],
+        row_upper=system.row_upper[rows],
+    )
+
+
+def _asked(targets: Targets, at: BoolArray, columns: BoolArray) -> Targets:
+    """Some targets in some columns."""
+    t = csr_array(targets.matrix(len(columns))[at][:, columns])
+    return Targets(
+        starts=t.indptr.astype(np.int32),
+        index=t.indices.astype(np.int32),
+        value=t.data,
+        low_ok=targets.low_ok[at],
+        high_ok=targets.high_ok[at],
     )
 
 
@@ -415,32 +451,29 @@ def _model(system: System) -> highspy.HighsLp:
     return model
 
 
-def _blocks(system: System, t: csr_array, long_n: int) -> tuple[System, IntArray]:
-    """The system without rows longer than `long_n`, and the block of each target.
+@dataclass(frozen=True)
+class _Blocks:
+    """Parts that share no row and no target; -1: a long row or target, in no part."""
 
-    Targets longer than that have block -1. Blocks share no row and no target.
-    """
-    a = system.matrix()
-    is_short = np.diff(a.indptr) <= long_n
-    is_short_target = np.diff(t.indptr) <= long_n
-    short = a[is_short]
-    links = csr_array(vstack([short, t[is_short_target]]))
-    nodes_n = links.shape[0] + links.shape[1]
+    of_row: IntArray
+    of_target: IntArray
+    of_column: IntArray
+    blocks_n: int
+
+
+def _blocks(system: System, t: csr_array, long_n: int) -> _Blocks:
+    """The parts into which a system falls without rows and targets longer than `long_n`."""
+    links = csr_array(vstack([system.matrix(), t]))
+    is_long = np.diff(links.indptr) > long_n
     row, column = links.nonzero()
-    edges = csr_array((np.ones(len(row)), (row, column + links.shape[0])), shape=(nodes_n, nodes_n))
-    _, labels = connected_components(edges, directed=False)
-    block = np.full(t.shape[0], -1, dtype=np.int32)
-    # Nodes are the short rows, the short targets, then the columns.
-    block[is_short_target] = labels[short.shape[0] : links.shape[0]]
-    part = replace(
-        system,
-        starts=short.indptr.astype(np.int32),
-        index=short.indices.astype(np.int32),
-        value=short.data,
-        row_lower=system.row_lower[is_short],
-        row_upper=system.row_upper[is_short],
-    )
-    return part, block
+    is_kept = ~is_long[row]
+    nodes_n = links.shape[0] + links.shape[1]
+    row, column = row[is_kept], column[is_kept] + links.shape[0]
+    edges = csr_array((np.ones(len(row)), (row, column)), shape=(nodes_n, nodes_n))
+    blocks_n, labels = connected_components(edges, directed=False)
+    of_line = np.where(is_long, -1, labels[: links.shape[0]])
+    rows_n = len(system.row_lower)
+    return _Blocks(of_line[:rows_n], of_line[rows_n:], labels[links.shape[0] :], blocks_n)
 
 
 def _box(t: csr_array, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
