@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -140,3 +142,70 @@ def test_workers_change_nothing() -> None:
     jobs = [make_random_job(seed) for seed in range(4)]
     alone, together = reach_each(jobs), reach_each(jobs, workers=2)
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def make_council(seed: int) -> tuple[System, Targets]:
+    """Twelve schools of six counts with sums of their own, and long rows over all of them."""
+    rng = np.random.default_rng(seed)
+    schools_n, leaves_n = 12, 6
+    truth = rng.poisson(4, schools_n * leaves_n).astype(float)
+    school = np.kron(np.eye(schools_n), np.ones(leaves_n))
+    pair = np.kron(np.eye(schools_n), [[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0]])
+    council = np.ones((1, schools_n * leaves_n))
+    a = csr_array(np.vstack([school, pair[rng.random(len(pair)) < 0.5], council]))
+    slack = rng.choice([0.0, 0.5, 2.0], a.shape[0])
+    is_public = np.arange(len(truth)) % 10 == 0
+    system = System(
+        lower=np.where(is_public, truth, 0.0),
+        upper=np.where(is_public, truth, 30.0),
+        starts=a.indptr.astype(np.int32),
+        index=a.indices.astype(np.int32),
+        value=a.data,
+        row_lower=a @ truth - slack,
+        row_upper=a @ truth + slack,
+    )
+    t = csr_array(np.vstack([np.eye(len(truth)), pair]))
+    return system, Targets(
+        t.indptr.astype(np.int32),
+        t.indices.astype(np.int32),
+        t.data,
+        np.maximum(t @ truth - 3, 0),
+        t @ truth + 4,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_and_long_rows_agree_with_one_program_a_side(seed: int) -> None:
+    system, targets = make_council(seed)
+    quick, exact = reach(system, targets), reach(system, targets, exact=True)
+    verdict = exact.unsafe(targets)
+    assert quick.unsafe(targets).tolist() == verdict.tolist()
+    assert 0 < verdict.sum() < len(verdict), "both verdicts must be met"
+    # What is called unsafe comes with its true minimum and maximum.
+    too_high, too_low = quick.low > targets.low_ok + SLACK, quick.high < targets.high_ok - SLACK
+    assert np.allclose(quick.low[too_high], exact.low[too_high], atol=1e-5)
+    assert np.allclose(quick.high[too_low], exact.high[too_low], atol=1e-5)
+    assert quick.programs_n < exact.programs_n
+
+
+def test_parts_without_limit_leave_the_others_exact() -> None:
+    system = make_system([[1, -1, 0, 0], [0, 0, 1, 1]], [0, 5], [0, 5])
+    got = reach(system, make_targets(np.eye(4).tolist(), 0, 0), exact=True)
+    assert got.low.tolist() == [0, 0, 0, 0]
+    assert got.high.tolist() == [np.inf, np.inf, 5, 5]
+
+
+def test_targets_of_known_counts_need_no_program() -> None:
+    system = replace(make_system([[1, 1]], [7], [7]), lower=np.array([3.0, 4.0]))
+    system = replace(system, upper=system.lower)
+    targets = make_targets([[1, 0], [1, 1]], 1, 10)
+    got = reach(system, targets)
+    assert (got.low.tolist(), got.high.tolist()) == ([3, 7], [3, 7])
+    assert got.unsafe(targets).all()
+    assert got.programs_n == 0
+
+
+def test_known_counts_that_contradict_a_row_are_refused() -> None:
+    system = replace(make_system([[1, 1]], [9], [9]), lower=np.array([3.0, 4.0]))
+    with pytest.raises(InputError, match="contradict"):
+        reach(replace(system, upper=system.lower), make_targets([[1, 0]], 1, 10))
