@@ -18,7 +18,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from rcs_assets.release.packages import package_order, package_sizes
+from rcs_assets.release.packages import package_of, package_order, package_sizes
 
 _STATUS_WORDS = {"published": "Shown", "u": "[u]", "c": "[c]", "z": "[z]", "x": "[x]"}
 
@@ -157,13 +157,14 @@ class _Group:
 
 def _groups(manifest: Mapping[str, Any]) -> dict[str, _Group]:
     sizes = package_sizes(manifest["files"])
+    paths = (str(entry["path"]) for entry in manifest["files"])
+    with_answers = {package_of(path) for path in paths if "/microdata/" in path}
     groups: dict[str, _Group] = {}
     for name in sorted(manifest["packages"], key=package_order):
         package = manifest["packages"][name]
         kind = name.split("/")[0]
-        group = groups.setdefault(
-            "school/*" if kind == "school" else name, _Group(list(package["tables"]))
-        )
+        holds = [*package["tables"], *(["microdata"] if name in with_answers else [])]
+        group = groups.setdefault("school/*" if kind == "school" else name, _Group(holds))
         files_n, bytes_n = sizes.get(name, (0, 0))
         group.packages_n += 1
         group.files_n += files_n

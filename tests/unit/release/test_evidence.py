@@ -16,11 +16,13 @@ MANIFEST = {
     "statuses": {"published": "Shown", "c": "Confidential"},
     "packages": {
         "public": {"tables": {"estimates": 1234}, "cells": {"published": 1200, "c": 34}},
+        "archive/t1-moray": {"tables": {"estimates": 4}, "cells": {"published": 4}},
         "school/1": {"tables": {"estimates": 9}, "cells": {"published": 700, "c": 2}},
         "school/2": {"tables": {"estimates": 9}, "cells": {"published": 800}},
     },
     "files": [
         {"path": "public/rcs.duckdb", "sha256": "a", "bytes": 2_000_000},
+        {"path": "archive/t1-moray/microdata/primary.sav", "sha256": "e", "bytes": 1_000_000},
         {"path": "school/1/table.csv", "sha256": "b", "bytes": 1_200_000},
         {"path": "school/2/table.csv", "sha256": "c", "bytes": 1_200_000},
         {"path": "school/2/report.html", "sha256": "d", "bytes": 100_000},
@@ -103,6 +105,13 @@ def test_schools_are_one_row_with_their_number_and_size():
     cells = re.findall(r">([^<]*)</td>", row[0])
     assert cells == ["estimates", "2", "3", "2.5", "1,500", "0", "2", "0", "0"]
     assert "school/<wbr>1" not in text
+
+
+def test_a_package_with_files_of_answers_says_so():
+    row = re.search(
+        r'<tr><th scope="row">archive/<wbr>t1-moray</th>.*?</tr>', evidence_page(MANIFEST)
+    )
+    assert ">estimates, microdata</td>" in row[0] and ">1.0</td>" in row[0]
 
 
 def test_the_audit_is_told_with_its_figures():
