@@ -20,8 +20,9 @@ from rcs_assets.disclosure.audit import audit_problem
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recount import wrong_cells
-from rcs_assets.disclosure.service_checks import REACH_CHECKS, SPEND_CHECKS
+from rcs_assets.disclosure.recount_services import REACH_RULES, SPEND_RULES, Look, Recount
 from rcs_assets.intake.checks import no_identifier_columns
+from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 
@@ -170,4 +171,26 @@ SUITE = candidate_suite(
 disclosure_checks = room_checks(
     "disclosure_checks", PYTHON_CHECKS, SUITE, profiles, assets=(CELLS, AUDIT)
 )
-services_checks = room_checks("protected_services_checks", (*SPEND_CHECKS, *REACH_CHECKS))
+
+
+def _of_services(rule: Recount) -> PythonCheck:
+    """A rule on protected services as a check."""
+
+    def judge(bench: Bench) -> Verdict:
+        needs = load_reach_rules(bench.home.config).needs
+        found = rule.look(
+            Look(
+                bench.con,
+                load_policy(bench.home.config),
+                {need.name: need.indicators for need in needs},
+                bench.left_out,
+            )
+        )
+        passed = found.is_any and not found.places
+        return Verdict(passed, places(found.places, found.looked_at))
+
+    return PythonCheck(rule.asset, rule.name, rule.sentence, rule.source, rule.fix, judge)
+
+
+SERVICES_CHECKS = tuple(_of_services(rule) for rule in (*SPEND_RULES, *REACH_RULES))
+services_checks = room_checks("protected_services_checks", SERVICES_CHECKS)

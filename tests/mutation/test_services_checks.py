@@ -7,7 +7,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from rcs_assets.disclosure import service_checks as protected
+from rcs_assets.disclosure import checks as protected
 from rcs_assets.services import checks as services
 from rcs_assets.storage.checks import Bench
 
@@ -16,8 +16,7 @@ CHECKS = {
     for check in (
         *services.SPEND_CHECKS,
         *services.REACH_CHECKS,
-        *protected.SPEND_CHECKS,
-        *protected.REACH_CHECKS,
+        *protected.SERVICES_CHECKS,
     )
 }
 OpenBench = Callable[[duckdb.DuckDBPyConnection], Bench]

@@ -1,22 +1,61 @@
-"""Rules that judge the protected spend and need × reach, counted again from services.
+"""The protected spend and need × reach, counted again from services.
 
-Belongs here: what `checks.py` declares for `disclosure.spend` and `disclosure.reach`. Does
-not belong here: protection (`spend.py`, `reach.py`), none of whose code is used: what is
-checked is derived from policy.md and the unprotected tables again. The linear programs of
+Belongs here: rules that find what is wrong in `disclosure.spend` and `disclosure.reach`, as
+plain functions with what a check has to say of each. Does not belong here: telling Dagster
+(`checks.py`), and protection (`spend.py`, `reach.py`), none of whose code is used: what is
+looked for is derived from policy.md and the unprotected tables again. The linear programs of
 `spend_audit.py` are the attacker's, and are asked about the table as it would be released.
 """
 
 from __future__ import annotations
 
-from rcs_assets.disclosure.policy import load_policy
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+import duckdb
+
+from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.spend_audit import unsafe_spend
-from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import sql_literal
-from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places
 
 SPEND = ("disclosure", "spend")
 REACH = ("disclosure", "reach")
 NO_RELEASE = "do not publish; report the check and its places as a defect of disclosure"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a rule may look at: the warehouse, the policy, and which indicators count a need.
+
+    `left_out` names the engagements that the operator left out.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    policy: Policy
+    needs: Mapping[str, Sequence[str]]
+    left_out: Set[str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The places that break a rule, what was looked at, and whether there was anything."""
+
+    places: list[str]
+    looked_at: str
+    is_any: bool
+
+
+@dataclass(frozen=True)
+class Recount:
+    """A rule: the table that it judges, its name and sentence, and how it looks."""
+
+    asset: tuple[str, str]
+    name: str
+    sentence: str
+    source: str
+    fix: str
+    look: Callable[[Look], Found]
+
 
 # Each released cell of spend with whose money is in it. `all` matches every group.
 _SPEND = """
@@ -87,25 +126,25 @@ judged as (
 """
 
 
-def _spend_sql(bench: Bench) -> str:
-    rule = load_policy(bench.home.config).spend
+def _spend_sql(look: Look) -> str:
+    rule = look.policy.spend
     listed = ", ".join(sql_literal(name) for name in rule.open_provider_types)
     return _SPEND.format(open=f"[{listed}]::varchar[]", top=rule.dominance_holdings)
 
 
-def _wrong_spend(bench: Bench, condition: str) -> Verdict:
-    rows = bench.con.execute(
-        f"{_spend_sql(bench)} select place from judged where {condition} order by all"
+def _wrong_spend(look: Look, condition: str) -> Found:
+    rows = look.con.execute(
+        f"{_spend_sql(look)} select place from judged where {condition} order by all"
     ).fetchall()
-    total = bench.con.execute("select count(*) from disclosure.spend").fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} cells"))
+    total = look.con.execute("select count(*) from disclosure.spend").fetchall()[0][0]
+    return Found([row[0] for row in rows], f"{total} cells", total > 0)
 
 
-def shown_spend_has_its_holdings(bench: Bench) -> Verdict:
+def shown_spend_has_its_holdings(look: Look) -> Found:
     """No shown cell tells a closed holding: few providers, p per cent, dominance."""
-    rule = load_policy(bench.home.config).spend
+    rule = look.policy.spend
     return _wrong_spend(
-        bench,
+        look,
         f"""
         status <> 'c' and first_gbp > 0 and (
             (has_closed_provider and bodies_n < {rule.least_holdings})
@@ -116,11 +155,11 @@ def shown_spend_has_its_holdings(bench: Bench) -> Verdict:
     )
 
 
-def shown_spend_is_rounded(bench: Bench) -> Verdict:
+def shown_spend_is_rounded(look: Look) -> Found:
     """Shown pounds and children are multiples of their step, pounds nearest to the true sum."""
-    rule = load_policy(bench.home.config).spend
+    rule = look.policy.spend
     return _wrong_spend(
-        bench,
+        look,
         f"""
         status not in ('published', 'c')
         or (status = 'c' and (gbp is not null or children_n is not null))
@@ -134,11 +173,11 @@ def shown_spend_is_rounded(bench: Bench) -> Verdict:
     )
 
 
-def hidden_spend_is_not_recovered(bench: Bench) -> Verdict:
+def hidden_spend_is_not_recovered(look: Look) -> Found:
     """No attacker works out a closed holding from sums and differences of what is shown."""
-    rule = load_policy(bench.home.config).spend
-    con = bench.con
-    sql = _spend_sql(bench)
+    rule = look.policy.spend
+    con = look.con
+    sql = _spend_sql(look)
     con.execute(f"create or replace temp table audited_spend as {sql} from judged")
     con.execute(f"create or replace temp table audited_holdings as {sql} from holdings")
     cells = "(select * exclude (gbp), total_gbp as gbp from audited_spend)"
@@ -149,15 +188,13 @@ def hidden_spend_is_not_recovered(bench: Bench) -> Verdict:
     con.unregister("found_spend")
     hidden = con.execute("select count(*) from audited_spend where status = 'c'").fetchall()[0][0]
     total = con.execute("select count(*) from audited_spend").fetchall()[0][0]
-    return Verdict(
-        total > 0 and not rows, places([row[0] for row in rows], f"{hidden} hidden cells")
-    )
+    return Found([row[0] for row in rows], f"{hidden} hidden cells", total > 0)
 
 
-def spend_is_alike_for_all(bench: Bench) -> Verdict:
+def spend_is_alike_for_all(look: Look) -> Found:
     """Every engagement with spend has its total, and its CPP sees what the public sees."""
-    left_out = ", ".join(sql_literal(key) for key in sorted(bench.left_out)) or "null"
-    rows = bench.con.execute(f"""
+    left_out = ", ".join(sql_literal(key) for key in sorted(look.left_out)) or "null"
+    rows = look.con.execute(f"""
         with wanted as (
             select distinct engagement from services.spend
             where coalesce(engagement not in ({left_out}), true)
@@ -189,8 +226,8 @@ def spend_is_alike_for_all(bench: Bench) -> Verdict:
         select distinct engagement || ' differs' from differing
         order by all
     """).fetchall()
-    total = bench.con.execute("select count(*) from disclosure.spend").fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} cells"))
+    total = look.con.execute("select count(*) from disclosure.spend").fetchall()[0][0]
+    return Found([row[0] for row in rows], f"{total} cells", total > 0)
 
 
 # Each released row of need × reach beside its counts.
@@ -222,19 +259,19 @@ _WITHIN = (
 )
 
 
-def _wrong_reach(bench: Bench, sql: str) -> Verdict:
-    rows = bench.con.execute(f"{_REACH} {sql} order by all").fetchall()
-    total = bench.con.execute("select count(*) from disclosure.reach").fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} cells"))
+def _wrong_reach(look: Look, sql: str) -> Found:
+    rows = look.con.execute(f"{_REACH} {sql} order by all").fetchall()
+    total = look.con.execute("select count(*) from disclosure.reach").fetchall()[0][0]
+    return Found([row[0] for row in rows], f"{total} cells", total > 0)
 
 
-def shown_reach_obeys_table_a(bench: Bench) -> Verdict:
+def shown_reach_obeys_table_a(look: Look) -> Found:
     """Need row, pupils with a service and without reach Table A, and so do their differences."""
-    rule = load_policy(bench.home.config).reach
+    rule = look.policy.reach
     least = max(rule.numerator, rule.complement)
     pairs = ", ".join(f"('{whole}', '{part}')" for whole, part in _WITHIN)
     return _wrong_reach(
-        bench,
+        look,
         f"""
         select distinct place from cells
         where is_shown and not coalesce(
@@ -260,9 +297,9 @@ def shown_reach_obeys_table_a(bench: Bench) -> Verdict:
     )
 
 
-def shown_reach_is_rounded(bench: Bench) -> Verdict:
+def shown_reach_is_rounded(look: Look) -> Found:
     """Shown figures are multiples of their steps and near the truth; hidden rows have none."""
-    rule = load_policy(bench.home.config).reach
+    rule = look.policy.reach
     figures = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
     empty = " and ".join(f"{name} is null" for name in figures)
     whole = " and ".join(
@@ -271,7 +308,7 @@ def shown_reach_is_rounded(bench: Bench) -> Verdict:
         if name not in ("n", "ci_low", "ci_high")
     )
     return _wrong_reach(
-        bench,
+        look,
         f"""
         select distinct place from cells
         where status not in ('published', 'c', 'x', 'u') or (not is_shown and not ({empty}))
@@ -293,16 +330,14 @@ def shown_reach_is_rounded(bench: Bench) -> Verdict:
     )
 
 
-def reach_hides_with_its_indicator(bench: Bench) -> Verdict:
+def reach_hides_with_its_indicator(look: Look) -> Found:
     """Where an indicator that counts the same pupils is hidden, so is the need."""
     needs = [
-        (need.name, indicator)
-        for need in load_reach_rules(bench.home.config).needs
-        for indicator in need.indicators
+        (need, indicator) for need, indicators in look.needs.items() for indicator in indicators
     ]
     listed = ", ".join(f"('{need}', '{indicator}')" for need, indicator in needs)
     return _wrong_reach(
-        bench,
+        look,
         f"""
         select distinct cells.place || ' beside ' || hidden.indicator
         from cells
@@ -323,10 +358,10 @@ def reach_hides_with_its_indicator(bench: Bench) -> Verdict:
     )
 
 
-def reach_cannot_be_subtracted(bench: Bench) -> Verdict:
+def reach_cannot_be_subtracted(look: Look) -> Found:
     """Rows of a need are shown alike: no level, group or total is left to work out."""
     return _wrong_reach(
-        bench,
+        look,
         """
         , blocks as (
             select
@@ -352,10 +387,10 @@ def reach_cannot_be_subtracted(bench: Bench) -> Verdict:
     )
 
 
-def every_reach_row_is_judged(bench: Bench) -> Verdict:
+def every_reach_row_is_judged(look: Look) -> Found:
     """Each audience has each row of services.reach that it may know exactly once."""
     key = 'engagement, breakdown, "group", need, need_level, service'
-    rows = bench.con.execute(f"""
+    rows = look.con.execute(f"""
         with audiences as (
             select distinct 'cpp/' || engagement as audience from services.reach
             union all
@@ -372,12 +407,12 @@ def every_reach_row_is_judged(bench: Bench) -> Verdict:
         )
         order by all
     """).fetchall()
-    total = bench.con.execute("select count(*) from disclosure.reach").fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} cells"))
+    total = look.con.execute("select count(*) from disclosure.reach").fetchall()[0][0]
+    return Found([row[0] for row in rows], f"{total} cells", total > 0)
 
 
-SPEND_CHECKS = (
-    PythonCheck(
+SPEND_RULES = (
+    Recount(
         SPEND,
         "spend_is_alike_for_all",
         "Every engagement has its total, and a CPP sees of its own spend what the public sees",
@@ -385,7 +420,7 @@ SPEND_CHECKS = (
         "run: rcs materialise (disclosure is older than spend)",
         spend_is_alike_for_all,
     ),
-    PythonCheck(
+    Recount(
         SPEND,
         "shown_spend_has_its_holdings",
         "No shown sum tells a confidential holding: 3 providers, p per cent, (2, 90)",
@@ -393,7 +428,7 @@ SPEND_CHECKS = (
         NO_RELEASE,
         shown_spend_has_its_holdings,
     ),
-    PythonCheck(
+    Recount(
         SPEND,
         "shown_spend_is_rounded",
         "Pounds are multiples of 1,000 nearest to the true sum, and a hidden sum has no figure",
@@ -401,7 +436,7 @@ SPEND_CHECKS = (
         NO_RELEASE,
         shown_spend_is_rounded,
     ),
-    PythonCheck(
+    Recount(
         SPEND,
         "hidden_spend_is_not_recovered",
         "No attacker works out a confidential holding to within p per cent from what is shown",
@@ -410,8 +445,8 @@ SPEND_CHECKS = (
         hidden_spend_is_not_recovered,
     ),
 )
-REACH_CHECKS = (
-    PythonCheck(
+REACH_RULES = (
+    Recount(
         REACH,
         "every_reach_row_is_judged",
         "Each audience has each row of need × reach that it may know exactly once",
@@ -419,7 +454,7 @@ REACH_CHECKS = (
         "run: rcs materialise (disclosure is older than services)",
         every_reach_row_is_judged,
     ),
-    PythonCheck(
+    Recount(
         REACH,
         "shown_reach_obeys_table_a",
         "Need rows, services and what is left between two services reach the row of Table A",
@@ -427,7 +462,7 @@ REACH_CHECKS = (
         NO_RELEASE,
         shown_reach_obeys_table_a,
     ),
-    PythonCheck(
+    Recount(
         REACH,
         "shown_reach_is_rounded",
         "Shown figures are multiples of their steps, nearest to the truth, bounds around them",
@@ -435,7 +470,7 @@ REACH_CHECKS = (
         NO_RELEASE,
         shown_reach_is_rounded,
     ),
-    PythonCheck(
+    Recount(
         REACH,
         "reach_hides_with_its_indicator",
         "Where an indicator that counts the same pupils is hidden, its need is hidden",
@@ -443,7 +478,7 @@ REACH_CHECKS = (
         NO_RELEASE,
         reach_hides_with_its_indicator,
     ),
-    PythonCheck(
+    Recount(
         REACH,
         "reach_cannot_be_subtracted",
         "Rows of a need are shown alike, so that none is left to work out",
