@@ -83,6 +83,16 @@ def has_additional_support_need(types: str) -> str:
     return f"coalesce({types}, '') <> ''"
 
 
+def has_support_receipt(types: str, needs: str) -> str:
+    """An expression over the delivered types and needs."""
+    return f"concat({types}, {needs}) <> ''"
+
+
+def is_receipt(opened_on: str, *_: str) -> str:
+    """An expression over the days of a record and of the answer."""
+    return f"{opened_on} is not null"
+
+
 def age_bands() -> list[dict[str, Any]]:
     """Age bands of spend."""
     return [{"name": "0-4", "from": 0, "to": 4}, {"name": "5-11", "from": 5, "to": 11}]
