@@ -5,16 +5,24 @@ it, and asking for runs of the engagements concerned. Does not belong here: read
 the files (`intake`).
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the types of `context` and `home`.
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from rcs_assets.errors import StorageError
 from rcs_assets.programme.provenance import MANIFEST_NAME
+from rcs_assets.storage import write_lock
 from rcs_assets.storage.resources import HomeResource
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.target import ExecutableDefinition
+
+    from rcs_assets.intake.drop import DeliveryOutcome
 
 INTERVAL_SECONDS = 30
 
@@ -47,19 +55,24 @@ def set_refused_aside(file: Path) -> None:
         file.replace(refused / file.name)
 
 
-@dg.sensor(
-    name="drop_folder",
-    job_name="engagement",
-    minimum_interval_seconds=INTERVAL_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers files in drop/incoming once they no longer change, then asks for "
-    "a run of each engagement that received something.",
-)
-def drop_sensor(
+def drop_sensor(jobs: "Sequence[ExecutableDefinition]") -> dg.SensorDefinition:
+    """The sensor on the drop folder; `jobs` are `reference` and `engagement`."""
+    return dg.sensor(
+        name="drop_folder",
+        jobs=jobs,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Registers files in drop/incoming once they no longer change, then asks for "
+        "a run of each engagement that received something; after reference data, for a run of "
+        "these and of every engagement.",
+    )(look_into_drop)
+
+
+def look_into_drop(
     context: dg.SensorEvaluationContext, home: HomeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One tick: two looks at the same size and time make a file stable."""
-    from rcs_assets.intake.drop import deliver, read_register
+    from rcs_assets.intake.drop import read_register
 
     installation = home.home()
     seen = json.loads(context.cursor) if context.cursor else {}
@@ -69,18 +82,50 @@ def drop_sensor(
         context.update_cursor(json.dumps(now))
         yield dg.SkipReason("No file in drop/incoming has come to rest.")
         return
-    outcomes = deliver(
-        installation, files, home.programme(), home.codebook(), received_on=home.settings().as_of
-    )
+    try:
+        registered = _register(home, files, context.log.warning)
+    except StorageError as error:
+        # The cursor stays: the next tick finds the same files at rest.
+        yield dg.SkipReason(f"{error.what}; the files wait in drop/incoming.")
+        return
     context.update_cursor(json.dumps({}))
+    if not registered:
+        yield dg.SkipReason("Nothing new was registered.")
+    # The register only grows, so its length tells one tick's deliveries from another's.
+    yield from _requests(home, registered, len(read_register(installation)))
+
+
+def _register(
+    home: HomeResource, files: Sequence[Path], warn: Callable[[str], None]
+) -> "list[DeliveryOutcome]":
+    """Register files, set refused ones aside; returns the outcomes that are new."""
+    from rcs_assets.intake.drop import deliver
+
+    place, settings = home.home(), home.settings()
+    with write_lock(place, "sensor drop_folder", wait_seconds=0):
+        outcomes = deliver(
+            place, files, home.programme(), home.codebook(), received_on=settings.as_of
+        )
     for outcome in outcomes:
         if outcome.status == "refused":
-            context.log.warning(outcome.message)
-            set_refused_aside(installation.incoming / outcome.file)
-    engagements = {o.engagement for o in outcomes if o.status == "registered" and o.engagement}
-    if not engagements:
-        yield dg.SkipReason("Nothing new for an engagement was registered.")
-    # The register only grows, so its length tells one tick's deliveries from another's.
-    moment = len(read_register(installation))
-    for engagement in sorted(engagements):
-        yield dg.RunRequest(run_key=f"{engagement}:{moment}", partition_key=engagement)
+            warn(outcome.message)
+            set_refused_aside(place.incoming / outcome.file)
+    return [outcome for outcome in outcomes if outcome.status == "registered"]
+
+
+def _requests(
+    home: HomeResource, registered: "Iterable[DeliveryOutcome]", moment: int
+) -> Iterator[dg.RunRequest]:
+    """Runs of the parts concerned: every engagement is computed from the reference data."""
+    from rcs_assets.intake.drop import engagements_in_scope
+
+    received = {outcome.engagement for outcome in registered}
+    if None in received:
+        yield dg.RunRequest(
+            run_key=f"reference:{moment}", job_name="reference", tags={"dagster/priority": "1"}
+        )
+    for engagement in engagements_in_scope(home.home(), home.programme()):
+        if None in received or engagement in received:
+            yield dg.RunRequest(
+                run_key=f"{engagement}:{moment}", job_name="engagement", partition_key=engagement
+            )

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -30,8 +31,8 @@ from rcs_assets.reporting import assets as reporting_assets
 from rcs_assets.reporting import checks as reporting_checks
 from rcs_assets.services import assets as services_assets
 from rcs_assets.services import checks as services_checks
+from rcs_assets.sessions import PUBLISHED, Parts, RunHome, parts_of
 from rcs_assets.storage.home import home_path
-from rcs_assets.storage.resources import HomeResource
 from rcs_assets.wellbeing import assets as wellbeing_assets
 from rcs_assets.wellbeing import checks as wellbeing_checks
 
@@ -55,13 +56,20 @@ CHECK_MODULES = (
     release_checks,
     reporting_checks,
 )
-PUBLISHED = dg.AssetKey(["release", "published"])
 
 
-def home_resource() -> HomeResource:
+class Installation(RunHome):
+    """The home of runs of this graph."""
+
+    def parts(self) -> Parts:
+        """The parts of this graph."""
+        return graph_parts()
+
+
+def home_resource() -> Installation:
     """The installation named by the environment (RCS_HOME, RCS_AS_OF, RCS_LEFT_OUT)."""
     left_out = os.environ.get("RCS_LEFT_OUT", "")
-    return HomeResource(
+    return Installation(
         path=str(home_path()),
         as_of=os.environ.get("RCS_AS_OF", ""),
         left_out=[key for key in left_out.split(",") if key],
@@ -95,7 +103,7 @@ quiet_console = dg.LoggerDefinition(
 
 
 def jobs() -> list[Any]:
-    """`everything` (all but publishing), `engagement` (what is partitioned), `publish`."""
+    """What people and the sensor start: everything, reference, engagement, outputs, publish."""
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets(PUBLISHED)
     return [
         dg.define_asset_job(
@@ -104,9 +112,19 @@ def jobs() -> list[Any]:
             description="All assets up to the release candidate, for the engagements chosen.",
         ),
         dg.define_asset_job(
+            "reference",
+            selection=_of_part("reference"),
+            description="Registers, codebook and public reference data, which engagements read.",
+        ),
+        dg.define_asset_job(
             "engagement",
-            selection=_partitioned(),
+            selection=_of_part("partitioned"),
             description="Intake, linkage, pupil-level wellbeing and spend of some engagements.",
+        ),
+        dg.define_asset_job(
+            "outputs",
+            selection=_of_part("outputs"),
+            description="What sees all engagements: estimates, protection, candidate and pages.",
         ),
         dg.define_asset_job(
             "publish",
@@ -116,14 +134,27 @@ def jobs() -> list[Any]:
     ]
 
 
-def _partitioned() -> dg.AssetSelection:
-    specs = (spec for asset in _assets() for spec in asset.specs)
-    return dg.AssetSelection.assets(*(spec.key for spec in specs if spec.partitions_def))
+def _of_part(name: str) -> dg.AssetSelection:
+    keys = [key for key in getattr(graph_parts(), name) if isinstance(key, dg.AssetKey)]
+    return dg.AssetSelection.assets(*sorted(keys))
+
+
+@cache
+def graph_parts() -> Parts:
+    """Which assets and checks are computed together; known once a process."""
+    bare = dg.Definitions(
+        assets=_assets(), asset_checks=_checks(), resources={"home": home_resource()}
+    )
+    return parts_of(bare.resolve_asset_graph())
 
 
 def _assets() -> list[dg.AssetsDefinition]:
     loaded = dg.load_assets_from_modules(list(ASSET_MODULES))
     return [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
+
+
+def _checks() -> list[dg.AssetChecksDefinition]:
+    return list(dg.load_asset_checks_from_modules(list(CHECK_MODULES)))
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -133,11 +164,13 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         overrides: resources to use instead of the installation's own, by name (`home`);
             tests use it.
     """
+    made = jobs()
+    started_by_drop = [job for job in made if job.name in ("reference", "engagement")]
     return dg.Definitions(
         assets=_assets(),
-        asset_checks=list(dg.load_asset_checks_from_modules(list(CHECK_MODULES))),
-        jobs=jobs(),
-        sensors=[drop_sensor],
+        asset_checks=_checks(),
+        jobs=made,
+        sensors=[drop_sensor(started_by_drop)],
         resources={"home": home_resource(), **(overrides or {})},
         executor=dg.in_process_executor,
         loggers={"console": quiet_console},

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.codebook import load_codebook
-from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError
+from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
@@ -120,8 +120,6 @@ def release_publish(options: argparse.Namespace) -> int:
     from rcs_assets.runs import Launcher, dagster_instance
 
     home = _open_home(options)
-    candidate = read_candidate(home) or {}
-    _refuse_stale(home, candidate.get("left_out", ()))
     with dagster_instance(home) as instance:
         outcome = Launcher(home, _graph(), instance, _progress).publish()
     if outcome.error:
@@ -366,20 +364,6 @@ def _materialise(
     return _launch(home, plan, publish)
 
 
-def _refuse_stale(home: Home, left_out: Sequence[str]) -> None:
-    """A release of parts computed by different code, codebook or deliveries is not published."""
-    from rcs_assets.runs import plan_runs
-
-    stale = [key for key in plan_runs(home, left_out=left_out).engagements if key not in left_out]
-    if stale:
-        raise GateRefusedError(
-            "Some engagements are not computed from what holds now",
-            where=", ".join(stale),
-            why="the release would mix results of different code, codebook or deliveries",
-            fix="run: rcs materialise --publish, without --engagement",
-        )
-
-
 def _is_published(home: Home) -> bool:
     """The candidate is the current release, and no killed run left a newer one beside it."""
     current = packages.current_version(home)
@@ -402,7 +386,6 @@ def _launch(home: Home, plan: Any, publish: bool) -> int:
         launcher = Launcher(home, _graph(), instance, _progress)
         outcomes = launcher.materialise(plan)
         if publish and not any(outcome.error for outcome in outcomes):
-            _refuse_stale(home, plan.left_out)
             outcomes.append(launcher.publish())
     return _report_failures(home, outcomes)
 

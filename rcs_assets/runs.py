@@ -8,32 +8,20 @@ and words for people (`cli.py`).
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import dagster as dg
 
-from rcs_assets.codebook import load_codebook
-from rcs_assets.intake.drop import Delivery, current_deliveries
-from rcs_assets.programme import approval_problems, load_programme
-from rcs_assets.storage import Home, Settings, open_warehouse, write_lock
-from rcs_assets.storage.code import code_version
-from rcs_assets.storage.fingerprints import (
-    REFERENCE,
-    forget,
-    record,
-    recorded_fingerprints,
-)
-
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
-OUTPUTS = "outputs"
+from rcs_assets.intake.freshness import OUTPUTS, stale_parts, wanted_fingerprints
+from rcs_assets.programme import load_programme
+from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
+from rcs_assets.storage import Home, write_lock
+from rcs_assets.storage.fingerprints import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -43,8 +31,6 @@ class Plan:
     reference: bool
     engagements: tuple[str, ...]
     outputs: bool
-    fingerprints: Mapping[str, str]
-    left_out: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -72,60 +58,10 @@ def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] =
         left_out: engagements that the operator leaves out of the release.
         only: engagements to look at; empty = all that have a delivery.
     """
-    wanted = _wanted_fingerprints(home, left_out)
-    known = _known_fingerprints(home)
-    stale = {unit for unit, value in wanted.items() if known.get(unit) != value}
+    stale = stale_parts(home, wanted_fingerprints(home, left_out))
     order = load_programme(home.config).engagement_keys
     engagements = tuple(key for key in order if key in stale and (not only or key in only))
-    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, wanted, tuple(left_out))
-
-
-def _wanted_fingerprints(home: Home, left_out: Sequence[str]) -> dict[str, str]:
-    settings = [
-        code_version(),
-        load_programme(home.config).version,
-        load_codebook(home.config).version,
-    ]
-    deliveries = current_deliveries(home).values()
-    reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))
-    wanted = {REFERENCE: reference}
-    for key in sorted({d.engagement for d in deliveries if d.engagement}):
-        own = _hashes(d for d in deliveries if d.engagement == key)
-        # Leaving an engagement out changes what the checks of its tables ask.
-        state = (*_approval_problems(home, key), f"left out: {key in left_out}")
-        wanted[key] = _digest(reference, *own, "|", *state)
-    overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
-    wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
-    return wanted
-
-
-def _approval_problems(home: Home, engagement: str) -> tuple[str, ...]:
-    """An approval that expires, or is given, changes what may be computed."""
-    return approval_problems(
-        load_programme(home.config),
-        engagement,
-        Settings.from_environment().as_of,
-        placeholders_allowed=home.profile == "demo",
-    )
-
-
-def _hashes(deliveries: Iterable[Delivery]) -> list[str]:
-    return sorted(f"{d.dataset}:{d.sha256}:{d.is_simulated}" for d in deliveries)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _file_hash(file: Path) -> str:
-    return file.name + hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _known_fingerprints(home: Home) -> dict[str, str]:
-    if not (home.warehouse.exists() and home.vault.exists()):
-        return {}
-    with open_warehouse(home, read_only=True) as con:
-        return recorded_fingerprints(con)
+    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale)
 
 
 def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
@@ -170,41 +106,30 @@ class Launcher:
         self._defs = defs
         self._instance = instance
         self._progress = progress
-        graph = defs.resolve_asset_graph()
-        everything = graph.materializable_asset_keys
-        self._partitioned = {key for key in everything if graph.get(key).is_partitioned}
-        self._published = {dg.AssetKey(["release", "published"])}
-        after = {
-            key
-            for key in everything - self._partitioned
-            if graph.get_ancestor_asset_keys(key) & self._partitioned
-        }
-        self._reference = everything - self._partitioned - after - self._published
-        self._outputs = after - self._published
+        parts = parts_of(defs.resolve_asset_graph())
+        self._reference = _assets(parts.reference)
+        self._partitioned = _assets(parts.partitioned)
+        self._outputs = _assets(parts.outputs)
 
     def materialise(self, plan: Plan) -> list[RunOutcome]:
         """Carry out a plan; stops after the first run that fails."""
         outcomes: list[RunOutcome] = []
         order = load_programme(self._home.config).engagement_keys
-        steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str], list[str]]] = []
+        steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str]]] = []
         if plan.reference:
-            steps.append(("reference data", self._reference, {}, [REFERENCE]))
+            steps.append(("reference data", self._reference, {}))
         for keys in contiguous_ranges(order, plan.engagements):
             tags = {RANGE_START: keys[0], RANGE_END: keys[-1]}
-            steps.append((", ".join(keys), self._partitioned, tags, keys))
+            steps.append((", ".join(keys), self._partitioned, tags))
         if plan.outputs or plan.engagements or plan.reference:
-            steps.append(("estimates to candidate", self._outputs, {}, [OUTPUTS]))
+            steps.append(("estimates to candidate", self._outputs, {}))
         with write_lock(self._home, "rcs materialise"):
             self._fail_orphans()
-            with open_warehouse(self._home) as con:
-                forget(con, [unit for *_, units in steps for unit in units])
-            for label, selection, tags, units in steps:
+            for label, selection, tags in steps:
                 outcome = self.run(label, "everything", selection, tags)
                 outcomes.append(outcome)
                 if outcome.error:
                     break
-                with open_warehouse(self._home) as con:
-                    record(con, {unit: plan.fingerprints[unit] for unit in units})
         return outcomes
 
     def select(self, selection: str, engagements: Sequence[str]) -> list[RunOutcome]:
@@ -220,7 +145,7 @@ class Launcher:
                     tags = {RANGE_START: part[0], RANGE_END: part[-1]}
                     label = ", ".join(part)
                     outcomes.append(self.run(label, "everything", keys & self._partitioned, tags))
-            rest = keys - self._partitioned - self._published
+            rest = keys - self._partitioned - {PUBLISHED}
             if rest and not any(outcome.error for outcome in outcomes):
                 outcomes.append(self.run("what is not partitioned", "everything", rest, {}))
         return outcomes
@@ -228,7 +153,7 @@ class Launcher:
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""
         with write_lock(self._home, "rcs release publish"):
-            return self.run("publish", "publish", self._published, {})
+            return self.run("publish", "publish", {PUBLISHED}, {})
 
     def run(
         self, label: str, job: str, selection: AbstractSet[dg.AssetKey], tags: dict[str, str]
@@ -255,6 +180,10 @@ class Launcher:
             # The lock is held here, so no other run of the command line is alive.
             if "rcs/pid" in run.tags:
                 self._instance.report_run_failed(run, message="Its process ended before it did.")
+
+
+def _assets(planned: Planned) -> frozenset[dg.AssetKey]:
+    return frozenset(key for key in planned if isinstance(key, dg.AssetKey))
 
 
 def _first_error(result: dg.ExecuteInProcessResult) -> str:

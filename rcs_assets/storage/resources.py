@@ -1,7 +1,7 @@
 """What Dagster hands to assets: the home, and one way to describe an asset.
 
 Belongs here: the Dagster resource around `Home` and `Settings`, the partitions,
-and the options that every asset shares (key, group, owner, tags, pool). Does not
+and the options that every asset shares (key, group, owner, tags, pool, links). Does not
 belong here: any asset or check; those lie in the rooms' `assets.py` and `checks.py`.
 """
 
@@ -20,6 +20,7 @@ from rcs_assets.storage.settings import Settings
 
 WRITER_POOL = "duckdb_writer"
 OWNER = "team:data-engineering"
+ASSETS_PAGE = "docs/reference/assets.md"
 
 
 def engagement_partitions() -> dg.StaticPartitionsDefinition:
@@ -57,6 +58,19 @@ class HomeResource(dg.ConfigurableResource[Any]):
         return load_codebook(self.home().config)
 
 
+def about_asset(key: Sequence[str], code: str = "") -> dict[str, str]:
+    """Where an asset is described and where its code lies, from the top of the repository.
+
+    The UI shows both beside the asset; plain paths, since nothing needs the internet.
+
+    Args:
+        key: room and thing.
+        code: its file, if it is not one of its room's.
+    """
+    room, thing = key
+    return {"docs": f"{ASSETS_PAGE}#{room}-{thing}", "code": code or f"rcs_assets/{room}/"}
+
+
 def asset_options(
     room: str,
     thing: str,
@@ -89,6 +103,7 @@ def asset_options(
         "tags": {"zone": zone, "sensitivity": sensitivity},
         "deps": [dg.AssetKey(list(key)) for key in deps],
         "pool": WRITER_POOL,
+        "metadata": about_asset((room, thing)),
     }
     if partitions is not None:
         options["partitions_def"] = partitions

@@ -18,6 +18,7 @@ from rcs_assets.storage.resources import (
     OWNER,
     WRITER_POOL,
     HomeResource,
+    about_asset,
     asset_options,
     engagement_partitions,
 )
@@ -64,6 +65,12 @@ class RoomTranslator(DagsterDbtTranslator):
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The model's description, without its SQL."""
         return str(dbt_resource_props.get("description", "")).strip()
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Columns, as dagster-dbt tells them, and where the asset is described."""
+        model = f"dbt_project/{dbt_resource_props['original_file_path']}"
+        about = about_asset(self.get_asset_key(dbt_resource_props).path, model)
+        return {**super().get_metadata(dbt_resource_props), **about}
 
     def get_automation_condition(
         self,

@@ -1,0 +1,99 @@
+"""What each part of the warehouse should be computed from now, and which parts are not.
+
+Belongs here: the fingerprint of a part, made of delivered files, code, codebook, programme
+and approvals, and its comparison with the one that stands in the warehouse. Does not belong
+here: where fingerprints are kept (`storage.fingerprints`), who writes them
+(`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish (`release`).
+
+A *part* is an engagement, `reference` (unpartitioned data that engagements read) or
+`outputs` (what sees all engagements, up to the candidate). Content decides, never a
+file's time (design.md, Execution).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.intake.drop import Delivery, current_deliveries
+from rcs_assets.programme import approval_problems, load_programme
+from rcs_assets.storage import Home, Settings, open_warehouse
+from rcs_assets.storage.code import code_version
+from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
+
+OUTPUTS = "outputs"
+
+
+def wanted_fingerprints(
+    home: Home, left_out: Sequence[str] = (), as_of: date | None = None
+) -> dict[str, str]:
+    """Part → fingerprint of what it should be computed from, for all that was delivered.
+
+    Args:
+        home: the installation.
+        left_out: engagements that the operator leaves out of the release.
+        as_of: the day on which approvals must hold; the environment's if not given.
+    """
+    day = as_of or Settings.from_environment().as_of
+    settings = [
+        code_version(),
+        load_programme(home.config).version,
+        load_codebook(home.config).version,
+    ]
+    deliveries = current_deliveries(home).values()
+    reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))
+    wanted = {REFERENCE: reference}
+    for key in sorted({d.engagement for d in deliveries if d.engagement}):
+        own = _hashes(d for d in deliveries if d.engagement == key)
+        # Leaving an engagement out changes what the checks of its tables ask.
+        state = (*_approval_problems(home, key, day), f"left out: {key in left_out}")
+        wanted[key] = _digest(reference, *own, "|", *state)
+    overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
+    wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
+    return wanted
+
+
+def stale_parts(home: Home, wanted: dict[str, str]) -> frozenset[str]:
+    """The parts that are not computed from what is wanted; all of them without a warehouse."""
+    known = _known_fingerprints(home)
+    return frozenset(unit for unit, value in wanted.items() if known.get(unit) != value)
+
+
+def stale_inputs(
+    home: Home, left_out: Sequence[str] = (), as_of: date | None = None
+) -> tuple[str, ...]:
+    """Engagements, and `reference`, that a release of now must not be made of, in order.
+
+    An engagement that is left out is no part of the release and does not count.
+    """
+    stale = stale_parts(home, wanted_fingerprints(home, left_out, as_of))
+    return tuple(sorted(stale - {OUTPUTS, *left_out}))
+
+
+def _approval_problems(home: Home, engagement: str, day: date) -> tuple[str, ...]:
+    """An approval that expires, or is given, changes what may be computed."""
+    return approval_problems(
+        load_programme(home.config), engagement, day, placeholders_allowed=home.profile == "demo"
+    )
+
+
+def _hashes(deliveries: Iterable[Delivery]) -> list[str]:
+    return sorted(f"{d.dataset}:{d.sha256}:{d.is_simulated}" for d in deliveries)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _file_hash(file: Path) -> str:
+    return file.name + hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _known_fingerprints(home: Home) -> dict[str, str]:
+    if not (home.warehouse.exists() and home.vault.exists()):
+        return {}
+    with open_warehouse(home, read_only=True) as con:
+        return recorded_fingerprints(con)

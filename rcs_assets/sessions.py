@@ -1,0 +1,169 @@
+"""What surrounds a run, whoever started it: the command line, the UI, a sensor, a backfill.
+
+Belongs here: holding the home's lock from the first step to the last, and noting which parts
+the run has computed whole, so that the next command need not compute them again. Does not
+belong here: deciding what to run (`runs.py`), and what a part is made of
+(`intake.freshness`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from rcs_assets.intake.freshness import OUTPUTS, wanted_fingerprints
+from rcs_assets.programme import load_programme
+from rcs_assets.storage import open_warehouse, write_lock
+from rcs_assets.storage.fingerprints import REFERENCE, forget, record
+from rcs_assets.storage.resources import HomeResource
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
+PUBLISHED = dg.AssetKey(["release", "published"])
+Planned = frozenset[dg.AssetKey | dg.AssetCheckKey]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The assets and checks of each part of the graph; what publishes is in none."""
+
+    reference: Planned
+    partitioned: Planned
+    outputs: Planned
+
+    def of(self, unit: str) -> Planned:
+        """Everything that must be done for a part to be whole."""
+        return {REFERENCE: self.reference, OUTPUTS: self.outputs}.get(unit, self.partitioned)
+
+
+def parts_of(graph: dg.AssetGraph) -> Parts:
+    """Partitioned assets, what they read that is not partitioned, and what comes after."""
+    everything = graph.materializable_asset_keys
+    partitioned = {key for key in everything if graph.get(key).is_partitioned}
+    after = {
+        key for key in everything - partitioned if graph.get_ancestor_asset_keys(key) & partitioned
+    }
+    before = everything - partitioned - after
+
+    def with_checks(keys: Iterable[dg.AssetKey]) -> Planned:
+        chosen = set(keys) - {PUBLISHED}
+        checks = {key for key in graph.asset_check_keys if key.asset_key in chosen}
+        return frozenset(chosen | checks)
+
+    return Parts(with_checks(before), with_checks(partitioned), with_checks(after))
+
+
+class RunHome(HomeResource):
+    """The installation as every run of the platform's own graph gets it."""
+
+    def parts(self) -> Parts:
+        """The parts of the graph that is built around this resource."""
+        raise NotImplementedError
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[RunHome]:
+        """Hold the lock while the run lasts; a sensor, which has no run, takes its own.
+
+        Raises:
+            StorageError: another process works on the home; the message names it.
+        """
+        if context.run is None:
+            yield self
+            return
+        with write_lock(self.home(), f"Dagster run {context.run.run_id[:8]}"):
+            wanted = wanted_fingerprints(self.home(), self.left_out, self.settings().as_of)
+            units = self._begin(context)
+            yield self
+            self._end(context, {unit: wanted[unit] for unit in units if unit in wanted})
+
+    def _begin(self, context: dg.InitResourceContext) -> list[str]:
+        """Forget what the run is about to compute: until it is whole it is not fresh."""
+        units = touched_units(
+            _planned(context),
+            context.run.tags if context.run else {},
+            self.parts(),
+            load_programme(self.home().config).engagement_keys,
+        )
+        if units:
+            with open_warehouse(self.home(), settings=self.settings()) as con:
+                forget(con, units)
+        return units
+
+    def _end(self, context: dg.InitResourceContext, wanted: Mapping[str, str]) -> None:
+        """Note the parts of which every asset was made and every check was asked."""
+        done = _done(context)
+        parts = self.parts()
+        whole = {
+            unit: value
+            for unit, value in wanted.items()
+            if all((key, _partition_of(unit, key)) in done for key in parts.of(unit))
+        }
+        if whole:
+            with open_warehouse(self.home(), settings=self.settings()) as con:
+                record(con, whole)
+
+
+def touched_units(
+    planned: Planned,
+    tags: Mapping[str, str],
+    parts: Parts,
+    order: tuple[str, ...],
+) -> list[str]:
+    """The parts that a run computes, or whose inputs it computes again.
+
+    Args:
+        planned: assets that the run is to materialise.
+        tags: of the run; they name its partition or its range of partitions.
+        parts: of the graph.
+        order: the partitions in order.
+    """
+    units = []
+    if planned & parts.reference:
+        units.append(REFERENCE)
+    if planned & parts.partitioned:
+        first = tags.get(RANGE_START) or tags.get(PARTITION) or order[0]
+        last = tags.get(RANGE_END) or tags.get(PARTITION) or order[-1]
+        units += order[order.index(first) : order.index(last) + 1]
+    if units or planned & parts.outputs:
+        units.append(OUTPUTS)
+    return units
+
+
+def _partition_of(unit: str, key: dg.AssetKey | dg.AssetCheckKey) -> str | None:
+    """Checks judge whole tables and have no partition."""
+    if unit in (REFERENCE, OUTPUTS) or isinstance(key, dg.AssetCheckKey):
+        return None
+    return unit
+
+
+def _planned(context: dg.InitResourceContext) -> Planned:
+    events = _events(context, DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    return frozenset(event.asset_key for event in events if event.asset_key)
+
+
+def _done(
+    context: dg.InitResourceContext,
+) -> set[tuple[dg.AssetKey | dg.AssetCheckKey, str | None]]:
+    """Assets with their partition, and checks, of which this run has an event."""
+    made = {
+        (event.asset_key, event.partition)
+        for event in _events(context, DagsterEventType.ASSET_MATERIALIZATION)
+        if event.asset_key
+    }
+    asked = {
+        (event.asset_check_evaluation_data.asset_check_key, None)
+        for event in _events(context, DagsterEventType.ASSET_CHECK_EVALUATION)
+    }
+    return {*made, *asked}
+
+
+def _events(context: dg.InitResourceContext, kind: DagsterEventType) -> list[dg.DagsterEvent]:
+    if context.run is None or context.instance is None:
+        return []
+    records = context.instance.all_logs(context.run.run_id, of_type=kind)
+    return [record.dagster_event for record in records if record.dagster_event]
