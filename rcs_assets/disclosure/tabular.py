@@ -38,8 +38,8 @@ from rcs_assets.errors import ConfigurationError
 
 STATUS = "status"
 PUBLISHED, PRIMARY, SECONDARY = "published", "primary", "secondary"
-# Secondary cells up to which each one is tried again without: one audit a cell.
-REVIEWED_MOST = 150
+# Attacks on trial, with cells shown again: at most so many, and fewer the larger the table.
+REVIEWS_MOST, REVIEWED_CELLS = 150, 20_000
 # Amounts are uncertain if they can differ by this part; counts, by 1.
 AMOUNT_PART = 0.01
 
@@ -271,47 +271,58 @@ class _Plan:
         self.can_hide = rule.zeros | (cells.value > 0)
 
     def fill(self) -> None:
-        """Hide more until the attack finds nothing."""
+        """Hide more until an attack on exact values finds nothing."""
         while True:
-            if self.rule.rounding is None:
-                # Rounding may protect a lone hidden cell of a line; nothing else does.
-                self.close_lines()
-            unsafe = self.unsafe()
+            self.close_lines()
+            unsafe = self.unsafe(None)
             if not len(unsafe):
                 return
             self.hide_beside(unsafe)
 
     def review(self) -> None:
-        """Show secondary cells again, the largest first, as long as all stays safe."""
-        secondary = np.flatnonzero(self.is_hidden & ~self.need.is_primary)
-        if len(secondary) > REVIEWED_MOST:
-            return
-        for cell in secondary[np.argsort(-self.cells.value[secondary], kind="stable")]:
-            self.is_hidden[cell] = False
-            if len(self.unsafe()):
-                self.is_hidden[cell] = True
+        """Show secondary cells again, the largest first, where all stays safe.
 
-    def unsafe(self) -> Index:
-        """Hidden cells of which a reader learns too much."""
+        What rounding alone protects comes back here. Many are tried at once, and by halves
+        where that fails, for as many attacks as the size of the table allows.
+        """
+        secondary = np.flatnonzero(self.is_hidden & ~self.need.is_primary)
+        order = np.argsort(-self.cells.value[secondary], kind="stable")
+        waiting = [secondary[order]] if len(secondary) else []
+        for _ in range(min(REVIEWS_MOST, REVIEWED_CELLS // len(self.cells.value))):
+            if not waiting:
+                return
+            group = waiting.pop()
+            self.is_hidden[group] = False
+            if len(self.unsafe(self.rule.rounding)):
+                self.is_hidden[group] = True
+                middle = (len(group) + 1) // 2
+                halves = [group[middle:], group[:middle]] if len(group) > 1 else []
+                waiting += [half for half in halves if len(half)]
+
+    def unsafe(self, rounding: int | None) -> Index:
+        """Hidden cells of which a reader of values rounded so learns too much."""
         small = np.flatnonzero(self.need.is_primary)
         low_ok, high_ok = self.need.low_ok[small], self.need.high_ok[small]
-        found = self._fail(small, low_ok, high_ok)
+        found = self._fail(small, low_ok, high_ok, rounding)
         # Other hidden cells must only not be exact: movable on one side.
         other = np.flatnonzero(self.is_hidden & ~self.need.is_primary)
         value = self.cells.value[other]
         step = np.where(value % 1 == 0, 1.0, AMOUNT_PART * value)
         none = np.full(len(other), np.inf)
-        still = self._fail(other, value - step, -none)
+        still = self._fail(other, value - step, -none, rounding)
         step = step[np.isin(other, still)]
-        still = self._fail(still, none[: len(still)], self.cells.value[still] + step)
+        least = none[: len(still)]
+        still = self._fail(still, least, self.cells.value[still] + step, rounding)
         is_open = self.cells.known_low[still] < self.cells.known_high[still]
         return np.concatenate([found, still[is_open]])
 
-    def _fail(self, asked: Index, low_ok: FloatArray, high_ok: FloatArray) -> Index:
+    def _fail(
+        self, asked: Index, low_ok: FloatArray, high_ok: FloatArray, rounding: int | None
+    ) -> Index:
         """Those of the asked cells that are not safe."""
         if not len(asked):
             return asked
-        found = _reach(self.cells, self.is_hidden, self.rule.rounding, asked, low_ok, high_ok)
+        found = _reach(self.cells, self.is_hidden, rounding, asked, low_ok, high_ok)
         is_unsafe = (found.low > low_ok + SLACK) | (found.high < high_ok - SLACK)
         return asked[is_unsafe]
 
@@ -330,7 +341,7 @@ class _Plan:
                 return
 
     def hide_beside(self, unsafe: Index) -> None:
-        """One more hidden cell in a line of each unsafe cell, neighbours served together."""
+        """One more hidden cell in a line of each unsafe cell; one serves all of its line."""
         cost = self._cost(np.asarray(self.lines @ self.is_hidden))
         served = np.zeros(self.lines.shape[0], dtype=bool)
         hidden_n = int(self.is_hidden.sum())
@@ -338,13 +349,13 @@ class _Plan:
             lines = self._lines_of(cell)
             if served[lines].any():
                 continue
-            while not self._hide_cheapest(np.concatenate([self._members(i) for i in lines]), cost):
-                # All around is hidden: look one line further.
-                wider = self._lines_beside(lines)
-                if len(wider) == len(lines):
-                    break
+            chosen = self._hide_cheapest(self._members_of(lines), cost)
+            while chosen is None and len(wider := self._lines_beside(lines)) > len(lines):
+                # All around is hidden: one line further.
                 lines = wider
-            served[lines] = True
+                chosen = self._hide_cheapest(self._members_of(lines), cost)
+            if chosen is not None:
+                served[self._lines_of(chosen)] = True
         if int(self.is_hidden.sum()) == hidden_n:
             raise ConfigurationError(
                 "The rule cannot be met: all that could be hidden is, and a cell is still open",
@@ -364,13 +375,14 @@ class _Plan:
         drags = np.where((counts == 0) & np.isfinite(smallest), smallest, 0.0)
         return np.where(can, value + np.asarray(self.lines_of @ drags), np.inf)
 
-    def _hide_cheapest(self, members: Index, cost: FloatArray) -> bool:
-        """Hide the cell of least cost; False if none can be."""
+    def _hide_cheapest(self, members: Index, cost: FloatArray) -> int | None:
+        """Hide the cell of least cost and say which; None if none can be."""
         choice = members[self.can_hide[members] & ~self.is_hidden[members]]
         if not len(choice):
-            return False
-        self.is_hidden[choice[np.argmin(cost[choice])]] = True
-        return True
+            return None
+        chosen = int(choice[np.argmin(cost[choice])])
+        self.is_hidden[chosen] = True
+        return chosen
 
     def _members(self, line: int) -> Index:
         return _entries(self.lines, line)
@@ -378,10 +390,13 @@ class _Plan:
     def _lines_of(self, cell: int) -> Index:
         return _entries(self.lines_of, cell)
 
+    def _members_of(self, lines: Index) -> Index:
+        return np.unique(np.concatenate([self._members(i) for i in lines.tolist()]))
+
     def _lines_beside(self, lines: Index) -> Index:
         """The lines, and all that share a cell with them."""
-        cells = np.unique(np.concatenate([self._members(i) for i in lines.tolist()]))
-        return np.unique(np.concatenate([self._lines_of(i) for i in cells.tolist()]))
+        cells = self._members_of(lines).tolist()
+        return np.unique(np.concatenate([self._lines_of(cell) for cell in cells]))
 
 
 def _entries(matrix: csr_array, row: int) -> Index:
