@@ -125,7 +125,9 @@ joined as (
         social_work.open_case,
         social_work.childs_plan,
         social_work.project_id is not null
-        and {{ is_receipt('social_work.opened_on', 'social_work.closed_on', 'answers.completed_on') }}
+        and {{ is_receipt(
+            'social_work.opened_on', 'social_work.closed_on', 'answers.completed_on'
+        ) }}
             as has_social_work,
     from answers
     inner join engagements on answers.engagement = engagements.engagement
