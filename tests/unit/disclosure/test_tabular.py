@@ -182,7 +182,7 @@ def test_what_is_protected_passes_an_independent_audit(leaves: list[int], k: int
 
 @settings(max_examples=15, deadline=None)
 @given(leaves=st.lists(st.integers(0, 25), min_size=6, max_size=6))
-def test_rounding_protects_and_hides_no_more(leaves: list[int]) -> None:
+def test_rounded_tables_pass_an_audit_that_knows_the_rounding(leaves: list[int]) -> None:
     table = flat_table(leaves)
     rounded = protect(table, FLAT, Rule(k=10, rounding=5))
     found = audit(rounded, FLAT, rounding=5).to_pandas()
@@ -255,6 +255,24 @@ def test_what_everybody_knows_needs_no_protection() -> None:
     protected = protect(table, structure, Rule(k=10))
     first = audit(protected, structure).to_pandas().iloc[0]
     assert (first.lower, first.upper) == (0, 4)
+
+
+def test_rounding_protects_so_that_less_is_hidden() -> None:
+    counts = {"A": (2, 18), "B": (19, 14), "C": (10, 12), "D": (14, 11)}
+    leaves = pd.DataFrame(
+        [(r, s, n) for r, pair in counts.items() for s, n in zip("fm", pair, strict=True)],
+        columns=["region", "sex", "n"],
+    )
+    codes = {"region": Hierarchy.flat(counts), "sex": Hierarchy.flat("fm")}
+    table, structure = with_totals(leaves, codes), Structure(dimensions=codes)
+    exact = protect(table, structure, Rule(k=10))
+    rounded = protect(table, structure, Rule(k=10, rounding=5))
+    assert set(hidden_codes(exact, "secondary")) == {("A", "m"), ("C", "f"), ("C", "m")}
+    assert len(hidden_codes(rounded, "secondary")) < 3
+    found = audit(rounded, structure, rounding=5).to_pandas()
+    small = found[(found.region == "A") & (found.sex == "f")].iloc[0]
+    assert small.lower <= 1
+    assert small.upper >= 10
 
 
 def test_requirements_a_cell_protect_amounts() -> None:
