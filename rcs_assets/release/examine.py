@@ -24,6 +24,7 @@ ROUTED_PAST = -6
 # Looking at hundreds of files to guess their form takes longer than reading them.
 _KNOWN_FORM = "auto_detect=false, header=true, quote='\"', escape='\"'"
 SIMULATED = "SIMULATED"
+_SAV_TITLE_AT = 109
 
 
 def answer_files(folder: Path) -> list[Path]:
@@ -146,7 +147,7 @@ def unmarked(folder: Path) -> list[str]:
     files = [
         *((path, _every_row_has(path, f",{SIMULATED}\n")) for path in folder.glob("*.csv")),
         *((path, _every_row_has(path, f"\n{SIMULATED}\t")) for path in microdata.glob("*.tab")),
-        *((path, _sav_head(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
+        *((path, _sav_title(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
         *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("*.md")),
     ]
     return sorted(path.relative_to(folder).as_posix() for path, is_marked in files if not is_marked)
@@ -158,9 +159,11 @@ def _every_row_has(path: Path, mark: str) -> bool:
     return content.count(mark.encode()) == content.count(b"\n") - 1
 
 
-def _sav_head(path: Path) -> str:
-    _, meta = pyreadstat.read_sav(path, metadataonly=True)
-    return str(meta.file_label or "")
+def _sav_title(path: Path) -> str:
+    """The title of a .sav: 64 bytes of its header, after the time stamp."""
+    with path.open("rb") as stream:
+        stream.seek(_SAV_TITLE_AT)
+        return stream.read(64).decode("utf-8", "replace")
 
 
 _SEED = r"school/([^/]+)/[^/]+$"

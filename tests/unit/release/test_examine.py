@@ -107,6 +107,9 @@ def test_a_file_without_its_mark_is_found(built, package, tmp_path):
     tab = package / "microdata" / "secondary.tab"
     tab.write_text(tab.read_text().replace("SIMULATED", "delivered", 1))
     assert unmarked(package) == ["microdata/secondary.tab"]
+    sav = package / "microdata" / "secondary.sav"
+    sav.write_bytes(sav.read_bytes().replace(b"SIMULATED RCS", b"delivered RCS", 1))
+    assert unmarked(package) == ["microdata/secondary.sav", "microdata/secondary.tab"]
     school = shutil.copytree(built.path / "school" / "5500001", tmp_path / "school")
     table = school / "table.csv"
     table.write_text(table.read_text().replace(",SIMULATED", ","))
