@@ -269,12 +269,16 @@ with seen as (
 select
     (row_number() over places - 1)::integer as place_id,
     seen.*,
-    r.k_base, r.k_numerator, r.k_complement,
+    -- A cluster without figures has no cells; its schools are judged each for itself.
+    coalesce(seen.is_released, false) or seen.geography_level <> 'cluster' as is_judged,
+    if(is_judged, r.k_base, 0) as k_base,
+    if(is_judged, r.k_numerator, 0) as k_numerator,
+    if(is_judged, r.k_complement, 0) as k_complement,
     r.pct_step, r.mean_step, r.interval_step, r.n_step,
     coalesce(seen.is_released, false) and seen.empty_status is null as is_showable,
-    seen.base_n < r.k_base as is_small_base,
-    seen.statistic = 'pct' and seen.y_n < r.k_numerator as is_small_numerator,
-    seen.statistic = 'pct' and seen.c_n < r.k_complement as is_small_complement,
+    is_judged and seen.base_n < r.k_base as is_small_base,
+    is_judged and seen.statistic = 'pct' and seen.y_n < r.k_numerator as is_small_numerator,
+    is_judged and seen.statistic = 'pct' and seen.c_n < r.k_complement as is_small_complement,
     seen.empty_status is null
     and (is_small_base or is_small_numerator or is_small_complement) as is_primary,
 from seen

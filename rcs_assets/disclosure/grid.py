@@ -127,13 +127,15 @@ from small inner join schools on schools.parent = small.unit and schools.is_smal
 class Lines:
     """Pairs of a line and its parts, ordered by line: `total[line]`, `line[pair]`, `part[pair]`.
 
-    `start[line]` is the line's first pair.
+    `start[line]` is the line's first pair. `is_private[line]`: the holder of one CPP's package
+    alone reads it, with his own figures in the place of the public ones.
     """
 
     total: Ints
     line: Ints
     part: Ints
     start: Ints
+    is_private: Bools
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,8 @@ def read_lines(con: duckdb.DuckDBPyConnection, survey: str) -> Lines:
     found = con.execute(
         f"""
         with pairs as (({_GROUPS}) union all ({_AREAS}) union all (from ({_SMALL})))
-        select (dense_rank() over (order by total, kind) - 1)::bigint as line, total, part
+        select (dense_rank() over (order by total, kind) - 1)::bigint as line, total, part,
+            kind like 'seen by %' as is_private,
         from pairs
         order by line, part
         """,
@@ -300,7 +303,10 @@ def read_lines(con: duckdb.DuckDBPyConnection, survey: str) -> Lines:
     line = np.asarray(found["line"], dtype=np.int64)
     start = np.flatnonzero(np.r_[True, line[1:] != line[:-1]]) if len(line) else line
     total = np.asarray(found["total"], dtype=np.int64)
-    return Lines(total[start], line, np.asarray(found["part"], dtype=np.int64), start)
+    private = np.asarray(found["is_private"], dtype=bool)
+    return Lines(
+        total[start], line, np.asarray(found["part"], dtype=np.int64), start, private[start]
+    )
 
 
 def own_of_public(grid: Grid) -> tuple[Ints, Ints]:

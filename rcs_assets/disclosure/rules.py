@@ -151,6 +151,8 @@ def _repair(
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         suppression.keep_notes()
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)
+        if not changed.any():
+            break
         # Who sees nothing new learns nothing new.
         jobs = [
             (a, row)

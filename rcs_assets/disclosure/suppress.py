@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rcs_assets.disclosure.cells import UNKNOWN_GROUP
+from rcs_assets.disclosure.cells import OWN, UNKNOWN_GROUP
 from rcs_assets.disclosure.grid import (
     QUANTITIES,
     Bools,
@@ -75,7 +75,11 @@ class Suppression:
         open_rows = np.arange(len(self.grid.indicators)) if rows is None else np.unique(rows)
         self._close()
         while len(open_rows):
-            picked = self._pick(open_rows)
+            picked = self._pick(open_rows, rounds=0)
+            calm = ~picked.any(axis=1)
+            # Lines by themselves first: what they lose often mends what they tell together.
+            if calm.any():
+                picked[calm] = self._pick(open_rows[calm], rounds=ROUNDS)
             changed = picked.any(axis=1)
             self.hidden[open_rows] |= picked
             self._close()
@@ -132,21 +136,25 @@ class Suppression:
         counts = grid.is_showable[:, lines.part] & ~grid.is_empty[:, lines.part]
         lacks = _any_of_line(counts & (part != total[:, lines.line]), lines) & (total != 0)
         rows = np.arange(len(grid.indicators))
-        known = self._told(rows, "numerator") | self._told(rows, "complement")
-        told = _any_of_line(known[:, lines.part], lines) | known[:, lines.total]
+        told = self._told(rows, "numerator", ROUNDS)[1] | self._told(rows, "complement", ROUNDS)[1]
         noted = _any_of_line(part != 0, lines) | (total != 0)
         row, line = np.nonzero(lacks)
         self.note[row, lines.total[line]] = 0
+        # What the public is told of a hidden figure, its own package's readers know too.
+        unsaid = self.hidden[:, self.own] & (self.note[:, self.own] != self.note[:, self.public])
+        spoilt = unsaid & (self.note[:, self.public] != 0)
+        row, twin = np.nonzero(spoilt)
+        self.note[row, self.public[twin]] = 0
         row, line = np.nonzero(told & noted & ~grid.is_mean[:, None])
         self.note[row, lines.total[line]] = 0
         row, pair = np.nonzero((told & noted & ~grid.is_mean[:, None])[:, lines.line])
         self.note[row, lines.part[pair]] = 0
-        return bool(lacks.any() or len(row))
+        return bool(lacks.any() or spoilt.any() or len(row))
 
     def drop_notes_near(self, row: int, place: int) -> bool:
         """Take the notes of an area and of the lines through it away; whether there were any."""
         lines = self.lines
-        area = np.flatnonzero(self._same_area(place))
+        area = np.flatnonzero(self.grid.unit == self.grid.unit[place])
         through = self._lines_of(area)
         places = np.concatenate([area, lines.part[through[lines.line]], lines.total[through]])
         had = bool((self.note[row, places] != 0).any())
@@ -205,8 +213,8 @@ class Suppression:
         found = [rows, *(linked for linked in self.linked if np.isin(linked, rows).any())]
         return np.unique(np.concatenate(found))
 
-    def _bounds(self, rows: Ints, quantity: str) -> tuple[Floats, Floats]:
-        """What is known of each node before lines are read: rounding if shown, else the roll."""
+    def _bounds(self, rows: Ints, quantity: str, rounds: int) -> tuple[Floats, Floats]:
+        """What is known of each node, rounding if shown, else the roll, handed on so often."""
         grid = self.grid
         shown = as_released(grid, self.hidden, self.note)
         base = grid.base[rows]
@@ -226,65 +234,90 @@ class Suppression:
             is_noted = self.note[rows] == NOTED[quantity]
             k = getattr(grid, f"k_{quantity}")[rows]
             high = np.where(is_noted, np.minimum(high, k - 1), high)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             low, high = self._hand_on(low, high)
         return low, high
 
-    def _hand_on(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-        """What one reading of every line adds to the bounds of its parts and its total."""
+    def _read_lines(self, low: Floats, high: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """What lines say of their parts (low, high; a pair each) and totals (a line each)."""
         lines = self.lines
         sum_low = np.add.reduceat(low[:, lines.part], lines.start, axis=1)
         sum_high = np.add.reduceat(high[:, lines.part], lines.start, axis=1)
         from_total = (low[:, lines.total] - sum_high)[:, lines.line] + high[:, lines.part]
         to_total = (high[:, lines.total] - sum_low)[:, lines.line] + low[:, lines.part]
-        tighter = low.copy(), high.copy()
+        return from_total, to_total, sum_low, sum_high
+
+    def _hand_on(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """What one reading of every line adds to the bounds of its parts and its total."""
+        from_total, to_total, sum_low, sum_high = self._read_lines(low, high)
+        # What one holder reads in his own package is not handed on to what others see.
+        private = self.lines.is_private
+        from_total[:, private[self.lines.line]] = -np.inf
+        to_total[:, private[self.lines.line]] = np.inf
+        sum_low[:, private], sum_high[:, private] = -np.inf, np.inf
+        low, high = low.copy(), high.copy()
         for places, new_low, new_high in (
             (self.by_part, from_total, to_total),
             (self.by_total, sum_low, sum_high),
         ):
-            at = places.place
             most = np.maximum.reduceat(new_low[:, places.order], places.start, axis=1)
             least = np.minimum.reduceat(new_high[:, places.order], places.start, axis=1)
-            tighter[0][:, at] = np.maximum(tighter[0][:, at], most)
-            tighter[1][:, at] = np.minimum(tighter[1][:, at], least)
-        return tighter
+            low[:, places.place] = np.maximum(low[:, places.place], most)
+            high[:, places.place] = np.minimum(high[:, places.place], least)
+        return low, high
 
-    def _pick(self, rows: Ints) -> Bools:
+    def _pick(self, rows: Ints, rounds: int) -> Bools:
         """For each line that gives too much away, the node that it loses next."""
         lines = self.lines
         told = np.zeros((len(rows), self.hidden.shape[1]), dtype=bool)
+        bad = np.zeros((len(rows), len(lines.total)), dtype=bool)
         for quantity in QUANTITIES:
             asked = rows if quantity == "base" else rows[~self.grid.is_mean[rows]]
             if len(asked):
-                told[np.searchsorted(rows, asked)] |= self._told(asked, quantity)
+                at = np.searchsorted(rows, asked)
+                places, tellers = self._told(asked, quantity, rounds)
+                told[at] |= places
+                bad[at] |= tellers
         shown = self.grid.is_showable[rows] & ~self.hidden[rows]
         cost = np.where(shown, self.grid.base[rows], np.inf)
-        bad = _any_of_line(told[:, lines.part], lines) | told[:, lines.total]
         picked, has_part = _smallest(cost, lines.part, lines.line, lines.start, bad)
         row, line = np.nonzero(bad & ~has_part & shown[:, lines.total])
         picked[row, lines.total[line]] = True
-        can = has_part | shown[:, lines.total]
+        can = bad & (has_part | shown[:, lines.total])
         helped = np.zeros(told.shape, dtype=bool)
         helped[:, self.by_part.place] |= self.by_part.any(can[:, lines.line])
         helped[:, self.by_total.place] |= self.by_total.any(can)
-        # Where the lines of a place show nothing, others of its area led there.
+        # Where no line can lose anything by itself, several together led there: the area loses.
         areas = self.by_area
-        lost = areas.any(told & ~helped)
+        lost = areas.any(told & ~helped & ~picked.any(axis=1, keepdims=True))
         area = np.repeat(np.arange(len(areas.start)), np.diff(np.r_[areas.start, len(areas.order)]))
         more, _ = _smallest(cost, areas.order, area, areas.start, lost)
         return picked | more
 
-    def _told(self, rows: Ints, quantity: str) -> Bools:
-        """Hidden counts of which the lines tell more than policy.md allows."""
-        grid = self.grid
-        low, high = self._bounds(rows, quantity)
+    def _told(self, rows: Ints, quantity: str, rounds: int) -> tuple[Bools, Bools]:
+        """Hidden counts told to more than policy.md allows, and the lines that tell them.
+
+        A line tells if it does so by itself, from what is known of its other members.
+        """
+        grid, lines = self.grid, self.lines
         k, roll = getattr(grid, f"k_{quantity}")[rows], grid.roll[rows]
         is_noted = self.note[rows] == NOTED.get(quantity, -1)
-        k, least = np.where(is_noted, k - 1, k), np.where(is_noted, 0, 1)
-        hidden, small = self.hidden[rows], grid.small(quantity)[rows]
-        too_much = (low > least + NOISE) | (high < np.minimum(k, roll) - NOISE)
-        exact = (high - low < 1 - NOISE) & (roll >= 1)
-        return np.asarray(hidden & ((small & too_much) | exact), dtype=bool)
+        least, most = np.where(is_noted, 0, 1), np.minimum(np.where(is_noted, k - 1, k), roll)
+        hidden, small = self.hidden[rows], self.hidden[rows] & grid.small(quantity)[rows]
+        has_row = hidden & grid.is_released & (roll >= 1)
+
+        def tells(at: Ints | slice, low: Floats, high: Floats) -> Bools:
+            too_much = (low > least[:, at] + NOISE) | (high < most[:, at] - NOISE)
+            exact = high - low < 1 - NOISE
+            return np.asarray((small[:, at] & too_much) | (has_row[:, at] & exact), dtype=bool)
+
+        low, high = self._bounds(rows, quantity, rounds)
+        part_low, part_high, sum_low, sum_high = self._read_lines(low, high)
+        # What a holder reads of his own CPP in a sum above it, he knew before.
+        is_his = lines.is_private[lines.line] & (grid.view[lines.part] == OWN)
+        by_part = tells(lines.part, part_low, part_high) & ~is_his
+        by_total = tells(lines.total, sum_low, sum_high) & ~lines.is_private
+        return tells(slice(None), low, high), _any_of_line(by_part, lines) | by_total
 
 
 @dataclass(frozen=True)
