@@ -146,7 +146,7 @@ def _repair(
         if not unsafe:
             return
         before = suppression.hidden.copy(), suppression.note.copy()
-        for coalition, finding in unsafe:
+        for coalition, finding in _worst(grid, unsafe):
             _mend(grid, suppression, coalition, finding, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         suppression.keep_notes()
@@ -165,6 +165,15 @@ def _repair(
         why="hiding everything beside them still tells too much",
         fix="leave the engagement out, or show fewer breakdowns (policy.yaml)",
     )
+
+
+def _worst(grid: Grid, unsafe: Sequence[tuple[str, Unsafe]]) -> list[tuple[str, Unsafe]]:
+    """One finding an indicator, coalition and area: mending one often mends its neighbours."""
+    found: dict[tuple[str, int, str], tuple[str, Unsafe]] = {}
+    for coalition, finding in sorted(unsafe, key=lambda u: u[1].high - u[1].low):
+        area = str(grid.unit[finding.place])
+        found.setdefault((coalition, finding.row, area), (coalition, finding))
+    return list(found.values())
 
 
 def _mend(

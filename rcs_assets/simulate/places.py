@@ -30,8 +30,8 @@ SURVEY_OF_TYPE = {"Primary": "primary", "Secondary": "secondary"}
 # interfaces.md, `rcs demo --scale small`.
 SMALL_ENGAGEMENTS = ("t1-clackmannanshire", "t2-falkirk")
 SMALL_SECONDARIES_N = 2
-SMALL_PRIMARIES_N = 7
-SMALL_PRIMARY_ROLL_N = 36
+SMALL_PRIMARIES_N = 9
+SMALL_PRIMARY_ROLL_N = 84
 FAR_COSTS_N = 25
 # P5-P7 rolls that give under 10 and 10-19 respondents at 73 % response.
 UNDER_10_ROLL = (6, 11)

@@ -1,241 +1,638 @@
-"""An attacker: everything released, the public roll, and linear programming.
+"""An attacker: everything released to a coalition, the public rolls, and linear programming.
 
 Belongs here: what follows for each hidden count from what is shown (policy.md, "How
-protection is judged"). Does not belong here: anything of `rcs_assets.disclosure`; the
-attacker reads the policy's numbers as published and shares no code with the rules.
+protection is judged"), for schools, clusters, CPPs and above. Does not belong here: anything
+of `rcs_assets.disclosure`; the attacker reads the policy's numbers as published and shares no
+code with the rules.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
 Row = Mapping[str, Any]
+# unit, breakdown, group; the group of pupils whose group is not known has a name of its own.
+Cell = tuple[str, str, str]
+Vector = dict[int, float]
+Floats = NDArray[np.float64]
 UNKNOWN = "not known"
+PARTIAL = ("simd_quintile", "looked_after")
+SHOWN = ("published", "u")
 TOLERANCE = 1e-6
-# Table A of policy.md: base, numerator and complement, step of %, step of n.
+# More programs that ask many things at once than this are not worth it.
+SHARED_N = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of Table A: least base of total, group and pair; numerator; steps of %, mean, n."""
+
+    base: int
+    group: int
+    pair: int
+    k: int
+    pct: float
+    mean: float
+    n: int
+
+
+# policy.md, Table A, typed anew.
 TABLE_A = {
-    ("public", False): (30, 10, 1.0, 10.0),
-    ("public", True): (40, 10, 1.0, 10.0),
-    ("cpp", False): (10, 5, 1.0, 5.0),
-    ("cpp", True): (20, 10, 1.0, 10.0),
+    "public": Entry(30, 30, 50, 10, 1, 0.1, 10),
+    "cpp": Entry(10, 10, 10, 5, 1, 0.1, 5),
+    "cluster": Entry(30, 30, 30, 5, 1, 0.1, 5),
+    "school, n >= 50": Entry(20, 10, 10, 5, 1, 0.5, 5),
+    "school, n 20-49": Entry(20, 10, 10, 5, 5, 0.5, 5),
 }
+SENSITIVE_BASE, SENSITIVE_K, SENSITIVE_SCHOOL_PCT, SENSITIVE_N = 10, 10, 5.0, 10
+LOOKED_AFTER = Entry(30, 30, 30, 10, 1, 0.1, 10)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What holds for one cell: thresholds and roundings, the strictest entry of each column."""
+
+    base: int
+    k: int
+    pct: float
+    mean: float
+    n: float
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A hidden count of which the attacker knows more than policy.md allows."""
+    """A count of which the attacker knows more than policy.md allows."""
 
+    measure: str
     place: str
     quantity: str
-    truth: int
+    truth: float
     lower: float
     upper: float
 
 
-class Attacker:
-    """Knows all released rows of one indicator and the public rolls.
+@dataclass(frozen=True)
+class World:
+    """What holds before anything is released, and the truth by which an attack is judged.
 
-    `truth` (unprotected cells) is used for two things only: the public roll, and to judge
-    in the end which hidden counts are below their k. What the holder of a CPP package knows
-    of his own CPP is his: against the tables of tranche, all and the other CPPs it counts as
-    knowledge without the release ([L, U]).
+    `truth`: unprotected estimates of linked measures (or one); `sizes`: respondents of each
+    school; `cluster_of` a school, empty in surveys without clusters; `sensitive`: measures;
+    `scale` of mean scores. `linked`: whether the first measure holds the others.
     """
 
-    def __init__(
-        self, released: Sequence[Row], truth: Sequence[Row], *, is_sensitive: bool
-    ) -> None:
-        self.released = released
-        self.truth = truth
-        self.is_sensitive = is_sensitive
-        self.cells = sorted({(_unit(r), r["breakdown"], r["group"]) for r in truth})
-        self.roll = {(_unit(r), r["breakdown"], r["group"]): r["roll_n"] for r in truth}
-        self.parent = {_unit(r): r["tranche"] for r in truth if r["geography_level"] == "cpp"}
-        blocks = sorted({(unit, breakdown) for unit, breakdown, _ in self.cells})
-        self.residuals = [(u, b, UNKNOWN) for u, b in blocks if b == "simd_quintile"]
-        self.index = {key: i for i, key in enumerate([*self.cells, *self.residuals])}
-        self.size = 2 * len(self.index)  # every cell: base, then numerator
-        self.upper: list[tuple[dict[int, float], float]] = []
-        self.equal: list[tuple[dict[int, float], float]] = []
-        self.system: dict[str, Any] | None = None
-        self._structure()
-        for row in released:
+    truth: Sequence[Row]
+    sizes: Mapping[str, int]
+    cluster_of: Mapping[str, str]
+    sensitive: frozenset[str]
+    scale: tuple[float, float]
+    measures: tuple[str, ...]
+    linked: bool = False
+    by_cell: Mapping[tuple[str, Cell], Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = {(row["indicator"], cell_of(row)): row for row in self.truth}
+        object.__setattr__(self, "by_cell", found)
+
+    def rule(self, measure: str, cell: Cell, audience: str) -> Steps:
+        """The row of Table A of a cell, in the public package or in its CPP's."""
+        unit, breakdown, _ = cell
+        level, _, name = unit.partition(":")
+        row = TABLE_A[self._row(level, name, audience)]
+        base = row.base if breakdown == "total" else row.pair if ":" in breakdown else row.group
+        k, pct, n = row.k, row.pct, float(row.n)
+        if breakdown == "looked_after":
+            base, k = max(base, LOOKED_AFTER.group), max(k, LOOKED_AFTER.k)
+            n = max(n, LOOKED_AFTER.n)
+        if measure in self.sensitive:
+            base, k, n = base + SENSITIVE_BASE, max(k, SENSITIVE_K), max(n, SENSITIVE_N)
+            if level == "school":
+                pct = max(pct, SENSITIVE_SCHOOL_PCT)
+        return Steps(base, k, pct, row.mean, n)
+
+    def _row(self, level: str, name: str, audience: str) -> str:
+        if level in ("tranche", "all") or (level == "cpp" and audience == "public"):
+            return "public"
+        if level == "school":
+            return "school, n >= 50" if self.sizes[name] >= 50 else "school, n 20-49"
+        return level
+
+
+def cell_of(row: Row) -> Cell:
+    """The cell that a row speaks of."""
+    code = row["tranche"] if row["geography_level"] == "tranche" else row["geography_code"]
+    return f"{row['geography_level']}:{code}", row["breakdown"], row["group"]
+
+
+class Attacker:
+    """Knows the rows released to him, and the public rolls by school, stage and sex.
+
+    Unknowns are the pupils with a valid answer, and the positive ones (or the sum of scores)
+    of each measure, of every stage by sex: in the schools of the CPP of `holder`, and in the
+    other CPPs; and of the groups that some pupils' group is not known of.
+    """
+
+    def __init__(self, world: World, released: Sequence[Row], holder: str = "") -> None:
+        """Write down what is known.
+
+        Args:
+            world: the sums that hold, the public rolls, and the truth for the end.
+            released: rows of all packages that the attacker holds.
+            holder: the CPP whose schools he sees into; empty for the public.
+        """
+        self.world, self.holder = world, holder
+        self.rows = [row for row in released if row["indicator"] in world.measures]
+        self.is_mean = any(row["statistic"] == "mean" for row in world.truth)
+        self.leaves: dict[Cell, int] = {}
+        self.parts: dict[Cell, list[int]] = {}
+        self._name_cells()
+        self.size = len(self.leaves)
+        self.upper: list[tuple[Vector, float]] = []
+        self.equal: list[tuple[Vector, float]] = []
+        self._know_sums()
+        self.shown: dict[tuple[str, Cell], Row] = {}
+        self.noted: list[tuple[str, str, Cell]] = []
+        for row in self.rows:
             self._learn(row)
+        self.system: dict[str, Any] = {}
 
-    def _base(self, key: tuple[str, str, str]) -> int:
-        return 2 * self.index[key]
+    # --- What there is -----------------------------------------------------------------
 
-    def _structure(self) -> None:
-        """Sums over groups and geographies; numerators within bases; the public roll."""
-        for key in self.index:
-            base = self._base(key)
-            self.upper.append(({base + 1: 1, base: -1}, 0))
-            if self.roll.get(key) is not None:
-                self.upper.append(({base: 1}, self.roll[key]))
-        for unit, breakdown in {(u, b) for u, b, _ in self.index if b != "total"}:
-            parts = [k for k in self.index if k[0] == unit and k[1] == breakdown]
-            self._sum((unit, "total", "all"), parts)
-        for key in self.index:
-            unit, breakdown, group = key
-            children = [c for c in self._children(unit) if (c, breakdown, group) in self.index]
-            if children:
-                self._sum(key, [(c, breakdown, group) for c in children])
+    def _name_cells(self) -> None:
+        """Leaves, and every cell as the leaves that it is the sum of."""
+        first = self.world.measures[0]
+        cells = [cell for measure, cell in self.world.by_cell if measure == first]
+        parent = {f"cpp:{row['engagement']}": row["tranche"] for row in self._of_level("cpp")}
+        inside = {f"school:{r['geography_code']}" for r in self._of_level("school", self.holder)}
+        fine = {*inside, *(cpp for cpp in parent if cpp != f"cpp:{self.holder}")}
+        for unit, breakdown, group in sorted(cells):
+            if unit in fine and breakdown == "stage:sex":
+                self._add_leaf((unit, breakdown, group), self._areas(unit, parent))
+        for cpp in sorted(parent):
+            for breakdown in PARTIAL:
+                groups = [g for u, b, g in cells if u == cpp and b == breakdown]
+                for group in [*sorted(groups), UNKNOWN] if groups else []:
+                    areas = self._areas(cpp, parent) if breakdown == "simd_quintile" else [cpp]
+                    self._add_leaf((cpp, breakdown, group), areas)
 
-    def _children(self, unit: str) -> Iterable[str]:
-        tranches = sorted(set(self.parent.values()))
-        if unit == "all":
-            return tranches
-        return [cpp for cpp, tranche in self.parent.items() if tranche == unit]
+    def _of_level(self, level: str, engagement: str | None = None) -> Iterator[Row]:
+        for row in self.world.truth:
+            if row["geography_level"] == level and engagement in (None, row["engagement"]):
+                yield row
 
-    def _sum(self, whole: tuple[str, str, str], parts: Sequence[tuple[str, str, str]]) -> None:
-        for offset in (0, 1):
-            terms = {self._base(part) + offset: 1.0 for part in parts}
-            terms[self._base(whole) + offset] = -1.0
-            self.equal.append((terms, 0))
+    def _areas(self, unit: str, parent: Mapping[str, str]) -> list[str]:
+        """The units that hold a leaf's pupils."""
+        level, _, name = unit.partition(":")
+        if level == "cpp":
+            return [unit, f"tranche:{parent[unit]}", "all:all"]
+        cpp = f"cpp:{self.holder}"
+        areas = [unit, cpp, f"tranche:{parent[cpp]}", "all:all"]
+        cluster = self.world.cluster_of.get(name)
+        if cluster:
+            areas.append(f"cluster:{cluster}")
+            if self.world.sizes[name] < 20:
+                areas.append(f"cluster:{cluster}-small")
+        return areas
+
+    def _add_leaf(self, leaf: Cell, areas: Iterable[str]) -> None:
+        position = self.leaves[leaf] = len(self.leaves)
+        _, breakdown, group = leaf
+        kinds = [(breakdown, group)]
+        if breakdown == "stage:sex":
+            stage, sex = group.split(":")
+            kinds += [("stage", stage), ("sex", sex), ("total", "all")]
+        for area in areas:
+            for kind, name in kinds:
+                if not area.endswith("-small") or kind == "total":
+                    self.parts.setdefault((area, kind, name), []).append(position)
+
+    def pupils(self, cell: Cell) -> Vector:
+        """Pupils with a valid answer in a cell."""
+        return dict.fromkeys(self.parts[cell], 1.0)
+
+    def positive(self, measure: str, cell: Cell) -> Vector:
+        """Positive answers (or the sum of scores) in a cell."""
+        offset = (1 + self.world.measures.index(measure)) * self.size
+        return dict.fromkeys((offset + part for part in self.parts[cell]), 1.0)
+
+    def _know_sums(self) -> None:
+        """Who is positive has answered; groups add up; parts of a linked sum lie within it."""
+        low, high = self.world.scale if self.is_mean else (0.0, 1.0)
+        measures = self.world.measures
+        for leaf in self.leaves:
+            n = self.pupils(leaf)
+            for measure in measures:
+                y = self.positive(measure, leaf)
+                self._at_most({**y, **_times(n, -high)}, 0)
+                self._at_most({**_times(y, -1), **_times(n, low)}, 0)
+            if self.world.linked:
+                whole, *parts = (self.positive(measure, leaf) for measure in measures)
+                self._at_most(_sum([*parts, _times(whole, -1)]), 0)
+        units = {(unit, kind) for unit, kind, _ in self.leaves if kind in PARTIAL}
+        for unit, kind in sorted(units):
+            groups = [cell for cell in self.leaves if cell[:2] == (unit, kind)]
+            total = (unit, "total", "all")
+            pieces = [_sum(self.pupils(g) for g in groups)]
+            wholes = [self.pupils(total)]
+            for measure in measures:
+                pieces.append(_sum(self.positive(measure, g) for g in groups))
+                wholes.append(self.positive(measure, total))
+            for piece, whole in zip(pieces, wholes, strict=True):
+                self.equal.append((_sum([piece, _times(whole, -1)]), 0.0))
+
+    def roll(self, cell: Cell) -> float:
+        """The public roll of a cell, where there is one."""
+        row = self.world.by_cell.get((self.world.measures[0], cell))
+        roll = None if row is None else row["roll_n"]
+        if cell[0].endswith("-small"):
+            cluster = cell[0].removeprefix("cluster:").removesuffix("-small")
+            schools = [
+                s for s, c in self.world.cluster_of.items()
+                if c == cluster and self.world.sizes[s] < 20
+            ]  # fmt: skip
+            return sum(self.roll((f"school:{s}", "total", "all")) for s in schools)
+        return math.inf if roll is None else float(roll)
+
+    # --- What is released --------------------------------------------------------------
+
+    def _at_most(self, vector: Vector, bound: float) -> None:
+        self.upper.append((vector, bound))
+
+    def _at_least(self, vector: Vector, bound: float) -> None:
+        self._at_most(_times(vector, -1), -bound)
 
     def _learn(self, row: Row) -> None:
-        base = self._base((_unit(row), row["breakdown"], row["group"]))
-        kind = row["audience"].split("/")[0]
-        k_base, k, pct_step, n_step = TABLE_A[kind, self.is_sensitive]
+        """One released row: roundings and rules as bounds."""
+        measure, cell = row["indicator"], cell_of(row)
+        steps = self.world.rule(measure, cell, row["audience"].split("/")[0])
+        n, y = self.pupils(cell), self.positive(measure, cell)
         if row["status"] in ("z", "x"):
-            self.upper.append(({base: 1}, 0))
-        elif row["status"] in ("published", "u"):
-            n, p = float(row["n"]), float(row["estimate"])
-            self._between({base: 1}, max(n - n_step / 2, k_base), n + n_step / 2)
-            if row["statistic"] == "pct":
-                low, high = (p - pct_step / 2) / 100, (p + pct_step / 2) / 100
-                self.upper.append(({base: low, base + 1: -1}, 0))
-                self.upper.append(({base: -high, base + 1: 1}, 0))
-                self.upper.append(({base + 1: -1}, -k))
-                self.upper.append(({base + 1: 1, base: -1}, -k))
-        elif row["note"] == "low":
-            self.upper.append(({base: -1}, -k_base))
-            self.upper.append(({base + 1: 1}, k - 1))
-        elif row["note"] == "high":
-            self.upper.append(({base: -1}, -k_base))
-            self.upper.append(({base: 1, base + 1: -1}, k - 1))
+            self._at_most(n, 0)
+        elif row["status"] in SHOWN:
+            self.shown[measure, cell] = row
+            shown = float(row["n"])
+            self._at_least(n, max(shown - steps.n / 2, steps.base))
+            self._at_most(n, shown + steps.n / 2)
+            self._learn_figure(row, steps, n, y)
+        elif row["note"]:
+            self.noted.append((measure, row["note"], cell))
+            few = y if row["note"] == "low" else _sum([n, _times(y, -1)])
+            self._at_least(n, steps.base)
+            self._at_most(few, steps.k - 1)
 
-    def _between(self, terms: dict[int, float], low: float, high: float) -> None:
-        self.upper.append((terms, high))
-        self.upper.append(({i: -v for i, v in terms.items()}, -low))
+    def _learn_figure(self, row: Row, steps: Steps, n: Vector, y: Vector) -> None:
+        estimate = float(row["estimate"])
+        if row["statistic"] == "mean":
+            low, high = estimate - steps.mean / 2, estimate + steps.mean / 2
+            if row["ci_low"] is not None:
+                # The true mean stands in the middle of an interval that was rounded outward.
+                middle = (float(row["ci_low"]) + float(row["ci_high"])) / 2
+                low, high = max(low, middle - steps.mean / 2), min(high, middle + steps.mean / 2)
+        else:
+            low, high = (estimate - steps.pct / 2) / 100, (estimate + steps.pct / 2) / 100
+            self._at_least(y, steps.k)
+            self._at_least(_sum([n, _times(y, -1)]), steps.k)
+        self._at_most(_sum([_times(n, low), _times(y, -1)]), 0)
+        self._at_most(_sum([y, _times(n, -high)]), 0)
 
-    def interval(self, terms: Mapping[int, float]) -> tuple[float, float]:
-        """What the released rows leave possible for a sum of counts."""
-        cost = np.zeros(self.size)
-        for position, value in terms.items():
-            cost[position] = value
-        ends = []
-        for sign in (1, -1):
-            found = linprog(sign * cost, bounds=(0, None), method="highs", **self._system())
-            if found.status == 3:  # unbounded: nothing limits it
-                ends.append(math.inf)
-            elif found.status == 0:
-                ends.append(sign * found.fun)
-            else:
-                raise AssertionError(f"the released rows contradict each other: {found.message}")
-        return ends[0], ends[1]
+    # --- What follows ------------------------------------------------------------------
 
-    def _system(self) -> dict[str, Any]:
-        """The constraints as linprog takes them; made once."""
-        if self.system is None:
+    def columns(self) -> int:
+        """Number of unknowns."""
+        return self.size * (1 + len(self.world.measures))
+
+    def solve(self, cost: Floats) -> Floats | None:
+        """An x of least cost among those that what is known allows; None without a least."""
+        if not self.system:
+            rolls = [self.roll(leaf) for leaf in self.leaves]
+            most = [r if math.isfinite(r) else None for r in rolls]
+            bounds = [(0, m) for m in most] + [(0, None)] * (self.columns() - self.size)
             self.system = {
-                "A_ub": _matrix(self.upper, self.size),
+                "A_ub": _matrix([v for v, _ in self.upper], self.columns()),
                 "b_ub": [bound for _, bound in self.upper],
-                "A_eq": _matrix(self.equal, self.size),
+                "A_eq": _matrix([v for v, _ in self.equal], self.columns()),
                 "b_eq": [bound for _, bound in self.equal],
+                "bounds": bounds,
+                "method": "highs",
             }
-        return self.system
+        found = linprog(cost, **self.system)
+        if found.status == 3:
+            return None
+        if found.status != 0:
+            raise AssertionError(f"the released rows contradict each other: {found.message}")
+        return np.asarray(found.x, dtype=np.float64)
 
-    def findings(self) -> list[Finding]:
-        """Every count below its k that the release says too much of."""
-        holders = {row["engagement"] for row in self.released if row["audience"] != "public"}
-        own = [row for row in self.released if row["engagement"] in holders]
-        before = {
-            "cpp": Attacker([], self.truth, is_sensitive=self.is_sensitive),
-            "public": Attacker(own, self.truth, is_sensitive=self.is_sensitive),
-        }
-        return [finding for cell in self._hidden() for finding in self._judge(cell, before)]
+    def interval(self, vector: Vector) -> tuple[float, float]:
+        """What is possible of one sum."""
+        cost = np.zeros(self.columns())
+        cost[list(vector)] = list(vector.values())
+        least, most = self.solve(cost), self.solve(-cost)
+        return (
+            -math.inf if least is None else float(cost @ least),
+            math.inf if most is None else float(cost @ most),
+        )
 
-    def _hidden(self) -> list[dict[str, Any]]:
-        """Hidden cells, each with its own row of Table A, and groups that are not known."""
-        best: dict[tuple[str, str, str], Row] = {}
-        for row in self.released:
-            key = (_unit(row), row["breakdown"], row["group"])
-            if key not in best or row["audience"] != "public":
-                best[key] = row
-        by_key = {(_unit(r), r["breakdown"], r["group"]): r for r in self.truth}
-        hidden = [
-            {
-                "key": key,
-                "row": row,
-                "n": by_key[key]["base_n"],
-                "y": by_key[key]["numerator_n"] or 0,
-            }
-            for key, row in best.items()
-            if row["status"] == "c"
-        ]
-        for key in self.residuals:
-            unit, breakdown, _ = key
-            groups = [k for k in best if k[0] == unit and k[1] == breakdown]
-            if any(best[k]["status"] == "c" for k in groups):
+
+@dataclass
+class Question:
+    """A quantity that an attacker asks for, and what makes it safe.
+
+    Safe if it can be as low as `low` and as high as `high`; if `width` is set, safe if its
+    range is that wide, whatever its ends.
+    """
+
+    measure: str
+    cell: Cell
+    quantity: str
+    truth: float
+    vector: Vector
+    low: float
+    high: float
+    width: float = 0.0
+
+    def is_safe(self, low: float, high: float) -> bool:
+        """Whether a range tells no more than it may."""
+        if self.width >= 1:
+            return math.floor(high + TOLERANCE) - math.ceil(low - TOLERANCE) >= self.width
+        if self.width:
+            return high - low >= self.width - TOLERANCE
+        return low <= self.low + TOLERANCE and high >= self.high - TOLERANCE
+
+
+class Attack:
+    """A coalition's questions to everything that is released to it."""
+
+    def __init__(
+        self, world: World, released: Sequence[Row], *, holder: str = "", school: str = ""
+    ) -> None:
+        """Choose the packages.
+
+        Args:
+            world: truth and public rolls.
+            released: all protected rows.
+            holder: engagement of the CPP whose package, with all its schools', is held beside
+                the public one; empty for the public alone.
+            school: with a holder: its code; only this school's package is held.
+        """
+        self.world, self.school = world, school
+        audiences = ("public", f"cpp/{holder}")
+        rows = [row for row in released if row["audience"] in audiences]
+        if school:
+            rows = [
+                r for r in rows
+                if r["audience"] == "public" or cell_of(r)[0] == f"school:{school}"
+            ]  # fmt: skip
+        self.rows = rows
+        self.full = Attacker(world, rows, holder)
+        own = [row for row in rows if row["audience"] != "public"]
+        self.own_units = {cell_of(row)[0] for row in own}
+        self.before = Attacker(world, own, holder)
+        self.counts: dict[str, int] = {}
+
+    def findings(self, *, strict: bool = False) -> list[Finding]:
+        """Every quantity that the packages say too much of.
+
+        Args:
+            strict: also judge the base of a cluster without regard to what its schools'
+                shown cells, each safe by its own row of Table A, add up to.
+        """
+        questions = list(self._questions(strict=strict))
+        ranges = self._ranges(questions)
+        found = []
+        for question, (low, high) in zip(questions, ranges, strict=True):
+            if question.is_safe(low, high) or self._is_known_before(question, low, high):
                 continue
-            total = by_key[unit, "total", "all"]
-            n = total["base_n"] - sum(by_key[k]["base_n"] for k in groups)
-            y = (total["numerator_n"] or 0) - sum(by_key[k]["numerator_n"] or 0 for k in groups)
-            if n > 0:
-                row = {**best[groups[0]], "note": None}
-                hidden.append({"key": key, "row": row, "n": n, "y": y})
-        return hidden
+            found.append(
+                Finding(
+                    question.measure,
+                    "/".join(question.cell),
+                    question.quantity,
+                    question.truth,
+                    low,
+                    high,
+                )
+            )
+        return found
 
-    def _judge(self, cell: Mapping[str, Any], before: Mapping[str, Attacker]) -> Iterable[Finding]:
-        kind = cell["row"]["audience"].split("/")[0]
-        k_base, k, _, _ = TABLE_A[kind, self.is_sensitive]
-        base = self._base(cell["key"])
-        note = cell["row"]["note"]
-        n, y = cell["n"], cell["y"]
-        quantities: list[tuple[str, int, int, dict[int, float], bool]] = [
-            ("base", n, k_base, {base: 1.0}, False)
-        ]
-        if cell["row"]["statistic"] == "pct":
-            quantities += [
-                ("numerator", y, k, {base + 1: 1.0}, note == "low"),
-                (
-                    "complement",
-                    cell["n"] - cell["y"],
-                    k,
-                    {base: 1.0, base + 1: -1.0},
-                    note == "high",
-                ),
+    def _ranges(self, questions: Sequence[Question]) -> list[tuple[float, float]]:
+        """A range for each question that is at least as wide as safety asks, or exact.
+
+        Every solution is a table that fits: it answers for all questions at once.
+        """
+        if not questions:
+            return []
+        size = self.full.columns()
+        asked = _matrix([q.vector for q in questions], size)
+        low = high = np.array([q.truth for q in questions])
+        exact = np.zeros((2, len(questions)), dtype=bool)
+        rng = np.random.default_rng(1)
+
+        def take(x: Floats | None) -> None:
+            nonlocal low, high
+            if x is not None:
+                low, high = np.minimum(low, asked @ x), np.maximum(high, asked @ x)
+
+        def is_open(i: int) -> bool:
+            return not questions[i].is_safe(low[i], high[i])
+
+        for _ in range(SHARED_N):
+            open_ = np.array([is_open(i) for i in range(len(questions))])
+            if open_.any():
+                take(self.full.solve(asked.T @ (open_ * rng.choice([-1.0, 1.0], len(open_)))))
+        for i, question in enumerate(questions):
+            for side, sign in enumerate((1.0, -1.0)):
+                enough = high[i] >= question.high if side else low[i] <= question.low
+                if is_open(i) and not exact[side, i] and not (enough and not question.width):
+                    cost = np.zeros(size)
+                    cost[list(question.vector)] = list(question.vector.values())
+                    x = self.full.solve(sign * cost)
+                    take(x)
+                    if x is None:
+                        low[i], high[i] = (-math.inf, high[i]) if sign > 0 else (low[i], math.inf)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+    def _is_known_before(self, question: Question, low: float, high: float) -> bool:
+        """Whether what is known without the release allows no more.
+
+        Of its own area a coalition knows the public rolls; of others', its own packages too.
+        """
+        is_own = question.cell[0] in self.own_units
+        before = Attacker(self.world, [], self.full.holder) if is_own else self.before
+        known_low, known_high = before.interval(question.vector)
+        if question.width:
+            return not question.is_safe(known_low, known_high)
+        lowest = max(question.low, math.ceil(known_low - TOLERANCE))
+        highest = min(question.high, math.floor(min(known_high, 1e9) + TOLERANCE))
+        return low <= lowest + TOLERANCE and high >= highest - TOLERANCE
+
+    # --- What is asked -----------------------------------------------------------------
+
+    def _questions(self, *, strict: bool) -> Iterator[Question]:
+        for measure in self.world.measures:
+            released = self._released(measure)
+            for cell in self.full.parts:
+                row = released.get(cell)
+                if row is not None and row["status"] != "c":
+                    continue
+                truth = self._truth(measure, cell)
+                if truth is None or self.full.roll(cell) == 0:
+                    continue
+                yield from self._small(measure, cell, row, truth, strict=strict)
+                if row is not None:
+                    yield from self._not_exact(measure, cell, truth)
+        if self.world.linked:
+            yield from self._rests()
+
+    def _released(self, measure: str) -> dict[Cell, Row]:
+        """The row of each cell; of his own CPP, the row of his own package."""
+        found: dict[Cell, Row] = {}
+        for row in self.rows:
+            cell = cell_of(row)
+            if row["indicator"] == measure and (
+                cell not in found or row["audience"] != "public"
+            ):
+                found[cell] = row
+        return found
+
+    def _truth(self, measure: str, cell: Cell) -> tuple[float, float] | None:
+        """Pupils and positive answers (or sum of scores) of a cell."""
+        unit, breakdown, group = cell
+        if group == UNKNOWN:
+            groups = [c for c in self.full.parts if c[:2] == cell[:2] and c[2] != UNKNOWN]
+            parts = [self._truth(measure, c) for c in groups]
+            whole = self._truth(measure, (unit, "total", "all"))
+            known = [p for p in parts if p is not None]
+            if whole is None:
+                return None
+            return whole[0] - sum(p[0] for p in known), whole[1] - sum(p[1] for p in known)
+        if unit.endswith("-small"):
+            cluster = unit.removeprefix("cluster:").removesuffix("-small")
+            small = [
+                self._truth(measure, (f"school:{s}", "total", "all"))
+                for s, c in self.world.cluster_of.items()
+                if c == cluster and self.world.sizes[s] < 20
             ]
-        for name, truth, threshold, terms, is_noted in quantities:
-            if truth >= threshold:
+            known = [p for p in small if p is not None]
+            return sum(p[0] for p in known), sum(p[1] for p in known)
+        row = self.world.by_cell.get((measure, cell))
+        if row is None or row["reason"] in ("no_roll", "not_asked"):
+            return None
+        y = row["sum_x"] if row["statistic"] == "mean" else row["numerator_n"]
+        return float(row["base_n"] or 0), float(y or 0)
+
+    def _small(
+        self,
+        measure: str,
+        cell: Cell,
+        row: Row | None,
+        truth: tuple[float, float],
+        *,
+        strict: bool,
+    ) -> Iterator[Question]:
+        """Quantities below their k."""
+        audience = "public" if row is None else row["audience"].split("/")[0]
+        if row is None and cell[0] == f"cpp:{self.full.holder}" and not self.school:
+            audience = "cpp"
+        rule, roll = self.world.rule(measure, cell, audience), self.full.roll(cell)
+        n, y = self.full.pupils(cell), self.full.positive(measure, cell)
+        low, high = 1.0, min(float(rule.base), roll)
+        if cell[0].startswith("cluster:") and not strict:
+            known = self._by_schools(measure, cell)
+            low, high = max(low, known[0]), min(high, known[1])
+        quantities = [("base", truth[0], rule.base, n, low, high)]
+        if not self.full.is_mean:
+            for name, note, count, vector in (
+                ("numerator", "low", truth[1], y),
+                ("complement", "high", truth[0] - truth[1], _sum([n, _times(y, -1)])),
+            ):
+                noted = row is not None and row["note"] == note
+                told = noted or (row is None and self._is_inside_noted(measure, note, cell))
+                low, high = 0.0 if noted else 1.0, min(rule.k - 1.0 if told else rule.k, roll)
+                quantities.append((name, count, rule.k, vector, low, high))
+        for name, count, k, vector, low, high in quantities:
+            if count < k:
+                yield Question(measure, cell, name, count, vector, low, high)
+
+    def _by_schools(self, measure: str, cell: Cell) -> tuple[float, float]:
+        """What the shown cells of a cluster's schools, and the rolls of the others, add up to."""
+        if cell[0].endswith("-small"):
+            return 0.0, math.inf
+        cluster = cell[0].removeprefix("cluster:")
+        low = high = 0.0
+        for school in [s for s, c in self.world.cluster_of.items() if c == cluster]:
+            part = (f"school:{school}", *cell[1:])
+            if part not in self.full.parts:
                 continue
-            lower, upper = self.interval(terms)
-            inward = _inward(lower, upper)
-            needed = (0, threshold - 1) if is_noted else (1, threshold)
-            if inward[0] <= needed[0] and inward[1] >= needed[1]:
+            row = self.full.shown.get((measure, part))
+            if row is None:
+                high += self.full.roll(part)
+            else:
+                rule = self.world.rule(measure, part, "cpp")
+                shown = float(row["n"])
+                low += max(shown - rule.n / 2, rule.base)
+                high += min(shown + rule.n / 2, self.full.roll(part))
+        return low, high
+
+    def _is_inside_noted(self, measure: str, note: str, cell: Cell) -> bool:
+        """Whether a cell without a row lies in one whose note speaks of all that it holds."""
+        mine = set(self.full.parts[cell])
+        return any(
+            mine <= set(self.full.parts[whole])
+            for noted, its_note, whole in self.full.noted
+            if (noted, its_note) == (measure, note)
+        )
+
+    def _not_exact(
+        self, measure: str, cell: Cell, truth: tuple[float, float]
+    ) -> Iterator[Question]:
+        """No suppressed cell is recovered exactly; a mean, not to within half its step."""
+        n, y = self.full.pupils(cell), self.full.positive(measure, cell)
+        if not self.full.is_mean:
+            yield Question(measure, cell, "exact base", truth[0], n, 0, 0, width=1)
+            yield Question(measure, cell, "exact numerator", truth[1], y, 0, 0, width=1)
+        elif truth[0] > 0:
+            step = self.world.rule(measure, cell, "cpp").mean
+            yield Question(
+                measure, cell, "mean", truth[1], y, 0, 0, width=min(0.999, step * truth[0] / 2)
+            )
+
+    def _rests(self) -> Iterator[Question]:
+        """What the parts of a linked sum leave over is a count as well."""
+        whole, *parts = self.world.measures
+        for cell, row in self._released(whole).items():
+            truths = [self._truth(m, cell) for m in self.world.measures]
+            if any(t is None for t in truths):
                 continue
-            known = _inward(*before[kind].interval(terms))
-            if inward[0] > max(needed[0], known[0]) or inward[1] < min(needed[1], known[1]):
-                yield Finding("/".join(cell["key"]), name, truth, lower, upper)
+            rest = truths[0][1] - sum(t[1] for t in truths[1:])  # type: ignore[index]
+            k = self.world.rule(whole, cell, row["audience"].split("/")[0]).k
+            if rest < k:
+                vectors = [_times(self.full.positive(m, cell), -1) for m in parts]
+                vector = _sum([self.full.positive(whole, cell), *vectors])
+                high = min(float(k), self.full.roll(cell))
+                yield Question(whole, cell, "rest", rest, vector, 1.0, high)
 
 
-def _inward(lower: float, upper: float) -> tuple[int, int]:
-    return math.ceil(lower - TOLERANCE), math.floor(min(upper, 1e9) + TOLERANCE)
+def _times(vector: Vector, factor: float) -> Vector:
+    return {i: v * factor for i, v in vector.items()}
 
 
-def _matrix(constraints: Sequence[tuple[dict[int, float], float]], size: int) -> csr_array:
-    data = [v for terms, _ in constraints for v in terms.values()]
-    columns = [i for terms, _ in constraints for i in terms]
-    rows = [r for r, (terms, _) in enumerate(constraints) for _ in terms]
-    return csr_array((data, (rows, columns)), shape=(len(constraints), size))
+def _sum(vectors: Iterable[Vector]) -> Vector:
+    found: Vector = {}
+    for vector in vectors:
+        for i, value in vector.items():
+            found[i] = found.get(i, 0.0) + value
+    return found
 
 
-def _unit(row: Row) -> str:
-    return str(row["engagement"] or row["tranche"] or "all")
+def _matrix(vectors: Sequence[Vector], columns: int) -> csr_array:
+    data = [v for vector in vectors for v in vector.values()]
+    index = [i for vector in vectors for i in vector]
+    rows = [r for r, vector in enumerate(vectors) for _ in vector]
+    return csr_array((data, (rows, index)), shape=(len(vectors), columns))

@@ -82,7 +82,7 @@ def test_fictitious_programme_has_the_real_size(places: Places) -> None:
 
 def test_small_programme_keeps_schools_that_small_cell_rules_need(places: Places) -> None:
     small = cut_small(places)
-    assert 2_500 < small.pupils_n < 3_600
+    assert 2_500 < small.pupils_n < 4_000
     by_engagement = small.schools.groupby(["engagement", "survey"]).size()
     assert by_engagement.xs("secondary", level="survey").tolist() == [2, 2]
     assert (by_engagement.xs("primary", level="survey") >= 6).all()
