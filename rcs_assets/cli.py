@@ -18,6 +18,7 @@ from typing import Any
 from rcs_assets import commands as do
 from rcs_assets.errors import RcsError
 
+AS_JSON = "print JSON, for programs"
 SCALES = ("small", "full", "national")
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
@@ -65,7 +66,11 @@ def _command(
     parser.add_argument(
         "--home", metavar="DIR", help="the installation (default: RCS_HOME or .rcs)"
     )
-    parser.add_argument("--profile", choices=("demo", "production"), help="default: production")
+    parser.add_argument(
+        "--profile",
+        choices=("demo", "production"),
+        help="demo takes simulated files only; fixed for ever (default: production)",
+    )
     parser.add_argument("--as-of", default="", metavar="DATE", help="fixes all times (YYYY-MM-DD)")
     return parser
 
@@ -78,8 +83,13 @@ def _add_demo(commands: Any) -> None:
 
 
 def _simulation_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", choices=SCALES, default="full")
-    parser.add_argument("--seed", type=int, help="default: 2026")
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="full",
+        help="how much is simulated (default: full, eight CPPs at real size)",
+    )
+    parser.add_argument("--seed", type=int, help="of all random numbers (default: 2026)")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="real public files to use")
 
 
@@ -88,9 +98,16 @@ def _add_simulate(commands: Any) -> None:
         commands, "simulate", do.simulate, "Write simulated deliveries, and elsewhere the truth."
     )
     _simulation_options(simulate)
-    simulate.add_argument("--out", type=Path, metavar="DIR")
-    simulate.add_argument("--truth", type=Path, metavar="DIR")
-    simulate.add_argument("--defects", choices=("none", "typical"), default="typical")
+    simulate.add_argument("--out", type=Path, metavar="DIR", help="folder for the deliveries")
+    simulate.add_argument(
+        "--truth", type=Path, metavar="DIR", help="folder for what was drawn; never delivered"
+    )
+    simulate.add_argument(
+        "--defects",
+        choices=("none", "typical"),
+        default="typical",
+        help="errors planted in the files (default: typical)",
+    )
     simulate.add_argument(
         "--sign",
         type=Path,
@@ -102,37 +119,45 @@ def _add_simulate(commands: Any) -> None:
 
 def _add_deliver(commands: Any) -> None:
     deliver = _command(commands, "deliver", do.deliver, "Register files in the drop folder.")
-    deliver.add_argument("paths", type=Path, nargs="+", metavar="PATH")
-    deliver.add_argument("--json", action="store_true")
+    deliver.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="files, or folders of files"
+    )
+    deliver.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_materialise(commands: Any) -> None:
     parser = _command(
         commands, "materialise", do.materialise, "Compute what has changed, as Dagster runs."
     )
-    parser.add_argument("--engagement", action="append", default=[], metavar="KEY")
+    parser.add_argument(
+        "--engagement",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="look at this engagement only; may be repeated (default: all that delivered)",
+    )
     parser.add_argument("--select", metavar="ASSETS", help="a selection in Dagster's syntax")
     parser.add_argument(
         "--leave-out",
         action="append",
         default=[],
         metavar="KEY",
-        help="an engagement that the release goes without",
+        help="an engagement that the release goes without; may be repeated",
     )
     parser.add_argument("--publish", action="store_true", help="ask the gate, publish if it passes")
 
 
 def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
-    status.add_argument("--json", action="store_true")
+    status.add_argument("--json", action="store_true", help=AS_JSON)
     report = _command(
         commands, "report", do.report, "The pages of the current release, or made again elsewhere."
     )
     report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
-    report.add_argument("--json", action="store_true")
+    report.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
-    doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_release(commands: Any) -> None:
@@ -142,9 +167,14 @@ def _add_release(commands: Any) -> None:
     show = _command(actions, "show", do.release_show, "What one release holds.")
     verify = _command(actions, "verify", do.release_verify, "Check every file of a release.")
     for parser in (listing, show, verify):
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
     for parser in (show, verify):
-        parser.add_argument("version", nargs="?", default="current")
+        parser.add_argument(
+            "version",
+            nargs="?",
+            default="current",
+            help="of the release (default: the current one)",
+        )
     _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
 
 

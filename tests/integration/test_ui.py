@@ -26,7 +26,7 @@ from tests.integration.installation import ENGAGEMENT, OTHER, publish
 
 Query = Callable[..., dict[str, Any]]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ui")]
+pytestmark = pytest.mark.slow
 
 
 def _environment(home: Path) -> dict[str, str]:

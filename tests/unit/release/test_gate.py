@@ -154,3 +154,9 @@ def test_the_committed_list_can_be_read():
 def test_a_broken_list_is_refused(text):
     with pytest.raises(ConfigurationError, match="required checks"):
         parse_required_checks(text)
+
+
+def test_parts_that_are_behind_what_holds_now_refuse():
+    decision = ask(stale=("reference", "t2-falkirk"))
+    assert not decision.publish and len(decision.reasons) == 2
+    assert decision.reasons[1].startswith("t2-falkirk is not computed from")

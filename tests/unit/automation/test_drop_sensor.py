@@ -1,0 +1,107 @@
+"""What the sensor on the drop folder asks for, and when it waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rcs_assets.automation import look_into_drop, set_refused_aside, stable_files
+from rcs_assets.programme.provenance import write_simulated_manifest
+from rcs_assets.storage import Home
+from rcs_assets.storage.resources import HomeResource
+
+OPT_OUTS = "t2-falkirk_opt-outs.csv"
+SCHOOLS = "schools_open_2024-10-31.csv"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home", profile="demo", seed=2026)
+
+
+def arrive(home: Home, name: str, text: str) -> None:
+    file = home.incoming / name
+    file.write_text(text, encoding="utf-8")
+    write_simulated_manifest(home.incoming, [file], 2026)
+
+
+def look(home: Home, cursor: str | None = None) -> tuple[list[object], str]:
+    context = dg.build_sensor_context(cursor=cursor)
+    found = list(look_into_drop(context, HomeResource(path=str(home.path))))
+    return found, context.cursor or ""
+
+
+def requests(found: list[object]) -> list[tuple[str | None, str | None]]:
+    return [(r.job_name, r.partition_key) for r in found if isinstance(r, dg.RunRequest)]
+
+
+def test_a_file_is_stable_when_it_is_seen_twice_alike(tmp_path: Path):
+    file = tmp_path / "a.csv"
+    file.write_text("1")
+    first, seen = stable_files(tmp_path, {})
+    assert first == []
+    assert stable_files(tmp_path, seen)[0] == [file]
+    file.write_text("12")
+    assert stable_files(tmp_path, seen)[0] == []
+
+
+def test_a_refused_file_leaves_the_sensors_sight(tmp_path: Path):
+    file = tmp_path / "a.csv"
+    file.write_text("1")
+    set_refused_aside(file)
+    assert (tmp_path / "refused" / "a.csv").read_text() == "1"
+    assert stable_files(tmp_path, {})[1] == {}
+
+
+def test_a_delivery_starts_a_run_of_its_engagement(home: Home):
+    arrive(home, OPT_OUTS, "survey_uid,scope,received_on\n")
+    found, cursor = look(home)
+    assert requests(found) == []
+    found, _ = look(home, cursor)
+    assert requests(found) == [("engagement", "t2-falkirk")]
+    assert not list(home.incoming.glob("*.csv"))
+
+
+def test_nothing_is_registered_while_another_process_works(home: Home):
+    arrive(home, OPT_OUTS, "survey_uid,scope,received_on\n")
+    _, cursor = look(home)
+    ready = home.path / "held"
+    holder = (
+        "import pathlib, time\nfrom rcs_assets.storage import Home, write_lock\n"
+        f"with write_lock(Home.open({str(home.path)!r}), 'rcs materialise'):\n"
+        f"    pathlib.Path({str(ready)!r}).touch()\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder]) as process:
+        while not ready.exists():
+            time.sleep(0.05)
+        found, after = look(home, cursor)
+        process.kill()
+    (skipped,) = found
+    assert isinstance(skipped, dg.SkipReason)
+    assert "rcs materialise" in (skipped.skip_message or "")
+    assert (home.incoming / OPT_OUTS).exists()
+    # The cursor stays, so that the next look takes the file at once.
+    assert after == cursor
+    assert requests(look(home, after)[0]) == [("engagement", "t2-falkirk")]
+
+
+def test_reference_data_start_their_own_run_first_and_every_engagement(home: Home):
+    arrive(home, OPT_OUTS, "survey_uid,scope,received_on\n")
+    look(home, look(home)[1])
+    arrive(home, SCHOOLS, _school_list())
+    found, _ = look(home, look(home)[1])
+    assert requests(found) == [("reference", None), ("engagement", "t2-falkirk")]
+    first = found[0]
+    assert isinstance(first, dg.RunRequest)
+    assert first.tags["dagster/priority"] == "1"
+
+
+def _school_list() -> str:
+    from rcs_assets.codebook import load_codebook
+
+    return ",".join(f.column for f in load_codebook().datasets["school_list"].fields) + "\n"
