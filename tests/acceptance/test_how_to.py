@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
+import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from rcs_assets.release.tables import table_specs
 from tests.acceptance.documentation import blocks, commands
+from tests.integration.installation import delivered, sign_and_deliver
 
 
 def _query(database: Path, query: str) -> list[tuple]:
@@ -47,3 +52,105 @@ def test_a_delivery_that_nobody_signed_is_refused_in_the_demo(
     assert done.status == 1
     assert "simulat" in done.stderr.lower()
     assert (home / "releases" / "current").resolve().name == released_home.release.name
+
+
+@pytest.mark.slow
+def test_add_a_cpp(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    page = repo_root / "docs" / "how-to" / "add-a-cpp.md"
+    home = released_home.copy(tmp_path / "home")
+    file = tmp_path / "t3-midlothian_opt-outs.csv"
+    shutil.copyfile(delivered(home, "opt_outs", "t2-falkirk"), file)
+    assert sign_and_deliver(home, file).status == 1
+    names = re.findall(r"`config/(\w+\.csv)`", page.read_text(encoding="utf-8"))
+    for name, rows in zip(names, blocks(page, "csv"), strict=True):
+        (home / "config" / name).write_text(rows, encoding="utf-8")
+    for words in commands(page, "rcs"):
+        typed = [str(file) if word == file.name else word for word in words[1:]]
+        done = rcs(*typed, "--home", home)
+        assert done.status == 0, done.output
+    known = json.loads(rcs("status", "--home", home, "--json").stdout)
+    assert "t3-midlothian" in known["engagements"]
+    manifest = json.loads((home / "releases" / "current" / "manifest.json").read_text())
+    assert manifest["left_out"] == ["t3-midlothian"]
+
+
+@pytest.mark.slow
+def test_write_a_summary(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    page = repo_root / "docs" / "how-to" / "write-a-summary.md"
+    home = released_home.copy(tmp_path / "home")
+    (text,) = blocks(page, "markdown")
+    (home / "config" / "summaries").mkdir()
+    (home / "config" / "summaries" / "t2-falkirk.md").write_text(text, encoding="utf-8")
+    for words in commands(page, "rcs"):
+        done = rcs(*words[1:], "--home", home)
+        assert done.status == 0, done.output
+    report = home / "releases" / "current" / "cpp" / "t2-falkirk" / "report.html"
+    shown = report.read_text(encoding="utf-8")
+    assert "Written by the evidence officer of the partnership" in shown
+    assert "{{" not in shown
+    assert str(report.resolve()) in {str(Path(line).resolve()) for line in done.stdout.splitlines()}
+
+
+def test_read_a_release_in_duckdb(
+    repo_root: Path, released_home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = repo_root / "docs" / "how-to" / "read-a-release.md"
+    package = released_home.release / "cpp" / "t2-falkirk"
+    gaps, counts, export = blocks(page, "sql")
+    for query in (gaps, counts):
+        assert _query(package / "rcs.duckdb", query)
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect(str(package / "rcs.duckdb"), read_only=True) as con:
+        con.execute(export)
+        expected = con.sql(
+            "select count(*) from estimates where geography_level = 'cpp' and breakdown = 'total'"
+        ).fetchall()[0][0]
+    assert len(_rows(tmp_path / "estimates.csv")) == expected > 0
+
+
+def test_read_a_release_in_r_names_what_is_there(repo_root: Path, released_home) -> None:
+    """R is not installed: its files and columns are looked up, its code is not run."""
+    page = repo_root / "docs" / "how-to" / "read-a-release.md"
+    code = "\n".join(blocks(page, "r"))
+    package = released_home.release / "cpp" / "t2-falkirk"
+    assert package.relative_to(released_home.release).as_posix() in code
+    files = re.findall(r'file\.path\(package, "(\w+)", "([\w.]+)"\)', code)
+    assert len(files) == 3
+    assert all((package / folder / name).is_file() for folder, name in files)
+    columns = {c.name for spec in table_specs().values() for c in spec.columns}
+    named = re.findall(r"filter\((\w+)|, (\w+) ==|select\(([\w, ]+)\)", code)
+    words = {word for found in named for word in re.findall(r"\w+", ",".join(found))}
+    assert words >= {"geography_level", "breakdown", "title", "ci_low"}
+    assert words - columns == {"indicators"}
+
+
+def test_read_a_schools_table_in_excel(repo_root: Path, released_home) -> None:
+    """What an import of the text file needs: UTF-8, commas, one header, rows of one width."""
+    page = repo_root / "docs" / "how-to" / "read-a-release.md"
+    text = page.read_text(encoding="utf-8")
+    assert "`table.csv`" in text and "65001" in text
+    package = sorted((released_home.release / "school").iterdir())[0]
+    rows = _rows(package / "table.csv")
+    own = [row for row in rows if row["geography_level"] == "school"]
+    assert {row["geography_code"] for row in own} == {package.name}
+    assert all(None not in row and None not in row.values() for row in rows)
+    hidden = [row for row in rows if row["status"] == "c"]
+    assert hidden and {row["estimate"] for row in hidden} == {""}
+    assert not list(released_home.release.rglob("*.xlsx"))
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_ranges_of_tranches_are_those_of_the_programme(repo_root: Path) -> None:
+    """docs/how-to/backfill-a-tranche.md; tests/integration/test_ui.py carries it out."""
+    from rcs_assets.programme import load_programme
+
+    page = repo_root / "docs" / "how-to" / "backfill-a-tranche.md"
+    named = re.findall(r"\[([\w-]+)\.\.\.([\w-]+)\]", page.read_text(encoding="utf-8"))
+    keys = load_programme().engagement_keys
+    tranches = sorted({key.partition("-")[0] for key in keys})
+    own = [[key for key in keys if key.startswith(f"{t}-")] for t in tranches]
+    assert named == [(part[0], part[-1]) for part in own]
