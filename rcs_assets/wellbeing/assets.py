@@ -67,10 +67,12 @@ class RoomTranslator(DagsterDbtTranslator):
         return str(dbt_resource_props.get("description", "")).strip()
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Columns, as dagster-dbt tells them, and where the asset is described."""
+        """Columns, as dagster-dbt tells them, the table, and where the asset is described."""
+        key = self.get_asset_key(dbt_resource_props).path
         model = f"dbt_project/{dbt_resource_props['original_file_path']}"
-        about = about_asset(self.get_asset_key(dbt_resource_props).path, model)
-        return {**super().get_metadata(dbt_resource_props), **about}
+        # dbt knows the warehouse by the name of the connection that it is handed.
+        table = {"dagster/table_name": ".".join(["warehouse", *key])}
+        return {**super().get_metadata(dbt_resource_props), **table, **about_asset(key, model)}
 
     def get_automation_condition(
         self,

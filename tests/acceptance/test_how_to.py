@@ -144,13 +144,15 @@ def _rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_the_ranges_of_tranches_are_those_of_the_programme(repo_root: Path) -> None:
+def test_the_tranches_to_tick_are_those_of_the_programme(repo_root: Path) -> None:
     """docs/how-to/backfill-a-tranche.md; tests/integration/test_ui.py carries it out."""
     from rcs_assets.programme import load_programme
 
     page = repo_root / "docs" / "how-to" / "backfill-a-tranche.md"
-    named = re.findall(r"\[([\w-]+)\.\.\.([\w-]+)\]", page.read_text(encoding="utf-8"))
-    keys = load_programme().engagement_keys
-    tranches = sorted({key.partition("-")[0] for key in keys})
-    own = [[key for key in keys if key.startswith(f"{t}-")] for t in tranches]
-    assert named == [(part[0], part[-1]) for part in own]
+    rows = re.findall(r"\| (\d) \| (`t.*`) \|", page.read_text(encoding="utf-8"))
+    named = {f"t{number}": re.findall(r"`([\w-]+)`", keys) for number, keys in rows}
+    engagements = load_programme().engagements.values()
+    assert named == {
+        tranche: [e.key for e in engagements if e.tranche == tranche]
+        for tranche in dict.fromkeys(e.tranche for e in engagements)
+    }

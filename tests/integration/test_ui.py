@@ -83,7 +83,7 @@ def ui(released_home: ReleasedHome, tmp_path: Path) -> Iterator[tuple[Path, Quer
         _wait(lambda: _ask(port, nodes)["assetNodes"], 180)
         yield home, lambda query, **variables: _ask(port, query, **variables)
     finally:
-        os.killpg(served.pid, signal.SIGINT)
+        os.killpg(served.pid, signal.SIGTERM)
         try:
             served.wait(30)
         except subprocess.TimeoutExpired:
