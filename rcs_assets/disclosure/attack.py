@@ -323,11 +323,12 @@ class Attacker:
             return replace(outcome, programs_n=safe[question])
         certified, programs_n = self._certified(asked, system, row)
         asked = asked.some(np.flatnonzero(~certified))
+        if not len(asked.place):
+            return replace(outcome, programs_n=programs_n)
         found, unsafe, more = self._judge(asked, system, row)
-        programs_n += more
         known, even_more = self._known_before(asked, unsafe, found, shown, row)
         unsafe &= ~known
-        programs_n += even_more
+        programs_n += more + even_more
         findings = tuple(
             Unsafe(
                 row,
@@ -351,8 +352,12 @@ class Attacker:
         safe, programs_n = np.zeros(len(asked.place), dtype=bool), 0
         truth = self._truth(row)
         of_target = self.structure.place_block[asked.place]
-        is_school = (self.grid.level[self.variable_place] == "school") & (self.block != "")
-        tiers = [(of_target != "", is_school), (of_target == "", self.block == "")]
+        levels = self.grid.level
+        schools = (self.block != "") & (levels[self.variable_place] == "school")
+        tiers = [
+            ((of_target != "") & (levels[asked.place] == "school"), schools),
+            (of_target == "", self.block == ""),
+        ]
         blocks = [name for name in np.unique(of_target.astype(str)) if name]
         tiers += [(of_target == b, (self.block == b) | self.stands_above) for b in blocks]
         for wanted, free in tiers:

@@ -17,7 +17,15 @@ import pyarrow as pa
 
 from rcs_assets.disclosure.attack import Attack, Attacker, Unsafe, coalitions, read_structure
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
-from rcs_assets.disclosure.grid import Grid, Shown, as_released, read_grid, read_lines, surveys
+from rcs_assets.disclosure.grid import (
+    Bools,
+    Grid,
+    Shown,
+    as_released,
+    read_grid,
+    read_lines,
+    surveys,
+)
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
 from rcs_assets.disclosure.suppress import Suppression
@@ -126,8 +134,12 @@ def attack_all(
         jobs: pairs of an attacker's position and an indicator's row.
         safe: questions known to be safe, with the number of programs that showed it.
     """
+
+    def attack(job: tuple[int, int]) -> Attack:
+        return attackers[job[0]].attack(shown, job[1], safe)
+
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        outcomes = list(pool.map(lambda job: attackers[job[0]].attack(shown, job[1], safe), jobs))
+        outcomes = list(pool.map(attack, jobs))
     safe |= {o.system_hash: o.programs_n for o in outcomes if o.system_hash and not o.unsafe}
     return outcomes
 
@@ -137,28 +149,33 @@ def _repair(
 ) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
     structure = read_structure(con, grid)
-    attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
+    names = coalitions(grid)
+    attackers = [Attacker(grid, structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
+    # Until nothing near can be hidden, what is not certified is mended unasked: that is faster.
+    is_exact = True
     for attempt in range(2 * PATIENCE):
         shown = as_released(grid, suppression.hidden, suppression.note)
-        outcomes = attack_all(attackers, shown, jobs, safe)
+        outcomes = attack_all(attackers, shown, jobs, safe, is_final=is_exact)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:
             return
         before = suppression.hidden.copy(), suppression.note.copy()
         for coalition, finding in _worst(grid, unsafe):
-            _mend(grid, suppression, coalition, finding, is_last=attempt >= PATIENCE)
+            seen = attackers[names.index(coalition)].sees
+            _mend(grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         suppression.keep_notes()
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)
-        if not changed.any():
-            break
-        # Who sees nothing new learns nothing new.
-        jobs = [
+        # Who sees nothing new and was safe learns nothing new.
+        again = {(names.index(coalition), finding.row) for coalition, finding in unsafe}
+        again |= {
             (a, row)
             for a, attacker in enumerate(attackers)
             for row in np.flatnonzero(changed[:, attacker.sees].any(axis=1)).tolist()
-        ]
+        }
+        jobs = sorted(again)
+        is_exact |= attempt + 1 >= PATIENCE // 2 or not changed.any()
     raise ConfigurationError(
         "The estimates could not be made safe",
         where=f"{grid.survey} survey, {len(unsafe)} quantities",
@@ -177,13 +194,18 @@ def _worst(grid: Grid, unsafe: Sequence[tuple[str, Unsafe]]) -> list[tuple[str, 
 
 
 def _mend(
-    grid: Grid, suppression: Suppression, coalition: str, finding: Unsafe, *, is_last: bool
+    grid: Grid, suppression: Suppression, finding: Unsafe, seen: Bools, *, is_last: bool
 ) -> None:
-    """One step against one finding: notes around it go first, then its next-smallest sibling."""
+    """One step against one finding: notes around it go first, then its next-smallest sibling.
+
+    At the last, the indicator goes whole: from its CPP and the areas above, then from all that
+    the coalition sees (`seen`), of which in the end nothing is left.
+    """
     row, place = finding.row, finding.place
-    if is_last:
-        engagement = grid.engagement[place] or coalition
-        suppression.hide_all(row, np.asarray(grid.engagement == engagement, dtype=bool))
-        suppression.hide_all(row, np.asarray(grid.engagement == "", dtype=bool))
-    elif not suppression.drop_notes_near(row, place):
-        suppression.hide_beside(row, place)
+    if not is_last:
+        if not suppression.drop_notes_near(row, place):
+            suppression.hide_beside(row, place, seen)
+        return
+    here = np.asarray(np.isin(grid.engagement, ["", grid.engagement[place]]), dtype=bool)
+    if not suppression.hide_all(row, here & seen):
+        suppression.hide_all(row, seen)

@@ -13,7 +13,7 @@ too, or, where it has none, its total; until nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,33 +85,43 @@ class Suppression:
             self._close()
             open_rows = self._with_linked(open_rows[changed])
 
-    def hide_beside(self, row: int, place: int) -> None:
-        """Hide the smallest shown node near one that an attack has found.
+    def hide_beside(self, row: int, place: int, seen: Bools) -> bool:
+        """Hide the smallest shown node near one that an attack has found; whether there was one.
 
-        Parts of its lines come first, then their totals, then its area, then areas beside it.
+        Parts of its lines come first, then their totals, then its area, then what lines tie to
+        that, ever further out. Only what the coalition has `seen` told it anything.
         """
-        near = self._lines_of(np.array([place]))
-        area = np.flatnonzero(self._same_area(place))
-        around = self._lines_of(area)
-        lines, grid = self.lines, self.grid
-        for candidates in (
-            lines.part[near[lines.line]],
-            lines.total[near],
-            area,
-            lines.part[around[lines.line]],
-            lines.total[around],
-        ):
-            shown = candidates[self._is_shown(row, candidates)]
+        for candidates in self._outward(place):
+            shown = candidates[self._is_shown(row, candidates) & seen[candidates]]
             if len(shown):
-                smallest = shown[np.lexsort((shown, grid.base[row, shown]))[0]]
+                smallest = shown[np.lexsort((shown, self.grid.base[row, shown]))[0]]
                 self.hidden[row, smallest] = True
                 self._close()
-                return
+                return True
+        return False
 
-    def hide_all(self, row: int, places: Bools) -> None:
-        """Hide an indicator at the places given."""
+    def _outward(self, place: int) -> Iterator[Ints]:
+        """Places around one, nearer ones first, until no line leads further."""
+        lines = self.lines
+        near = self._lines_of(np.array([place]))
+        yield lines.part[near[lines.line]]
+        yield lines.total[near]
+        reached = np.flatnonzero(self._same_area(place))
+        before = 0
+        while len(reached) > before:
+            yield reached
+            before = len(reached)
+            around = self._lines_of(reached)
+            parts, totals = lines.part[around[lines.line]], lines.total[around]
+            reached = np.unique(np.concatenate([reached, parts, totals]))
+
+    def hide_all(self, row: int, places: Bools) -> bool:
+        """Hide an indicator at the places given, notes and all; whether anything stood there."""
+        told = places & ((self.grid.is_showable[row] & ~self.hidden[row]) | (self.note[row] != 0))
         self.hidden[row] |= places & self.grid.is_showable[row]
+        self.note[row, places] = 0
         self._close()
+        return bool(told.any())
 
     def write_notes(self) -> None:
         """`low` or `high` on primary cells whose base passes; never in a linked set.
