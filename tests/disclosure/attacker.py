@@ -27,8 +27,8 @@ UNKNOWN = "not known"
 PARTIAL = ("simd_quintile", "looked_after")
 SHOWN = ("published", "u")
 TOLERANCE = 1e-6
-# More programs that ask many things at once than this are not worth it.
-SHARED_N = 8
+# Programs that ask many things at once go on while they answer this share of what is open.
+WORTH = 0.04
 
 
 @dataclass(frozen=True)
@@ -331,8 +331,7 @@ class Attacker:
 
     def interval(self, vector: Vector) -> tuple[float, float]:
         """What is possible of one sum."""
-        cost = np.zeros(self.columns())
-        cost[list(vector)] = list(vector.values())
+        cost = _dense(vector, self.columns())
         least, most = self.solve(cost), self.solve(-cost)
         return (
             -math.inf if least is None else float(cost @ least),
@@ -394,14 +393,14 @@ class Attack:
         own = [row for row in rows if row["audience"] != "public"]
         self.own_units = {cell_of(row)[0] for row in own}
         self.before = Attacker(world, own, holder)
-        self.counts: dict[str, int] = {}
 
     def findings(self, *, strict: bool = False) -> list[Finding]:
         """Every quantity that the packages say too much of.
 
         Args:
             strict: also judge the base of a cluster without regard to what its schools'
-                shown cells, each safe by its own row of Table A, add up to.
+                shown cells, each safe by its own row of Table A, add up to; and what the
+                parts of a linked sum leave over, which no cell is made of.
         """
         questions = list(self._questions(strict=strict))
         ranges = self._ranges(questions)
@@ -431,7 +430,6 @@ class Attack:
         size = self.full.columns()
         asked = _matrix([q.vector for q in questions], size)
         low = high = np.array([q.truth for q in questions])
-        exact = np.zeros((2, len(questions)), dtype=bool)
         rng = np.random.default_rng(1)
 
         def take(x: Floats | None) -> None:
@@ -442,17 +440,16 @@ class Attack:
         def is_open(i: int) -> bool:
             return not questions[i].is_safe(low[i], high[i])
 
-        for _ in range(SHARED_N):
-            open_ = np.array([is_open(i) for i in range(len(questions))])
-            if open_.any():
-                take(self.full.solve(asked.T @ (open_ * rng.choice([-1.0, 1.0], len(open_)))))
+        before, open_ = len(questions) / WORTH, np.ones(len(questions))
+        while before - open_.sum() > WORTH * before:
+            before = open_.sum()
+            take(self.full.solve(asked.T @ (open_ * rng.choice([-1.0, 1.0], len(open_)))))
+            open_ = np.array([float(is_open(i)) for i in range(len(questions))])
         for i, question in enumerate(questions):
-            for side, sign in enumerate((1.0, -1.0)):
-                enough = high[i] >= question.high if side else low[i] <= question.low
-                if is_open(i) and not exact[side, i] and not (enough and not question.width):
-                    cost = np.zeros(size)
-                    cost[list(question.vector)] = list(question.vector.values())
-                    x = self.full.solve(sign * cost)
+            for sign in (1.0, -1.0):
+                enough = low[i] <= question.low if sign > 0 else high[i] >= question.high
+                if is_open(i) and (question.width or not enough):
+                    x = self.full.solve(sign * _dense(question.vector, size))
                     take(x)
                     if x is None:
                         low[i], high[i] = (-math.inf, high[i]) if sign > 0 else (low[i], math.inf)
@@ -487,7 +484,7 @@ class Attack:
                 yield from self._small(measure, cell, row, truth, strict=strict)
                 if row is not None:
                     yield from self._not_exact(measure, cell, truth)
-        if self.world.linked:
+        if self.world.linked and strict:
             yield from self._rests()
 
     def _released(self, measure: str) -> dict[Cell, Row]:
@@ -629,6 +626,12 @@ def _sum(vectors: Iterable[Vector]) -> Vector:
         for i, value in vector.items():
             found[i] = found.get(i, 0.0) + value
     return found
+
+
+def _dense(vector: Vector, columns: int) -> Floats:
+    dense = np.zeros(columns)
+    dense[list(vector)] = list(vector.values())
+    return dense
 
 
 def _matrix(vectors: Sequence[Vector], columns: int) -> csr_array:

@@ -85,7 +85,7 @@ def ui(released_home: ReleasedHome, tmp_path: Path) -> Iterator[tuple[Path, Quer
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         try:
-            served.wait(30)
+            served.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(served.pid, signal.SIGKILL)
 
