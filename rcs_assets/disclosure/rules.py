@@ -152,11 +152,9 @@ def _repair(
     names = coalitions(grid)
     attackers = [Attacker(grid, structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
-    # Until nothing near can be hidden, what is not certified is mended unasked: that is faster.
-    is_exact = True
     for attempt in range(2 * PATIENCE):
         shown = as_released(grid, suppression.hidden, suppression.note)
-        outcomes = attack_all(attackers, shown, jobs, safe, is_final=is_exact)
+        outcomes = attack_all(attackers, shown, jobs, safe)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:
             return
@@ -175,7 +173,6 @@ def _repair(
             for row in np.flatnonzero(changed[:, attacker.sees].any(axis=1)).tolist()
         }
         jobs = sorted(again)
-        is_exact |= attempt + 1 >= PATIENCE // 2 or not changed.any()
     raise ConfigurationError(
         "The estimates could not be made safe",
         where=f"{grid.survey} survey, {len(unsafe)} quantities",
