@@ -1,0 +1,118 @@
+"""A drawn programme with what is released of it: the meeting point of rules and attacks.
+
+Belongs here: protecting a drawn programme, picking rows, changing them by hand. Does not
+belong here: the draw (`made_programme.py`), the attack (`attacker.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
+from rcs_assets.disclosure.audit import Audit, audit_estimates
+from rcs_assets.disclosure.cells import Sources
+from tests.disclosure.attacker import SHOWN, Attack, Finding, World, cell_of
+from tests.disclosure.made_programme import SCALE, Shape, count_estimates, rows
+
+SOURCES = Sources("estimates", "indicators", "respondents", "clusters", "geographies")
+LINKED = (
+    "secondary_sdq_total_raised",
+    "secondary_sdq_total_borderline",
+    "secondary_sdq_total_abnormal",
+)
+
+
+class Programme:
+    """Truth and protected rows of a drawn programme."""
+
+    def __init__(self, shape: Shape, seed: int) -> None:
+        self.shape = shape
+        self.con = duckdb.connect()
+        count_estimates(self.con, shape, seed)
+        self.engagements = sorted({row["engagement"] for row in rows(self.con, "clusters")})
+        self.table = self.protect()
+        self.released: list[dict[str, Any]] = self.table.to_pylist()
+
+    def protect(self, con: duckdb.DuckDBPyConnection | None = None) -> pa.Table:
+        """Protect the truth once more."""
+        return protect_estimates(
+            con or self.con, SOURCES, load_policy(), audience_names(self.engagements)
+        )
+
+    def schools(self, engagement: str) -> list[str]:
+        """Schools of a CPP that have a package, the largest first."""
+        sizes = self.world(self.measures()[0]).sizes
+        own = {
+            row["geography_code"]
+            for row in self.released
+            if row["geography_level"] == "school" and row["engagement"] == engagement
+        }
+        return sorted(own, key=lambda school: (-sizes[school], school))
+
+    def measures(self) -> list[tuple[str, ...]]:
+        """What is attacked together: each measure, and the linked ones."""
+        alone = [(measure.name,) for measure in self.shape.measures]
+        return [*alone, *([self.shape.linked] if self.shape.linked else [])]
+
+    def world(self, measures: tuple[str, ...]) -> World:
+        """What holds before the release, and the truth."""
+        schools = [r for r in rows(self.con, "respondents") if r["geography_level"] == "school"]
+        clusters = rows(self.con, "clusters") if self.shape.survey == "primary" else []
+        return World(
+            truth=[row for row in rows(self.con, "estimates") if row["indicator"] in measures],
+            sizes={row["geography_code"]: row["respondents_n"] for row in schools},
+            cluster_of={row["seed_code"]: row["cluster_code"] for row in clusters},
+            sensitive=frozenset(
+                row["indicator"] for row in rows(self.con, "indicators") if row["is_sensitive"]
+            ),
+            scale=SCALE,
+            measures=measures,
+            linked=measures == self.shape.linked,
+        )
+
+    def attacks(self, *, one_school: bool = True) -> Iterator[Attack]:
+        """Every coalition on everything: the public, each CPP, and one school of the first."""
+        holders = [("", ""), *((engagement, "") for engagement in self.engagements)]
+        first = self.engagements[0]
+        if one_school:
+            holders += [(first, school) for school in self.schools(first)[:1]]
+        for measures in self.measures():
+            world = self.world(measures)
+            for holder, school in holders:
+                yield Attack(world, self.released, holder=holder, school=school)
+
+    def findings(self) -> list[Finding]:
+        """What any coalition learns too much of."""
+        return [finding for attack in self.attacks() for finding in attack.findings()]
+
+    def pick(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Released rows as they stand, for a test to read or spoil."""
+        return [row for row in self.released if wanted(row)]
+
+    def show(self, row: dict[str, Any], *, step: float = 1.0) -> None:
+        """Show a hidden row by hand, rounded as the release would."""
+        truth = next(
+            r for r in rows(self.con, "estimates")
+            if r["indicator"] == row["indicator"] and cell_of(r) == cell_of(row)
+        )  # fmt: skip
+        n_step = 10 if row["audience"] == "public" else 5
+        row |= {
+            "n": round(truth["base_n"] / n_step) * n_step,
+            "estimate": round(truth["estimate"] / step) * step,
+            "status": "published",
+            "note": None,
+        }
+
+    def audit(self) -> Audit:
+        """The product's own audit of the rows as they stand."""
+        self.con.register("released_rows", pa.Table.from_pylist(self.released, self.table.schema))
+        self.con.execute("create or replace table released as from released_rows")
+        return audit_estimates(self.con, SOURCES, load_policy(), "released", {})
+
+    def shown_share(self) -> float:
+        """Share of the rows that have a figure."""
+        return sum(row["status"] in SHOWN for row in self.released) / len(self.released)
