@@ -150,7 +150,7 @@ class Structure:
     """Sums that hold whatever the counts are, of one survey.
 
     `expression` (places × variables): what each cell is the sum of. `equations` (rows ×
-    variables): sums that are zero. `parts` (places × places): the schools of a cluster.
+    variables): sums that are zero.
     `equation_owner`, `owner`: the engagement whose coalition alone sees a row or variable;
     empty for everybody's. `place`: a place of each variable. `block`, `place_block`: the
     cluster that a variable or place lies in, or empty.
@@ -158,7 +158,6 @@ class Structure:
 
     expression: csr_array
     equations: csr_array
-    parts: csr_array
     equation_owner: Texts
     owner: Texts
     place: Ints
@@ -223,31 +222,11 @@ def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
             (equations["coefficient"], (rows, equations["variable"])),
             shape=(len(owners), len(place)),
         ),
-        parts=_parts(con, grid),
         equation_owner=owners,
         owner=_texts(variables["owner"]),
         place=place,
         block=_texts(variables["block"]),
         place_block=_texts(con.execute(_PLACE_BLOCKS, survey).fetchnumpy()["block"]),
-    )
-
-
-_PARTS = """
-select c.place_id as whole, p.place_id as part
-from sdc_place as c
-inner join sdc_parent as u on u.survey = c.survey and u.parent = c.unit
-inner join sdc_place as p
-    on p.survey = u.survey and p.unit = u.child and p.breakdown = c.breakdown
-    and p."group" = c."group"
-where c.survey = $survey and c.geography_level = 'cluster'
-"""
-
-
-def _parts(con: duckdb.DuckDBPyConnection, grid: Grid) -> csr_array:
-    found = con.execute(_PARTS, {"survey": grid.survey}).fetchnumpy()
-    size = len(grid.view)
-    return csr_array(
-        (np.ones(len(found["whole"])), (found["whole"], found["part"])), shape=(size, size)
     )
 
 
@@ -464,20 +443,10 @@ class Attacker:
         return _Asked.of(self.expression, parts)
 
     def _allowed(self, shown: Shown, row: int, at: Ints, quantity: str) -> tuple[Floats, Floats]:
-        """How low and how high a small quantity must be able to be.
-
-        A cluster's base is shown from more pupils on than its schools' are: what its schools'
-        shown cells, each safe by its own row, add up to is known by right.
-        """
-        k = getattr(self.grid, f"k_{quantity}")[row, at]
-        if quantity == "base":
-            parts = csr_array(self.structure.parts[at])
-            is_shown = shown.is_shown[row]
-            known = parts @ np.where(is_shown, shown.low_n[row], 0.0)
-            possible = parts @ np.where(is_shown, shown.high_n[row], self.grid.roll[row])
-            possible = np.where(np.diff(parts.indptr) > 0, possible, np.inf)
-            low_ok, high_ok = np.maximum(1.0, known), np.minimum(k, possible)
-        else:
+        """How low and how high a small quantity must be able to be."""
+        k = self.grid.k(quantity)[row, at]
+        low_ok, high_ok = np.ones(len(at)), k
+        if quantity != "base":
             noted = shown.note[row, at] == NOTED[quantity]
             inherited = self._noted_above(shown, row, NOTED[quantity])[at] & ~noted
             low_ok = np.where(noted, 0.0, 1.0)

@@ -272,6 +272,11 @@ select
     -- A cluster without figures has no cells; its schools are judged each for itself.
     coalesce(seen.is_released, false) or seen.geography_level <> 'cluster' as is_judged,
     if(is_judged, r.k_base, 0) as k_base,
+    -- How many of a group without figures answered is in no table; what they answered is kept.
+    if(
+        is_judged and (seen.is_released or seen.breakdown = 'total' or seen."group" = '{unknown}'),
+        r.k_protected, 0
+    ) as k_protected,
     if(is_judged, r.k_numerator, 0) as k_numerator,
     if(is_judged, r.k_complement, 0) as k_complement,
     r.pct_step, r.mean_step, r.interval_step, r.n_step,
@@ -401,7 +406,7 @@ def _register_policy(con: duckdb.DuckDBPyConnection, policy: Policy) -> None:
         con,
         "sdc_rule",
         "output_class varchar, breakdown varchar, is_sensitive boolean, "
-        "k_base integer, k_numerator integer, k_complement integer, "
+        "k_base integer, k_protected integer, k_numerator integer, k_complement integer, "
         "pct_step double, mean_step double, interval_step double, n_step double",
         _rule_rows(policy),
     )
@@ -420,6 +425,7 @@ def _rule_rows(policy: Policy) -> Iterable[tuple[object, ...]]:
                     breakdown,
                     is_sensitive,
                     rule.base,
+                    policy.protected_base(name, is_sensitive=is_sensitive, breakdown=breakdown),
                     rule.numerator,
                     rule.complement,
                     rule.pct_step,

@@ -145,6 +145,7 @@ class Grid:
     One entry a place: `view`, `unit`, `level`, `engagement`, `breakdown`, `group`,
     `is_released` (its package has a row for it). One row an indicator, one column a place:
     counts (`base`, `numerator`, `complement`, `score_sum`), `roll`, thresholds (`k_*`), steps,
+    `k_base` is what a shown cell reaches, `k_protected` what a hidden base is kept below;
     `is_showable` (released and asked), `is_empty` (not asked or nobody on the roll),
     `is_primary`. `proportion` is the unweighted percentage or mean. One entry an
     indicator: `indicators`, `is_mean`, `score_low`, `score_high`.
@@ -168,6 +169,7 @@ class Grid:
     score_sum: Floats
     roll: Floats
     k_base: Floats
+    k_protected: Floats
     k_numerator: Floats
     k_complement: Floats
     pct_step: Floats
@@ -180,8 +182,13 @@ class Grid:
     def small(self, quantity: str) -> Bools:
         """Where a quantity is below its k: what an attacker may not learn."""
         judged = self.base >= 0 if quantity == "base" else ~self.is_mean[:, None]
-        count, k = getattr(self, quantity), getattr(self, f"k_{quantity}")
-        return np.asarray(judged & ~self.is_empty & (count < k), dtype=bool)
+        return np.asarray(judged & ~self.is_empty & (getattr(self, quantity) < self.k(quantity)))
+
+    def k(self, quantity: str) -> Floats:
+        """The number below which a quantity must not be worked out."""
+        if quantity == "base":
+            return self.k_protected
+        return self.k_numerator if quantity == "numerator" else self.k_complement
 
 
 @dataclass(frozen=True)
@@ -273,6 +280,7 @@ def read_grid(con: duckdb.DuckDBPyConnection, survey: str) -> Grid:
         score_sum=np.nan_to_num(numbers("score_sum")),
         roll=np.where(np.isnan(roll), NO_LIMIT, roll),
         k_base=numbers("k_base"),
+        k_protected=numbers("k_protected"),
         k_numerator=numbers("k_numerator"),
         k_complement=numbers("k_complement"),
         pct_step=numbers("pct_step"),

@@ -108,10 +108,12 @@ class ClusterRule:
     """When a cluster, and the small schools of a cluster together, have figures.
 
     `least_schools`, `small_schools_least`: schools with respondents; `largest_school_pct`:
-    largest share of the cluster's respondents; `small_pupils_least`: respondents together.
+    largest share of the cluster's respondents; `small_pupils_least`: respondents together;
+    `protected_as`: the row of Table A whose base must not be worked out of a cluster.
     """
 
     surveys: tuple[str, ...]
+    protected_as: str
     least_schools: int
     largest_school_pct: float
     small_schools_least: int
@@ -194,6 +196,12 @@ class Policy:
             interval_step=max(at_school, *(r.interval_step for r in rows)),
             n_step=max(r.n_step for r in rows),
         )
+
+    def protected_base(self, output_class: str, *, is_sensitive: bool, breakdown: str) -> int:
+        """The base below which a cell of this row of Table A must not be worked out."""
+        is_cluster = output_class == self.audiences["cpp"].output_classes.get("cluster")
+        judged = self.clusters.protected_as if is_cluster else output_class
+        return self.rule_for(judged, is_sensitive=is_sensitive, breakdown=breakdown).base
 
     def is_school(self, output_class: str) -> bool:
         """Whether a row of Table A is one of schools."""
@@ -345,6 +353,7 @@ def _audience_problems(policy: Policy) -> Iterable[str]:
         for name in entry.output_classes.values()
     }
     used |= {size.output_class: "a school size" for size in policy.school_sizes}
+    used |= {policy.clusters.protected_as: "the protection of clusters"}
     for name, user in used.items():
         if name not in policy.output_classes:
             yield f"{user} has no output class {name}"

@@ -130,7 +130,7 @@ class Suppression:
         of the cell has the same note, else a hidden part would be known to be small.
         """
         grid = self.grid
-        passes = self.hidden & grid.is_primary & grid.is_showable & ~grid.small("base")
+        passes = self.hidden & grid.is_primary & grid.is_showable & (grid.base >= grid.k_base)
         self.note[:] = np.where(
             passes & grid.small("numerator"),
             LOW,
@@ -194,7 +194,7 @@ class Suppression:
     def _groups_that_fall_short(self) -> None:
         """Every group of a breakdown must reach the group's base, or none is shown."""
         grid = self.grid
-        short = grid.small("base") & (grid.group != UNKNOWN_GROUP)
+        short = (grid.base < grid.k_base) & ~grid.is_empty & (grid.group != UNKNOWN_GROUP)
         blocks = grid.view + "|" + grid.unit + "|" + grid.breakdown
         _, block = np.unique(blocks.astype(str), return_inverse=True)
         order = np.argsort(block, kind="stable")
@@ -310,7 +310,7 @@ class Suppression:
         A line tells if it does so by itself, from what is known of its other members.
         """
         grid, lines = self.grid, self.lines
-        k, roll = getattr(grid, f"k_{quantity}")[rows], grid.roll[rows]
+        k, roll = grid.k(quantity)[rows], grid.roll[rows]
         is_noted = self.note[rows] == NOTED.get(quantity, -1)
         least, most = np.where(is_noted, 0, 1), np.minimum(np.where(is_noted, k - 1, k), roll)
         hidden, small = self.hidden[rows], self.hidden[rows] & grid.small(quantity)[rows]

@@ -399,8 +399,9 @@ class Attack:
 
         Args:
             strict: also judge the base of a cluster without regard to what its schools'
-                shown cells, each safe by its own row of Table A, add up to; and what the
-                parts of a linked sum leave over, which no cell is made of.
+                shown cells, each safe by its own row of Table A, add up to; clusters that
+                have no figures, whose schools are judged each for itself; and what the parts
+                of a linked sum leave over, which no cell is made of.
         """
         questions = list(self._questions(strict=strict))
         ranges = self._ranges(questions)
@@ -480,6 +481,8 @@ class Attack:
                     continue
                 truth = self._truth(measure, cell)
                 if truth is None or self.full.roll(cell) == 0:
+                    continue
+                if not strict and row is None and cell[0].startswith("cluster:"):
                     continue
                 yield from self._small(measure, cell, row, truth, strict=strict)
                 if row is not None:
