@@ -223,7 +223,8 @@ select
     any_value(t.geography_level) as geography_level, any_value(t.geography_code) as geography_code,
     b.breakdown, '{unknown}' as "group", t.indicator, any_value(t.statistic) as statistic,
     any_value(t.base_n) - coalesce(sum(g.base_n), 0) as base_n,
-    any_value(t.sum_x) - coalesce(sum(g.sum_x::decimal(18, 6)), 0)::double as sum_x,
+    (any_value(t.sum_x)::decimal(18, 6) - coalesce(sum(g.sum_x::decimal(18, 6)), 0))::double
+        as sum_x,
     any_value(t.y_n) - coalesce(sum(g.y_n), 0) as y_n,
     any_value(t.c_n) - coalesce(sum(g.c_n), 0) as c_n,
     t.unit, any_value(t.is_sensitive) as is_sensitive,

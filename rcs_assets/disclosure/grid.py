@@ -368,8 +368,7 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
 def unweighted(grid: Grid) -> Floats:
     """Each cell's unweighted percentage or mean, rounded as its figure would be."""
     count = np.where(grid.is_mean[:, None], grid.score_sum, 100 * grid.numerator)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        proportion = np.nan_to_num(count / grid.base)
+    proportion = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
     step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
     return rounded(proportion, step)
 
