@@ -503,7 +503,7 @@ class Attack:
 
     def _truth(self, measure: str, cell: Cell) -> tuple[float, float] | None:
         """Pupils and positive answers (or sum of scores) of a cell."""
-        unit, breakdown, group = cell
+        unit, _, group = cell
         if group == UNKNOWN:
             groups = [c for c in self.full.parts if c[:2] == cell[:2] and c[2] != UNKNOWN]
             parts = [self._truth(measure, c) for c in groups]

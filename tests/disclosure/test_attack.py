@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.disclosure.attacker import SHOWN, Attack, cell_of
+from tests.disclosure.attacker import Attack, cell_of
 from tests.disclosure.made_programme import Measure, Shape
 from tests.disclosure.programme import LINKED, Programme
 

@@ -23,7 +23,7 @@ COLUMNS = """
 SUM_UP = """
 insert into estimates by name
 select
-    tranche, engagement, survey, '{level}' as geography_level, {code} as geography_code,
+    tranche, e.engagement, survey, '{level}' as geography_level, {code} as geography_code,
     breakdown, "group", indicator, any_value(statistic) as statistic, sum(roll_n) as roll_n,
     sum(base_n) as base_n, sum(numerator_n) as numerator_n,
     coalesce(100 * sum(numerator_n), sum(sum_x)) / sum(base_n) as estimate,
