@@ -117,6 +117,12 @@ class World:
                 pct = max(pct, SENSITIVE_SCHOOL_PCT)
         return Steps(base, k, pct, row.mean, n)
 
+    def school_base(self, measure: str, cell: Cell) -> int:
+        """The base of a school's cell of the same breakdown."""
+        row = TABLE_A["school, n >= 50"]
+        base = row.base if cell[1] == "total" else row.group
+        return base + (SENSITIVE_BASE if measure in self.sensitive else 0)
+
     def _row(self, level: str, name: str, audience: str) -> str:
         if level in ("tranche", "all") or (level == "cpp" and audience == "public"):
             return "public"
@@ -398,10 +404,11 @@ class Attack:
         """Every quantity that the packages say too much of.
 
         Args:
-            strict: also judge the base of a cluster without regard to what its schools'
-                shown cells, each safe by its own row of Table A, add up to; clusters that
-                have no figures, whose schools are judged each for itself; and what the parts
-                of a linked sum leave over, which no cell is made of.
+            strict: also judge the base of a cluster by its own row of Table A (else by its
+                schools', whose shown cells add up to it); clusters that have no figures,
+                whose schools are judged each for itself; bases of groups that have no
+                figures; and what the parts of a linked sum leave over, which no cell is made
+                of.
         """
         questions = list(self._questions(strict=strict))
         ranges = self._ranges(questions)
@@ -542,11 +549,14 @@ class Attack:
             audience = "cpp"
         rule, roll = self.world.rule(measure, cell, audience), self.full.roll(cell)
         n, y = self.full.pupils(cell), self.full.positive(measure, cell)
-        low, high = 1.0, min(float(rule.base), roll)
-        if cell[0].startswith("cluster:") and not strict:
-            known = self._by_schools(measure, cell)
-            low, high = max(low, known[0]), min(high, known[1])
-        quantities = [("base", truth[0], rule.base, n, low, high)]
+        k_base = rule.base
+        if not strict and cell[0].startswith("cluster:"):
+            # A cluster is shown from more pupils on than may be worked out of its schools.
+            k_base = self.world.school_base(measure, cell)
+        quantities = []
+        if strict or row is not None or cell[1] == "total" or cell[2] == UNKNOWN:
+            # How many of a group without figures answered is in no table.
+            quantities.append(("base", truth[0], k_base, n, 1.0, min(float(k_base), roll)))
         if not self.full.is_mean:
             for name, note, count, vector in (
                 ("numerator", "low", truth[1], y),
@@ -559,26 +569,6 @@ class Attack:
         for name, count, k, vector, low, high in quantities:
             if count < k:
                 yield Question(measure, cell, name, count, vector, low, high)
-
-    def _by_schools(self, measure: str, cell: Cell) -> tuple[float, float]:
-        """What the shown cells of a cluster's schools, and the rolls of the others, add up to."""
-        if cell[0].endswith("-small"):
-            return 0.0, math.inf
-        cluster = cell[0].removeprefix("cluster:")
-        low = high = 0.0
-        for school in [s for s, c in self.world.cluster_of.items() if c == cluster]:
-            part = (f"school:{school}", *cell[1:])
-            if part not in self.full.parts:
-                continue
-            row = self.full.shown.get((measure, part))
-            if row is None:
-                high += self.full.roll(part)
-            else:
-                rule = self.world.rule(measure, part, "cpp")
-                shown = float(row["n"])
-                low += max(shown - rule.n / 2, rule.base)
-                high += min(shown + rule.n / 2, self.full.roll(part))
-        return low, high
 
     def _is_inside_noted(self, measure: str, note: str, cell: Cell) -> bool:
         """Whether a cell without a row lies in one whose note speaks of all that it holds."""
