@@ -33,7 +33,7 @@ _ATTRIBUTES = frozenset(
     "cx cy r text-anchor start".split()
 )
 _APART = frozenset({"th", "title", "strong"})
-_APART_CLASSES = frozenset({"name", "derived"})
+_APART_CLASSES = frozenset({"name", "derived", "note"})
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -166,7 +166,7 @@ def numbers_of(element: ET.Element) -> set[str]:
     """Numbers in the cells and descriptions of a row; headers, titles and sums stand apart.
 
     Of class `derived` is what was worked out from shown figures of its row, of class `name`
-    the name of a place.
+    the name of a place, of class `note` the ends of a score.
     """
     texts: list[str] = []
     _gather(element, texts)
