@@ -502,9 +502,7 @@ class Attack:
         found: dict[Cell, Row] = {}
         for row in self.rows:
             cell = cell_of(row)
-            if row["indicator"] == measure and (
-                cell not in found or row["audience"] != "public"
-            ):
+            if row["indicator"] == measure and (cell not in found or row["audience"] != "public"):
                 found[cell] = row
         return found
 

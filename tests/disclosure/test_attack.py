@@ -89,10 +89,12 @@ def one_hidden(programme: Programme, level: str, breakdown: str, kind: str) -> d
         if (row["geography_level"], row["breakdown"], row["status"]) != (level, breakdown, "c"):
             continue
         same = programme.pick(
-            lambda r, row=row: r["audience"] == row["audience"]
-            and cell_of(r)[0] == cell_of(row)[0]
-            and r["breakdown"] in (breakdown, "total")
-            and r["indicator"] == row["indicator"]
+            lambda r, row=row: (
+                r["audience"] == row["audience"]
+                and cell_of(r)[0] == cell_of(row)[0]
+                and r["breakdown"] in (breakdown, "total")
+                and r["indicator"] == row["indicator"]
+            )
         )
         hidden = [r for r in same if r["status"] == "c"]
         if len(hidden) == 2 and {r["status_inside"] for r in hidden} == {"primary", kind}:
