@@ -7,6 +7,7 @@ belong here: the draw (`made_programme.py`), the attack (`attacker.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -93,16 +94,16 @@ class Programme:
         """Released rows as they stand, for a test to read or spoil."""
         return [row for row in self.released if wanted(row)]
 
-    def show(self, row: dict[str, Any], *, step: float = 1.0) -> None:
+    def show(self, row: dict[str, Any]) -> None:
         """Show a hidden row by hand, rounded as the release would."""
-        truth = next(
-            r for r in rows(self.con, "estimates")
-            if r["indicator"] == row["indicator"] and cell_of(r) == cell_of(row)
-        )  # fmt: skip
-        n_step = 10 if row["audience"] == "public" else 5
+        cell, measure = cell_of(row), row["indicator"]
+        world = self.world((measure,))
+        truth = world.by_cell[measure, cell]
+        steps = world.rule(measure, cell, row["audience"].split("/")[0])
+        step = steps.mean if row["statistic"] == "mean" else steps.pct
         row |= {
-            "n": round(truth["base_n"] / n_step) * n_step,
-            "estimate": round(truth["estimate"] / step) * step,
+            "n": Decimal(round(truth["base_n"] / steps.n) * int(steps.n)),
+            "estimate": Decimal(str(round(round(truth["estimate"] / step) * step, 1))),
             "status": "published",
             "note": None,
         }
