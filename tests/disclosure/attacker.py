@@ -397,7 +397,12 @@ class Attack:
         self.rows = rows
         self.full = Attacker(world, rows, holder)
         own = [row for row in rows if row["audience"] != "public"]
-        self.own_units = {cell_of(row)[0] for row in own}
+        # All of his own area, with or without rows; a school's is the school.
+        self.own_units = {f"school:{school}"} if school else {f"cpp:{holder}"}
+        if holder and not school:
+            self.own_units |= {
+                unit for unit, _, _ in self.full.parts if unit.startswith(("school:", "cluster:"))
+            }
         self.before = Attacker(world, own, holder)
 
     def findings(self, *, strict: bool = False) -> list[Finding]:

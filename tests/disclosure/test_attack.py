@@ -135,7 +135,7 @@ def test_a_small_school_is_the_rest_of_its_cluster():
     shape = Shape(
         (Measure("half", 0.5),), tranches=(1,), clusters=(2, 2), schools=(4, 4), roll=(15, 200)
     )
-    programme = Programme(shape, 4)
+    programme = Programme(shape, 1)
     world = programme.world(("half",))
     small = [school for school, size in world.sizes.items() if size < 20]
     assert len(small) == 1
