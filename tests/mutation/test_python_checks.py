@@ -203,13 +203,31 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         f"update disclosure.estimates set {HIDE} where {shown()}; "
         "update disclosure.estimates set status = 'x' where status = 'c'",
     ),
-    "nothing_can_be_subtracted": (
-        f"update disclosure.estimates set {HIDE} where {shown()}",
-        f"update disclosure.estimates set {HIDE} where {shown(breakdown='total')}",
+    "groups_are_shown_together": (
+        "update disclosure.estimates set status = 'u' where status = 'c' "
+        "and breakdown = 'stage:sex' and audience = 'public'",
+        "update disclosure.estimates set status = 'published' where status = 'c' "
+        "and geography_level = 'school'",
+        "update wellbeing.estimates set base_n = 4 where breakdown = 'sex' and \"group\" = 'F'",
+    ),
+    "public_shows_no_more_than_the_area": (
         f"update disclosure.estimates set {HIDE} where {shown('cpp/{engagement}')}",
-        "update disclosure.estimates set status = 'published' where audience = 'public' "
-        "and geography_level = 'all'",
-        "update wellbeing.estimates set base_n = base_n + 3 where breakdown = 'total'",
+        f"update disclosure.estimates set {HIDE} where audience like 'cpp/%' "
+        "and geography_level = 'cpp' and breakdown = 'total'",
+    ),
+    "one_hidden_group_stays_open": (
+        "update disclosure.estimates set status = 'published' where status_inside = 'secondary'",
+        "update disclosure.estimates set status = 'u' where status_inside = 'secondary' "
+        "and geography_level = 'school' and breakdown = 'sex'",
+    ),
+    "no_cell_is_unsafe": (
+        "update disclosure.audit set unsafe_n = 1 where rowid = 0",
+        "delete from disclosure.audit where coalition = 'public'",
+        "delete from disclosure.audit where rowid = 0",
+        "delete from disclosure.audit",
+        "update disclosure.audit set audited = 'other rows' where rowid = 0",
+        f"update disclosure.estimates set n = n + 10 where {shown()}",
+        f"update disclosure.estimates set {HIDE} where {shown('cpp/{engagement}')}",
     ),
     "warehouse_has_no_identifier_columns": (
         "alter table disclosure.estimates add column scn varchar",
