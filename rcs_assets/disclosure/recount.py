@@ -168,7 +168,15 @@ RULES = {
                 from disclosure.estimates
             )
             union all
-            select {_PLACE} from cells where not is_wanted
+            select {_PLACE} from (
+                select audience, geography_level, geography_code, indicator, breakdown, "group",
+                    survey
+                from disclosure.estimates
+                except all
+                select audience, geography_level, geography_code, indicator, breakdown, "group",
+                    survey
+                from wanted
+            )
         )
         order by all
     """,
@@ -255,8 +263,11 @@ RULES = {
 
 def _with(con: duckdb.DuckDBPyConnection, policy: Policy) -> str:
     rule = policy.clusters
-    audiences = con.execute("select distinct audience from disclosure.estimates").fetchall()
-    listed = ", ".join(f"({sql_literal(row[0])})" for row in sorted(audiences)) or "(null)"
+    engagements = con.execute(
+        "select distinct engagement from wellbeing.estimates where engagement is not null"
+    ).fetchall()
+    audiences = ["public", *(f"cpp/{row[0]}" for row in sorted(engagements))]
+    listed = ", ".join(f"({sql_literal(audience)})" for audience in audiences)
     return (
         f"with thresholds as ({' union all '.join(_threshold_rows(policy))}), "
         f"bands as ({' union all '.join(_band_rows(policy))}), "
