@@ -11,8 +11,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rcs_assets.disclosure.audit import AUDITED_SQL, audit_estimates, read_safe, write_safe
 from rcs_assets.disclosure.derived import protect_comparisons, protect_participation
+from rcs_assets.disclosure.estimates_audit import (
+    AUDITED_SQL,
+    audit_estimates,
+    read_safe,
+    write_safe,
+)
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
 from rcs_assets.disclosure.rounding import register_rounding

@@ -1,7 +1,7 @@
 """Checks of disclosure: Table A counted again, the audit, the expectations of the candidate.
 
-Belongs here: wiring the rules of `recount.py` and the outcome of `audit.py` as checks, and the
-suite of the boundary candidate. Does not belong here: rules, protection, attacks.
+Belongs here: wiring the rules of `recount.py` and the outcome of `estimates_audit.py` as
+checks, and the suite of the boundary candidate. Does not belong here: rules, protection, attacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from data_quality import (
     load_thresholds,
 )
 from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure.audit import audit_problem
+from rcs_assets.disclosure.estimates_audit import audit_problem
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recount import wrong_cells

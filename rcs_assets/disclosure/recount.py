@@ -2,7 +2,7 @@
 
 Belongs here: rules that judge the protected rows against `wellbeing.estimates`, derived from
 policy.md again. Does not belong here: protection (`cells.py`, `suppress.py`, `rounding.py`),
-none of whose code is used, the attack (`audit.py`), and the wiring of checks (`checks.py`).
+none of whose code is used, the attack (`estimates_audit.py`), and the wiring (`checks.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The relations that protection reads, from warehouse, register and codebook.
 
 Belongs here: registering them on a connection under the names in `Sources`. Does not belong
-here: what is done with them (`rules.py`, `audit.py`), Dagster.
+here: what is done with them (`rules.py`, `estimates_audit.py`), Dagster.
 """
 
 from __future__ import annotations

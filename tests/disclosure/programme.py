@@ -14,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
-from rcs_assets.disclosure.audit import Audit, audit_estimates
 from rcs_assets.disclosure.cells import Sources
+from rcs_assets.disclosure.estimates_audit import Audit, audit_estimates
 from tests.disclosure.attacker import SHOWN, Attack, Finding, World, cell_of
 from tests.disclosure.made_programme import SCALE, Shape, count_estimates, rows
 
