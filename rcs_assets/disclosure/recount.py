@@ -231,7 +231,8 @@ RULES = {
             and p.is_shown and o.status = 'c'
         order by all
     """,
-    # One hidden group beside shown ones and a shown total: rounding must leave it open.
+    # One hidden group beside shown ones and a shown total: rounding must leave it open. Schools
+    # and clusters, whose shown figures are the counts' own; areas above are weighted.
     "one_hidden": f"""
         select distinct {_PLACE} from (
             select
@@ -241,19 +242,23 @@ RULES = {
                 on t.audience = c.audience and t.survey = c.survey
                 and t.geography_level = c.geography_level
                 and t.geography_code = c.geography_code
-                and t.tranche is not distinct from c.tranche
                 and t.indicator = c.indicator and t.breakdown = 'total' and t.is_shown
-            where c.breakdown in ('sex', 'stage') and c.statistic = 'pct'
+            where
+                c.breakdown in ('sex', 'stage') and c.statistic = 'pct'
+                and c.geography_level in ('school', 'cluster')
             group by
-                c.audience, c.survey, c.geography_level, c.geography_code, c.tranche,
-                c.indicator, c.breakdown
+                c.audience, c.survey, c.geography_level, c.geography_code, c.indicator,
+                c.breakdown
             having count_if(c.status = 'c') = 1 and (
-                -- The most that the hidden group's answers can be, and the least.
-                any_value(t.yes_n + t.base_n * t.pct_step / 200)
-                - sum(c.yes_n - c.base_n * c.pct_step / 200) filter (where c.is_shown)
+                -- The most that the hidden group's answers can be.
+                any_value((t.estimate + t.pct_step / 2) / 100 * (t.n + t.n_step / 2))
+                - sum(greatest(
+                    c.k_yes, (c.estimate - c.pct_step / 2) / 100 * (c.n - c.n_step / 2)
+                )) filter (where c.is_shown)
                 < least(max(c.k_yes) filter (where c.status = 'c'),
                     max(c.base_n) filter (where c.status = 'c')) - 1e-6
                 and max(c.yes_n < c.k_yes) filter (where c.status = 'c')
+                and max(c.note is null) filter (where c.status = 'c')
             )
         )
         order by all
