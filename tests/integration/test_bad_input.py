@@ -109,6 +109,7 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     assert new["quarantined"] == old["quarantined"] + 1
 
 
+@pytest.mark.slow
 def test_production_does_not_publish_without_approvals(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_one_flipped_answer_rebuilds_its_engagement_alone(
     assert json.loads(verified.stdout)["is_whole"] is True
 
 
+@pytest.mark.slow
 def test_a_deleted_warehouse_is_rebuilt_from_the_drop_to_the_same_release(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
