@@ -8,6 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
+import pytest
+
 from tests.conftest import ReleasedHome, run_rcs
 from tests.integration.installation import (
     ENGAGEMENT,
