@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import dagster as dg
-
 import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
