@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.disclosure import Hierarchy, Rule, Structure, audit, protect
@@ -150,7 +150,7 @@ leaves_small = st.lists(st.integers(0, 3), min_size=6, max_size=6)
 masks = st.lists(st.booleans(), min_size=11, max_size=11)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(leaves=leaves_small.filter(lambda leaves: sum(leaves) <= MOST), mask=masks)
 def test_audit_equals_enumeration(leaves: list[int], mask: list[bool]) -> None:
     table = flat_table(leaves)
