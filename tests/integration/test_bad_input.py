@@ -50,6 +50,7 @@ def test_a_file_that_cannot_be_taken_is_refused_at_delivery(
         assert word in last
 
 
+@pytest.mark.slow
 def test_an_incomplete_engagement_is_refused_unless_left_out(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
