@@ -54,8 +54,8 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "delete from services.spend",
     ),
     "spend_keeps_the_tiers": (
-        "update services.spend set tier = 'targeted' where rowid = 0; "
-        "update services.spend set tier = 'specialist' where rowid = 0",
+        "update services.spend set tier = 'specialist' where tier = 'universal' "
+        "and gbp = (select max(gbp) from services.spend where tier = 'universal')",
         "update services.spend set gbp = gbp * 1.01 where tier = 'universal'",
     ),
     "every_sector_has_its_budget": (
