@@ -161,7 +161,8 @@ def _add_reports(commands: Any) -> None:
 
 
 def _add_release(commands: Any) -> None:
-    group = commands.add_parser("release", help="List, show, verify and publish releases.")
+    text = "List, show, verify, approve, publish and withdraw releases."
+    group = commands.add_parser("release", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
     listing = _command(actions, "list", do.release_list, "All published releases.")
     show = _command(actions, "show", do.release_show, "What one release holds.")
@@ -173,9 +174,41 @@ def _add_release(commands: Any) -> None:
             "version",
             nargs="?",
             default="current",
-            help="of the release (default: the current one)",
+            help="of the release (default: the current one)"
+            + ("; `candidate` tells how far the next one has come" if parser is show else ""),
         )
     _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
+    _add_approvals(actions)
+    _add_withdrawals(actions)
+
+
+def _add_approvals(actions: Any) -> None:
+    approve = _command(actions, "approve", do.release_approve, "Sign the candidate with your key.")
+    approve.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="your private key; RCS_KEY_PASSPHRASE opens it where it has a passphrase",
+    )
+    new_key = _command(actions, "new-key", do.release_new_key, "Make an approver's key.")
+    new_key.add_argument("file", type=Path, metavar="FILE", help="where the private key goes")
+    for parser in (approve, new_key):
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_withdrawals(actions: Any) -> None:
+    withdraw = _command(
+        actions, "withdraw", do.release_withdraw, "Take a release back, with a reason."
+    )
+    withdraw.add_argument("--reason", required=True, help="stands on the tombstone, for everyone")
+    erratum = _command(
+        actions, "erratum", do.release_erratum, "Record what is wrong with a release that stays."
+    )
+    erratum.add_argument("--text", required=True, help="what is wrong, and what holds instead")
+    for parser in (withdraw, erratum):
+        parser.add_argument("version", help="of the release; `current` is the one that is read")
+        parser.add_argument("--by", required=True, metavar="NAME", help="who says so")
 
 
 if __name__ == "__main__":

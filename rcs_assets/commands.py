@@ -33,6 +33,7 @@ from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.recover import set_aside_if_damaged
 
 DONE, REFUSED = 0, 1
+CANDIDATE_WORD = "candidate"
 
 
 # --- commands that write -----------------------------------------------------------
@@ -207,6 +208,7 @@ def release_list(options: argparse.Namespace) -> int:
         return DONE
     for release in releases:
         mark = " (current)" if release.is_current else ""
+        mark += f" (withdrawn: {release.withdrawn})" if release.withdrawn else ""
         print(f"{release.version}{mark}")
     if not releases:
         print("No release yet. Next: rcs materialise --publish")
@@ -215,6 +217,8 @@ def release_list(options: argparse.Namespace) -> int:
 
 def release_show(options: argparse.Namespace) -> int:
     """The packages of one release with files and sizes."""
+    if options.version == CANDIDATE_WORD:
+        return _show_candidate(options)
     shown = packages.show_release(_open_home(options), options.version)
     if options.json:
         _print_json(shown)
@@ -225,13 +229,110 @@ def release_show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def release_new_key(options: argparse.Namespace) -> int:
+    """Make an approver's key; the public half goes into config/approvers.yaml."""
+    from rcs_assets.release.approval import new_key
+
+    public = new_key(options.file, os.environ.get("RCS_KEY_PASSPHRASE", ""))
+    if options.json:
+        _print_json({"file": options.file, "public_key": public})
+        return DONE
+    print(f"public_key: {public}")
+    print(f"Keep {options.file} to yourself. Next: add the public key to config/approvers.yaml")
+    return DONE
+
+
+def release_approve(options: argparse.Namespace) -> int:
+    """Sign the candidate, if everything about it is proven."""
+    from rcs_assets.release.approval import approve, read_key
+
+    key = read_key(options.key, os.environ.get("RCS_KEY_PASSPHRASE", ""))
+    home = _open_home(options)
+    with write_lock(home, "rcs release approve"):
+        asked = _asked(home)
+        signed = approve(home, asked.decision, asked.facts, key, Settings.from_environment().as_of)
+        now = _asked(home)
+    if options.json:
+        _print_json({"approved": signed, "state": now.decision.state})
+        return DONE
+    print(f"{signed.approver} approved candidate {signed.release}, sha256 {signed.candidate}.")
+    for reason in now.decision.reasons:
+        print(f"Still: {reason}")
+    if now.decision.publish:
+        print("Next: rcs release publish")
+    return DONE
+
+
+def _show_candidate(options: argparse.Namespace) -> int:
+    """The candidate's state, hash and author, and what keeps it from being published."""
+    home = _open_home(options)
+    asked = _asked(home)
+    said = {
+        "state": asked.decision.state,
+        "release": (read_candidate(home) or {}).get("release") or packages.current_version(home),
+        "candidate": asked.facts.candidate_hash,
+        "author": asked.facts.author,
+        "reasons": asked.decision.reasons,
+    }
+    if options.json:
+        _print_json(said)
+        return DONE
+    print(f"Candidate {said['release']}: {said['state']}, computed by {said['author']}")
+    print(f"  sha256 {said['candidate']}")
+    for reason in asked.decision.reasons:
+        print(f"  {reason}")
+    return DONE
+
+
+def _asked(home: Home) -> Any:
+    """What the gate says of the candidate now."""
+    from rcs_assets.release.assets import ask_gate
+    from rcs_assets.runs import dagster_instance
+    from rcs_assets.storage.resources import HomeResource
+
+    with dagster_instance(home) as instance:
+        return ask_gate(instance, HomeResource(path=str(home.path)))
+
+
+def release_withdraw(options: argparse.Namespace) -> int:
+    """Take a release back; a tombstone with the reason stands in its place."""
+    from rcs_assets.release.withdraw import withdraw_release
+
+    home = _open_home(options)
+    day = Settings.from_environment().as_of
+    with write_lock(home, "rcs release withdraw"):
+        current = withdraw_release(
+            home, options.version, reason=options.reason, by=options.by, day=day
+        )
+    print(f"Withdrawn. Current release: {current or 'none'}")
+    return DONE
+
+
+def release_erratum(options: argparse.Namespace) -> int:
+    """Record what is wrong with a release that stays as it is."""
+    from rcs_assets.release.withdraw import record_erratum
+
+    home = _open_home(options)
+    day = Settings.from_environment().as_of
+    with write_lock(home, "rcs release erratum"):
+        record_erratum(home, options.version, text=options.text, by=options.by, day=day)
+    print("Recorded. The notes of the next release will say it.")
+    return DONE
+
+
 def release_verify(options: argparse.Namespace) -> int:
     """Check every file of a release against its manifest and checksums."""
-    result = packages.verify_release(_open_home(options), options.version)
+    from rcs_assets.release.verify import verify_release
+
+    result = verify_release(_open_home(options), options.version)
     if options.json:
         _print_json(result)
     elif result.is_whole:
-        print(f"Release {result.version}: {result.files_n} files, all as published.")
+        signed = f", signed by {', '.join(result.approvers)}" if result.approvers else ""
+        print(
+            f"Release {result.version} ({result.state}): {result.files_n} files, all as "
+            f"published{signed}; the audit log is unbroken."
+        )
     for problem in result.problems:
         print(f"rcs: {problem}", file=sys.stderr)
     return DONE if result.is_whole else REFUSED
@@ -367,7 +468,8 @@ def _materialise(
 def _is_published(home: Home) -> bool:
     """The candidate is the current release, and no killed run left a newer one beside it."""
     current = packages.current_version(home)
-    if current is None or packages.versions(home)[-1] != current:
+    standing = [release for release in packages.list_releases(home) if not release.withdrawn]
+    if current is None or standing[-1].version != current:
         return False
     candidate = read_candidate(home)
     content = packages.read_manifest(home, current)["content_hash"]

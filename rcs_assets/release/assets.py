@@ -8,28 +8,45 @@ here: building, deciding, publishing.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from rcs_assets.disclosure.policy import load_policy
-from rcs_assets.errors import GateRefusedError
+from rcs_assets.errors import GateRefusedError, StorageError
 from rcs_assets.intake.drop import current_deliveries
 from rcs_assets.intake.freshness import stale_inputs
 from rcs_assets.intake.receipts import incomplete_engagements
+from rcs_assets.release.approval import load_approvers, proven, stored
+from rcs_assets.release.audit_log import clock_set_back, read_log
 from rcs_assets.release.candidate import build_candidate
 from rcs_assets.release.contents import Sources
 from rcs_assets.release.gate import (
+    Approval,
     CandidateFacts,
     CheckRecord,
     CheckStatus,
+    Decision,
     RequiredCheck,
     decide,
     load_required_checks,
 )
+from rcs_assets.release.packages import current_version
 from rcs_assets.release.pages import page_problems
-from rcs_assets.release.publish import candidate_description, publish_candidate
-from rcs_assets.storage import open_warehouse
+from rcs_assets.release.publish import (
+    candidate_description,
+    candidate_folder,
+    publish_candidate,
+    withdrawn_with,
+)
+from rcs_assets.release.refusals import record_refusal
+from rcs_assets.release.seal import candidate_hash
+from rcs_assets.release.verify import verify_release
+from rcs_assets.release.withdraw import finish_withdrawals
+from rcs_assets.storage import Home, open_warehouse, operator_name
 from rcs_assets.storage.resources import HomeResource, asset_options
 
 CANDIDATE_KEY = dg.AssetKey(["release", "candidate"])
@@ -81,6 +98,7 @@ def candidate(home: HomeResource) -> dg.MaterializeResult[None]:
         load_policy(place.config),
         settings.as_of,
         tuple(sorted(home.left_out)),
+        operator_name(place),
     )
     with open_warehouse(place, read_only=True, settings=settings) as con:
         built = build_candidate(place, con, sources)
@@ -118,21 +136,21 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     Raises:
         GateRefusedError: with every reason; nothing was changed.
     """
-    place = home.home()
-    required = load_required_checks()
-    records = check_records(context.instance, required)
-    facts = _facts(context.instance, home, required)
-    decision = decide(
-        required, records, (), place.profile, candidate=facts, policy=load_policy(place.config)
-    )
+    place, day = home.home(), home.settings().as_of
+    finish_withdrawals(place)
+    asked = ask_gate(context.instance, home)
+    decision, facts, records = asked.decision, asked.facts, asked.records
     if not decision.publish:
+        record_refusal(place, facts.candidate_hash, decision, day)
         raise GateRefusedError(
             "The gate refused to publish",
             where="release/candidate",
             why="; ".join(decision.reasons),
-            fix="correct what is named, then run: rcs materialise --publish",
+            fix="let approvers sign: rcs release approve --key FILE; then: rcs release publish"
+            if not decision.unproven
+            else "correct what is named, then run: rcs materialise --publish",
         )
-    release = publish_candidate(place, facts.content_hash, records)
+    release = publish_candidate(place, facts.content_hash, records, day=day)
     return dg.MaterializeResult(
         metadata={
             "version": release.version,
@@ -141,6 +159,26 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
             "checks": len(records),
         }
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the gate was asked, and what it said."""
+
+    decision: Decision
+    facts: CandidateFacts
+    records: tuple[CheckRecord, ...]
+
+
+def ask_gate(instance: dg.DagsterInstance, home: HomeResource) -> Asked:
+    """Ask the gate about the candidate as it lies there now; nothing is changed."""
+    place = home.home()
+    required = load_required_checks()
+    records = check_records(instance, required)
+    facts, approvals = _facts(instance, home, required)
+    policy = load_policy(place.config)
+    decision = decide(required, records, approvals, place.profile, candidate=facts, policy=policy)
+    return Asked(decision, facts, records)
 
 
 def check_records(
@@ -207,16 +245,20 @@ def _storage_id(instance: dg.DagsterInstance, asset: str) -> int | None:
 
 def _facts(
     instance: dg.DagsterInstance, home: HomeResource, required: Iterable[RequiredCheck]
-) -> CandidateFacts:
+) -> tuple[CandidateFacts, tuple[Approval, ...]]:
     """What the gate must know; whatever cannot be read stays empty, and is refused for it."""
     place = home.home()
+    today = home.settings().as_of
     made = _latest_materialisation(instance, CANDIDATE_KEY)
-    materialisation = made.asset_materialization if made else None
-    recorded = _words(materialisation.metadata, "content_hash") if materialisation else ""
+    paged = _latest_materialisation(instance, PAGES_KEY)
+    recorded, sealed = _recorded(made, "content_hash"), _recorded(paged, "candidate_hash")
     said = candidate_description(place, recorded) or {}
     own, pages = ("/".join(key.path) for key in (CANDIDATE_KEY, PAGES_KEY))
     assets = sorted({check.asset_key for check in required} - {own, pages})
-    return CandidateFacts(
+    folder, author = candidate_folder(place, recorded), str(said.get("author", ""))
+    digest = candidate_hash(folder) if folder else ""
+    approvals, approval_problems = _approvals(place, folder, digest, author, today)
+    facts = CandidateFacts(
         content_hash=str(said.get("content_hash", "")),
         recorded_hash=recorded,
         storage_id=made.storage_id if made else None,
@@ -234,5 +276,50 @@ def _facts(
         ),
         incomplete=incomplete_engagements(place, home.programme(), home.codebook()),
         left_out=frozenset(said.get("left_out", ())),
-        stale=stale_inputs(place, said.get("left_out", ()), home.settings().as_of),
+        stale=stale_inputs(place, said.get("left_out", ()), today),
+        candidate_hash=digest,
+        sealed_hash=sealed,
+        author=author,
+        approval_problems=approval_problems,
+        withdrawn_as=withdrawn_with(place, recorded),
+        release_problems=_release_problems(place),
+        day_problem=_day_problem(place, today),
     )
+    return facts, approvals
+
+
+def _recorded(record: dg.EventLogRecord | None, name: str) -> str:
+    """What the materialisation of an asset recorded; empty if there is none."""
+    materialisation = record.asset_materialization if record else None
+    return _words(materialisation.metadata, name) if materialisation else ""
+
+
+def _approvals(
+    place: Home, folder: Path | None, digest: str, author: str, today: date
+) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
+    if folder is None:
+        return (), ()
+    try:
+        signatures = stored(folder)
+    except StorageError as error:
+        return (), (str(error),)
+    approvers = load_approvers(place.config)
+    return proven(signatures, approvers, candidate=digest, author=author, today=today)
+
+
+def _release_problems(place: Home) -> tuple[str, ...]:
+    """What is wrong with the current release and the audit log; a new one rests on them."""
+    try:
+        read_log(place)
+        current = current_version(place)
+        return verify_release(place, current).problems if current else ()
+    except StorageError as error:
+        return (str(error),)
+
+
+def _day_problem(place: Home, today: date) -> str:
+    try:
+        last_day = read_log(place).last_day
+    except StorageError:
+        return ""
+    return str(clock_set_back(str(today), last_day)) if str(today) < last_day else ""

@@ -41,13 +41,12 @@ from rcs_assets.release.contents import (
 from rcs_assets.release.database import write_database
 from rcs_assets.release.deposit import complete_deposit, write_deposit
 from rcs_assets.release.describe import (
-    CANDIDATE_FILE,
     Head,
     Written,
     describe_candidate,
     describe_package,
 )
-from rcs_assets.release.files import MANIFEST, file_list, sync_tree
+from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, sync_tree
 from rcs_assets.release.microdata import write_microdata
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools

@@ -48,13 +48,14 @@ class Package:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a candidate is made from, beside the warehouse."""
+    """What a candidate is made from, beside the warehouse; `author` is who computes it."""
 
     programme: Programme
     codebook: Codebook
     policy: Policy
     as_of: date
     left_out: tuple[str, ...] = ()
+    author: str = ""
 
 
 def packages_due(

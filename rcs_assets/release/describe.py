@@ -15,12 +15,11 @@ import duckdb
 
 from rcs_assets.release.certificate import Audited, certificate
 from rcs_assets.release.contents import Package, Sources
-from rcs_assets.release.files import MANIFEST, file_list, write_json
+from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, write_json
 from rcs_assets.release.tables import datapackage, specs_of
 from rcs_assets.storage import public_count
 from rcs_assets.storage.code import code_version
 
-CANDIDATE_FILE = "candidate.json"
 NOT_REPRODUCIBLE = {
     "rcs.duckdb": "DuckDB leaves unused bytes of its blocks as they were in memory; the tables "
     "equal those in parquet/, which are the same bytes each time. Files that quote its "
@@ -104,6 +103,7 @@ def describe_candidate(
             "as_of": sources.as_of.isoformat(),
             "content_hash": head.content_hash,
             "simulated": head.is_simulated,
+            "author": sources.author,
             "code_version": code_version(),
             "codebook_version": sources.codebook.version,
             "policy_version": sources.policy.version,

@@ -1,20 +1,29 @@
 """Writing files so that a release is whole and can be proven to be.
 
-Belongs here: checksums, JSON with one form, forcing bytes to disk. Does not belong here:
+Belongs here: checksums, JSON with one form, forcing bytes to disk, and what is said when the
+disk fails. Does not belong here:
 what the files say.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rcs_assets.errors import StorageError
+
 CHECKSUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
+CANDIDATE_FILE = "candidate.json"
+EVIDENCE = "evidence.html"
+AUDIT_LOG = "audit.jsonl"
+APPROVALS = "approvals.json"
 _BLOCK = 1 << 20
 
 
@@ -81,3 +90,25 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def disk_failures_named(place: Path) -> Iterator[None]:
+    """Turn a failure of the disk into a refusal that says what to do.
+
+    Raises:
+        StorageError: the disk is full, or cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in _NO_ROOM
+        raise StorageError(
+            "The disk is full" if is_full else "The disk cannot be written",
+            where=str(place),
+            why=f"{os.strerror(error.errno or 0)}; the current release is untouched",
+            fix="make room, then run: rcs materialise --publish",
+        ) from error

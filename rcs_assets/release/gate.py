@@ -18,6 +18,7 @@ from importlib import resources
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.release.packages import KINDS
+from rcs_assets.release.states import ReleaseState
 
 CHECKS_FILE = "required_checks.csv"
 OUTPUT_CLASSES = ("all", *KINDS)
@@ -67,7 +68,7 @@ class CheckRecord:
 
 @dataclass(frozen=True)
 class Approval:
-    """A verified signature over a candidate's hash."""
+    """A verified signature over the hash of a candidate's bytes."""
 
     approver: str
     candidate_hash: str
@@ -84,6 +85,12 @@ class CandidateFacts:
     `unsigned_deliveries`: deliveries that the simulator did not sign. `incomplete`:
     engagement → what is missing. `stale`: engagements, or `reference`, that are not computed
     from what holds now. `policy_version` protected its estimates.
+
+    `candidate_hash` is that of the bytes as they lie there now, `sealed_hash` that which was
+    recorded when its pages were made. `author` computed it. `approval_problems`: signatures
+    that do not count. `withdrawn_as`: the release that said the same and was withdrawn.
+    `release_problems`: what is wrong with the current release and the audit log, which the
+    next release rests on. `day_problem`: why today cannot be recorded.
     """
 
     content_hash: str
@@ -98,14 +105,42 @@ class CandidateFacts:
     incomplete: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     stale: tuple[str, ...] = ()
+    candidate_hash: str = ""
+    sealed_hash: str = ""
+    author: str = ""
+    approval_problems: tuple[str, ...] = ()
+    withdrawn_as: str = ""
+    release_problems: tuple[str, ...] = ()
+    day_problem: str = ""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`publish` is true only if there is no reason against it."""
+    """What the gate says of a candidate.
 
-    publish: bool
-    reasons: tuple[str, ...]
+    `unproven`: reasons that only another candidate or another state of the installation takes
+    away; `unsigned`: reasons that signatures take away.
+    """
+
+    unproven: tuple[str, ...]
+    unsigned: tuple[str, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """All reasons against publishing."""
+        return (*self.unproven, *self.unsigned)
+
+    @property
+    def publish(self) -> bool:
+        """Whether there is no reason against it."""
+        return self.state == ReleaseState.APPROVED
+
+    @property
+    def state(self) -> ReleaseState:
+        """How far the candidate has come."""
+        if self.unproven:
+            return ReleaseState.CANDIDATE
+        return ReleaseState.CHECKED if self.unsigned else ReleaseState.APPROVED
 
 
 def load_required_checks() -> tuple[RequiredCheck, ...]:
@@ -162,27 +197,29 @@ def decide(
     Args:
         required: the committed list; a class of packages without an entry is refused.
         records: latest record of every check, whether required or not.
-        approvals: signatures over the candidate's hash, verified before.
+        approvals: signatures over the hash of the candidate's bytes, verified before.
         profile: of the installation: demo or production.
         candidate: what is to be published.
         policy: the policy as it stands now; it says how many signatures a profile needs.
     """
     found = {(record.asset_key, record.check_name): record for record in records}
-    reasons = [
+    unproven = [
         *_candidate_reasons(candidate, policy),
         *_check_reasons(required, found, candidate.output_classes),
         *_engagement_reasons(candidate),
-        *_profile_reasons(profile, approvals, candidate, policy),
+        *_profile_reasons(profile, candidate, policy),
+        *_history_reasons(candidate),
     ]
-    return Decision(publish=not reasons, reasons=tuple(reasons))
+    return Decision(
+        tuple(unproven), tuple(_signature_reasons(profile, approvals, candidate, policy))
+    )
 
 
 def _candidate_reasons(candidate: CandidateFacts, policy: Policy) -> Iterable[str]:
     if candidate.storage_id is None:
         yield "release/candidate was never materialised"
         return
-    if not candidate.content_hash or candidate.content_hash != candidate.recorded_hash:
-        yield "the candidate's folder is not what release/candidate made"
+    yield from _folder_reasons(candidate)
     if candidate.policy_version != policy.version:
         yield "the candidate was protected by another version of the policy"
     for asset, storage_id in sorted(candidate.upstream_ids.items()):
@@ -196,6 +233,14 @@ def _candidate_reasons(candidate: CandidateFacts, policy: Policy) -> Iterable[st
     if candidate.page_problems:
         n = len(candidate.page_problems)
         yield f"{n} packages lack their pages, first {candidate.page_problems[0]}"
+
+
+def _folder_reasons(candidate: CandidateFacts) -> Iterable[str]:
+    """The folder must be the one that was computed and looked at, byte by byte."""
+    if not candidate.content_hash or candidate.content_hash != candidate.recorded_hash:
+        yield "the candidate's folder is not what release/candidate made"
+    elif candidate.candidate_hash != candidate.sealed_hash:
+        yield "files of the candidate were changed after its pages were made"
 
 
 def _check_reasons(
@@ -248,9 +293,7 @@ def _engagement_reasons(candidate: CandidateFacts) -> Iterable[str]:
         )
 
 
-def _profile_reasons(
-    profile: str, approvals: Sequence[Approval], candidate: CandidateFacts, policy: Policy
-) -> Iterable[str]:
+def _profile_reasons(profile: str, candidate: CandidateFacts, policy: Policy) -> Iterable[str]:
     rule = policy.approvals.get(profile)
     if rule is None:
         yield f"the policy has no approvals for the profile {profile}"
@@ -259,9 +302,29 @@ def _profile_reasons(
         n = len(candidate.unsigned_deliveries)
         first = candidate.unsigned_deliveries[0]
         yield f"profile {profile}: {n} deliveries are not signed by the simulator, first {first}"
-    approvers = {a.approver for a in approvals if a.candidate_hash == candidate.content_hash}
+
+
+def _history_reasons(candidate: CandidateFacts) -> Iterable[str]:
+    """What was published before must be as it was published, and what was withdrawn stays so."""
+    if candidate.release_problems:
+        n, first = len(candidate.release_problems), candidate.release_problems[0]
+        yield f"what was published before is not as it was: {n} problems, first {first}"
+    if candidate.withdrawn_as:
+        yield f"it says what release {candidate.withdrawn_as} said, which was withdrawn"
+    if candidate.day_problem:
+        yield candidate.day_problem
+
+
+def _signature_reasons(
+    profile: str, approvals: Sequence[Approval], candidate: CandidateFacts, policy: Policy
+) -> Iterable[str]:
+    rule = policy.approvals.get(profile)
+    if rule is None or not rule.signatures:
+        return
+    approvers = {a.approver for a in approvals if a.candidate_hash == candidate.candidate_hash}
     if len(approvers) < rule.signatures:
+        refused = "".join(f"; {problem}" for problem in candidate.approval_problems)
         yield (
             f"profile {profile} needs {rule.signatures} signatures over this candidate, "
-            f"it has {len(approvers)}"
+            f"it has {len(approvers)}{refused}"
         )

@@ -1,8 +1,7 @@
-"""What was published: listing, showing and verifying releases.
+"""What was published: listing and showing releases.
 
-Belongs here: where releases lie, reading their manifests, proving that nothing is missing,
-changed or added. Does not belong here: building (`candidate.py`) and publishing
-(`publish.py`).
+Belongs here: where releases lie, reading their manifests. Does not belong here: building
+(`candidate.py`), publishing (`publish.py`), proving that a release is whole (`verify.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.files import CHECKSUMS, MANIFEST, file_list, files_below
+from rcs_assets.release.files import MANIFEST
 from rcs_assets.storage import Home
 
 CURRENT = "current"
@@ -26,18 +24,19 @@ KINDS = ("public", "cpp", "school", "archive", "safe_haven")
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
 _KINDS_OF_ONE = ("public", "safe_haven")
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
-_LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*")
+_LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*", ".tombstone-*")
 
 
 @dataclass(frozen=True)
 class ReleaseEntry:
-    """One published release in a list."""
+    """One published release in a list; `withdrawn` is why it was taken back, else empty."""
 
     version: str
     as_of: str
     is_current: bool
     is_simulated: bool
     packages: tuple[str, ...]
+    withdrawn: str
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,6 @@ class ReleaseSummary:
     policy_version: str
     left_out: tuple[str, ...]
     packages: tuple[PackageSummary, ...]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """`is_whole` if there is no problem: every file is there, as published, and no other."""
-
-    version: str
-    is_whole: bool
-    files_n: int
-    problems: tuple[str, ...]
 
 
 def version_order(version: str) -> tuple[int, ...]:
@@ -145,6 +134,7 @@ def list_releases(home: Home) -> list[ReleaseEntry]:
             version == current,
             manifest["simulated"],
             tuple(sorted(manifest["packages"], key=package_order)),
+            manifest.get("withdrawn", {}).get("reason", ""),
         )
         for version in versions(home)
         for manifest in [read_manifest(home, version)]
@@ -186,6 +176,13 @@ def show_release(home: Home, version: str | None = None) -> ReleaseSummary:
     """
     chosen = resolve_version(home, version)
     manifest = read_manifest(home, chosen)
+    if "withdrawn" in manifest:
+        raise InputError(
+            f"Release {chosen} was withdrawn",
+            where=str(home.releases / chosen),
+            why=manifest["withdrawn"]["reason"],
+            fix="run: rcs release list",
+        )
     sizes = package_sizes(manifest["files"])
     return ReleaseSummary(
         chosen,
@@ -242,55 +239,6 @@ def grouped(packages: Iterable[PackageSummary]) -> tuple[PackageSummary, ...]:
     first = found.index(schools[0]) if schools else len(found)
     others = [package for package in found if package not in schools]
     return (*others[:first], *([together] if schools else []), *others[first:])
-
-
-def verify_release(home: Home, version: str | None = None) -> Verification:
-    """Compare every file of a release with its checksums and its manifest.
-
-    Raises:
-        InputError: no such release.
-    """
-    chosen = resolve_version(home, version)
-    folder = home.releases / chosen
-    if not folder.is_dir():
-        raise InputError(
-            f"There is no release {chosen}", where=str(home.releases), fix="run: rcs release list"
-        )
-    problems = list(_problems(home, folder))
-    return Verification(chosen, not problems, len(files_below(folder)), tuple(problems))
-
-
-def _problems(home: Home, folder: Path) -> Iterable[str]:
-    sums = folder / CHECKSUMS
-    if not sums.is_file():
-        yield f"{CHECKSUMS} is missing"
-        return
-    expected = {}
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        expected[name] = digest
-    present = file_list(folder, without=[CHECKSUMS])
-    found = {str(entry["path"]): str(entry["sha256"]) for entry in present}
-    for name in sorted(set(expected) - set(found)):
-        yield f"{name} is missing"
-    for name in sorted(set(found) - set(expected)):
-        yield f"{name} was not published"
-    for name in sorted(set(expected) & set(found)):
-        if (folder / name).is_symlink() or found[name] != expected[name]:
-            yield f"{name} is not as published"
-    yield from _manifest_problems(home, folder, present)
-
-
-def _manifest_problems(
-    home: Home, folder: Path, present: Iterable[Mapping[str, Any]]
-) -> Iterable[str]:
-    try:
-        listed = read_manifest(home, folder.name)["files"]
-    except (InputError, StorageError, KeyError):
-        yield f"{MANIFEST} cannot be read"
-        return
-    if listed != [entry for entry in present if entry["path"] != MANIFEST]:
-        yield f"{MANIFEST} does not list the files that are there"
 
 
 def next_version(home: Home, as_of: date, content_hash: str) -> str:

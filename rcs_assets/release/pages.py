@@ -23,6 +23,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
 from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.release.seal import candidate_hash
 from rcs_assets.storage import Home
 
 REPORT = "report.html"
@@ -115,6 +116,11 @@ def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: s
     for name, files in pages.items():
         _attach(_folder(home) / name, files)
     return sum(len(files) for files in pages.values())
+
+
+def sealed_hash(home: Home) -> str:
+    """The hash of the candidate's bytes, once its pages are attached."""
+    return candidate_hash(_folder(home))
 
 
 def _attach(folder: Path, pages: Mapping[str, bytes]) -> None:

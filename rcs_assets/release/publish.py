@@ -6,7 +6,8 @@ calls this.
 
 Every step leaves the last release whole: the candidate is completed where it lies, its
 bytes are forced to disk, one rename makes it a release, another makes it current. A kill
-between the two renames is healed by the next call, which finds the release by its content.
+between the renames is healed by the next call, which finds the release by its content; the
+entries of the audit log that were not added yet stand in the release's own copy of it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import StorageError
+from rcs_assets.release.approval import stored
+from rcs_assets.release.audit_log import (
+    AuditLog,
+    Entry,
+    Event,
+    read_log,
+    record,
+    save_log,
+    seal,
+)
 from rcs_assets.release.candidate import read_candidate
-from rcs_assets.release.describe import CANDIDATE_FILE
 from rcs_assets.release.evidence import evidence_page
 from rcs_assets.release.files import (
+    AUDIT_LOG,
+    CANDIDATE_FILE,
     CHECKSUMS,
+    EVIDENCE,
     MANIFEST,
+    disk_failures_named,
     file_entry,
     file_list,
     sync,
@@ -40,9 +55,9 @@ from rcs_assets.release.packages import (
     read_manifest,
     versions,
 )
+from rcs_assets.release.seal import candidate_hash
+from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
-
-EVIDENCE = "evidence.html"
 
 
 @dataclass(frozen=True)
@@ -54,31 +69,75 @@ class Published:
     is_new: bool
 
 
-def publish_candidate(home: Home, content_hash: str, checks: Sequence[CheckRecord]) -> Published:
+def publish_candidate(
+    home: Home, content_hash: str, checks: Sequence[CheckRecord], *, day: date | None = None
+) -> Published:
     """Publish the candidate with this content.
 
     Args:
         home: the installation.
         content_hash: of the candidate that the gate decided on.
         checks: the records that the gate saw; they go into manifest and evidence page.
+        day: on which it is published; that of the candidate if not given.
 
     Raises:
-        StorageError: there is neither such a candidate nor such a release, or its version
-            is taken by another release.
+        StorageError: there is neither such a candidate nor such a release, its version is
+            taken by another release, the day lies before the last one recorded, or the disk
+            is full. The current release stays as it is.
     """
+    with disk_failures_named(home.releases):
+        return _publish(home, content_hash, checks, day)
+
+
+def _publish(
+    home: Home, content_hash: str, checks: Sequence[CheckRecord], day: date | None
+) -> Published:
     clean_leftovers(home)
+    log = read_log(home)
     current = current_version(home)
     if current and read_manifest(home, current)["content_hash"] == content_hash:
+        _save_sealed(home, log, current)
         return Published(current, home.releases / current, is_new=False)
     candidate = read_candidate(home)
     if candidate is None or candidate["content_hash"] != content_hash:
         version = _moved_before(home, content_hash)
     else:
         version = str(candidate["release"])
-        _complete(home.releases / CANDIDATE, candidate, checks)
+        folder = home.releases / CANDIDATE
+        today = day.isoformat() if day else str(candidate["as_of"])
+        log = _with_publication(log, folder, candidate, checks, today, current)
+        _complete(folder, candidate, checks, log)
         _move(home, version)
+    _save_sealed(home, log, version)
     _make_current(home, version)
     return Published(version, home.releases / version, is_new=True)
+
+
+def _save_sealed(home: Home, log: AuditLog, version: str) -> None:
+    save_log(home, seal(home, log, version))
+
+
+def _with_publication(
+    log: AuditLog,
+    folder: Path,
+    candidate: dict[str, Any],
+    checks: Sequence[CheckRecord],
+    day: str,
+    current: str | None,
+) -> AuditLog:
+    """The log as it stands once the candidate is published in the place of `current`."""
+    version, digest = str(candidate["release"]), candidate_hash(folder)
+    approvers = ", ".join(signature.approver for signature in stored(folder))
+    told = {
+        "author": str(candidate["author"]),
+        "checks": str(len(checks)),
+        "approvers": approvers,
+        "content": str(candidate["content_hash"]),
+    }
+    entries = [Entry(Event.PUBLISHED, day, version, digest, told)]
+    if current and log.state_of(current) == ReleaseState.PUBLISHED:
+        entries.append(Entry(Event.SUPERSEDED, day, current, "", {"by": version}))
+    return record(log, *entries)
 
 
 def candidate_description(home: Home, content_hash: str) -> dict[str, Any] | None:
@@ -90,19 +149,38 @@ def candidate_description(home: Home, content_hash: str) -> dict[str, Any] | Non
     candidate = read_candidate(home)
     if candidate is not None:
         return candidate
-    version = _release_with(home, content_hash)
+    version = release_with(home, content_hash)
     return read_manifest(home, version) if version else None
 
 
-def _release_with(home: Home, content_hash: str) -> str | None:
+def candidate_folder(home: Home, content_hash: str) -> Path | None:
+    """Where the bytes of the candidate lie: aside, or at its version if it was moved before."""
+    if read_candidate(home) is not None:
+        return home.releases / CANDIDATE
+    version = release_with(home, content_hash)
+    return home.releases / version if version else None
+
+
+def release_with(home: Home, content_hash: str) -> str | None:
+    """The newest release that says what has this hash; one that was withdrawn says nothing."""
     for version in reversed(versions(home)):
-        if read_manifest(home, version)["content_hash"] == content_hash:
+        manifest = read_manifest(home, version)
+        if manifest["content_hash"] == content_hash and "withdrawn" not in manifest:
             return version
     return None
 
 
+def withdrawn_with(home: Home, content_hash: str) -> str:
+    """The release that said what has this hash and was withdrawn; empty if there is none."""
+    for version in versions(home):
+        manifest = read_manifest(home, version)
+        if manifest["content_hash"] == content_hash and "withdrawn" in manifest:
+            return version
+    return ""
+
+
 def _moved_before(home: Home, content_hash: str) -> str:
-    version = _release_with(home, content_hash)
+    version = release_with(home, content_hash)
     if version:
         return version
     raise StorageError(
@@ -112,13 +190,16 @@ def _moved_before(home: Home, content_hash: str) -> str:
     )
 
 
-def _complete(folder: Path, candidate: dict[str, Any], checks: Sequence[CheckRecord]) -> None:
-    """Write evidence page, manifest and checksums; a repetition writes the same.
+def _complete(
+    folder: Path, candidate: dict[str, Any], checks: Sequence[CheckRecord], log: AuditLog
+) -> None:
+    """Write audit log, evidence page, manifest and checksums; a repetition writes the same.
 
     `candidate.json` goes when the manifest, which holds all of it, is on the disk.
     """
-    for name in (EVIDENCE, CHECKSUMS):
+    for name in (EVIDENCE, CHECKSUMS, AUDIT_LOG):
         (folder / name).unlink(missing_ok=True)
+    (folder / AUDIT_LOG).write_text(log.text(), encoding="utf-8")
     content = {key: value for key, value in candidate.items() if key != "files"}
     content["checks"] = list(_check_entries(checks))
     listed = file_list(folder, without=[CANDIDATE_FILE, MANIFEST])
@@ -161,8 +242,17 @@ def _move(home: Home, version: str) -> None:
 
 
 def _make_current(home: Home, version: str) -> None:
-    aside = home.releases / f".{CURRENT}-{os.getpid()}"
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(version)
-    aside.replace(home.releases / CURRENT)
+    point_current_to(home, version)
+
+
+def point_current_to(home: Home, version: str | None) -> None:
+    """Make a version the one that is read; None: no release is read."""
+    link = home.releases / CURRENT
+    if version is None:
+        link.unlink(missing_ok=True)
+    else:
+        aside = home.releases / f".{CURRENT}-{os.getpid()}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(version)
+        aside.replace(link)
     sync(home.releases)

@@ -8,7 +8,7 @@ into a package (`release.pages`).
 
 import dagster as dg
 
-from rcs_assets.release.pages import attach, candidate_packages
+from rcs_assets.release.pages import attach, candidate_packages, sealed_hash
 from rcs_assets.reporting.pages import render_package
 from rcs_assets.storage.resources import HomeResource, asset_options
 
@@ -41,6 +41,8 @@ def pages(home: HomeResource) -> dg.MaterializeResult[None]:
         metadata={
             "pages": written,
             "packages": len(made),
+            # What the gate publishes, and approvers sign, is what lies there now.
+            "candidate_hash": sealed_hash(place),
             "bytes": sum(len(page) for files in made.values() for page in files.values()),
         }
     )

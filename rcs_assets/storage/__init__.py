@@ -10,7 +10,7 @@ from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.home import Home, home_path, write_atomically
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.pseudonyms import hmac_expression
-from rcs_assets.storage.settings import Settings
+from rcs_assets.storage.settings import Settings, operator_name
 
 __all__ = [
     "Home",
@@ -20,6 +20,7 @@ __all__ = [
     "open_memory",
     "open_vault",
     "open_warehouse",
+    "operator_name",
     "public_count",
     "sql_literal",
     "write_atomically",

@@ -7,10 +7,12 @@ here: anything that changes a result (that is programme, codebook or policy data
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass
 from datetime import date
 
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.storage.home import Home
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Settings:
             memory_limit=os.environ.get("RCS_MEMORY_LIMIT", "2GB"),
             as_of=parse_day(as_of or os.environ.get("RCS_AS_OF", "")),
         )
+
+
+def operator_name(home: Home) -> str:
+    """Who runs this process: the person that RCS_OPERATOR names, else the account.
+
+    The author of a release may not approve it. In the demo profile it is always `demo`, so
+    that two machines make the same release.
+    """
+    if home.profile == "demo":
+        return "demo"
+    return os.environ.get("RCS_OPERATOR", "").strip() or pwd.getpwuid(os.getuid()).pw_name
 
 
 def parse_day(text: str) -> date:

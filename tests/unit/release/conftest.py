@@ -243,7 +243,7 @@ def sources() -> Sources:
     return _sources()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> Callable[[Home], Candidate]:
     """Build a candidate of a home."""
     return _build

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from rcs_assets.release.gate import (
     load_required_checks,
     parse_required_checks,
 )
+from rcs_assets.release.states import ReleaseState, may_follow
 
 POLICY = load_policy()
 REQUIRED = (
@@ -32,6 +34,8 @@ FACTS = CandidateFacts(
     upstream_ids={"intake/receipts": 5},
     output_classes=frozenset({"public", "cpp"}),
     policy_version=POLICY.version,
+    candidate_hash="bytes",
+    sealed_hash="bytes",
 )
 
 
@@ -101,11 +105,17 @@ def test_checks_of_another_class_are_not_asked_for():
         ({"policy_version": "old"}, "another version of the policy"),
         ({"incomplete": {"t1-moray": ("no sample file.",)}}, "t1-moray is incomplete"),
         ({"unsigned_deliveries": ("a.sav", "b.sav")}, "2 deliveries are not signed"),
+        ({"candidate_hash": "edited"}, "files of the candidate were changed"),
+        ({"sealed_hash": ""}, "files of the candidate were changed"),
+        ({"withdrawn_as": "2020.06.30"}, "which was withdrawn"),
+        ({"release_problems": ("public/x is missing",)}, "not as it was: 1 problems"),
+        ({"day_problem": "the clock was set back"}, "clock"),
     ],
 )
 def test_a_candidate_that_is_not_proven_refuses(facts, words):
     decision = ask(**facts)
     assert not decision.publish and words in " ".join(decision.reasons)
+    assert decision.state == ReleaseState.CANDIDATE
 
 
 def test_an_incomplete_engagement_that_is_named_as_left_out_passes():
@@ -114,17 +124,25 @@ def test_an_incomplete_engagement_that_is_named_as_left_out_passes():
 
 
 def test_production_refuses_without_two_approvers_of_this_candidate():
-    def approved(*names, content="abc"):
-        return ask(approvals=[Approval(n, content) for n in names], profile="production")
+    def approved(*names, signed="bytes"):
+        return ask(approvals=[Approval(n, signed) for n in names], profile="production")
 
     assert approved("ann", "bob").publish
     assert "needs 2 signatures" in approved().reasons[0]
     assert not approved("ann", "ann").publish
-    assert not approved("ann", "bob", content="another").publish
+    assert not approved("ann", "bob", signed="another").publish
+    assert approved("ann").state == ReleaseState.CHECKED
+    assert approved("ann", "bob").state == ReleaseState.APPROVED
+
+
+def test_a_signature_that_does_not_count_is_named():
+    problems = ("the key of ann is revoked since 2020-01-01: lost",)
+    decision = ask(profile="production", approval_problems=problems)
+    assert "revoked" in decision.reasons[0] and decision.state == ReleaseState.CHECKED
 
 
 def test_production_takes_deliveries_that_the_simulator_did_not_sign():
-    approvals = [Approval("ann", "abc"), Approval("bob", "abc")]
+    approvals = [Approval("ann", "bytes"), Approval("bob", "bytes")]
     assert ask(approvals=approvals, profile="production", unsigned_deliveries=("a.sav",)).publish
 
 
@@ -160,3 +178,12 @@ def test_parts_that_are_behind_what_holds_now_refuse():
     decision = ask(stale=("reference", "t2-falkirk"))
     assert not decision.publish and len(decision.reasons) == 2
     assert decision.reasons[1].startswith("t2-falkirk is not computed from")
+
+
+def test_states_follow_in_one_direction():
+    order = [ReleaseState(name) for name in ("candidate", "checked", "approved", "published")]
+    for before, after in itertools.pairwise(order):
+        assert may_follow(before, after) and not may_follow(after, before)
+    assert not may_follow(ReleaseState.CANDIDATE, ReleaseState.PUBLISHED)
+    assert may_follow(ReleaseState.PUBLISHED, ReleaseState.SUPERSEDED)
+    assert not any(may_follow(ReleaseState.WITHDRAWN, state) for state in ReleaseState)

@@ -1,19 +1,22 @@
+import json
 import subprocess
+from datetime import date
 
 import pytest
 
 import rcs_assets.release.publish as publishing
 from rcs_assets.errors import InputError, StorageError
+from rcs_assets.release.files import file_list, write_checksums, write_json
 from rcs_assets.release.gate import CheckRecord, CheckStatus
 from rcs_assets.release.packages import (
     current_version,
     list_releases,
     show_release,
-    verify_release,
     version_order,
     versions,
 )
 from rcs_assets.release.publish import publish_candidate
+from rcs_assets.release.verify import verify_release
 from rcs_assets.storage import open_warehouse
 
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
@@ -32,7 +35,7 @@ def test_a_published_release_is_whole_and_current(released):
     top = {p.name for p in (released.releases / "current").iterdir()}
     assert top == {
         "public", "cpp", "school", "archive", "safe_haven", "manifest.json", "SHA256SUMS",
-        "evidence.html",
+        "evidence.html", "audit.jsonl",
     }  # fmt: skip
     assert not (released.releases / ".candidate").exists()
 
@@ -87,7 +90,15 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "moment",
-    ["evidence_page", "write_json", "write_checksums", "sync_tree", "_move", "_make_current"],
+    [
+        "evidence_page",
+        "write_json",
+        "write_checksums",
+        "sync_tree",
+        "_move",
+        "_save_sealed",
+        "_make_current",
+    ],
 )
 def test_a_kill_leaves_the_last_release_and_the_next_call_completes(
     released, build, monkeypatch, moment
@@ -141,6 +152,40 @@ def test_verify_finds_damage(released, damage, words):
     damage(released.releases / "2020.06.30")
     verification = verify_release(released)
     assert not verification.is_whole and any(words in p for p in verification.problems)
+
+
+def test_an_edit_that_mends_the_checksums_is_found(released):
+    """Whoever edits a folder can write its checksums and manifest anew, not the audit log."""
+    folder = released.releases / "2020.06.30"
+    (folder / "public" / "report.html").write_text("another figure")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = file_list(folder, without=["manifest.json", "SHA256SUMS"])
+    write_json(folder / "manifest.json", manifest)
+    write_checksums(folder, file_list(folder, without=["SHA256SUMS"]))
+    problems = " ".join(verify_release(released).problems)
+    assert "not the ones that were checked and published" in problems
+    assert "SHA256SUMS is not the one that was published" in problems
+
+
+def test_a_full_disk_refuses_and_the_next_call_completes(released, build):
+    change_content(released, 1)
+    content_hash = build(released).content_hash
+    manifest = released.releases / ".candidate" / "manifest.json"
+    manifest.symlink_to("/dev/full")  # the kernel answers each write: no space left on device
+    with pytest.raises(StorageError, match="The disk is full"):
+        publish_candidate(released, content_hash, CHECKS)
+    assert current_version(released) == "2020.06.30" and verify_release(released).is_whole
+    manifest.unlink()
+    publish_candidate(released, content_hash, CHECKS)
+    assert current_version(released) == "2020.06.30.1" and verify_release(released).is_whole
+
+
+def test_a_clock_that_was_set_back_publishes_nothing(released, build):
+    change_content(released, 1)
+    content_hash = build(released).content_hash
+    with pytest.raises(StorageError, match="clock was set back"):
+        publish_candidate(released, content_hash, CHECKS, day=date(2020, 6, 29))
+    assert versions(released) == ["2020.06.30"] and verify_release(released).is_whole
 
 
 def test_reading_without_a_release_says_what_to_do(home):

@@ -1,0 +1,257 @@
+"""The audit log of releases: who approved, published and withdrew what, as a chain of hashes.
+
+Belongs here: entries, the chain, where the log lies, the state that it gives a release.
+Does not belong here: what is recorded when (`publish.py`, `approval.py`, `withdraw.py`).
+
+`releases/audit.jsonl` is the installation's log. Each release holds a copy that ends with
+its own publication, so that whoever holds a release can check how it came to be; the next
+entry of the installation's log seals the checksums of the published folder. An entry names
+the sha256 of the one before: none can be changed, left out or put between without breaking
+every later one. Days are data (`--as-of`), and a day never lies before that of the entry
+before: with a clock set back nothing is recorded, so nothing is approved or published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from rcs_assets.errors import StorageError
+from rcs_assets.release.files import AUDIT_LOG, CHECKSUMS, sha256_file
+from rcs_assets.release.packages import versions
+from rcs_assets.release.states import ReleaseState, may_follow
+from rcs_assets.storage import Home, write_atomically
+
+_START = "0" * 64
+
+
+class Event(StrEnum):
+    """What is recorded."""
+
+    CHECKED = "checked"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    PUBLISHED = "published"
+    SEALED = "sealed"
+    SUPERSEDED = "superseded"
+    RESTORED = "restored"
+    WITHDRAWN = "withdrawn"
+    ERRATUM = "erratum"
+
+
+_STATES = {
+    Event.PUBLISHED: ReleaseState.PUBLISHED,
+    Event.SUPERSEDED: ReleaseState.SUPERSEDED,
+    Event.RESTORED: ReleaseState.PUBLISHED,
+    Event.WITHDRAWN: ReleaseState.WITHDRAWN,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line. `candidate` is the hash of the bytes that it speaks of, where it does."""
+
+    event: Event
+    day: str
+    release: str
+    candidate: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """Entries in their order; only `read_log` and `record` make one."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def last_day(self) -> str:
+        """The day of the last entry; empty for an empty log."""
+        return self.entries[-1].day if self.entries else ""
+
+    def extends(self, other: AuditLog) -> bool:
+        """Whether this log is the other one with or without more entries."""
+        return self.entries[: len(other.entries)] == other.entries
+
+    def of(self, release: str, *events: Event) -> tuple[Entry, ...]:
+        """Entries of one release, of these kinds (none named: all)."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if entry.release == release and (not events or entry.event in events)
+        )
+
+    def state_of(self, release: str) -> ReleaseState | None:
+        """The state of a published version; None if the log does not know it."""
+        state = None
+        for entry in self.of(release, *_STATES):
+            state = _STATES[entry.event]
+        return state
+
+    def lines(self) -> list[str]:
+        """The text of each entry, chained."""
+        found, previous = [], _START
+        for number, entry in enumerate(self.entries, 1):
+            content: dict[str, Any] = {
+                "n": number,
+                "event": entry.event.value,
+                "day": entry.day,
+                "release": entry.release,
+                "candidate": entry.candidate,
+                "details": dict(entry.details),
+                "previous": previous,
+            }
+            previous = _digest(content)
+            found.append(json.dumps(content | {"sha256": previous}, sort_keys=True) + "\n")
+        return found
+
+    def text(self) -> str:
+        """The content of the file."""
+        return "".join(self.lines())
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def parse_log(text: str, where: str) -> AuditLog:
+    """The log that a text holds.
+
+    Raises:
+        StorageError: a line is not in its form, or the chain is broken; it names the line.
+    """
+    entries: list[Entry] = []
+    previous = _START
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            content = json.loads(line)
+            said = content.pop("sha256")
+            entry = Entry(
+                Event(content["event"]),
+                date.fromisoformat(content["day"]).isoformat(),
+                str(content["release"]),
+                str(content["candidate"]),
+                dict(content["details"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _broken(where, number, "the line is not in its form") from error
+        if content["n"] != number or content["previous"] != previous or said != _digest(content):
+            raise _broken(where, number, "its hash does not follow from the entry before")
+        if entries and entry.day < entries[-1].day:
+            raise _broken(where, number, "its day lies before that of the entry before")
+        entries.append(entry)
+        previous = said
+    return AuditLog(tuple(entries))
+
+
+def _broken(where: str, number: int, why: str) -> StorageError:
+    return StorageError(
+        "The audit log of releases was changed",
+        where=f"{where}, line {number}",
+        why=why,
+        fix="restore releases/audit.jsonl from its backup; each release holds a copy up to "
+        "its own publication",
+    )
+
+
+def log_file(home: Home) -> Path:
+    """Where the installation's log lies."""
+    return home.releases / AUDIT_LOG
+
+
+def read_log(home: Home) -> AuditLog:
+    """The installation's log, with what a publication that was killed could not add.
+
+    Raises:
+        StorageError: the log was changed, or is not the one that the newest release tells.
+    """
+    own = _read(log_file(home))
+    for version in reversed(versions(home)):
+        copy = home.releases / version / AUDIT_LOG
+        if not copy.is_file():
+            continue
+        told = _read(copy)
+        if own.extends(told):
+            return own
+        if told.extends(own):
+            return _sealed(told, home, version)
+        raise StorageError(
+            "The audit log of the installation and that of a release disagree",
+            where=f"{log_file(home)}; {copy}",
+            why="one of them was changed or put in the place of another",
+            fix="run: rcs release verify; restore what was changed from its backup",
+        )
+    return own
+
+
+def _read(file: Path) -> AuditLog:
+    if not file.is_file():
+        return AuditLog()
+    return parse_log(file.read_text(encoding="utf-8"), str(file))
+
+
+def record(log: AuditLog, *entries: Entry) -> AuditLog:
+    """The log with more entries.
+
+    Raises:
+        StorageError: the day lies before that of the last entry, or the state of a release
+            cannot follow on its state before.
+    """
+    for entry in entries:
+        if entry.day < log.last_day:
+            raise clock_set_back(entry.day, log.last_day)
+        _refuse_impossible(log, entry)
+        log = AuditLog((*log.entries, entry))
+    return log
+
+
+def _refuse_impossible(log: AuditLog, entry: Entry) -> None:
+    state = _STATES.get(entry.event)
+    if state is None:
+        return
+    # A version that is not known yet was let through by the gate: it is approved.
+    before = log.state_of(entry.release) or ReleaseState.APPROVED
+    if not may_follow(before, state):
+        raise StorageError(
+            f"Release {entry.release} is {before} and cannot become {state}",
+            where=AUDIT_LOG,
+            fix="run: rcs release list",
+        )
+
+
+def clock_set_back(day: str, last_day: str) -> StorageError:
+    """The refusal of a day that lies before the last one recorded."""
+    return StorageError(
+        f"The day {day} lies before the last entry of the audit log, {last_day}",
+        where=AUDIT_LOG,
+        why="entries are in the order of time: the clock was set back, or --as-of names an "
+        "earlier day",
+        fix="set the clock, or name a day that is not earlier",
+    )
+
+
+def save_log(home: Home, log: AuditLog) -> None:
+    """Write the installation's log; a reader sees the old or the new one."""
+    home.releases.mkdir(parents=True, exist_ok=True)
+    write_atomically(log_file(home), log.text())
+
+
+def seal(home: Home, log: AuditLog, version: str) -> AuditLog:
+    """Record the checksums of a folder that was published."""
+    return _sealed(log, home, version)
+
+
+def _sealed(log: AuditLog, home: Home, version: str) -> AuditLog:
+    published = log.of(version, Event.PUBLISHED)
+    if not published or log.of(version, Event.SEALED):
+        return log
+    sums = home.releases / version / CHECKSUMS
+    day = published[-1].day
+    entry = Entry(Event.SEALED, max(day, log.last_day), version, "", {CHECKSUMS: sha256_file(sums)})
+    return record(log, entry)
