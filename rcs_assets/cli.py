@@ -177,6 +177,11 @@ def _add_release(commands: Any) -> None:
             help="of the release (default: the current one)"
             + ("; `candidate` tells how far the next one has come" if parser is show else ""),
         )
+    verify.add_argument(
+        "--certificate",
+        action="store_true",
+        help="check instead that the hidden cells of the public package are open",
+    )
     _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
     _add_approvals(actions)
     _add_withdrawals(actions)

@@ -322,6 +322,8 @@ def release_erratum(options: argparse.Namespace) -> int:
 
 def release_verify(options: argparse.Namespace) -> int:
     """Check every file of a release against its manifest and checksums."""
+    if options.certificate:
+        return _verify_certificate(options)
     from rcs_assets.release.verify import verify_release
 
     result = verify_release(_open_home(options), options.version)
@@ -336,6 +338,25 @@ def release_verify(options: argparse.Namespace) -> int:
     for problem in result.problems:
         print(f"rcs: {problem}", file=sys.stderr)
     return DONE if result.is_whole else REFUSED
+
+
+def _verify_certificate(options: argparse.Namespace) -> int:
+    """Check the public certificate as whoever holds the package could."""
+    from rcs_assets.release.verify_certificate import verify
+
+    home = _open_home(options)
+    found = verify(home.releases / packages.resolve_version(home, options.version) / "public")
+    if options.json:
+        _print_json(found)
+    elif not found["problems"]:
+        print(
+            f"{found['hidden_cells']:,} hidden cells of {found['package']}, {found['tables']:,} "
+            f"made-up tables: all fit what is shown. {found['open_from_1_to_k']:,} cells can be "
+            "anything from 1 to their threshold, the others are not known exactly."
+        )
+    for problem in found["problems"]:
+        print(f"rcs: {problem}", file=sys.stderr)
+    return REFUSED if found["problems"] else DONE
 
 
 # --- parts -------------------------------------------------------------------------

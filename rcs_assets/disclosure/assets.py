@@ -91,7 +91,12 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         table = found.table.append_column(
             "audited", pa.array([subject] * found.table.num_rows, pa.string())
         )
-        replace_tables(con, "disclosure", {"audit": table})
+        made = {
+            "audit": table,
+            "certificate_tables": found.certificate_tables,
+            "certificate_cells": found.certificate_cells,
+        }
+        replace_tables(con, "disclosure", made)
     columns = ("cells_n", "hidden_n", "targets_n", "programs_n")
     return dg.MaterializeResult(
         metadata={

@@ -19,6 +19,7 @@ from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rules import attack_all
+from rcs_assets.disclosure.witness import Witnesses
 
 _SAFE = """
 create table if not exists disclosure.safe_questions (
@@ -39,10 +40,14 @@ class Audit:
 
     `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
     programs_n, unsafe_n, system_hash. `places`: the first unsafe cells, in words.
+    `certificate_tables`, `certificate_cells`: made-up tables that fit the public package, and
+    which of them has each of its hidden cells low and high.
     """
 
     table: pa.Table
     places: tuple[str, ...]
+    certificate_tables: pa.Table
+    certificate_cells: pa.Table
 
     @property
     def unsafe_n(self) -> int:
@@ -69,6 +74,7 @@ def audit_estimates(
     read_cells(con, policy, sources)
     outcomes: list[Attack] = []
     places: list[str] = []
+    witnesses = Witnesses()
     for survey in surveys(con):
         grid = read_grid(con, survey)
         structure = read_structure(con, grid)
@@ -80,8 +86,10 @@ def audit_estimates(
         places += [
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
         ]
+        witnesses.add(next(a for a in attackers if a.is_public), shown)
+    tables, cells = witnesses.relations(con)
     drop_cells(con)
-    return Audit(_table(outcomes), tuple(places[:_PLACES_SHOWN]))
+    return Audit(_table(outcomes), tuple(places[:_PLACES_SHOWN]), tables, cells)
 
 
 def _place(grid: Grid, outcome: Attack, position: int) -> str:

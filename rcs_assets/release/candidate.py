@@ -28,7 +28,7 @@ from typing import Any
 import duckdb
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.certificate import read_audit
+from rcs_assets.release.certificate import Told, read_audit
 from rcs_assets.release.contents import (
     Package,
     Sources,
@@ -51,6 +51,7 @@ from rcs_assets.release.microdata import write_microdata
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
 from rcs_assets.release.tables import specs_of
+from rcs_assets.release.witnesses import write_witnesses
 from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.code import room_version
 
@@ -93,6 +94,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     key = home.key("release")
     write_microdata(con, key, folder / "safe_haven" / "microdata", is_simulated=is_simulated)
     deposit = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
+    witnesses = write_witnesses(con, folder / "public", sources.policy, is_simulated=is_simulated)
     files = file_list(folder)
     with ThreadPoolExecutor(max_workers=1) as beside:
         completed = beside.submit(complete_deposit, deposit)
@@ -104,7 +106,9 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         completed.result()
     for package in packages:
         if package.has_database:
-            told = deposit.told.get(package.name)
+            told = Told(
+                deposit.told.get(package.name), witnesses if package.kind == "public" else None
+            )
             describe_package(folder, package, head, written[package.name], told)
     describe_candidate(con, folder, packages, head, written, summaries)
     _put_in_place(home, folder)

@@ -63,6 +63,17 @@ class Audited:
         }
 
 
+@dataclass(frozen=True)
+class Told:
+    """What only some certificates say.
+
+    `microdata`: survey → what anonymising did; `witnesses`: how hidden cells can be checked.
+    """
+
+    microdata: Mapping[str, Any] | None = None
+    witnesses: Mapping[str, Any] | None = None
+
+
 def read_audit(con: duckdb.DuckDBPyConnection) -> Audited:
     """The sums of `disclosure.audit`."""
     row = con.execute(
@@ -83,7 +94,7 @@ def certificate(
     counts: Sequence[tuple[str, str, int]],
     audited: Audited,
     is_simulated: bool,
-    microdata: Mapping[str, Any] | None = None,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """The content of `certificate.json`.
 
@@ -94,7 +105,7 @@ def certificate(
         counts: status, note (or empty), number of cells.
         audited: what the audit of the release found.
         is_simulated: whether the deliveries were.
-        microdata: survey → what anonymising did, where the package holds such files.
+        told: what only some packages have.
     """
     content: dict[str, Any] = {
         "package": package.name,
@@ -109,9 +120,12 @@ def certificate(
         ],
         "audit_of_the_release": audited.words(),
     }
-    if microdata:
-        rule = policy.microdata
-        content["microdata"] = {"k": rule.k, "l": rule.l, "note": _MICRODATA, "surveys": microdata}
+    told = told or Told()
+    if told.microdata:
+        rule, surveys = policy.microdata, told.microdata
+        content["microdata"] = {"k": rule.k, "l": rule.l, "note": _MICRODATA, "surveys": surveys}
+    if told.witnesses:
+        content["witnesses"] = dict(told.witnesses)
     if package.kind == "safe_haven":
         content["safe_haven"] = _SAFE_HAVEN
     return content

@@ -32,6 +32,7 @@ from rcs_assets.release.examine import (
     unmarked,
 )
 from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.release.verify_certificate import verify
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 
@@ -296,6 +297,15 @@ def certificates_state_a_clean_audit(bench: Bench) -> Verdict:
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
 
 
+def witnesses_keep_hidden_cells_open(bench: Bench) -> Verdict:
+    """The public certificate holds, checked as a third party would: from the package alone."""
+    found = verify(_root(bench) / "public")
+    return Verdict(
+        not found["problems"],
+        places(found["problems"], f"{found.get('hidden_cells', 0)} hidden cells"),
+    )
+
+
 def _each_answer_file(
     bench: Bench, problems: Callable[[Path, MicrodataRule], list[str]]
 ) -> Verdict:
@@ -397,6 +407,15 @@ PYTHON_CHECKS = (
         "policy.md, How protection is judged",
         NO_RELEASE,
         certificates_state_a_clean_audit,
+    ),
+    PythonCheck(
+        ASSET,
+        "witnesses_keep_hidden_cells_open",
+        "For each hidden cell of the public package two made-up tables fit all that it shows, "
+        "one with the cell low and one with it high",
+        "policy.md, How protection is judged",
+        NO_RELEASE,
+        witnesses_keep_hidden_cells_open,
     ),
     PythonCheck(
         ASSET,

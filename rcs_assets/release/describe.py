@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.release.certificate import Audited, certificate
+from rcs_assets.release.certificate import Audited, Told, certificate
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, write_json
 from rcs_assets.release.tables import datapackage, specs_of
@@ -59,7 +59,7 @@ def describe_package(
     package: Package,
     head: Head,
     written: Written,
-    microdata: Mapping[str, Any] | None = None,
+    told: Told | None = None,
 ) -> None:
     """`datapackage.json` (where there are Parquet files), `certificate.json`, `manifest.json`."""
     target = folder / package.name
@@ -69,7 +69,7 @@ def describe_package(
         write_json(target / "datapackage.json", said)
     write_json(
         target / "certificate.json",
-        certificate(package, head.version, policy, written.counts, head.audited, mark, microdata),
+        certificate(package, head.version, policy, written.counts, head.audited, mark, told),
     )
     write_json(
         target / MANIFEST,

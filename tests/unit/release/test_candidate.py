@@ -49,8 +49,7 @@ def test_the_packages_of_a_candidate(built):
         names = {p.name for p in (built.path / package).iterdir()}
         described = {"manifest.json", "certificate.json"}
         data = {"rcs.duckdb", "parquet", "datapackage.json"}
-        if package != "public":
-            data |= {"microdata"}
+        data |= {"certificate"} if package == "public" else {"microdata"}
         if package.startswith("school"):
             data = {f"{n}.csv" for n in "table comparisons participation indicators".split()}
             data |= {"geographies.csv"}

@@ -1,0 +1,302 @@
+"""Witnesses of safety: made-up tables that fit everything that a package shows.
+
+Belongs here: for each hidden cell two synthetic tables, in one of which its figure is as low
+and in the other as high as asked, both consistent with every shown figure, sum and note of
+the public package. Whoever holds the package can check them without any data
+(`release/data/verify_certificate.py`). Does not belong here: judging whether a release is
+safe (`estimates_audit.py`), which also knows which hidden cells are small.
+
+A witness is built from what a reader knows and from nothing else: which cells are really
+small, and the true figures, play no part. A table that happens to be the true one is thrown
+away. Few tables serve many cells: a program pushes all cells that are still open, each to a
+random side, and what one table shows for a cell is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import duckdb
+import highspy
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array, hstack, identity, vstack
+
+from rcs_assets.disclosure.attack import Attacker
+from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown
+from rcs_assets.disclosure.lp import SLACK, System
+from rcs_assets.errors import InputError
+
+LOW, HIGH = 1, 2
+# What no roll bounds may be at most so large in a made-up table.
+NO_ROLL_MOST = 100_000.0
+# Shared programs stop once one serves fewer sides than this part of those open.
+WORTH_PART = 0.05
+# Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
+APART = 1.0
+SEED = 2026
+_TABLES = (
+    ("table_no", pa.int32()),
+    ("place_id", pa.int64()),
+    ("n", pa.float64()),
+    ("positive", pa.float64()),
+)
+_CELLS = (
+    ("place_id", pa.int64()),
+    ("quantity", pa.string()),
+    ("low_table", pa.int32()),
+    ("high_table", pa.int32()),
+)
+
+
+@dataclass
+class Witnesses:
+    """Rows of both tables, gathered indicator by indicator."""
+
+    tables: list[pa.Table] = field(default_factory=list)
+    cells: list[pa.Table] = field(default_factory=list)
+
+    def add(self, attacker: Attacker, shown: Shown) -> None:
+        """Find the witnesses of all indicators of one survey, for one coalition."""
+        for row in range(len(attacker.grid.indicators)):
+            _add_indicator(self, attacker, shown, row)
+
+    def relations(self, con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:
+        """Tables and cells with the names of areas and groups, from `sdc_node`."""
+        tables, cells = _concat(self.tables, _TABLES), _concat(self.cells, _CELLS)
+        con.register("witness_tables", tables)
+        con.register("witness_cells", cells)
+        place = (
+            "n.survey, w.indicator, n.tranche, n.engagement, n.geography_level, "
+            'n.geography_code, n.breakdown, n."group"'
+        )
+        join = (
+            "as w inner join sdc_node as n on n.survey = w.survey and n.indicator = w.indicator "
+            "and n.place_id = w.place_id"
+        )
+        order = "order by n.survey, w.indicator, w.place_id"
+        found = (
+            con.execute(
+                f"select w.table_no, {place}, round(w.n, 4)::decimal(12, 4) as n, "
+                "round(w.positive, 4)::decimal(14, 4) as positive "
+                f"from witness_tables {join} {order}, w.table_no"
+            ).to_arrow_table(),
+            con.execute(
+                f"select {place}, w.quantity, w.low_table, w.high_table "
+                f"from witness_cells {join} {order}"
+            ).to_arrow_table(),
+        )
+        con.unregister("witness_tables")
+        con.unregister("witness_cells")
+        return found
+
+
+def _concat(parts: list[pa.Table], columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
+    empty = pa.schema([("survey", pa.string()), ("indicator", pa.string()), *columns])
+    return pa.concat_tables(parts) if parts else empty.empty_table()
+
+
+def _add_indicator(found: Witnesses, attacker: Attacker, shown: Shown, row: int) -> None:
+    grid = attacker.grid
+    there = attacker.sees & grid.is_released & ~grid.is_empty[row]
+    hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
+    if not len(hidden):
+        return
+    system = _complete(attacker, row, attacker.system(shown, row))
+    asked = _asked(attacker, shown, row, hidden)
+    at = np.flatnonzero(there)
+    search = _Search(system, asked, _truth(attacker, row))
+    search.share()
+    search.settle()
+    expression = csr_array(attacker.expression[at])
+    size = expression.shape[1]
+    name = {"survey": grid.survey, "indicator": str(grid.indicators[row])}
+    for number, x in enumerate(search.points):
+        columns = {
+            "table_no": np.full(len(at), number, dtype=np.int32),
+            "place_id": at,
+            "n": np.asarray(expression @ x[:size]),
+            "positive": np.asarray(expression @ x[size:]),
+        }
+        found.tables.append(_table(name, columns, _TABLES))
+    cells = {
+        "place_id": hidden,
+        "quantity": asked.quantity,
+        "low_table": search.low_point,
+        "high_table": search.high_point,
+    }
+    found.cells.append(_table(name, cells, _CELLS))
+
+
+def _table(
+    name: dict[str, str], columns: dict[str, object], types: tuple[tuple[str, pa.DataType], ...]
+) -> pa.Table:
+    arrays = {key: pa.array(columns[key], kind) for key, kind in types}
+    rows_n = len(next(iter(arrays.values())))
+    names = {key: pa.array([value] * rows_n, pa.string()) for key, value in name.items()}
+    return pa.table(names | arrays)
+
+
+def _complete(attacker: Attacker, row: int, system: System) -> System:
+    """The system with a bound where no roll is, and each cell's own: no more positive than all."""
+    grid, size = attacker.grid, len(system.lower) // 2
+    most = grid.score_high[row] if grid.is_mean[row] else 1.0
+    least = grid.score_low[row] if grid.is_mean[row] else 0.0
+    one = identity(size, format="csr")
+    matrix = csr_array(
+        vstack([system.matrix(), hstack([-most * one, one]), hstack([-least * one, one])], "csr")
+    )
+    none, zero = np.full(size, np.inf), np.zeros(size)
+    return System(
+        lower=system.lower,
+        upper=np.minimum(system.upper, NO_ROLL_MOST),
+        starts=matrix.indptr.astype(np.int32),
+        index=matrix.indices.astype(np.int32),
+        value=matrix.data.astype(np.float64),
+        row_lower=np.concatenate([system.row_lower, -none, zero]),
+        row_upper=np.concatenate([system.row_upper, zero, none]),
+    )
+
+
+def _truth(attacker: Attacker, row: int) -> Floats:
+    grid, places = attacker.grid, attacker.variable_place
+    positive = grid.score_sum if grid.is_mean[row] else grid.numerator
+    return np.asarray(np.r_[grid.base[row, places], positive[row, places]])
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The figure of each hidden cell that is moved, and how far is far enough.
+
+    `quantity`: base, numerator or complement.
+    """
+
+    matrix: csr_array
+    quantity: list[str]
+    low_ok: Floats
+    high_ok: Floats
+
+
+def _asked(attacker: Attacker, shown: Shown, row: int, hidden: Ints) -> _Asked:
+    """Numerators are moved, bases of means, and what a note speaks of."""
+    grid = attacker.grid
+    cells = csr_array(attacker.expression[hidden])
+    note = shown.note[row, hidden]
+    quantity = np.where(note == HIGH, "complement", "numerator")
+    k = np.where(note == HIGH, grid.k_complement[row, hidden], grid.k_numerator[row, hidden])
+    if grid.is_mean[row]:
+        quantity, k = np.full(len(hidden), "base"), grid.k_base[row, hidden]
+    pupils = {"base": 1.0, "numerator": 0.0, "complement": 1.0}
+    positive = {"base": 0.0, "numerator": 1.0, "complement": -1.0}
+    n, y = (np.array([sign[q] for q in quantity])[:, None] for sign in (pupils, positive))
+    matrix = csr_array(hstack([cells.multiply(n), cells.multiply(y)], format="csr"))
+    is_noted = note != 0
+    high_ok = np.minimum(np.where(is_noted, k - 1, k), grid.roll[row, hidden])
+    return _Asked(matrix, list(quantity), np.where(is_noted, 0.0, 1.0), high_ok)
+
+
+class _Search:
+    """Feasible tables until each cell has a low and a high one."""
+
+    def __init__(self, system: System, asked: _Asked, truth: Floats) -> None:
+        self.system, self.asked, self.truth = system, asked, truth
+        self.solver = _solver(system)
+        self.columns = np.arange(len(system.lower), dtype=np.int32)
+        self.rng = np.random.default_rng(SEED)
+        cells_n = len(asked.quantity)
+        self.low = np.full(cells_n, np.inf)
+        self.high = np.full(cells_n, -np.inf)
+        self.low_point = np.full(cells_n, -1, dtype=np.int32)
+        self.high_point = np.full(cells_n, -1, dtype=np.int32)
+        self.is_done_low = np.zeros(cells_n, dtype=bool)
+        self.is_done_high = np.zeros(cells_n, dtype=bool)
+        self.points: list[Floats] = []
+
+    def open_low(self) -> Bools:
+        return (self.low > self.asked.low_ok + SLACK) & ~self.is_done_low
+
+    def open_high(self) -> Bools:
+        return (self.high < self.asked.high_ok - SLACK) & ~self.is_done_high
+
+    def open_n(self) -> int:
+        return int(self.open_low().sum() + self.open_high().sum())
+
+    def share(self) -> None:
+        """Tables that move all open cells at once, while they serve enough of them."""
+        while before := self.open_n():
+            low, high = self.open_low(), self.open_high()
+            either = self.rng.choice([-1.0, 1.0], len(low))
+            self.push(np.where(low & high, either, low.astype(float) - high.astype(float)))
+            if before - self.open_n() < max(1.0, WORTH_PART * before):
+                return
+
+    def settle(self) -> None:
+        """A table for each side that is still open: as far as anything shown allows.
+
+        A cell that is low enough and high enough in one and the same table, as large figures
+        are, is moved as well: its two tables must tell different figures.
+        """
+        for sign, is_open in ((1.0, self.open_low), (-1.0, self.open_high)):
+            for cell in range(len(self.low)):
+                if is_open()[cell]:
+                    self.push_one(cell, sign)
+        for cell in range(len(self.low)):
+            for sign in (-1.0, 1.0):
+                if self.high[cell] - self.low[cell] < APART:
+                    self.push_one(cell, sign)
+
+    def push_one(self, cell: int, sign: float) -> None:
+        """One table in which one cell is as low (sign 1) or as high (-1) as can be."""
+        wish = np.zeros(len(self.low))
+        wish[cell] = sign
+        self.push(wish)
+        (self.is_done_low if sign > 0 else self.is_done_high)[cell] = True
+
+    def push(self, wish: Floats) -> None:
+        """One table that lowers cells of positive wish and raises those of negative."""
+        x = self._solve(np.asarray(self.asked.matrix.T @ wish))
+        if np.abs(x - self.truth).max() < 0.5:
+            # The true table is never handed out: the opposite of what was asked, a little.
+            x = self._solve(
+                np.asarray(self.asked.matrix.T @ wish) + self.rng.normal(0, 1e-3, len(x))
+            )
+            if np.abs(x - self.truth).max() < 0.5:
+                return
+        figure = np.asarray(self.asked.matrix @ x)
+        lower = (figure < self.low - SLACK) & (self.open_low() | (wish > 0))
+        higher = (figure > self.high + SLACK) & (self.open_high() | (wish < 0))
+        if not (lower | higher).any():
+            return
+        self.low = np.where(lower, figure, self.low)
+        self.high = np.where(higher, figure, self.high)
+        self.low_point[lower] = self.high_point[higher] = len(self.points)
+        self.points.append(x)
+
+    def _solve(self, cost: Floats) -> Floats:
+        self.solver.changeColsCost(len(cost), self.columns, cost)
+        self.solver.run()
+        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            raise InputError(
+                "No table fits what the release shows",
+                where=f"a certificate of {len(cost)} unknowns",
+                why="the true table always fits: two published values contradict each other",
+                fix="report it as a defect of disclosure",
+            )
+        return np.asarray(self.solver.getSolution().col_value)
+
+
+def _solver(system: System) -> highspy.Highs:
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
+        solver.setOptionValue(name, value)
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = len(system.lower), len(system.row_lower)
+    model.col_cost_ = np.zeros(len(system.lower))
+    model.col_lower_, model.col_upper_ = system.lower, system.upper
+    model.row_lower_, model.row_upper_ = system.row_lower, system.row_upper
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_ = system.starts
+    model.a_matrix_.index_ = system.index
+    model.a_matrix_.value_ = system.value
+    solver.passModel(model)
+    return solver

@@ -1,0 +1,193 @@
+"""Checks the certificate of a package without any data: is every hidden cell really open?
+
+Belongs here: one file that a third party runs beside a package, with Python and DuckDB alone
+(`python verify_certificate.py FOLDER`); a copy lies in the package. Does not belong here: any
+import of the platform.
+
+The certificate holds made-up tables. Each fits everything that the package shows: the shown
+numbers and percentages with their rounding, the sums over groups and areas, the notes. For
+each hidden cell two of them are named, in one of which its figure is low and in the other
+high. Since both could be the truth, a reader cannot tell which of them is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+# Figures are written with four decimals and solved to a tolerance.
+TOLERANCE = 0.01
+KEY = (
+    "survey, indicator, coalesce(tranche, '') as tranche, coalesce(engagement, '') as engagement, "
+    'geography_level, geography_code, breakdown, "group"'
+)
+CELL = 'survey, indicator, tranche, engagement, geography_level, geography_code, breakdown, "group"'
+
+_FILES = {
+    "witness": "certificate/tables.parquet",
+    "cell": "certificate/cells.parquet",
+    "estimate": "parquet/estimates.parquet",
+}
+
+PROBLEMS = {
+    "a table holds fewer than no pupils, or more positive answers than pupils": """
+        select count(*) from witness join statistics using (survey, indicator)
+        where n < -$tolerance or positive < -$tolerance
+            or (statistic = 'pct' and positive > n + $tolerance)
+    """,
+    "a table lacks a cell that the package lists": """
+        select count(*) from (
+            select table_no, estimate.* from (
+                select distinct survey, indicator, table_no from witness
+            ) join estimate using (survey, indicator) where status in ('published', 'u', 'c')
+        ) as due anti join witness using (table_no, {cell})
+    """,
+    "a table does not show the number of pupils that the package shows": """
+        select count(*) from witness join estimate using ({cell})
+        where status in ('published', 'u')
+            and abs(witness.n - estimate.n) > $n_step / 2 + $tolerance
+    """,
+    "a table does not show the percentage or mean that the package shows": """
+        select count(*) from witness join estimate using ({cell})
+        where status in ('published', 'u') and witness.n > 1 and abs(
+            if(statistic = 'pct', 100, 1) * positive / witness.n - estimate
+        ) > if(statistic = 'pct', $pct_step / 2 + $pct_margin, $mean_step / 2 + $mean_margin)
+            + $tolerance
+    """,
+    "a table contradicts a note": """
+        select count(*) from witness join estimate using ({cell})
+        where note = 'low' and positive > $k - 1 + $tolerance
+            or note = 'high' and witness.n - positive > $k - 1 + $tolerance
+    """,
+    "groups of a table do not add up": """
+        with parts as (
+            select survey, indicator, table_no, tranche, engagement, geography_level,
+                geography_code, breakdown, sum(n) as n, sum(positive) as positive
+            from witness where breakdown <> 'total' group by all
+        ),
+        totals as (from witness where breakdown = 'total')
+        select count(*) from parts join totals using (
+            survey, indicator, table_no, tranche, engagement, geography_level, geography_code)
+        where parts.n > totals.n + $tolerance
+            or (parts.breakdown in ('sex', 'stage', 'stage:sex') and (
+                abs(parts.n - totals.n) > $tolerance
+                or abs(parts.positive - totals.positive) > 10 * $tolerance))
+    """,
+    "areas of a table do not add up": """
+        with parts as (
+            select survey, indicator, table_no, breakdown, "group", 'tranche' as geography_level,
+                tranche as geography_code, sum(n) as n, sum(positive) as positive
+            from witness where geography_level = 'cpp' group by all
+            union all
+            select survey, indicator, table_no, breakdown, "group", 'all', 'all',
+                sum(n), sum(positive)
+            from witness where geography_level = 'tranche' group by all
+        )
+        select count(*) from parts join witness using (
+            survey, indicator, table_no, breakdown, "group", geography_level, geography_code)
+        where abs(parts.n - witness.n) > $tolerance
+            or abs(parts.positive - witness.positive) > 10 * $tolerance
+    """,
+    "a hidden cell is not in the certificate": """
+        select count(*) from (from estimate where status = 'c') as hidden
+        anti join cell using ({cell})
+    """,
+    "a cell of the certificate is not hidden": """
+        select count(*) from cell anti join (from estimate where status = 'c') as hidden
+        using ({cell})
+    """,
+    "a hidden cell is the same in its two tables": """
+        select count(*) from figure
+        where coalesce(high - low, 0) < least(1, $k) - 10 * $tolerance
+    """,
+}
+
+_FIGURE = """
+create temp table figure as
+with told as (
+    select {cell}, table_no,
+        case quantity when 'base' then n when 'numerator' then positive
+            else n - positive end as figure
+    from witness join cell using ({cell})
+)
+select {cell}, quantity, low.figure as low, high.figure as high
+from cell
+left join told as low using ({cell})
+left join told as high using ({cell})
+where low.table_no = low_table and high.table_no = high_table
+"""
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check one package; `problems` is empty if its certificate holds.
+
+    Args:
+        folder: of the package: it holds certificate.json, certificate/ and parquet/.
+    """
+    started = time.monotonic()
+    said = json.loads((folder / "certificate.json").read_text(encoding="utf-8")).get("witnesses")
+    missing = [name for name in _FILES.values() if not (folder / name).is_file()]
+    if not said or missing:
+        what = missing[0] if missing else "witnesses in certificate.json"
+        return {"package": folder.name, "problems": [f"the package has no {what}"]}
+    with duckdb.connect() as con:
+        _load(con, folder)
+        values = {name: said[name] for name in ("n_step", "pct_step", "mean_step", "k")}
+        values |= {name: said[name] for name in ("pct_margin", "mean_margin")}
+        problems = []
+        for problem, sql in PROBLEMS.items():
+            text = sql.format(cell=CELL)
+            used = {k: v for k, v in (values | {"tolerance": TOLERANCE}).items() if f"${k}" in text}
+            found = con.execute(text, used).fetchall()[0][0]
+            if found:
+                problems.append(f"{problem}: {found}")
+        row = con.execute(
+            "select count(*), coalesce(sum((low <= 1.01 and high >= $k - 1.01)::int), 0) "
+            "from figure",
+            {"k": said["k"]},
+        ).fetchall()[0]
+        tables = con.execute(
+            "select count(*) from (select distinct survey, indicator, table_no from witness)"
+        ).fetchall()[0][0]
+    if not row[0] and not problems and said["cells"]:
+        problems.append("nothing was checked")
+    return {
+        "package": folder.name,
+        "hidden_cells": row[0],
+        "open_from_1_to_k": int(row[1]),
+        "tables": tables,
+        "seconds": round(time.monotonic() - started, 2),
+        "problems": problems,
+    }
+
+
+def _load(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    for name, file in _FILES.items():
+        path = str(folder / file).replace("'", "''")
+        rest = CELL.replace('"', "").split(", ")
+        con.execute(
+            f"create temp table {name} as select {KEY}, "
+            f"* exclude ({', '.join(chr(34) + column + chr(34) for column in rest)}) "
+            f"from read_parquet('{path}')"
+        )
+    con.execute(
+        "create temp table statistics as select distinct survey, indicator, statistic from estimate"
+    )
+    con.execute(_FIGURE.format(cell=CELL))
+
+
+def main(arguments: list[str]) -> int:
+    """Check the folder that is named, or the one that this file lies in."""
+    place = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent
+    found = verify(place)
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 1 if found["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

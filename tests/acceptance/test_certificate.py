@@ -1,0 +1,81 @@
+"""A third party checks the certificate with the package and the script in it, nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+
+from tests.conftest import ReleasedHome, run_rcs
+
+
+def test_the_command_checks_the_current_release(released_home: ReleasedHome) -> None:
+    done = run_rcs(
+        "release", "verify", "--certificate", "--json", "--home", released_home.path, "--as-of",
+        "2020-06-30",
+    )  # fmt: skip
+    assert done.status == 0, done.output
+    found = json.loads(done.stdout)
+    estimates = released_home.release / "public" / "parquet" / "estimates.parquet"
+    hidden = duckdb.sql(f"select count(*) from '{estimates}' where status = 'c'").fetchall()
+    assert found["hidden_cells"] == hidden[0][0] > 1000
+    assert found["problems"] == [] and found["seconds"] < 5
+
+
+def test_the_script_needs_the_package_and_duckdb_alone(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    package = Path(shutil.copytree(released_home.release / "public", tmp_path / "public"))
+    script = package / "certificate" / "verify_certificate.py"
+    assert "rcs_assets" not in script.read_text()
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", script], capture_output=True, text=True, check=False
+        )
+
+    whole = check()
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    # One hidden cell is shown by mistake: the certificate speaks of another package.
+    file = package / "parquet" / "estimates.parquet"
+    duckdb.sql(
+        f"""
+        copy (
+            select * exclude (number)
+                replace (if(number = 1 and status = 'c', 'published', status) as status)
+            from (select *, row_number() over (partition by status) as number from '{file}')
+        ) to '{file}.new' (format parquet)
+        """
+    )
+    Path(f"{file}.new").replace(file)
+    spoilt = check()
+    assert spoilt.returncode == 1 and "is not hidden" in spoilt.stdout
+
+
+def test_the_certificate_tells_no_truth(released_home: ReleasedHome) -> None:
+    """No made-up table is the true one, and none tells which cells are really small."""
+    package = released_home.release / "public"
+    said = json.loads((package / "certificate.json").read_text())["witnesses"]
+    assert not {"cost", "protection", "order", "primary"} & set(" ".join(said).split())
+    cells = duckdb.sql(f"describe from '{package}/certificate/cells.parquet'").fetchall()
+    assert {row[0] for row in cells} == {
+        "survey", "indicator", "tranche", "engagement", "geography_level", "geography_code",
+        "breakdown", "group", "quantity", "low_table", "high_table",
+    }  # fmt: skip
+    with duckdb.connect(str(released_home.path / "warehouse.duckdb"), read_only=True) as con:
+        same = con.execute(
+            f"""
+            select survey, indicator, table_no
+            from '{package}/certificate/tables.parquet' as w
+            inner join wellbeing.estimates as e
+                using (survey, indicator, geography_level, geography_code, breakdown, "group")
+            group by all
+            having max(abs(w.n - e.base_n)) < 0.5
+                and max(abs(w.positive - coalesce(e.numerator_n, e.sum_x, 0))) < 0.5
+            """
+        ).fetchall()
+    assert same == []
