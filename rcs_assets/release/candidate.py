@@ -39,7 +39,7 @@ from rcs_assets.release.contents import (
     typed_sql,
 )
 from rcs_assets.release.database import write_database
-from rcs_assets.release.deposit import complete_deposit, write_deposit
+from rcs_assets.release.deposit import complete_deposit, document_deposits, write_deposit
 from rcs_assets.release.describe import (
     Head,
     Written,
@@ -104,6 +104,9 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         head = Head(sources, version, content_hash, is_simulated, read_audit(con))
         written = _write_packages(con, folder, packages, head)
         completed.result()
+    document_deposits(
+        folder, packages, deposit, sources, release=version, is_simulated=is_simulated
+    )
     for package in packages:
         if package.has_database:
             told = Told(

@@ -319,7 +319,9 @@ def _each_answer_file(
             found.append(f"{name}: has files of answers, or lacks them, against the policy")
         for file in files:
             n += 1
-            forms = tuple(_sha256(file.with_suffix(end)) for end in (".parquet", ".tab", ".sav"))
+            forms = tuple(
+                _sha256(file.with_suffix(end)) for end in (".parquet", ".tab", ".sav", ".dta")
+            )
             if forms not in seen:
                 seen[forms] = problems(file, rule)
             found += [f"{name}/{file.name}: {problem}" for problem in seen[forms]]
@@ -346,7 +348,7 @@ def microdata_has_coarse_keys_only(bench: Bench) -> Verdict:
 
 
 def microdata_forms_agree(bench: Bench) -> Verdict:
-    """The .tab and the .sav of a survey hold what its Parquet file holds, with labels."""
+    """The .tab, .sav and .dta of a survey hold what its Parquet file holds, with labels."""
     return _each_answer_file(bench, lambda file, _: form_problems(bench.con, file))
 
 

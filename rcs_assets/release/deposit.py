@@ -1,9 +1,9 @@
 """Anonymised files of answers, for the deposit in an archive and for a CPP.
 
-Belongs here: the same files as .sav, tab-delimited text and Parquet, with labels, missing
+Belongs here: the same files as .sav, .dta, tab-delimited text and Parquet, with labels, missing
 ranges, a data dictionary and a note for whoever gets them. Does not belong here: the
-anonymising (`disclosure.anonymise`) and the linked microdata of the safe haven
-(`microdata.py`).
+anonymising (`disclosure.anonymise`), the documents of a deposit (`documents.py`) and the
+linked microdata of the safe haven (`microdata.py`).
 
 Archive and CPP get the same bytes, so that no two files of the same pupils can be laid side
 by side to learn more.
@@ -27,7 +27,9 @@ from rcs_assets.codebook import Codebook, Variable
 from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.contents import Package, Sources
-from rcs_assets.release.sav import SavTask, write_savs
+from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
+from rcs_assets.release.documents import load_terms, write_documents
+from rcs_assets.release.sav import SavTask, dta_names, write_savs
 from rcs_assets.storage import hmac_expression, public_count, sql_literal
 
 FOLDER = "microdata"
@@ -76,13 +78,14 @@ class Deposit:
     """What was written, and what is left to do beside other work.
 
     `told`: package → survey → what anonymising did, counts of 1 to 9 children as `<10`.
-    `tasks`: the .sav files to be made. `copies`: folder → the packages' folders that get the
-    same files.
+    `tasks`: the .sav and .dta files to be made. `copies`: folder → the packages' folders that
+    get the same files. `described`: engagement → its files, for the documents.
     """
 
     told: Mapping[str, Mapping[str, Mapping[str, int | str]]]
     tasks: Sequence[SavTask]
     copies: Mapping[Path, Sequence[Path]]
+    described: Mapping[str, Sequence[DescribedFile]]
 
 
 def write_deposit(
@@ -94,7 +97,7 @@ def write_deposit(
     *,
     is_simulated: bool,
 ) -> Deposit:
-    """Write `microdata/` of the packages that the policy gives such files, but .sav and copies.
+    """Write `microdata/` of the packages that get such files, but .sav, .dta and copies.
 
     Args:
         con: a connection to the warehouse on which `register_sources` ran.
@@ -107,7 +110,7 @@ def write_deposit(
     rule = sources.policy.microdata
     receiving = [package for package in packages if package.kind in rule.purposes]
     if not receiving:
-        return Deposit({}, (), {})
+        return Deposit({}, (), {}, {})
     con.execute(_PUPILS_SQL)
     variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
     macro = hmac_expression(con, "release", key)
@@ -116,21 +119,89 @@ def write_deposit(
     told: dict[str, dict[str, dict[str, int | str]]] = {}
     copies: dict[Path, list[Path]] = {}
     tasks: list[SavTask] = []
+    described: dict[str, list[DescribedFile]] = {}
     for engagement in dict.fromkeys(survey.engagement for survey in made):
         own = [s for s in made if s.engagement == engagement and s.records_n]
         getting = [package.name for package in receiving if package.engagement == engagement]
         first, *others = [folder / name / FOLDER for name in getting]
         tasks += _write_engagement(con, first, own, files)
         copies[first] = others
+        described[engagement] = [_described(survey, files) for survey in own]
         told |= {name: {survey.survey: _told(survey) for survey in own} for name in getting}
-    return Deposit(told, tasks, copies)
+    return Deposit(told, tasks, copies, described)
+
+
+def _described(survey: AnonymisedSurvey, files: _Files) -> DescribedFile:
+    """A file of answers as the documents speak of it."""
+    missing = {str(code): label for code, label in files.missing.items()}
+    columns = [
+        DescribedVariable(
+            name, label, name != WEIGHT, _KEY_VALUES.get(name, {}), {}, is_weight=name == WEIGHT
+        )
+        for name, label in _column_labels(()).items()
+    ]
+    columns += [
+        DescribedVariable(
+            variable.name,
+            variable.label,
+            False,
+            {str(code): label for code, label in files.values(variable).items()},
+            missing,
+        )
+        for variable in files.variables[survey.survey]
+    ]
+    universe = load_terms().universe[survey.survey]
+    return DescribedFile(survey.survey, survey.records_n, universe, columns)
+
+
+def document_deposits(
+    folder: Path,
+    packages: Sequence[Package],
+    deposit: Deposit,
+    sources: Sources,
+    *,
+    release: str,
+    is_simulated: bool,
+) -> None:
+    """Write the documents of the archive packages, once the data and their names are there.
+
+    Args:
+        folder: the candidate's.
+        packages: all packages of the release.
+        deposit: what was written.
+        sources: register and policy.
+        release: the version, which the documents name.
+        is_simulated: marks every document.
+    """
+    for package in packages:
+        if package.kind != "archive" or package.name not in deposit.told:
+            continue
+        key = str(package.engagement)
+        engagement = sources.programme.engagements[key]
+        study = Study(
+            engagement,
+            sources.programme.approvals[key],
+            sources.programme.tranches[engagement.tranche].label,
+            release,
+            sources.as_of.isoformat(),
+            is_simulated,
+            load_terms().licence["safeguarded"],
+            load_terms().licence["open"],
+            deposit.described[key],
+        )
+        target = folder / package.name
+        there = [p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()]
+        later = ["manifest.json", "certificate.json", "datapackage.json"]
+        write_documents(
+            target, study, sources.policy.microdata, deposit.told[package.name], [*there, *later]
+        )
 
 
 def complete_deposit(deposit: Deposit) -> None:
-    """Write the .sav files, then give every package its files: the same bytes, once on the disk.
+    """Write the .sav and .dta files, then give every package the same bytes, once on the disk.
 
     Raises:
-        StorageError: a .sav could not be written.
+        StorageError: one of them could not be written.
     """
     if deposit.tasks:
         write_savs(deposit.tasks)
@@ -237,12 +308,17 @@ def _column_labels(variables: Sequence[Variable]) -> dict[str, str]:
 
 def _write_dictionary(file: Path, surveys: Sequence[str], files: _Files) -> None:
     """One row a variable and code: what .tab and Parquet do not say themselves."""
-    columns = ("survey", "position", "variable", "label", "role", "code", "code_label", "missing")
+    columns = (
+        *("survey", "position", "variable", "label", "role", "code", "code_label", "missing"),
+        "stata_name",
+    )
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for survey in surveys:
-            writer.writerows(_dictionary_rows(survey, files))
+            named = dta_names(list(_column_labels(files.variables[survey])))
+            rows = _dictionary_rows(survey, files)
+            writer.writerows((*row, named[row[2]]) for row in rows)
 
 
 def _dictionary_rows(survey: str, files: _Files) -> Iterable[tuple[Any, ...]]:
@@ -273,8 +349,8 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
     return f"""# Anonymised answers
 
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
-R, Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables and
-codes are in the `.sav` and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
+R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables
+and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
 
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least

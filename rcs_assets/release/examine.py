@@ -25,6 +25,7 @@ ROUTED_PAST = -6
 _KNOWN_FORM = "auto_detect=false, header=true, quote='\"', escape='\"'"
 SIMULATED = "SIMULATED"
 _SAV_TITLE_AT = 109
+STATA_NAME = 28
 
 
 def answer_files(folder: Path) -> list[Path]:
@@ -113,7 +114,7 @@ def _weight_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 
 def form_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Whether .tab and .sav hold the columns and the rows of the Parquet file."""
+    """Whether .tab, .sav and .dta hold the columns and the rows of the Parquet file."""
     described = con.execute(f"describe select * from read_parquet({sql_literal(file)})").fetchall()
     types = ", ".join(f"{sql_literal(row[0])}: {sql_literal(row[1])}" for row in described)
     tab = (
@@ -130,6 +131,16 @@ def form_problems(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     unlabelled = [name for name, label in meta.column_names_to_labels.items() if not label]
     if meta.column_names != columns or meta.number_rows != own[0] or unlabelled:
         found.append(f"{file.stem}.sav differs")
+    _, meta = pyreadstat.read_dta(file.with_suffix(".dta"), metadataonly=True)
+    unlabelled = [name for name, label in meta.column_names_to_labels.items() if not label]
+    # Stata cuts long names; their beginnings and their order must be those of the file.
+    named = list(zip(meta.column_names, columns, strict=False))
+    is_same = len(meta.column_names) == len(columns) and all(
+        theirs == ours or (len(ours) > STATA_NAME and theirs[:23] == ours[:23])
+        for theirs, ours in named
+    )
+    if not is_same or meta.number_rows != own[0] or unlabelled:
+        found.append(f"{file.stem}.dta differs")
     return found
 
 
@@ -143,12 +154,17 @@ def fingerprint(con: duckdb.DuckDBPyConnection, rows: str) -> tuple[int, int]:
 
 def unmarked(folder: Path) -> list[str]:
     """Text files and .sav of a package with a row or a head that does not say SIMULATED."""
-    microdata = folder / "microdata"
+    microdata, documents = folder / "microdata", folder / "documentation"
     files = [
         *((path, _every_row_has(path, f",{SIMULATED}\n")) for path in folder.glob("*.csv")),
         *((path, _every_row_has(path, f"\n{SIMULATED}\t")) for path in microdata.glob("*.tab")),
         *((path, _sav_title(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
+        *(
+            (path, SIMULATED.encode() in path.read_bytes()[:500])
+            for path in microdata.glob("*.dta")
+        ),
         *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("*.md")),
+        *((path, SIMULATED in path.read_text("utf-8")) for path in sorted(documents.glob("*"))),
     ]
     return sorted(path.relative_to(folder).as_posix() for path, is_marked in files if not is_marked)
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as parquet
 import pyreadstat
 
@@ -24,12 +25,15 @@ from rcs_assets.errors import StorageError
 
 # Date and time stand at this place of a .sav; the stamp is data, not the machine's clock.
 _STAMP_AT, _STAMP = 92, b"01 Jan 2000:00:00"
+_DTA_STAMP, _DTA_STAMP_SIZE = b"<timestamp>\x11", 17
+# Stata's limits in bytes: of a label; of a name (32) less what value labels add; its version 14.
+_DTA_LABEL, _DTA_NAME, _DTA_VERSION = 80, 28, 15
 _MISSING_RANGE = [{"lo": -9, "hi": -1}]
 
 
 @dataclass(frozen=True)
 class SavTask:
-    """One file: `parquet` is read, and `<its stem>.sav` written beside it.
+    """One file: `parquet` is read, and `<its stem>.sav` and `.dta` are written beside it.
 
     `labels`: column → label, in the order of the file. `value_labels`: column → (code,
     label). `answers`: columns with whole numbers of which -9 to -1 are missing; `texts`:
@@ -46,7 +50,7 @@ class SavTask:
 
 
 def write_savs(tasks: Sequence[SavTask]) -> None:
-    """Write the .sav of every task.
+    """Write the .sav and the .dta of every task.
 
     Raises:
         StorageError: the writing process failed.
@@ -92,6 +96,32 @@ def _write(task: SavTask) -> None:
     with file.open("r+b") as stream:
         stream.seek(_STAMP_AT)
         stream.write(_STAMP)
+    _write_dta(task, frame, source.with_suffix(".dta"))
+
+
+def dta_names(columns: Sequence[str]) -> dict[str, str]:
+    """Column → its name in Stata, of at most 28 bytes: the beginning, and its position."""
+    return {
+        name: name if len(name) <= _DTA_NAME else f"{name[: _DTA_NAME - 5]}_{position}"
+        for position, name in enumerate(columns, 1)
+    }
+
+
+def _write_dta(task: SavTask, frame: pd.DataFrame, file: Path) -> None:
+    """Stata's form: missing codes stay numbers with labels, since it has no ranges of them."""
+    named = dta_names(list(frame.columns))
+    pyreadstat.write_dta(
+        frame.rename(columns=named),
+        file,
+        file_label=task.title[:_DTA_LABEL],
+        column_labels={named[name]: label[:_DTA_LABEL] for name, label in task.labels.items()},
+        variable_value_labels={named[name]: dict(task.value_labels[name]) for name in task.answers},
+        version=_DTA_VERSION,
+    )
+    content = file.read_bytes()
+    at = content.index(_DTA_STAMP) + len(_DTA_STAMP)
+    stamp = b"01 Jan 2000 00:00".ljust(_DTA_STAMP_SIZE)
+    file.write_bytes(content[:at] + stamp + content[at + _DTA_STAMP_SIZE :])
 
 
 if __name__ == "__main__":

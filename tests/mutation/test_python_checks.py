@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyreadstat
 import pytest
 
 from rcs_assets.disclosure import checks as disclosure
@@ -367,6 +368,12 @@ def in_parquet(name: str, columns: str, condition: str = "true") -> Callable[[Pa
     return change
 
 
+def other_dta(folder: Path) -> None:
+    file = microdata(folder, "dta")
+    frame, _ = pyreadstat.read_dta(file)
+    pyreadstat.write_dta(frame.iloc[:-1], file)
+
+
 TABLES, CELLS = "certificate/tables.parquet", "certificate/cells.parquet"
 ESTIMATES = "parquet/estimates.parquet"
 
@@ -383,7 +390,7 @@ def changed_school(folder: Path) -> None:
 
 SPOIL: dict[str, tuple[Callable[[Path], None], ...]] = {
     "certificates_state_a_clean_audit": (unsafe_certificate,),
-    "microdata_forms_agree": (shorter_tab,),
+    "microdata_forms_agree": (shorter_tab, other_dta),
     "microdata_has_coarse_keys_only": (
         in_microdata("* exclude (file_row_number), '9240014' as seed_code"),
     ),

@@ -50,6 +50,8 @@ def test_the_packages_of_a_candidate(built):
         described = {"manifest.json", "certificate.json"}
         data = {"rcs.duckdb", "parquet", "datapackage.json"}
         data |= {"certificate"} if package == "public" else {"microdata"}
+        if package.startswith("archive"):
+            data |= {"documentation"}
         if package.startswith("school"):
             data = {f"{n}.csv" for n in "table comparisons participation indicators".split()}
             data |= {"geographies.csv"}

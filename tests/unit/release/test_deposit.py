@@ -18,9 +18,10 @@ def files(built):
     return built.path / "archive" / "t2-falkirk" / "microdata"
 
 
-def test_each_survey_has_three_forms_with_the_same_rows(files):
+def test_each_survey_has_four_forms_with_the_same_rows(files):
     assert {p.name for p in files.iterdir()} == {
-        "secondary.sav", "secondary.tab", "secondary.parquet", "data_dictionary.csv", "README.md",
+        "secondary.sav", "secondary.dta", "secondary.tab", "secondary.parquet",
+        "data_dictionary.csv", "README.md",
     }  # fmt: skip
     parquet = duckdb.execute(f"select * from '{files / 'secondary.parquet'}'").fetchall()
     tab = duckdb.execute(
@@ -36,6 +37,21 @@ def test_each_survey_has_three_forms_with_the_same_rows(files):
             f"select happy_at_school from '{files / 'secondary.parquet'}'"
         ).fetchall()
     ]
+
+
+def test_dta_holds_the_same_rows_with_labels_and_a_fixed_stamp(files):
+    frame, meta = pyreadstat.read_dta(files / "secondary.dta")
+    sav, _ = pyreadstat.read_sav(files / "secondary.sav", user_missing=True)
+    with (files / "data_dictionary.csv").open(encoding="utf-8", newline="") as stream:
+        named = {row["variable"]: row["stata_name"] for row in csv.DictReader(stream)}
+    assert [named[name] for name in sav.columns] == list(frame.columns)
+    assert len(set(named.values())) == len(named) and max(map(len, named.values())) <= 28
+    assert len(frame) == len(sav) > 1000
+    for name in ("happy_at_school", "weight", "sex"):
+        assert frame[name].tolist() == sav[name].tolist()
+    assert meta.file_label.startswith("SIMULATED")
+    assert meta.variable_value_labels["happy_at_school"][-7] == "Withheld to protect children"
+    assert b"01 Jan 2000 00:00" in (files / "secondary.dta").read_bytes()[:500]
 
 
 def test_every_combination_of_keys_has_k_pupils(files):

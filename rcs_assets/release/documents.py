@@ -1,0 +1,173 @@
+"""The documents of a deposit: DDI codebook, access levels, licence, notices, technical report.
+
+Belongs here: `documentation/` of an archive package, written from the register, the policy
+and what this run did. Does not belong here: the data files (`deposit.py`), the XML itself
+(`ddi.py`), decisions of the data owner: what is not known is said not to be known.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.programme.model import Approval
+from rcs_assets.release.ddi import FILE, Study, codebook_xml
+
+FOLDER = "documentation"
+ACCESS = "access.csv"
+TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", "TECHNICAL_REPORT.md")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What `data/deposit.yaml` says: access by pattern of path, licence by access level."""
+
+    source: str
+    access: tuple[tuple[str, str, str], ...]
+    licence: Mapping[str, str]
+    universe: Mapping[str, str]
+
+    def level(self, path: str) -> tuple[str, str]:
+        """Access level of a file, and why."""
+        return next((level, why) for pattern, level, why in self.access if fnmatch(path, pattern))
+
+
+@cache
+def load_terms() -> Terms:
+    """The terms of deposits."""
+    text = (resources.files("rcs_assets.release") / "data" / "deposit.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return Terms(
+        content["source"],
+        tuple((row["pattern"], row["level"], row["reason"]) for row in content["access"]),
+        content["licence"],
+        content["universe"],
+    )
+
+
+def write_documents(
+    package: Path,
+    study: Study,
+    rule: MicrodataRule,
+    told: Mapping[str, Mapping[str, int | str]],
+    paths: Sequence[str],
+) -> None:
+    """Write `documentation/` of one archive package.
+
+    Args:
+        package: its folder; the data files lie there already.
+        study: what is described.
+        rule: what microdata keep to.
+        told: survey → what anonymising did, counts of 1 to 9 children as `<10`.
+        paths: files of the package, whether or not they are written yet.
+    """
+    target = package / FOLDER
+    target.mkdir(parents=True)
+    (target / FILE).write_bytes(codebook_xml(study))
+    mark = "**SIMULATED: no record is of a real child.**\n\n" if study.is_simulated else ""
+    texts = {
+        "LICENCE.md": _licence(),
+        "PRIVACY_NOTICE.md": _privacy(study.approval),
+        "ETHICS.md": _ethics(study.approval),
+        "TECHNICAL_REPORT.md": _report(study, rule, told),
+    }
+    for name, text in texts.items():
+        title, _, rest = text.partition("\n\n")
+        (target / name).write_text(f"{title}\n\n{mark}{rest}", encoding="utf-8")
+    own = [f"{FOLDER}/{name}" for name in (FILE, ACCESS, *texts)]
+    _write_access(target / ACCESS, sorted({*paths, *own}), study.is_simulated)
+
+
+def _write_access(file: Path, paths: Sequence[str], is_simulated: bool) -> None:
+    terms = load_terms()
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["file", "access_level", "reason", "data_source"])
+        for path in paths:
+            writer.writerow(
+                [path, *terms.level(path), "SIMULATED" if is_simulated else "delivered"]
+            )
+
+
+def _licence() -> str:
+    terms = load_terms()
+    rows = "\n".join(f"- **{level}**: {text}" for level, text in terms.licence.items())
+    return f"# Licence\n\nEach file has an access level (`{ACCESS}`).\n\n{rows}\n"
+
+
+def _privacy(approval: Approval) -> str:
+    return (
+        "# Privacy\n\n"
+        f"- Controller: {approval.controller}\n- Processors: {approval.processors}\n"
+        f"- Lawful basis: {approval.lawful_basis}\n"
+        f"- Notice given to pupils and parents: {approval.notice_version}\n"
+        f"- Data protection impact assessment: {approval.dpia_reference}\n"
+        f"- Data sharing agreement: {approval.sharing_agreement}\n\n"
+        "Pupils and parents could opt out; opt-outs and withdrawals received before the "
+        "release's day are not in the files. The files hold no name, birth date, postcode, "
+        "number of a person, school or class.\n"
+    )
+
+
+def _ethics(approval: Approval) -> str:
+    return (
+        "# Ethics\n\n"
+        f"- Ethical review: {approval.ethics}\n- Panel for data access: {approval.panel}\n\n"
+        "Answers are by children. Screening scores are no diagnosis; a group is never named "
+        "where it could point to a child.\n"
+    )
+
+
+def _report(study: Study, rule: MicrodataRule, told: Mapping[str, Mapping[str, int | str]]) -> str:
+    waves = "\n".join(
+        f"| {w.survey} | {w.contractor} | {w.design} | {w.mode.replace('_', ' ')} "
+        f"| {' '.join(w.stages)} | {w.fieldwork_start} to {w.fieldwork_end} |"
+        for f in study.files
+        if (w := study.engagement.wave(f.survey))
+    )
+    files = "\n".join(
+        f"| {f.survey} | {f.records_n:,} | {len(f.variables)} | {told[f.survey]['left_out']} "
+        f"| {told[f.survey]['records_with_coarser_keys']} | {told[f.survey]['classes_of_keys']} "
+        f"| {told[f.survey]['sensitive_answers_withheld_in_classes']} |"
+        for f in study.files
+    )
+    return f"""# Technical report
+
+Made by the run that made release {study.release} ({study.as_of}). Area:
+{study.engagement.cpp.name}, {study.tranche}.
+
+## Fieldwork
+
+| survey | contractor | design | mode | stages | fieldwork |
+|---|---|---|---|---|---|
+{waves}
+
+## Files, and what anonymising lost
+
+| survey | records | variables | left out | with coarser keys | classes of keys | answers withheld |
+|---|---|---|---|---|---|---|
+{files}
+
+"Left out" and "with coarser keys" count pupils (1 to 9 read <10); "answers withheld" counts
+sensitive variables by class of keys. At least {rule.k} records share each combination of area,
+survey, stage, sex, SIMD group and support that occurs; in each, every sensitive variable has at
+least {rule.l} values or is withheld.
+
+## Weights
+
+A record's weight is the number of pupils on the roll that it stands for, the mean of its area,
+stage and sex, in steps of {rule.weight_step}. Finer weights would tell schools apart.
+
+## Missing values
+
+Codes from -9 to -1. Codes that tell the contractor or the version of a questionnaire are merged.
+"""

@@ -1,0 +1,89 @@
+"""What a deposit says of itself: the DDI codebook against its schema, access, notices."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import duckdb
+import pytest
+from lxml import etree
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.programme import load_programme
+from rcs_assets.release.ddi import NAMESPACE
+from rcs_assets.release.documents import load_terms
+
+DDI = {"d": NAMESPACE}
+
+
+@pytest.fixture(scope="module")
+def package(built):
+    return built.path / "archive" / "t2-falkirk"
+
+
+@pytest.fixture(scope="module")
+def codebook(package):
+    return ET.parse(package / "documentation" / "ddi_codebook.xml").getroot()
+
+
+def test_the_codebook_is_valid_against_the_schema(package, shared_reference):
+    schema = etree.XMLSchema(etree.parse(shared_reference / "ddi_codebook_2_5" / "codebook.xsd"))
+    document = etree.parse(package / "documentation" / "ddi_codebook.xml")
+    assert schema.validate(document), schema.error_log
+    # The schema does refuse: an element that it does not know.
+    etree.SubElement(document.getroot(), f"{{{NAMESPACE}}}studyNumber").text = "1"
+    assert not schema.validate(document)
+
+
+def test_counts_match_the_files(package, codebook):
+    parquet = package / "microdata" / "secondary.parquet"
+    (cases,) = codebook.findall(".//d:caseQnty", DDI)
+    (columns,) = codebook.findall(".//d:varQnty", DDI)
+    assert int(cases.text) == duckdb.sql(f"select count(*) from '{parquet}'").fetchall()[0][0]
+    names = [row[0] for row in duckdb.sql(f"describe from '{parquet}'").fetchall()]
+    variables = codebook.findall(".//d:var", DDI)
+    assert int(columns.text) == len(names)
+    assert [variable.get("name") for variable in variables] == names
+    report = (package / "documentation" / "TECHNICAL_REPORT.md").read_text()
+    assert f"| secondary | {int(cases.text):,} | {len(names)} |" in report
+
+
+def test_every_code_of_the_codebook_is_explained(codebook):
+    known = load_codebook()
+    for element in codebook.findall(".//d:var", DDI)[8:]:
+        variable = known.variables[element.get("name")]
+        kinds = {"Y": set(), "N": set()}
+        for category in element.findall("d:catgry", DDI):
+            kinds[category.get("missing")].add(int(category.find("d:catValu", DDI).text))
+        assert kinds["N"] == set(known.value_sets[variable.value_set].values)
+        assert -7 in kinds["Y"] and max(kinds["Y"]) < 0
+        assert element.find("d:labl", DDI).text == variable.label
+
+
+def test_no_study_number_is_invented(package, codebook):
+    assert codebook.findall(".//d:IDNo", DDI) == []
+    for file in (package / "documentation").iterdir():
+        assert not re.search(r"\bSN ?\d|doi\.org", file.read_text()), file
+
+
+def test_every_file_of_the_package_has_an_access_level(package):
+    with (package / "documentation" / "access.csv").open(newline="") as stream:
+        said = {row["file"]: row["access_level"] for row in csv.DictReader(stream)}
+    manifest = json.loads((package / "manifest.json").read_text())
+    assert set(said) - {"rcs.duckdb"} <= {e["path"] for e in manifest["files"]} | {"manifest.json"}
+    assert {entry["path"] for entry in manifest["files"]} <= set(said)
+    records = {name for name, level in said.items() if level == "safeguarded"}
+    assert records == {name for name in said if name.startswith("microdata/")}
+    assert set(said.values()) == set(load_terms().licence)
+
+
+def test_notices_come_from_the_register(package):
+    approval = load_programme().approvals["t2-falkirk"]
+    texts = {p.name: p.read_text() for p in (package / "documentation").glob("*.md")}
+    assert set(texts) == {
+        "LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", "TECHNICAL_REPORT.md",
+    }  # fmt: skip
+    assert approval.lawful_basis in texts["PRIVACY_NOTICE.md"]
+    assert approval.ethics in texts["ETHICS.md"]
+    assert all("SIMULATED" in text for text in texts.values())
