@@ -182,6 +182,10 @@ def _add_release(commands: Any) -> None:
         action="store_true",
         help="check instead that the hidden cells of the public package are open",
     )
+    diff = _command(actions, "diff", do.release_diff, "What changed between two releases.")
+    diff.add_argument("older", nargs="?", help="(default: the release before the newer one)")
+    diff.add_argument("newer", nargs="?", default="current", help="(default: the current one)")
+    diff.add_argument("--json", action="store_true", help=AS_JSON)
     _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
     _add_approvals(actions)
     _add_withdrawals(actions)

@@ -229,6 +229,31 @@ def release_show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def release_diff(options: argparse.Namespace) -> int:
+    """What changed between two releases, in cells of areas."""
+    from rcs_assets.release.diff import change_table, compare
+
+    home = _open_home(options)
+    standing = [r.version for r in packages.list_releases(home) if not r.withdrawn]
+    newer = packages.resolve_version(home, options.newer)
+    older = options.older or next((v for v in reversed(standing) if _is_before(v, newer)), None)
+    if older is None:
+        raise InputError(f"There is no release before {newer}", fix="run: rcs release list")
+    for version in (older, newer):
+        packages.show_release(home, version)
+    changes = compare(home.releases / older, home.releases / newer)
+    if options.json:
+        _print_json({"older": older, "newer": newer, "changes": changes})
+        return DONE
+    print(f"From {older} to {newer}, cells of the public tables of areas:")
+    print(change_table(changes), end="")
+    return DONE
+
+
+def _is_before(version: str, other: str) -> bool:
+    return packages.version_order(version) < packages.version_order(other)
+
+
 def release_new_key(options: argparse.Namespace) -> int:
     """Make an approver's key; the public half goes into config/approvers.yaml."""
     from rcs_assets.release.approval import new_key

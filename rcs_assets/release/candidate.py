@@ -48,6 +48,7 @@ from rcs_assets.release.describe import (
 )
 from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, sync_tree
 from rcs_assets.release.microdata import write_microdata
+from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
 from rcs_assets.release.tables import specs_of
@@ -107,6 +108,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     document_deposits(
         folder, packages, deposit, sources, release=version, is_simulated=is_simulated
     )
+    write_notes(home, folder, head)
     for package in packages:
         if package.has_database:
             told = Told(

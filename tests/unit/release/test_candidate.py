@@ -49,7 +49,8 @@ def test_the_packages_of_a_candidate(built):
         names = {p.name for p in (built.path / package).iterdir()}
         described = {"manifest.json", "certificate.json"}
         data = {"rcs.duckdb", "parquet", "datapackage.json"}
-        data |= {"certificate"} if package == "public" else {"microdata"}
+        notes = {"RELEASE_NOTES.md", "DISCLOSURE_REPORT.md", "CITATION.cff"}
+        data |= {"certificate", *notes} if package == "public" else {"microdata"}
         if package.startswith("archive"):
             data |= {"documentation"}
         if package.startswith("school"):

@@ -1,0 +1,86 @@
+"""Release notes, the disclosure report, how to cite; what changed between two releases."""
+
+import json
+from datetime import date
+
+import pytest
+import yaml
+
+from rcs_assets.cli import main
+from rcs_assets.release.diff import change_table, compare
+from rcs_assets.release.publish import publish_candidate
+from rcs_assets.release.withdraw import record_erratum
+from rcs_assets.storage import open_warehouse
+
+FIRST, SECOND = "2020.06.30", "2020.06.30.1"
+
+
+@pytest.fixture
+def changed(released, build):
+    """A home with a candidate that differs from its release: one cell moved, one hidden."""
+    record_erratum(released, FIRST, text="Falkirk: see below", by="anna", day=date(2020, 6, 30))
+    with open_warehouse(released) as con:
+        con.execute(
+            """
+            update disclosure.estimates set estimate = 41
+            where audience = 'public' and geography_name = 'Falkirk' and breakdown = 'total';
+            update disclosure.estimates set status = 'c', n = null, estimate = null
+            where audience = 'public' and geography_level = 'all' and "group" = 'F';
+            update disclosure.estimates set estimate = 42
+            where geography_level = 'school' and breakdown = 'total'
+            """
+        )
+    return released, build(released)
+
+
+def test_changes_are_counted_by_area_and_nothing_finer(changed):
+    home, built = changed
+    found = {c.geography_name: c for c in compare(home.releases / FIRST, built.path)}
+    assert {name for name, change in found.items() if change.is_changed} == {"Falkirk", "All"}
+    assert (found["Falkirk"].moved_n, found["Falkirk"].hidden_now_n) == (1, 0)
+    assert (found["All"].moved_n, found["All"].hidden_now_n, found["All"].cells_n) == (0, 1, 3)
+    table = change_table(list(found.values()))
+    assert "Falkirk" in table and "41" not in table and "School" not in table
+
+
+def test_a_release_compared_with_itself_did_not_change(released):
+    folder = released.releases / FIRST
+    assert change_table(compare(folder, folder)) == "No cell of an area changed.\n"
+
+
+def test_notes_name_the_release_before_its_errata_and_what_changed(changed):
+    _, built = changed
+    notes = (built.path / "public" / "RELEASE_NOTES.md").read_text()
+    assert "SIMULATED" in notes and f"Compared with release {FIRST}" in notes
+    assert "| Falkirk | secondary | 3 | 1 | 0 | 0 | 0 | 0 |" in notes
+    assert "erratum of 2020-06-30: Falkirk: see below" in notes
+
+
+def test_the_first_release_says_so(built):
+    assert "The first release" in (built.path / "public" / "RELEASE_NOTES.md").read_text()
+
+
+def test_the_disclosure_report_counts_cells_and_holds_no_value(built):
+    text = (built.path / "public" / "DISCLOSURE_REPORT.md").read_text()
+    assert "| cpp | sex | 4 | 4 | 0 | 0 | 0 | 0 |" in text and "Unsafe: 0" in text
+    assert "| Public: CPP, tranche, all | 30 | 10 | 10 | 1.0 | 10.0 |" in text
+
+
+def test_the_citation_is_in_its_form(built):
+    said = yaml.safe_load((built.path / "public" / "CITATION.cff").read_text())
+    assert said["cff-version"] == "1.2.0" and said["type"] == "dataset"
+    assert said["title"].startswith("SIMULATED") and said["version"] == FIRST
+    assert said["authors"] and "doi" not in said
+
+
+def test_the_command_compares_with_the_release_before(changed, capsys):
+    home, built = changed
+    publish_candidate(home, built.content_hash, ())
+    place = ["--home", str(home.path), "--as-of", "2020-06-30"]
+    assert main(["release", "diff", "--json", *place]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["older"], said["newer"]) == (FIRST, SECOND)
+    assert sum(change["moved_n"] for change in said["changes"]) == 1
+    assert main(["release", "diff", FIRST, FIRST, *place]) == 0
+    assert "No cell" in capsys.readouterr().out
+    assert main(["release", "diff", "2001.01.01", SECOND, *place]) == 1
