@@ -151,9 +151,15 @@ def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true", help=AS_JSON)
     report = _command(
-        commands, "report", do.report, "The pages of the current release, or made again elsewhere."
+        commands,
+        "report",
+        do.report,
+        "The reports of the current release, or made again elsewhere.",
     )
     report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
+    report.add_argument(
+        "--engagement", metavar="KEY", help="one area with its schools, e.g. t2-falkirk"
+    )
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
     report.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")

@@ -8,7 +8,7 @@ used (`examine.py` looks at bytes).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.release.pages import candidate_packages
@@ -18,6 +18,7 @@ from rcs_assets.reporting.examine import (
     figure_problems,
     form_problems,
     outside_problems,
+    pdf_problems,
     says_simulated,
 )
 from rcs_assets.storage import sql_literal
@@ -41,6 +42,19 @@ def _pages(folder: Path) -> dict[str, bytes]:
     }
 
 
+def pdfs_are_tagged(bench: Bench) -> Verdict:
+    """Every PDF claims PDF/A-2a and PDF/UA-1, has a language, and says SIMULATED if it is."""
+    simulated = bench.con.execute("select bool_or(is_simulated) from intake.receipts").fetchall()
+    found, n = [], 0
+    for name, folder in _folders(bench).items():
+        for file in sorted(folder.rglob("*.pdf")):
+            n += 1
+            problems = pdf_problems(file.read_bytes(), simulated=bool(simulated[0][0]))
+            path = file.relative_to(folder).as_posix()
+            found += [f"{name}/{path}: {problem}" for problem in problems]
+    return Verdict(bool(n) and not found, places(found, f"{n} PDFs"))
+
+
 def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verdict:
     found, n = [], 0
     for name, folder in _folders(bench).items():
@@ -51,19 +65,28 @@ def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verd
 
 
 def every_page_is_there(bench: Bench) -> Verdict:
-    """Each school, CPP and the programme has a report, each cluster with rows its page."""
+    """Each school, CPP and the programme has a report, each cluster with rows its own.
+
+    A report is a page and a PDF.
+    """
     found = []
     folders = _folders(bench)
     for name, folder in folders.items():
         wanted = {REPORT}
+        made = {
+            f.relative_to(folder).as_posix()
+            for f in folder.rglob("*")
+            if f.suffix in (".html", ".pdf")
+        }
         if name.startswith("cpp/"):
             rows = bench.con.execute(
                 "select distinct geography_code from read_parquet(?) "
-                "where geography_level = 'cluster' and geography_code not like '%-small'",
+                "where geography_level = 'cluster'",
                 [str(folder / "parquet" / "estimates.parquet")],
             ).fetchall()
             wanted |= {f"clusters/{row[0]}.html" for row in rows}
-        found += [f"{name}/{path}" for path in sorted(wanted ^ set(_pages(folder)))]
+        wanted |= {f"{PurePosixPath(path).with_suffix('.pdf')}" for path in wanted}
+        found += [f"{name}/{path}" for path in sorted(wanted ^ made)]
     return Verdict(bool(folders) and not found, places(found, f"{len(folders)} packages"))
 
 
@@ -158,10 +181,18 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "every_page_is_there",
-        "Each package for readers has its page, each cluster in a CPP's figures has its own",
+        "Each package for readers has its page and PDF, each cluster in a CPP's figures its own",
         "docs/outputs.md, Decisions; docs/interfaces.md, A release",
         NO_PAGES,
         every_page_is_there,
+    ),
+    PythonCheck(
+        ASSET,
+        "pdfs_are_tagged",
+        "Every PDF claims PDF/A-2a and PDF/UA-1, has title and language, says SIMULATED if it is",
+        "docs/outputs.md 4.7, rule 13; design.md, The gate",
+        NO_PAGES,
+        pdfs_are_tagged,
     ),
     PythonCheck(
         ASSET,

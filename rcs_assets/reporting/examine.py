@@ -1,4 +1,4 @@
-"""Looks at finished pages from outside: figures, form, and what they would load.
+"""Looks at finished pages and PDFs from outside: figures, form, and what they would load.
 
 Belongs here: rules that hold for a page's bytes beside the rows of its package, for
 `checks.py` and the tests. Does not belong here: the view-model and the templates; nothing of
@@ -203,6 +203,28 @@ def says_simulated(page: bytes) -> bool:
     """Whether title and text say SIMULATED."""
     title = re.search(rb"<title>SIMULATED ", page)
     return bool(title) and page.count(b"SIMULATED") >= 2
+
+
+def pdf_problems(content: bytes, *, simulated: bool) -> tuple[str, ...]:
+    """What a PDF does not say of itself: standards, tags, language, title.
+
+    Typst refuses to write a file that breaks the standards which it is to claim; this sees a
+    file that was made in another way, or changed.
+    """
+    wanted = {
+        "no PDF/A-2a": b"<pdfaid:part>2</pdfaid:part><pdfaid:conformance>A</pdfaid:conformance>",
+        "no PDF/UA-1": b"<pdfuaid:part>1</pdfuaid:part>",
+        "no tags": b"/StructTreeRoot",
+        "no language": b"/Lang",
+        "no end": b"%%EOF",
+    }
+    found = [problem for problem, mark in wanted.items() if mark not in content]
+    title = re.search(rb'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">([^<]+)<', content)
+    if title is None:
+        found.append("no title")
+    elif simulated and not title[1].startswith(b"SIMULATED "):
+        found.append("does not say SIMULATED")
+    return tuple(found)
 
 
 def collect(rows: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -1,34 +1,67 @@
-"""All pages of a package, and of many packages.
+"""All reports of a package: package folder in, files out.
 
-Belongs here: package folder in, pages out. Does not belong here: where they are put
-(`assets.py` attaches them to the candidate, `rcs report` writes them to a folder).
+Belongs here: one package from its folder to the bytes of its pages and PDFs. Does not belong
+here: where they are put (`assets.py` attaches them to the candidate, `rcs report` writes them
+to a folder) and many packages at once (`many.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rcs_assets.reporting.blocks import Document
+from rcs_assets.reporting.layout import document
 from rcs_assets.reporting.package import read_package
-from rcs_assets.reporting.render import render
+from rcs_assets.reporting.pdf import render_pdf
+from rcs_assets.reporting.render import render_html
 from rcs_assets.reporting.settings import load_settings
 from rcs_assets.reporting.views import package_pages
 
 KINDS = ("public", "cpp", "school")
 
 
-def render_package(folder: Path, name: str) -> Mapping[str, bytes]:
-    """The pages of one package, made from its folder alone.
+def package_documents(folder: Path, name: str) -> tuple[Document, ...]:
+    """The reports of one package as documents, made from its folder alone.
 
     Args:
         folder: the package's folder.
         name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`).
 
+    Raises:
+        InputError: a table is missing, or the authored summary is refused.
+    """
+    settings = load_settings()
+    return tuple(
+        document(page, settings) for page in package_pages(read_package(folder, name), settings)
+    )
+
+
+def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[str]:
+    """Those packages that are about one engagement: its area and its schools.
+
+    A school is known by the codes in the area's package, since its own names no engagement.
+    """
+    area = f"cpp/{engagement}"
+    if area not in names:
+        return []
+    cells = read_package(release / area, area).cells
+    schools = {f"school/{place.code}" for place in cells.places if place.level == "school"}
+    return [name for name in names if name == area or name in schools]
+
+
+def render_package(folder: Path, name: str, *, pdf: bool = True) -> Mapping[str, bytes]:
+    """The files of one package: each report as a page and, with `pdf`, as a PDF.
+
     Returns:
-        Path in the package (`report.html`, `clusters/<code>.html`) → bytes.
+        Path in the package (`report.html`, `report.pdf`, `clusters/<code>.html`) → bytes.
 
     Raises:
         InputError: a table is missing, or the authored summary is refused.
     """
-    pages = package_pages(read_package(folder, name), load_settings())
-    return {page.path: render(page) for page in pages}
+    files: dict[str, bytes] = {}
+    for page in package_documents(folder, name):
+        files[f"{page.path}.html"] = render_html(page)
+        if pdf:
+            files[f"{page.path}.pdf"] = render_pdf(page)
+    return files

@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 4
+    assert attach(place, pages, "0" * 64) == 10
     return place
 
 
@@ -74,7 +74,7 @@ def change(home: Home):
 def test_pages_as_made_pass(check, bench) -> None:
     verdict = check.judge(bench)
     assert verdict.passed, verdict.observed
-    assert verdict.observed.startswith(("4 pages", "3 packages"))
+    assert verdict.observed.startswith(("5 pages", "3 packages", "5 PDFs"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,13 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [SCHOOL_PAGE, f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html"]
+    "page",
+    [
+        SCHOOL_PAGE,
+        f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html",
+        f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}-small.html",
+        "public/report.pdf",
+    ],
 )
 def test_a_missing_page_is_found(page, bench, home) -> None:
     file = home.releases / ".candidate" / page
@@ -137,6 +143,13 @@ def test_a_missing_page_is_found(page, bench, home) -> None:
     verdict = checks.every_page_is_there(bench)
     aside.rename(file)
     assert not verdict.passed and page in verdict.observed
+
+
+def test_a_pdf_that_was_changed_is_found(bench, change) -> None:
+    page = SCHOOL_PAGE.replace(".html", ".pdf")
+    change(page, b"<pdfuaid:part>1", b"<pdfuaid:part>2")
+    verdict = checks.pdfs_are_tagged(bench)
+    assert not verdict.passed and f"{page}: no PDF/UA-1" in verdict.observed
 
 
 def test_without_simulated_deliveries_the_mark_is_not_asked_for(bench) -> None:
