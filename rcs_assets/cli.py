@@ -156,6 +156,12 @@ def _add_reports(commands: Any) -> None:
         do.report,
         "The reports of the current release, or made again elsewhere.",
     )
+    explore = _command(
+        commands, "explore", do.explore, "Where the explorers of the current release are."
+    )
+    explore.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
+    explore.add_argument("--open", action="store_true", help="open it in the browser")
+    explore.add_argument("--json", action="store_true", help=AS_JSON)
     report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
     report.add_argument(
         "--engagement", metavar="KEY", help="one area with its schools, e.g. t2-falkirk"

@@ -204,6 +204,30 @@ def report(options: argparse.Namespace) -> int:
     return DONE
 
 
+def explore(options: argparse.Namespace) -> int:
+    """Where the explorers of the current release are; with --open, in a browser."""
+    home = _open_home(options)
+    folder = home.releases / packages.resolve_version(home, packages.CURRENT)
+    names = _packages_with_pages(home, options.package, None)
+    found = [page for name in names if (page := folder / name / "explorer/index.html").is_file()]
+    if not found:
+        raise InputError(
+            "This package has no explorer",
+            why="a school's package holds one school: there is nothing to compare",
+            fix="run: rcs explore, or rcs report --package NAME",
+        )
+    if options.json:
+        _print_json(found)
+    else:
+        for page in found:
+            print(page)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(found[0].as_uri())
+    return DONE
+
+
 def release_list(options: argparse.Namespace) -> int:
     """All published releases, newest last."""
     releases = packages.list_releases(_open_home(options))

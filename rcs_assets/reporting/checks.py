@@ -15,6 +15,7 @@ from rcs_assets.release.pages import candidate_packages
 from rcs_assets.reporting.examine import (
     Figures,
     collect,
+    explorer_problems,
     figure_problems,
     form_problems,
     outside_problems,
@@ -26,6 +27,7 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 
 ASSET = ("reporting", "pages")
 REPORT = "report.html"
+EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
 _SPEND = ("gbp", "children_n")
@@ -38,7 +40,9 @@ def _folders(bench: Bench) -> dict[str, Path]:
 
 def _pages(folder: Path) -> dict[str, bytes]:
     return {
-        f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*.html"))
+        f.relative_to(folder).as_posix(): f.read_bytes()
+        for f in sorted(folder.rglob("*.html"))
+        if f.parent.name != EXPLORER
     }
 
 
@@ -53,6 +57,25 @@ def pdfs_are_tagged(bench: Bench) -> Verdict:
             path = file.relative_to(folder).as_posix()
             found += [f"{name}/{path}: {problem}" for problem in problems]
     return Verdict(bool(n) and not found, places(found, f"{n} PDFs"))
+
+
+def explorer_holds_the_package(bench: Bench) -> Verdict:
+    """Each explorer holds one mark a row of its package, figures of shown rows alone."""
+    found, n = [], 0
+    for name, folder in _folders(bench).items():
+        if name.startswith("school/"):
+            continue
+        rows = bench.con.execute(
+            """
+            select n::int, (estimate * 10)::int, status in ('published', 'u')
+            from read_parquet(?) where indicator in (select indicator from read_parquet(?))
+            """,
+            [str(folder / "parquet" / f"{table}.parquet") for table in ("estimates", "indicators")],
+        ).fetchall()
+        n += 1
+        problems = explorer_problems(folder / EXPLORER, rows)
+        found += [f"{name}/{EXPLORER}: {problem}" for problem in problems]
+    return Verdict(bool(n) and not found, places(found, f"{n} explorers"))
 
 
 def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verdict:
@@ -76,7 +99,7 @@ def every_page_is_there(bench: Bench) -> Verdict:
         made = {
             f.relative_to(folder).as_posix()
             for f in folder.rglob("*")
-            if f.suffix in (".html", ".pdf")
+            if f.suffix in (".html", ".pdf") and f.parent.name != EXPLORER
         }
         if name.startswith("cpp/"):
             rows = bench.con.execute(
@@ -193,6 +216,15 @@ PYTHON_CHECKS = (
         "docs/outputs.md 4.7, rule 13; design.md, The gate",
         NO_PAGES,
         pdfs_are_tagged,
+    ),
+    PythonCheck(
+        ASSET,
+        "explorer_holds_the_package",
+        "Each explorer holds one mark a row of its package and figures of shown rows alone; it "
+        "asks nobody",
+        "policy.md, One rule for every outlet; docs/outputs.md, Decisions",
+        NO_PAGES,
+        explorer_holds_the_package,
     ),
     PythonCheck(
         ASSET,

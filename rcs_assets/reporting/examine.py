@@ -10,11 +10,16 @@ Pages are well-formed XML; a page that is not is a finding of its own.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -203,6 +208,48 @@ def says_simulated(page: bytes) -> bool:
     """Whether title and text say SIMULATED."""
     title = re.search(rb"<title>SIMULATED ", page)
     return bool(title) and page.count(b"SIMULATED") >= 2
+
+
+def explorer_problems(
+    folder: Path, rows: Sequence[tuple[int | None, int | None, bool]]
+) -> tuple[str, ...]:
+    """What an explorer lacks, tells too much, or could ask outside.
+
+    Args:
+        folder: the explorer's folder.
+        rows: n, estimate in tenths and whether it is shown, of each row of the package.
+    """
+    page = folder / "index.html"
+    if not page.is_file():
+        return ("no page",)
+    found = []
+    if b"default-src 'none'; script-src 'self' file:; style-src 'self' file:" not in (
+        page.read_bytes()
+    ):
+        found.append("no content security policy")
+    scripts = [file for file in sorted(folder.rglob("*")) if file.suffix in (".html", ".js")]
+    allowed = b"http://www.w3.org/"
+    if any(b"http" in f.read_bytes().replace(allowed, b"") for f in scripts if f.parent == folder):
+        found.append("something that loads or sends")
+    units = [unpacked(file) for file in sorted((folder / "data").glob("*.js"))]
+    marks = "".join(unit["marks"] for unit in units if "marks" in unit)
+    figures: list[tuple[int | None, int | None]] = []
+    for unit in units:
+        figures += zip(unit.get("n", ()), unit.get("estimate", ()), strict=True)
+    if len(marks) != len(rows):
+        found.append("another number of rows")
+    if sum(mark in "pu" for mark in marks) != len(figures):
+        found.append("figures without a mark that shows them")
+    if Counter(figures) != Counter((n, estimate) for n, estimate, shown in rows if shown):
+        found.append("other figures")
+    return tuple(found)
+
+
+def unpacked(file: Path) -> dict[str, Any]:
+    """What a data file of an explorer holds."""
+    packed = file.read_text("utf-8").split('","')[1].split('"')[0]
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return content
 
 
 def pdf_problems(content: bytes, *, simulated: bool) -> tuple[str, ...]:

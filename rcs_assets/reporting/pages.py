@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rcs_assets.reporting import explorer
 from rcs_assets.reporting.blocks import Document
 from rcs_assets.reporting.layout import document
-from rcs_assets.reporting.package import read_package
+from rcs_assets.reporting.package import Package, read_package
 from rcs_assets.reporting.pdf import render_pdf
 from rcs_assets.reporting.render import render_html
 from rcs_assets.reporting.settings import load_settings
@@ -21,20 +22,14 @@ from rcs_assets.reporting.views import package_pages
 KINDS = ("public", "cpp", "school")
 
 
-def package_documents(folder: Path, name: str) -> tuple[Document, ...]:
-    """The reports of one package as documents, made from its folder alone.
-
-    Args:
-        folder: the package's folder.
-        name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`).
+def package_documents(package: Package) -> tuple[Document, ...]:
+    """The reports of one package as documents.
 
     Raises:
-        InputError: a table is missing, or the authored summary is refused.
+        InputError: the authored summary is refused.
     """
     settings = load_settings()
-    return tuple(
-        document(page, settings) for page in package_pages(read_package(folder, name), settings)
-    )
+    return tuple(document(page, settings) for page in package_pages(package, settings))
 
 
 def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[str]:
@@ -50,18 +45,26 @@ def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[st
     return [name for name in names if name == area or name in schools]
 
 
-def render_package(folder: Path, name: str, *, pdf: bool = True) -> Mapping[str, bytes]:
-    """The files of one package: each report as a page and, with `pdf`, as a PDF.
+def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Mapping[str, bytes]:
+    """The files of one package: each report as page and PDF, and the explorer where it has one.
+
+    Args:
+        folder: the package's folder; nothing else is read.
+        name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`).
+        screen_only: pages alone, without PDFs and explorer.
 
     Returns:
-        Path in the package (`report.html`, `report.pdf`, `clusters/<code>.html`) → bytes.
+        Path in the package (`report.html`, `report.pdf`, `explorer/index.html`) → bytes.
 
     Raises:
         InputError: a table is missing, or the authored summary is refused.
     """
+    package = read_package(folder, name)
     files: dict[str, bytes] = {}
-    for page in package_documents(folder, name):
+    for page in package_documents(package):
         files[f"{page.path}.html"] = render_html(page)
-        if pdf:
+        if not screen_only:
             files[f"{page.path}.pdf"] = render_pdf(page)
+    if not screen_only and package.kind in explorer.KINDS:
+        files |= explorer.explorer_files(folder, package, load_settings())
     return files

@@ -28,7 +28,7 @@ _TAGS = {"strong": "strong", "em": "em"}
 def render_html(page: Document) -> bytes:
     """The page as UTF-8."""
     style, digest = _style()
-    text = _template("page.html").render(page=page, style=Markup(style), digest=digest)
+    text = template("page.html").render(page=page, style=Markup(style), digest=digest)
     return text.encode()
 
 
@@ -82,5 +82,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """One of the room's templates."""
     return _environment().get_template(name)

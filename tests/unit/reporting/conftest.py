@@ -16,7 +16,7 @@ CPP = f"cpp/{made.ENGAGEMENT}"
 
 def rendered(folder: Path, name: str) -> dict[str, bytes]:
     """The pages of a package without their PDFs, which tests of words do not wait for."""
-    return dict(render_package(folder, name, pdf=False))
+    return dict(render_package(folder, name, screen_only=True))
 
 
 def tree(page: bytes) -> ET.Element:

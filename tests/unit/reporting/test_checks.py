@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 10
+    assert attach(place, pages, "0" * 64) == 23
     return place
 
 
@@ -74,7 +74,7 @@ def change(home: Home):
 def test_pages_as_made_pass(check, bench) -> None:
     verdict = check.judge(bench)
     assert verdict.passed, verdict.observed
-    assert verdict.observed.startswith(("5 pages", "3 packages", "5 PDFs"))
+    assert verdict.observed.startswith(("5 pages", "3 packages", "5 PDFs", "2 explorers"))
 
 
 @pytest.mark.parametrize(

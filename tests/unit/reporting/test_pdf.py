@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from rcs_assets.reporting.blocks import Bullets, Contents, Document, Fold, Section, Table, walk
 from rcs_assets.reporting.examine import pdf_problems
+from rcs_assets.reporting.package import read_package
 from rcs_assets.reporting.pages import package_documents
 from rcs_assets.reporting.pdf import render_pdf
 from rcs_assets.reporting.render import render_html
@@ -27,9 +28,9 @@ KINDS = ("school", "cpp", "cluster", "public")
 def documents(school_folder: Path, cpp_folder: Path, tmp_path_factory) -> dict[str, Document]:
     public = made.write_public(tmp_path_factory.mktemp("public"))
     found = (
-        *package_documents(school_folder, SCHOOL),
-        *package_documents(cpp_folder, CPP),
-        *package_documents(public, "public"),
+        *package_documents(read_package(school_folder, SCHOOL)),
+        *package_documents(read_package(cpp_folder, CPP)),
+        *package_documents(read_package(public, "public")),
     )
     return {document.kind: document for document in found}
 
@@ -160,7 +161,7 @@ def test_a_school_report_is_four_pages_and_small(pdfs) -> None:
 
 def test_nothing_in_a_name_is_a_command(tmp_path) -> None:
     name = 'Sgoil "Lèanaidh" #panic() $x$ *b* <a> \\ `c` // /* Mary\'s & Co @ref _u_ = 1'
-    (document,) = package_documents(made.write_school(tmp_path, name=name), SCHOOL)
+    (document,) = package_documents(read_package(made.write_school(tmp_path, name=name), SCHOOL))
     first = PdfReader(io.BytesIO(render_pdf(document))).pages[0].extract_text()
     assert name in " ".join(first.split())
 

@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made.write_cpp(release / CPP)
     made.write_school(release / SCHOOL)
     for name in (CPP, SCHOOL):
-        for path, page in render_package(release / name, name, pdf=name == SCHOOL).items():
+        for path, page in render_package(release / name, name, screen_only=name != SCHOOL).items():
             (release / name / path).parent.mkdir(exist_ok=True)
             (release / name / path).write_bytes(page)
     packages = {CPP: {}, SCHOOL: {}, "safe_haven": {}}
