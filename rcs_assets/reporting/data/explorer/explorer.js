@@ -98,7 +98,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   function dots(title, rows, measure, area) {
     const width = Math.max($("chart").clientWidth, 260), narrow = width < 560;
     const left = narrow ? 8 : 250, right = 70, plot = width - left - right;
-    const labels = rows.map((row) => wrap(row.label, narrow ? 34 : 32));
+    const labels = rows.map((row) => wrap(row.label, narrow ? 32 : 28));
     const heights = labels.map((lines) => narrow ? 16 * lines.length + 26 : Math.max(16 * lines.length + 8, 26));
     const total = heights.reduce((a, b) => a + b, 34);
     const says = `${rows.length} rows. The same figures stand in the table below.`;
@@ -364,7 +364,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         const found = shown.find((s) => s.p.code === code), x = (column - 2) * side + 2, y = row * side + 2;
         const fill = found ? kind(found.cell) : "m0";
         svg.append(el("rect", { class: fill, x, y, width: side - 4, height: side - 4 }), el("title", {}, name));
-        wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar"), 9).slice(0, 2).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 15 + 13 * i, class: fill > "m1" ? "onfill tile" : "tile" }, line.slice(0, 9))));
+        wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar"), 9).slice(0, 2).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 15 + 13 * i, class: fill > "m1" ? "onfill tile" : "tile", textLength: line.length > 9 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
         if (found) svg.append(el("text", { x: x + 4, y: y + 52, class: fill > "m1" ? "onfill value" : "value" }, figure(found.cell, m)));
       }
       const third = (i) => `${(low + step * i).toFixed(0)} to ${(low + step * (i + 1)).toFixed(0)}${m.mean ? "" : "%"}`;
@@ -440,8 +440,10 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     $("key").replaceChildren(...keys.map(([drawn, words]) => el("li", {}, drawn, words)));
     $("key").hidden = !keys.length;
     $("chart").replaceChildren(...(shown.chart ? [shown.chart] : []));
-    const table = el("table", {}, el("caption", {}, shown.title), el("thead", {}, el("tr", {}, ...shown.head.map((h) => el("th", { scope: "col" }, h)))),
-      el("tbody", {}, ...shown.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row[0]), ...row.slice(1).map((cell) => el("td", { class: /^[£\d[]/.test(text(cell)) && text(cell).length < 24 ? "number" : null }, cell))))));
+    const isNumber = (cell) => /^[£\d[]/.test(text(cell)) && text(cell).length < 24;
+    const numbers = shown.head.map((_, i) => i > 0 && shown.rows.length > 0 && shown.rows.every((row) => isNumber(row[i]) || !text(row[i])));
+    const table = el("table", {}, el("caption", {}, shown.title), el("thead", {}, el("tr", {}, ...shown.head.map((h, i) => el("th", { scope: "col", class: numbers[i] ? "number" : null }, h)))),
+      el("tbody", {}, ...shown.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row[0]), ...row.slice(1).map((cell, i) => el("td", { class: numbers[i + 1] ? "number" : null }, cell))))));
     $("table").replaceChildren(el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Table: ${shown.title}` }, table));
     const buttons = [];
     const button = (words, act) => { const b = el("button", { type: "button" }, words); b.addEventListener("click", act); buttons.push(b); };
