@@ -19,6 +19,7 @@ VIEWS = (
     "about",
 )  # fmt: skip
 READY = "body[data-ready=yes]"
+AXE_RUN = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
 NAME = "=cmd|' /C calc'!A0 <img src=x onerror=alert(1)> Sgoil Lèanaidh"
 
 
@@ -39,6 +40,18 @@ def browser(chromium: Path) -> Iterator:
         found = playwright.chromium.launch(executable_path=str(chromium), args=FLAGS[1:])
         yield found
         found.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe-core (MPL-2.0), fetched by npm for this test and never shipped."""
+    folder = tmp_path_factory.mktemp("npm")
+    if not shutil.which("npm") or subprocess.run(
+        ["npm", "install", "--silent", "--no-audit", "--no-fund", "axe-core@4.14.1"],
+        cwd=folder, capture_output=True, timeout=60,
+    ).returncode:  # fmt: skip
+        pytest.skip("axe-core cannot be installed here (npm)")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture
@@ -203,20 +216,38 @@ def test_names_are_text_and_formulas_are_quoted(browser, tmp_path, monkeypatch) 
     page.context.close()
 
 
-def test_no_rule_of_axe_is_broken(opened, tmp_path_factory) -> None:
-    """axe-core from the machine's npm; not shipped with the project."""
-    folder = tmp_path_factory.mktemp("npm")
-    if not shutil.which("npm") or subprocess.run(
-        ["npm", "install", "--silent", "--no-audit", "--no-fund", "axe-core@4.14.1"],
-        cwd=folder, capture_output=True, timeout=60,
-    ).returncode:  # fmt: skip
-        pytest.skip("axe-core cannot be installed here (npm)")
-    axe = (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+@pytest.mark.slow
+def test_no_rule_of_axe_is_broken(opened, axe) -> None:
     broken = {}
     for view in VIEWS:
         page = opened(view)
         page.evaluate(axe)
-        found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.nodes[0].html]))")
+        found = page.evaluate(AXE_RUN)
         if found:
             broken[view] = found
     assert broken == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["report", "clusters/" + made.CLUSTER])
+def test_no_rule_of_axe_is_broken_by_a_report(browser, site, axe, name) -> None:
+    page = browser.new_page()
+    page.goto((site.parent.parent / f"{name}.html").as_uri())
+    page.evaluate(axe)
+    assert page.evaluate(AXE_RUN) == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_the_first_chart_and_a_filter_are_quick(opened) -> None:
+    """outputs.md: 0.5 s and 0.1 s; a machine that does other work is given three times that."""
+    page = opened()
+    first = page.evaluate(
+        "performance.getEntriesByType('navigation')[0].domContentLoadedEventStart"
+    )
+    filtered = page.evaluate(
+        "(() => { const s = document.getElementById('f-domain'), t = performance.now();"
+        " s.value = s.options[s.options.length - 1].value;"
+        " s.dispatchEvent(new Event('change')); return performance.now() - t })()"
+    )
+    assert first < 1500 and filtered < 300
