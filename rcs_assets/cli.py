@@ -151,9 +151,21 @@ def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true", help=AS_JSON)
     report = _command(
-        commands, "report", do.report, "The pages of the current release, or made again elsewhere."
+        commands,
+        "report",
+        do.report,
+        "The reports of the current release, or made again elsewhere.",
     )
+    explore = _command(
+        commands, "explore", do.explore, "Where the explorers of the current release are."
+    )
+    explore.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
+    explore.add_argument("--open", action="store_true", help="open it in the browser")
+    explore.add_argument("--json", action="store_true", help=AS_JSON)
     report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
+    report.add_argument(
+        "--engagement", metavar="KEY", help="one area with its schools, e.g. t2-falkirk"
+    )
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
     report.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")

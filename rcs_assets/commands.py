@@ -177,26 +177,55 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Where the pages of the current release are; with --out, make them again from it."""
-    from rcs_assets.reporting import render_package
+    """Where the reports of the current release are; with --out, make them again from it."""
+    from rcs_assets.reporting.many import render_packages
 
     home = _open_home(options)
     folder = home.releases / packages.resolve_version(home, packages.CURRENT)
+    names = _packages_with_pages(home, options.package, options.engagement)
     found: list[Path] = []
-    for name in _packages_with_pages(home, options.package):
-        if options.out is None:
-            found += sorted((folder / name).rglob("*.html"))
-            continue
-        for path, page in render_package(folder / name, name).items():
-            file = options.out / name / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(page)
-            found.append(file)
+    if options.out is None:
+        for name in names:
+            found += sorted(
+                file for suffix in ("html", "pdf") for file in (folder / name).rglob(f"*.{suffix}")
+            )
+    else:
+        for name, files in render_packages({name: folder / name for name in names}):
+            for path, content in files.items():
+                file = options.out / name / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+                found.append(file)
+        found.sort()
     if options.json:
         _print_json(found)
     else:
         for file in found:
             print(file)
+    return DONE
+
+
+def explore(options: argparse.Namespace) -> int:
+    """Where the explorers of the current release are; with --open, in a browser."""
+    home = _open_home(options)
+    folder = home.releases / packages.resolve_version(home, packages.CURRENT)
+    names = _packages_with_pages(home, options.package, None)
+    found = [page for name in names if (page := folder / name / "explorer/index.html").is_file()]
+    if not found:
+        raise InputError(
+            "This package has no explorer",
+            why="a school's package holds one school: there is nothing to compare",
+            fix="run: rcs explore, or rcs report --package NAME",
+        )
+    if options.json:
+        _print_json(found)
+    else:
+        for page in found:
+            print(page)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(found[0].as_uri())
     return DONE
 
 
@@ -387,14 +416,24 @@ def _verify_certificate(options: argparse.Namespace) -> int:
 # --- parts -------------------------------------------------------------------------
 
 
-def _packages_with_pages(home: Home, wanted: str | None) -> list[str]:
-    """The packages of the current release that have pages, or the one that is wanted."""
-    from rcs_assets.reporting.pages import KINDS
+def _packages_with_pages(home: Home, wanted: str | None, engagement: str | None) -> list[str]:
+    """The packages of the current release that have pages, or those that are wanted."""
+    from rcs_assets.reporting.pages import KINDS, packages_of
 
-    manifest = packages.read_manifest(home, packages.resolve_version(home, packages.CURRENT))
-    names = [n for n in manifest["packages"] if n.split("/")[0] in KINDS]
+    version = packages.resolve_version(home, packages.CURRENT)
+    manifest = packages.read_manifest(home, version)
+    names = sorted(
+        (n for n in manifest["packages"] if n.split("/")[0] in KINDS), key=packages.package_order
+    )
+    if engagement is not None:
+        names = packages_of(home.releases / version, names, engagement)
+        if not names:
+            raise InputError(
+                f"The current release has no reports of {engagement}",
+                fix="run: rcs release show, and take the name of a package cpp/…",
+            )
     if wanted is None:
-        return sorted(names, key=packages.package_order)
+        return names
     if wanted not in names:
         raise InputError(
             f"The current release has no pages for {wanted}",

@@ -22,11 +22,14 @@ from typing import Any
 from rcs_assets.errors import InputError
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
-from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.release.packages import CANDIDATE, CURRENT
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.storage import Home
 
 REPORT = "report.html"
+# What tells that pages were made of the same: all files of a package but its database,
+# whose bytes differ from build to build.
+_NOT_TOLD = "rcs.duckdb"
 # interfaces.md, A release: whoever gets one of these packages gets a page to read.
 KINDS_WITH_REPORT = frozenset({"public", "cpp", "school"})
 
@@ -84,7 +87,43 @@ def candidate_packages(home: Home) -> tuple[PackageFolder, ...]:
     )
 
 
-def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: str) -> int:
+def made_of(package: PackageFolder, code: str) -> str:
+    """What the pages of a package are made of, as one hash: its rows, its release, the code.
+
+    Args:
+        package: a package of the candidate.
+        code: the version of the renderer's code.
+    """
+    manifest = read_package_manifest(package.path)
+    pages = set(manifest.get("pages", ()))
+    rows = [
+        (entry["path"], entry["sha256"])
+        for entry in manifest["files"]
+        if entry["path"] not in pages and entry["path"] != _NOT_TOLD
+    ]
+    said = json.dumps([package.name, package.version, package.is_simulated, code, rows])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def kept_pages(home: Home, package: PackageFolder, made: str) -> Mapping[str, bytes] | None:
+    """Pages that were made of the same before, byte by byte; None if they must be made.
+
+    They are looked for in the candidate itself and in the current release.
+    """
+    for folder in (package.path, home.releases / CURRENT / package.name):
+        if (folder / MANIFEST).is_file():
+            manifest = read_package_manifest(folder)
+            if manifest.get("pages_of") == made and not tuple(_changed(folder, manifest)):
+                return {name: (folder / name).read_bytes() for name in manifest["pages"]}
+    return None
+
+
+def attach(
+    home: Home,
+    pages: Mapping[str, Mapping[str, bytes]],
+    content_hash: str,
+    made: Mapping[str, str] | None = None,
+) -> int:
     """Write pages into packages of the candidate and record them in their manifests.
 
     Pages that were attached before and are not named here are removed from the packages
@@ -94,6 +133,7 @@ def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: s
         home: the installation.
         pages: package → path in its folder (`report.html`, `clusters/C5500001.html`) → bytes.
         content_hash: of the candidate that the pages were made of.
+        made: package → what its pages were made of (`made_of`), so that they can be kept.
 
     Returns:
         Number of pages written.
@@ -114,7 +154,7 @@ def attach(home: Home, pages: Mapping[str, Mapping[str, bytes]], content_hash: s
     if unknown:
         raise InputError(f"The candidate has no package {unknown[0]}", where=str(_folder(home)))
     for name, files in pages.items():
-        _attach(_folder(home) / name, files)
+        _attach(_folder(home) / name, files, (made or {}).get(name, ""))
     return sum(len(files) for files in pages.values())
 
 
@@ -123,7 +163,7 @@ def sealed_hash(home: Home) -> str:
     return candidate_hash(_folder(home))
 
 
-def _attach(folder: Path, pages: Mapping[str, bytes]) -> None:
+def _attach(folder: Path, pages: Mapping[str, bytes], made: str) -> None:
     manifest = read_package_manifest(folder)
     before = set(manifest.get("pages", ()))
     kept = [entry for entry in manifest["files"] if entry["path"] not in before]
@@ -131,6 +171,7 @@ def _attach(folder: Path, pages: Mapping[str, bytes]) -> None:
         _refuse_misplaced(folder, name, {entry["path"] for entry in kept})
     # The manifest is without pages while they change: a kill leaves a package that the
     # gate refuses, not one with half of its pages.
+    manifest |= {"pages_of": made}
     write_json(folder / MANIFEST, manifest | {"files": kept, "pages": []})
     for name in sorted(before - set(pages)):
         (folder / name).unlink(missing_ok=True)
@@ -183,9 +224,13 @@ def _problems(package: PackageFolder) -> Iterable[str]:
     pages = manifest.get("pages", [])
     if package.must_have_report and REPORT not in pages:
         yield f"{REPORT} is missing"
+    yield from _changed(package.path, manifest)
+
+
+def _changed(folder: Path, manifest: Mapping[str, Any]) -> Iterable[str]:
     listed = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
-    for name in pages:
-        file = package.path / name
+    for name in manifest.get("pages", ()):
+        file = folder / name
         if not file.is_file() or listed.get(name) != sha256_file(file):
             yield f"{name} is not the page that was made"
 

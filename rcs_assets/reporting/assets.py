@@ -1,15 +1,26 @@
 """The pages of the candidate as an asset.
 
-Belongs here: wiring. Does not belong here: what a page says (`views.py`) and how it gets
-into a package (`release.pages`).
+Belongs here: wiring. Does not belong here: what a page says (`views.py`, `layout.py`) and how
+it gets into a package (`release.pages`).
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
 import dagster as dg
 
-from rcs_assets.release.pages import attach, candidate_packages, sealed_hash
-from rcs_assets.reporting.pages import render_package
+from rcs_assets.release.pages import (
+    attach,
+    candidate_packages,
+    kept_pages,
+    made_of,
+    sealed_hash,
+)
+from rcs_assets.reporting.many import render_packages
+from rcs_assets.storage.code import room_version
 from rcs_assets.storage.resources import HomeResource, asset_options
 
 
@@ -19,30 +30,50 @@ from rcs_assets.storage.resources import HomeResource, asset_options
         "pages",
         zone="release",
         sensitivity="protected",
-        description="One self-contained page a school, cluster and CPP and one of the "
+        description="Reports as page and PDF: one a school, cluster and CPP and one of the "
         "programme, each made from its package of the candidate alone and attached to it. A "
-        "CPP's page begins with its authored summary.",
+        "CPP's report begins with its authored summary. What was made of the same before is "
+        "kept.",
         deps=[("release", "candidate")],
         kinds=("python",),
     )
 )
 def pages(home: HomeResource) -> dg.MaterializeResult[None]:
-    """Make the pages and attach them to the candidate.
+    """Make the reports and attach them to the candidate.
 
     Raises:
         InputError: an authored summary holds a figure in digits, a placeholder that is not
             known, or one that asks for a figure that is not shown.
     """
     place = home.home()
-    packages = candidate_packages(place)
-    made = {p.name: render_package(p.path, p.name) for p in packages if p.must_have_report}
-    written = attach(place, made, packages[0].content_hash)
+    packages = {p.name: p for p in candidate_packages(place) if p.must_have_report}
+    content_hash = next(iter(packages.values())).content_hash
+    code = room_version("reporting")
+    made = {name: made_of(package, code) for name, package in packages.items()}
+    counted: Counter[str] = Counter()
+    due = {}
+    for name, package in packages.items():
+        kept = kept_pages(place, package, made[name])
+        if kept is None:
+            due[name] = package.path
+        else:
+            attach(place, {name: kept}, content_hash, made)
+            counted.update(_counts(kept))
+    for name, files in render_packages(due):
+        attach(place, {name: files}, content_hash, made)
+        counted.update(_counts(files))
     return dg.MaterializeResult(
         metadata={
-            "pages": written,
-            "packages": len(made),
+            **{key: counted[key] for key in ("html", "pdf", "bytes")},
+            "packages": len(packages),
+            "packages_made_again": len(due),
             # What the gate publishes, and approvers sign, is what lies there now.
             "candidate_hash": sealed_hash(place),
-            "bytes": sum(len(page) for files in made.values() for page in files.values()),
+            "public_report": dg.MetadataValue.path(packages["public"].path / "report.html"),
         }
     )
+
+
+def _counts(files: Mapping[str, bytes]) -> dict[str, int]:
+    found = Counter(PurePosixPath(name).suffix[1:] for name in files)
+    return {**found, "bytes": sum(map(len, files.values()))}

@@ -8,16 +8,18 @@ used (`examine.py` looks at bytes).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.release.pages import candidate_packages
 from rcs_assets.reporting.examine import (
     Figures,
     collect,
+    explorer_problems,
     figure_problems,
     form_problems,
     outside_problems,
+    pdf_problems,
     says_simulated,
 )
 from rcs_assets.storage import sql_literal
@@ -25,6 +27,7 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 
 ASSET = ("reporting", "pages")
 REPORT = "report.html"
+EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
 _SPEND = ("gbp", "children_n")
@@ -37,8 +40,42 @@ def _folders(bench: Bench) -> dict[str, Path]:
 
 def _pages(folder: Path) -> dict[str, bytes]:
     return {
-        f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*.html"))
+        f.relative_to(folder).as_posix(): f.read_bytes()
+        for f in sorted(folder.rglob("*.html"))
+        if f.parent.name != EXPLORER
     }
+
+
+def pdfs_are_tagged(bench: Bench) -> Verdict:
+    """Every PDF claims PDF/A-2a and PDF/UA-1, has a language, and says SIMULATED if it is."""
+    simulated = bench.con.execute("select bool_or(is_simulated) from intake.receipts").fetchall()
+    found, n = [], 0
+    for name, folder in _folders(bench).items():
+        for file in sorted(folder.rglob("*.pdf")):
+            n += 1
+            problems = pdf_problems(file.read_bytes(), simulated=bool(simulated[0][0]))
+            path = file.relative_to(folder).as_posix()
+            found += [f"{name}/{path}: {problem}" for problem in problems]
+    return Verdict(bool(n) and not found, places(found, f"{n} PDFs"))
+
+
+def explorer_holds_the_package(bench: Bench) -> Verdict:
+    """Each explorer holds one mark a row of its package, figures of shown rows alone."""
+    found, n = [], 0
+    for name, folder in _folders(bench).items():
+        if name.startswith("school/"):
+            continue
+        rows = bench.con.execute(
+            """
+            select n::int, (estimate * 10)::int, status in ('published', 'u')
+            from read_parquet(?) where indicator in (select indicator from read_parquet(?))
+            """,
+            [str(folder / "parquet" / f"{table}.parquet") for table in ("estimates", "indicators")],
+        ).fetchall()
+        n += 1
+        problems = explorer_problems(folder / EXPLORER, rows)
+        found += [f"{name}/{EXPLORER}: {problem}" for problem in problems]
+    return Verdict(bool(n) and not found, places(found, f"{n} explorers"))
 
 
 def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verdict:
@@ -51,19 +88,28 @@ def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verd
 
 
 def every_page_is_there(bench: Bench) -> Verdict:
-    """Each school, CPP and the programme has a report, each cluster with rows its page."""
+    """Each school, CPP and the programme has a report, each cluster with rows its own.
+
+    A report is a page and a PDF.
+    """
     found = []
     folders = _folders(bench)
     for name, folder in folders.items():
         wanted = {REPORT}
+        made = {
+            f.relative_to(folder).as_posix()
+            for f in folder.rglob("*")
+            if f.suffix in (".html", ".pdf") and f.parent.name != EXPLORER
+        }
         if name.startswith("cpp/"):
             rows = bench.con.execute(
                 "select distinct geography_code from read_parquet(?) "
-                "where geography_level = 'cluster' and geography_code not like '%-small'",
+                "where geography_level = 'cluster'",
                 [str(folder / "parquet" / "estimates.parquet")],
             ).fetchall()
             wanted |= {f"clusters/{row[0]}.html" for row in rows}
-        found += [f"{name}/{path}" for path in sorted(wanted ^ set(_pages(folder)))]
+        wanted |= {f"{PurePosixPath(path).with_suffix('.pdf')}" for path in wanted}
+        found += [f"{name}/{path}" for path in sorted(wanted ^ made)]
     return Verdict(bool(folders) and not found, places(found, f"{len(folders)} packages"))
 
 
@@ -158,10 +204,27 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "every_page_is_there",
-        "Each package for readers has its page, each cluster in a CPP's figures has its own",
+        "Each package for readers has its page and PDF, each cluster in a CPP's figures its own",
         "docs/outputs.md, Decisions; docs/interfaces.md, A release",
         NO_PAGES,
         every_page_is_there,
+    ),
+    PythonCheck(
+        ASSET,
+        "pdfs_are_tagged",
+        "Every PDF claims PDF/A-2a and PDF/UA-1, has title and language, says SIMULATED if it is",
+        "docs/outputs.md 4.7, rule 13; design.md, The gate",
+        NO_PAGES,
+        pdfs_are_tagged,
+    ),
+    PythonCheck(
+        ASSET,
+        "explorer_holds_the_package",
+        "Each explorer holds one mark a row of its package and figures of shown rows alone; it "
+        "asks nobody",
+        "policy.md, One rule for every outlet; docs/outputs.md, Decisions",
+        NO_PAGES,
+        explorer_holds_the_package,
     ),
     PythonCheck(
         ASSET,

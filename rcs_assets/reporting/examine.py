@@ -1,4 +1,4 @@
-"""Looks at finished pages from outside: figures, form, and what they would load.
+"""Looks at finished pages and PDFs from outside: figures, form, and what they would load.
 
 Belongs here: rules that hold for a page's bytes beside the rows of its package, for
 `checks.py` and the tests. Does not belong here: the view-model and the templates; nothing of
@@ -10,11 +10,16 @@ Pages are well-formed XML; a page that is not is a finding of its own.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -203,6 +208,71 @@ def says_simulated(page: bytes) -> bool:
     """Whether title and text say SIMULATED."""
     title = re.search(rb"<title>SIMULATED ", page)
     return bool(title) and page.count(b"SIMULATED") >= 2
+
+
+def explorer_problems(
+    folder: Path, rows: Sequence[tuple[int | None, int | None, bool]]
+) -> tuple[str, ...]:
+    """What an explorer lacks, tells too much, or could ask outside.
+
+    Args:
+        folder: the explorer's folder.
+        rows: n, estimate in tenths and whether it is shown, of each row of the package.
+    """
+    page = folder / "index.html"
+    if not page.is_file():
+        return ("no page",)
+    found = []
+    if b"default-src 'none'; script-src 'self' file:; style-src 'self' file:" not in (
+        page.read_bytes()
+    ):
+        found.append("no content security policy")
+    for file in (page, folder / "explorer.js", folder / "explorer.css"):
+        text = file.read_bytes().replace(b"http://www.w3.org/", b"")
+        if any(token in text for token in (b"http:", b"https:", b"@import", b"url(")):
+            found.append("something that loads or sends")
+    files = [file for file in sorted((folder / "data").glob("*.js")) if file.stem != "meta"]
+    units = [unpacked(file) for file in files]
+    marks = "".join(unit["marks"] for unit in units)
+    figures: list[tuple[int | None, int | None]] = []
+    for unit in units:
+        figures += zip(unit["n"], unit["estimate"], strict=True)
+    if len(marks) != len(rows):
+        found.append("another number of rows")
+    if sum(mark in "pu" for mark in marks) != len(figures):
+        found.append("figures without a mark that shows them")
+    if Counter(figures) != Counter((n, estimate) for n, estimate, shown in rows if shown):
+        found.append("other figures")
+    return tuple(found)
+
+
+def unpacked(file: Path) -> dict[str, Any]:
+    """What a data file of an explorer holds."""
+    packed = file.read_text("utf-8").split('","')[1].split('"')[0]
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return content
+
+
+def pdf_problems(content: bytes, *, simulated: bool) -> tuple[str, ...]:
+    """What a PDF does not say of itself: standards, tags, language, title.
+
+    Typst refuses to write a file that breaks the standards which it is to claim; this sees a
+    file that was made in another way, or changed.
+    """
+    wanted = {
+        "no PDF/A-2a": b"<pdfaid:part>2</pdfaid:part><pdfaid:conformance>A</pdfaid:conformance>",
+        "no PDF/UA-1": b"<pdfuaid:part>1</pdfuaid:part>",
+        "no tags": b"/StructTreeRoot",
+        "no language": b"/Lang",
+        "no end": b"%%EOF",
+    }
+    found = [problem for problem, mark in wanted.items() if mark not in content]
+    title = re.search(rb'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">([^<]+)<', content)
+    if title is None:
+        found.append("no title")
+    elif simulated and not title[1].startswith(b"SIMULATED "):
+        found.append("does not say SIMULATED")
+    return tuple(found)
 
 
 def collect(rows: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -1,34 +1,70 @@
-"""All pages of a package, and of many packages.
+"""All reports of a package: package folder in, files out.
 
-Belongs here: package folder in, pages out. Does not belong here: where they are put
-(`assets.py` attaches them to the candidate, `rcs report` writes them to a folder).
+Belongs here: one package from its folder to the bytes of its pages and PDFs. Does not belong
+here: where they are put (`assets.py` attaches them to the candidate, `rcs report` writes them
+to a folder) and many packages at once (`many.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rcs_assets.reporting.package import read_package
-from rcs_assets.reporting.render import render
+from rcs_assets.reporting import explorer
+from rcs_assets.reporting.blocks import Document
+from rcs_assets.reporting.layout import document
+from rcs_assets.reporting.package import Package, read_package
+from rcs_assets.reporting.pdf import render_pdf
+from rcs_assets.reporting.render import render_html
 from rcs_assets.reporting.settings import load_settings
 from rcs_assets.reporting.views import package_pages
 
 KINDS = ("public", "cpp", "school")
 
 
-def render_package(folder: Path, name: str) -> Mapping[str, bytes]:
-    """The pages of one package, made from its folder alone.
+def package_documents(package: Package) -> tuple[Document, ...]:
+    """The reports of one package as documents.
+
+    Raises:
+        InputError: the authored summary is refused.
+    """
+    settings = load_settings()
+    return tuple(document(page, settings) for page in package_pages(package, settings))
+
+
+def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[str]:
+    """Those packages that are about one engagement: its area and its schools.
+
+    A school is known by the codes in the area's package, since its own names no engagement.
+    """
+    area = f"cpp/{engagement}"
+    if area not in names:
+        return []
+    cells = read_package(release / area, area).cells
+    schools = {f"school/{place.code}" for place in cells.places if place.level == "school"}
+    return [name for name in names if name == area or name in schools]
+
+
+def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Mapping[str, bytes]:
+    """The files of one package: each report as page and PDF, and the explorer where it has one.
 
     Args:
-        folder: the package's folder.
+        folder: the package's folder; nothing else is read.
         name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`).
+        screen_only: pages alone, without PDFs and explorer.
 
     Returns:
-        Path in the package (`report.html`, `clusters/<code>.html`) → bytes.
+        Path in the package (`report.html`, `report.pdf`, `explorer/index.html`) → bytes.
 
     Raises:
         InputError: a table is missing, or the authored summary is refused.
     """
-    pages = package_pages(read_package(folder, name), load_settings())
-    return {page.path: render(page) for page in pages}
+    package = read_package(folder, name)
+    files: dict[str, bytes] = {}
+    for page in package_documents(package):
+        files[f"{page.path}.html"] = render_html(page)
+        if not screen_only:
+            files[f"{page.path}.pdf"] = render_pdf(page)
+    if not screen_only and package.kind in explorer.KINDS:
+        files |= explorer.explorer_files(folder, package, load_settings())
+    return files

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rcs_assets.reporting import charts, wording
-from rcs_assets.reporting.charts import Axis, Dot
+from rcs_assets.reporting.charts import Axis, Chart, Dot, NotDrawn
 from rcs_assets.reporting.package import SHOWN, Cell, Measure, Package, Place
 from rcs_assets.reporting.settings import Settings
 from rcs_assets.reporting.wording import Counts
@@ -47,17 +45,12 @@ class Rating:
     """A word with a shape and a colour; `kind` none or hidden has no shape."""
 
     kind: str
-    html: Markup
+    word: str
 
 
-def _worded(kind: str, word: str) -> Rating:
-    shape = charts.icon(kind) if kind in RATINGS else ""
-    return Rating(kind, Markup(f'<span class="rating {kind}">{shape}{word}</span>'))
-
-
-LEGEND = {kind: _worded(kind, word) for kind, word in RATINGS.items()}
-_HIDDEN = _worded("hidden", "[c]")
-_NOT_RATED = _worded("none", "not rated")
+LEGEND = {kind: Rating(kind, word) for kind, word in RATINGS.items()}
+_HIDDEN = Rating("hidden", "[c]")
+_NOT_RATED = Rating("none", "not rated")
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class MeasureRow:
     indicator: str
     title: str
     note: str
-    chart: Markup
+    chart: Chart
     value: str
     span: str
     area: str
@@ -85,7 +78,7 @@ class DomainPart:
     rows: tuple[MeasureRow, ...]
     scores: tuple[MeasureRow, ...]
     counts: Counts
-    marks: Markup
+    marks: Chart
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ class PairRow:
 
     indicator: str
     title: str
-    chart: Markup
+    chart: Chart
     first: str
     second: str
 
@@ -137,7 +130,7 @@ class GroupRow:
     indicator: str
     title: str
     note: str
-    chart: Markup
+    chart: Chart
     values: tuple[str, ...]
     gap: str
 
@@ -159,7 +152,7 @@ class PlaceRow:
     """One school, cluster or CPP in a list by name."""
 
     name: str
-    chart: Markup
+    chart: Chart
     value: str
     span: str
     rating: Rating
@@ -319,13 +312,13 @@ def _counts(rows: Sequence[MeasureRow]) -> Counts:
     )
 
 
-def _domain_marks(title: str, counts: Counts) -> Markup:
+def _domain_marks(title: str, counts: Counts) -> Chart:
     numbers = {kind: int(getattr(counts, kind)) for kind in RATINGS}
-    kinds = [kind for kind, n in numbers.items() for _ in range(n)]
+    kinds = tuple(kind for kind, n in numbers.items() for _ in range(n))
     if not kinds:
-        return Markup("")
+        return NotDrawn("")
     said = ", ".join(f"{n} {kind}" for kind, n in numbers.items())
-    return charts.marks(kinds, f"{title}: {said}")
+    return charts.Marks(f"{title}: {said}", "One shape a measure", kinds)
 
 
 def _row(subject: Subject, survey: str, measure: Measure) -> MeasureRow:
@@ -392,22 +385,22 @@ def _axis(subject: Subject, cell: Cell) -> Axis | None:
     return Axis(*ends) if ends else None
 
 
-def _dot(cell: Cell, kind: str = "plain") -> Dot:
-    return Dot(cell.estimate, cell.ci_low, cell.ci_high, kind)
+def _dot(axis: Axis, cell: Cell, kind: str = "plain") -> Dot:
+    return axis.dot(cell.estimate, cell.ci_low, cell.ci_high, kind)
 
 
-def _not_drawn(subject: Subject, cell: Cell | None) -> Markup:
+def _not_drawn(subject: Subject, cell: Cell | None) -> NotDrawn:
     """What stands in a chart row without a figure: `[c] not shown`."""
     status = "x" if cell is None else cell.status
-    return charts.no_chart(f"[{status}] {subject.settings.marks[status].short}")
+    return NotDrawn(f"[{status}] {subject.settings.marks[status].short}")
 
 
-def _chart(subject: Subject, measure: Measure, cell: Cell, area: Cell | None, kind: str) -> Markup:
+def _chart(subject: Subject, measure: Measure, cell: Cell, area: Cell | None, kind: str) -> Chart:
     if not cell.is_shown:
         return _not_drawn(subject, cell)
     axis = _axis(subject, cell)
     if axis is None:
-        return Markup("")
+        return NotDrawn("")
     beside = area if area is not None and area.is_shown else None
     says = wording.value(cell)
     if cell.ci_low:
@@ -415,8 +408,8 @@ def _chart(subject: Subject, measure: Measure, cell: Cell, area: Cell | None, ki
     if beside is not None:
         says += f". {subject.area_name}: {wording.value(beside)}"
     colour = kind if kind in RATINGS else "plain"
-    return charts.strip(
-        measure.title, says, _dot(cell, colour), _dot(beside) if beside else None, axis
+    return charts.Strip(
+        measure.title, says, _dot(axis, cell, colour), _dot(axis, beside) if beside else None
     )
 
 
@@ -517,7 +510,8 @@ def _pairs_sentence(clear: int, listed: int, shown: int) -> str:
 
 def _pair_row(measure: Measure, girls: Cell, boys: Cell) -> PairRow:
     said = f"Girls {wording.value(girls)}, boys {wording.value(boys)}"
-    chart = charts.dumbbell(measure.title, said, girls.estimate, boys.estimate)
+    first, second = (charts.PER_CENT.share(cell.estimate) for cell in (girls, boys))
+    chart = charts.Dumbbell(measure.title, said, first, second)
     return PairRow(measure.indicator, measure.title, chart, figure(girls), figure(boys))
 
 
@@ -572,8 +566,10 @@ def _group_row(
     shown = [cell if cell is not None and cell.is_shown else None for cell in cells]
     any_shown = next((cell for cell in shown if cell is not None), None)
     axis = _axis(subject, any_shown) if any_shown is not None else None
-    chart: Markup = (
-        charts.stack(measure.title, said, [_dot(cell) if cell else None for cell in shown], axis)
+    chart: Chart = (
+        charts.Stack(
+            measure.title, said, tuple(_dot(axis, cell) if cell else None for cell in shown)
+        )
         if axis
         else _not_drawn(subject, cells[0])
     )
@@ -620,18 +616,16 @@ def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) ->
     own = package.cell(subject.place, survey, measure.indicator)
     name = package.name_of(place)
     if cell is None or not cell.is_shown:
-        rating = _worded("none", wording.mark(cell))
+        rating = Rating("none", wording.mark(cell))
         return PlaceRow(name, _not_drawn(subject, cell), wording.mark(cell), "", rating)
     rating = _rating(package, place, survey, measure.indicator, cell)
-    beside = _dot(own) if own is not None and own.is_shown else None
     says = f"{wording.value(cell)}, likely range {wording.span(cell)}"
     colour = rating.kind if rating.kind in RATINGS else "plain"
     axis = _axis(subject, cell)
-    chart = (
-        charts.strip(f"{name}: {measure.title}", says, _dot(cell, colour), beside, axis)
-        if axis
-        else Markup("")
-    )
+    if axis is None:
+        return PlaceRow(name, NotDrawn(""), figure(cell), wording.span(cell), rating)
+    beside = _dot(axis, own) if own is not None and own.is_shown else None
+    chart = charts.Strip(f"{name}: {measure.title}", says, _dot(axis, cell, colour), beside)
     return PlaceRow(name, chart, figure(cell), wording.span(cell), rating)
 
 

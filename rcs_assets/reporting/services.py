@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rcs_assets.reporting import charts, wording
-from rcs_assets.reporting.charts import Dot
+from rcs_assets.reporting.charts import Chart, NotDrawn
 from rcs_assets.reporting.package import SHOWN, Reach, Spend
 from rcs_assets.reporting.settings import Settings
 
@@ -23,7 +21,7 @@ class ReachRow:
 
     level: str
     service: str
-    chart: Markup
+    chart: Chart
     value: str
     span: str
     corrected: str
@@ -49,7 +47,7 @@ class SpendRow:
     """One sector: its tiers as one bar and as pounds; `prevention` is a share as text."""
 
     sector: str
-    chart: Markup
+    chart: Chart
     tiers: tuple[str, ...]
     total: str
     prevention: str
@@ -122,7 +120,7 @@ def _reach_row(row: Reach, settings: Settings) -> ReachRow:
     service = words.services.get(row.service, row.service.replace("_", " "))
     if row.status not in SHOWN:
         mark = f"[{row.status}]"
-        chart = charts.no_chart(f"{mark} {settings.marks[row.status].short}")
+        chart = NotDrawn(f"{mark} {settings.marks[row.status].short}")
         return ReachRow(level, service, chart, mark, "", mark, mark, mark)
     span = f"{_pct(row.ci_low)} to {_pct(row.ci_high)}" if row.ci_low else ""
     says = f"{_pct(row.observed_pct)} reached" + (f", likely range {span}" if span else "")
@@ -130,11 +128,10 @@ def _reach_row(row: Reach, settings: Settings) -> ReachRow:
     return ReachRow(
         level,
         service,
-        charts.share_bar(
+        charts.ShareBar(
             f"{level}: {service}",
             says,
-            row.observed_pct,
-            Dot(row.observed_pct, row.ci_low, row.ci_high),
+            charts.PER_CENT.dot(row.observed_pct, row.ci_low, row.ci_high),
         ),
         _pct(row.observed_pct) + flag,
         span,
@@ -185,15 +182,14 @@ def _spend_row(found: Mapping[tuple[str, str], Spend], sector: str, settings: Se
     }
     whole = sum(amounts.values())
     if len(amounts) < len(tiers) or not whole:
-        chart = charts.no_chart("[c] not shown")
+        chart: Chart = NotDrawn("[c] not shown")
         prevention = "[c]"
     else:
         share = sum(amounts[tier] for tier in settings.spend.prevention) / whole
         prevention = f"{int(100 * share + 0.5)}%"
         says = ", ".join(f"{tiers[tier]} {_pounds(cell)}" for tier, cell in cells.items())
-        chart = charts.stacked_bar(
-            f"{name}: spend by tier", says, [(tier, amounts[tier] / whole) for tier in tiers]
-        )
+        shares = tuple((tier, round(amounts[tier] / whole, 4)) for tier in tiers)
+        chart = charts.StackedBar(f"{name}: spend by tier", says, shares)
     return SpendRow(
         name, chart, tuple(_pounds(cell) for cell in cells.values()), _pounds(total), prevention
     )

@@ -95,6 +95,7 @@ class Settings:
     programme_title: str
     not_scotland: str
     accessibility: tuple[str, ...]
+    words: Mapping[str, str]
 
     def group_label(self, breakdown: str, group: str) -> str:
         """The word for a group; the group itself where none is needed (`S3`)."""
@@ -151,4 +152,5 @@ def parse_settings(text: str) -> Settings:
         programme_title=programme["title"],
         not_scotland=programme["not_scotland"],
         accessibility=tuple(content["accessibility"]["texts"]),
+        words=content["words"]["texts"],
     )

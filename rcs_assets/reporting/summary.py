@@ -1,7 +1,7 @@
 """The authored summary of a CPP page: Markdown whose figures are placeholders.
 
 Belongs here: filling placeholders from the package's rows, refusing what an author may not
-write, and Markdown to HTML. Does not belong here: where the file comes from (release puts
+write, and Markdown to blocks. Does not belong here: where the file comes from (release puts
 `summary.md` into the package, and its bytes into the candidate's hash).
 
 A figure is written `{{ indicator }}` (all pupils) or
@@ -13,15 +13,16 @@ truth beside the tables, and could tell what they hide. Raw HTML is not rendered
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markdown_it.token import Token
 
 from rcs_assets.errors import InputError
 from rcs_assets.reporting import wording
+from rcs_assets.reporting.blocks import Bullets, Item, Paragraph, Run, Runs
 from rcs_assets.reporting.package import Cell, Package
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -36,10 +37,9 @@ class HiddenFigureError(InputError):
     """A placeholder asks for a figure that the package does not show."""
 
 
-def summary_html(package: Package) -> tuple[Markup, bool]:
-    """The summary as HTML, and whether somebody wrote it.
+def summary_blocks(package: Package) -> tuple[tuple[Paragraph | Bullets, ...], bool]:
+    """The summary as paragraphs and lists, and whether somebody wrote it.
 
-    Headings become paragraphs' strong text, so that the page keeps one order of headings.
     Of the packaged default, paragraphs whose figures are not shown are left out; of an
     authored text nothing is left out: it is refused.
 
@@ -48,9 +48,47 @@ def summary_html(package: Package) -> tuple[Markup, bool]:
             it names file, line and what to do.
     """
     if package.summary is None:
-        return Markup(_renderer().render(_filled_default(package))), False
+        return _blocks(_filled_default(package)), False
     where = f"config/summaries/{package.own.engagement}.md"
-    return Markup(_renderer().render(filled(package.summary, package, where))), True
+    return _blocks(filled(package.summary, package, where)), True
+
+
+def _blocks(markdown: str) -> tuple[Paragraph | Bullets, ...]:
+    """Paragraphs and lists in order; a list inside a list is joined to it."""
+    found: list[Paragraph | Bullets] = []
+    items: list[Item] = []
+    depth, is_ordered = 0, False
+    for token in _parser().parse(markdown):
+        if token.type.endswith("_list_open"):
+            is_ordered = token.type.startswith("ordered") if not depth else is_ordered
+            depth += 1
+        elif token.type.endswith("_list_close"):
+            depth -= 1
+            if not depth:
+                found.append(Bullets(tuple(items), is_ordered))
+                items = []
+        elif token.type == "inline":
+            runs = _runs(token.children or ())
+            if depth:
+                items.append(Item(runs))
+            else:
+                found.append(Paragraph(runs))
+    return tuple(found)
+
+
+def _runs(tokens: Iterable[Token]) -> Runs:
+    runs: list[Run] = []
+    kinds: list[str] = []
+    for token in tokens:
+        if token.type.endswith("_open"):
+            kinds.append(token.type.removesuffix("_open"))
+        elif token.type.endswith("_close"):
+            kinds.pop()
+        elif token.type in ("softbreak", "hardbreak"):
+            runs.append(Run(" "))
+        else:
+            runs.append(Run(token.content, kinds[-1] if kinds else ""))
+    return tuple(run for run in runs if run.text)
 
 
 def filled(text: str, package: Package, where: str) -> str:
@@ -159,10 +197,13 @@ def _shown(cell: Cell | None, show: str, name: str, where: str) -> str:
 
 
 @cache
-def _renderer() -> MarkdownIt:
-    """Paragraphs, lists and emphasis: no raw HTML, links or images (nothing from outside).
+def _parser() -> MarkdownIt:
+    """Paragraphs, lists and emphasis: no raw HTML, links, images or code (nothing from outside).
 
-    Headings stay text: the page has its own.
+    Headings stay text: the report has its own.
     """
-    rules = ["link", "image", "autolink", "heading", "lheading", "html_block", "html_inline"]
-    return MarkdownIt("commonmark", {"html": False, "xhtmlOut": True}).disable(rules)
+    rules = [
+        "link", "image", "autolink", "heading", "lheading", "html_block", "html_inline",
+        "fence", "code", "backticks", "blockquote", "hr",
+    ]  # fmt: skip
+    return MarkdownIt("commonmark", {"html": False}).disable(rules)

@@ -1,23 +1,21 @@
-"""The view-model: one frozen object a page, whatever it is rendered with.
+"""The view-model: one frozen object a report, whatever it is rendered with.
 
-Belongs here: which parts the page of a school, a cluster, a CPP and the programme has. Does
-not belong here: how the parts are made (`parts.py`, `services.py`) and markup (templates).
-A later PDF is made from the same objects (outputs.md, Decisions).
+Belongs here: what the report of a school, a cluster, a CPP and the programme knows. Does not
+belong here: how the parts are made (`parts.py`, `services.py`), in which words and order they
+are told (`layout.py`), and looks (templates).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rcs_assets.reporting import charts, wording
+from rcs_assets.reporting.blocks import Bullets, Paragraph, Tile
+from rcs_assets.reporting.charts import Example
 from rcs_assets.reporting.package import SHOWN, Measure, Package, Participation, Place
 from rcs_assets.reporting.parts import (
-    LEGEND,
     PlaceTable,
-    Rating,
     StandOut,
     Subject,
     SurveyPart,
@@ -28,19 +26,9 @@ from rcs_assets.reporting.parts import (
 )
 from rcs_assets.reporting.services import ReachTable, SpendTable, reach_tables, spend_table
 from rcs_assets.reporting.settings import Settings
-from rcs_assets.reporting.summary import summary_html
+from rcs_assets.reporting.summary import summary_blocks
 
 SMALL = "-small"
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure of the first screen, with its word and, for a rating, its shape."""
-
-    kind: str
-    value: str
-    text: str
-    icon: Markup
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,7 @@ class Page:
     is_simulated: bool
     is_rated: bool
     statement: str
-    summary: Markup
+    summary: tuple[Paragraph | Bullets, ...]
     is_authored: bool
     tiles: tuple[Tile, ...]
     stand_out: StandOut | None
@@ -88,7 +76,7 @@ class Page:
     places: tuple[PlacePart, ...]
     services: tuple[ServicePart, ...]
     reading: str
-    example: Markup
+    example: Example
     talk: tuple[str, ...]
     care: tuple[str, ...]
     chance: str
@@ -101,48 +89,20 @@ class Page:
     release: str
     policy: str
     has_area: bool
-    legend: Mapping[str, Rating]
     facts: tuple[tuple[str, str], ...]
-
-    @property
-    def hidden(self) -> str:
-        """How many results of the measure tables are not shown, as a sentence."""
-        n = sum(part.hidden for part in self.surveys)
-        return wording.hidden_sentence(n).strip() or "All results of the tables are shown."
-
-    @property
-    def contents(self) -> tuple[tuple[str, str], ...]:
-        """Anchor and words of the main headings, for a long page; empty for a school's."""
-        if self.kind == "school":
-            return ()
-        found = [("stands-out", "What stands out")] if self.stand_out else []
-        found += [(f"results-{p.key}", f"Results{self.suffix(p)}") for p in self.surveys]
-        for at, places in enumerate(self.places, 1):
-            found.append((f"places-{at}", places.title))
-        for at, services in enumerate(self.services, 1):
-            if self.kind == "public":
-                first = "reach" if services.reach else "spend"
-                found.append((f"{first}-{at}", f"{services.name}: services"))
-                continue
-            found += [(f"reach-{at}", "Need and reach")] if services.reach else []
-            found += [(f"spend-{at}", "Spend by tier")] if services.spend else []
-        return (*found, ("about", "About these figures"))
-
-    def suffix(self, survey: SurveyPart) -> str:
-        """Whose results a heading is about, where a page has more than one survey."""
-        return f": {survey.who.lower()}" if len(self.surveys) > 1 else ""
 
 
 def package_pages(package: Package, settings: Settings) -> tuple[Page, ...]:
-    """Every page of a package: its report, and for a CPP one a cluster."""
+    """Every report of a package: its own; for a CPP one a cluster, one of its small schools."""
     if package.kind == "school":
         return (school_page(package, settings),)
     if package.kind == "public":
         return (public_page(package, settings),)
     clusters = (
-        cluster_page(package, settings, place)
+        small_page(package, settings, place)
+        if place.code.endswith(SMALL)
+        else cluster_page(package, settings, place)
         for place in _places(package, "cluster")
-        if not place.code.endswith(SMALL)
     )
     return (cpp_page(package, settings), *clusters)
 
@@ -153,7 +113,7 @@ def school_page(package: Package, settings: Settings) -> Page:
     area_name = package.name_of(area) if area else "its area"
     subject = Subject(package, settings, package.own, "your school", area, area_name)
     cluster = _parent(package, package.own, "cluster")
-    return _page(subject, "school", "report.html", (cluster, area_name))
+    return _page(subject, "school", "report", (cluster, area_name))
 
 
 def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
@@ -171,7 +131,20 @@ def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
             "Schools with few pupils have no page of their own. Here their pupils stand together.",
             "Schools",
         )
-    return _page(subject, "cluster", f"clusters/{place.code}.html", (area_name,), places=places)
+    return _page(subject, "cluster", f"clusters/{place.code}", (area_name,), places=places)
+
+
+def small_page(package: Package, settings: Settings, place: Place) -> Page:
+    """The page of the small schools of a cluster together, beside their CPP."""
+    area_name = package.name_of(package.own)
+    subject = Subject(package, settings, place, "these schools", package.own, area_name)
+    return _page(
+        subject,
+        "small",
+        f"clusters/{place.code}",
+        (area_name,),
+        statement=settings.words["small_about"],
+    )
 
 
 def cpp_page(package: Package, settings: Settings) -> Page:
@@ -199,7 +172,7 @@ def cpp_page(package: Package, settings: Settings) -> Page:
             "School",
         ),
     )
-    return _page(subject, "cpp", "report.html", (), places=places, with_summary=True)
+    return _page(subject, "cpp", "report", (), places=places, with_summary=True)
 
 
 def public_page(package: Package, settings: Settings) -> Page:
@@ -218,7 +191,7 @@ def public_page(package: Package, settings: Settings) -> Page:
     return _page(
         subject,
         "public",
-        "report.html",
+        "report",
         (),
         places=places,
         statement=settings.not_scotland.format(n=n),
@@ -238,7 +211,7 @@ def _page(
     package, settings = subject.package, subject.settings
     surveys = tuple(survey_part(subject, s) for s in surveys_of(subject, subject.place))
     is_rated = any(part.is_rated for part in surveys)
-    summary, is_authored = summary_html(package) if with_summary else (Markup(""), False)
+    summary, is_authored = summary_blocks(package) if with_summary else ((), False)
     compared = sum(s.count("rated") + s.count("withheld") for s in surveys if s.is_rated)
     title = settings.programme_title if kind == "public" else package.name_of(subject.place)
     return Page(
@@ -261,7 +234,7 @@ def _page(
         services=_services(package, settings, kind),
         reading=_reading(subject, is_rated),
         example=_example(subject),
-        talk=settings.talk[kind],
+        talk=settings.talk["cluster" if kind == "small" else kind],
         care=settings.care,
         chance=settings.chance.format(n=compared) if is_rated else settings.chance_without_rating,
         support=settings.support if any(part.has_sensitive for part in surveys) else "",
@@ -273,7 +246,6 @@ def _page(
         release=package.release,
         policy=package.policy_version,
         has_area=subject.area is not None,
-        legend=LEGEND,
         facts=_facts(package),
     )
 
@@ -350,11 +322,11 @@ def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> t
     if not is_rated:
         if subject.package.kind == "public":
             n = len({code for level, code, _ in subject.package.cells.places if level == "cpp"})
-            tiles.append(Tile("plain", str(n), wording.plural(n, "area")[2:], Markup("")))
+            tiles.append(Tile("plain", str(n), wording.plural(n, "area")[2:]))
         shown = sum(part.measures_n for part in surveys) - sum(part.hidden for part in surveys)
-        return (*tiles, Tile("plain", str(shown), "measures with results", Markup("")))
+        return (*tiles, Tile("plain", str(shown), "measures with results"))
     if not any(part.count("rated") for part in surveys):
-        return (*tiles, Tile("plain", "[c]", "Ratings are not shown", Markup("")))
+        return (*tiles, Tile("plain", "[c]", "Ratings are not shown"))
     for kind, words in (
         ("better", f"better than {subject.area_name}"),
         ("similar", f"similar to {subject.area_name}"),
@@ -362,7 +334,7 @@ def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> t
     ):
         n = sum(part.count(kind) for part in surveys)
         noun = "measure" if n == 1 else "measures"
-        tiles.append(Tile(kind, str(n), f"{noun} {words}", charts.icon(kind)))
+        tiles.append(Tile(kind, str(n), f"{noun} {words}"))
     return tuple(tiles)
 
 
@@ -371,7 +343,7 @@ def _took_part_tile(subject: Subject, part: SurveyPart) -> Tile:
     row = _participation(subject, part.key)
     if row is None or row.status not in SHOWN or not row.respondents_n:
         said = f"{part.who.lower()} took part: number not shown"
-        return Tile("plain", "[x]" if row is None else f"[{row.status}]", said, Markup(""))
+        return Tile("plain", "[x]" if row is None else f"[{row.status}]", said)
     text = f"{part.who.lower()} took part"
     if row.roll_n:
         text = f"of about {wording.thousands(row.roll_n)} {text}"
@@ -379,7 +351,7 @@ def _took_part_tile(subject: Subject, part: SurveyPart) -> Tile:
         text += f" ({row.response_band.replace(' %', '%')})"
     if row.schools_n:
         text += f", in {wording.thousands(row.schools_n)} schools"
-    return Tile("plain", wording.thousands(row.respondents_n), text, Markup(""))
+    return Tile("plain", wording.thousands(row.respondents_n), text)
 
 
 def _participation(subject: Subject, survey: str) -> Participation | None:
@@ -399,7 +371,7 @@ def _reading(subject: Subject, is_rated: bool) -> str:
     return subject.settings.reading[key].format(own=subject.own_words, area=subject.area_name)
 
 
-def _example(subject: Subject) -> Markup:
+def _example(subject: Subject) -> Example:
     """A drawn example with made-up figures, which the page says they are."""
     return charts.example(subject.own_words, subject.area_name if subject.area else "")
 

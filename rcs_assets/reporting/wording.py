@@ -114,7 +114,7 @@ def domain_sentence(counts: Counts, area: str) -> str:
 def _without_ratings(counts: Counts) -> str:
     if counts.hidden == counts.measures and counts.hidden:
         return "Results are not shown."
-    if counts.withheld:
+    if counts.withheld > counts.hidden:
         return "Ratings are not shown." + hidden_sentence(counts.hidden)
     shown = counts.measures - counts.hidden
     return f"{plural(shown, 'measure')} with results." + hidden_sentence(counts.hidden)

@@ -72,7 +72,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "public": made.write_public(root / "public"),
     }
     for name, folder in folders.items():
-        for path, page in render_package(folder, name).items():
+        for path, page in render_package(folder, name, screen_only=True).items():
             (folder / path).parent.mkdir(exist_ok=True)
             # The longest name of a CPP: headers must have room for it.
             (folder / path).write_bytes(page.replace(b"Falkirk", b"Clackmannanshire"))

@@ -80,3 +80,21 @@ def test_a_page_takes_no_other_place(candidate_home, name):
 def test_an_unknown_package_is_refused(candidate_home):
     with pytest.raises(InputError, match="no package school/1"):
         attached(candidate_home, {"school/1": {"report.html": b""}})
+
+
+def test_pages_of_the_same_are_kept_and_of_another_are_not(candidate_home):
+    from dataclasses import replace
+
+    from rcs_assets.release.pages import kept_pages, made_of
+
+    packages = {p.name: p for p in candidate_packages(candidate_home)}
+    public = packages["public"]
+    before = made_of(public, "code")
+    attach(candidate_home, {"public": {"report.html": b"one"}}, public.content_hash,
+           {"public": before})  # fmt: skip
+    assert made_of(public, "code") == before
+    assert kept_pages(candidate_home, public, before) == {"report.html": b"one"}
+    for other in (made_of(public, "other code"), made_of(replace(public, version="x"), "code")):
+        assert kept_pages(candidate_home, public, other) is None
+    (public.path / "report.html").write_bytes(b"two")
+    assert kept_pages(candidate_home, public, before) is None

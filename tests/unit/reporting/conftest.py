@@ -14,6 +14,11 @@ SCHOOL = f"school/{made.SCHOOL}"
 CPP = f"cpp/{made.ENGAGEMENT}"
 
 
+def rendered(folder: Path, name: str) -> dict[str, bytes]:
+    """The pages of a package without their PDFs, which tests of words do not wait for."""
+    return dict(render_package(folder, name, screen_only=True))
+
+
 def tree(page: bytes) -> ET.Element:
     return ET.fromstring(page)
 
@@ -37,15 +42,15 @@ def cpp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def school_page(school_folder: Path) -> bytes:
-    return render_package(school_folder, SCHOOL)["report.html"]
+    return rendered(school_folder, SCHOOL)["report.html"]
 
 
 @pytest.fixture(scope="session")
 def cpp_pages(cpp_folder: Path) -> dict[str, bytes]:
-    return dict(render_package(cpp_folder, CPP))
+    return rendered(cpp_folder, CPP)
 
 
 @pytest.fixture(scope="session")
 def public_page(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = made.write_public(tmp_path_factory.mktemp("public"))
-    return render_package(folder, "public")["report.html"]
+    return rendered(folder, "public")["report.html"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.programme import load_programme
 from rcs_assets.release.pages import attach, candidate_packages
 from rcs_assets.reporting import checks, render_package
+from rcs_assets.reporting.examine import unpacked
 from rcs_assets.storage import Home
 from rcs_assets.storage.checks import Bench
 from tests.unit.reporting import made
@@ -41,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 4
+    assert attach(place, pages, "0" * 64) == 23
     return place
 
 
@@ -74,7 +77,7 @@ def change(home: Home):
 def test_pages_as_made_pass(check, bench) -> None:
     verdict = check.judge(bench)
     assert verdict.passed, verdict.observed
-    assert verdict.observed.startswith(("4 pages", "3 packages"))
+    assert verdict.observed.startswith(("5 pages", "3 packages", "5 PDFs", "2 explorers"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,13 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [SCHOOL_PAGE, f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html"]
+    "page",
+    [
+        SCHOOL_PAGE,
+        f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html",
+        f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}-small.html",
+        "public/report.pdf",
+    ],
 )
 def test_a_missing_page_is_found(page, bench, home) -> None:
     file = home.releases / ".candidate" / page
@@ -137,6 +146,58 @@ def test_a_missing_page_is_found(page, bench, home) -> None:
     verdict = checks.every_page_is_there(bench)
     aside.rename(file)
     assert not verdict.passed and page in verdict.observed
+
+
+def test_a_pdf_that_was_changed_is_found(bench, change) -> None:
+    page = SCHOOL_PAGE.replace(".html", ".pdf")
+    change(page, b"<pdfuaid:part>1", b"<pdfuaid:part>2")
+    verdict = checks.pdfs_are_tagged(bench)
+    assert not verdict.passed and f"{page}: no PDF/UA-1" in verdict.observed
+
+
+def _repacked(file: Path, **changed: object) -> bytes:
+    content = unpacked(file) | changed
+    packed = base64.b64encode(gzip.compress(json.dumps(content).encode(), mtime=0)).decode()
+    return f'RCS.load("{file.stem}","{packed}");\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda u: {"estimate": [u["estimate"][0] + 10, *u["estimate"][1:]]}, "other figures"),
+        (lambda u: {"marks": u["marks"].replace("p", "c", 1)}, "without a mark that shows"),
+        (lambda u: {"marks": u["marks"] + "c"}, "another number of rows"),
+    ],
+)
+def test_an_explorer_that_tells_something_else_is_found(damage, what, bench, home) -> None:
+    place = home.releases / ".candidate" / "cpp" / made.ENGAGEMENT / "explorer" / "data"
+    file = place / f"{made.COUNCIL}.js"
+    kept = file.read_bytes()
+    file.write_bytes(_repacked(file, **damage(unpacked(file))))
+    verdict = checks.explorer_holds_the_package(bench)
+    file.write_bytes(kept)
+    assert not verdict.passed and what in verdict.observed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"default-src 'none'; ", b"", "no content security policy"),
+        (b"</main>", b'<img src="https://a.b/c"/></main>', "loads or sends"),
+    ],
+)
+def test_an_explorer_that_could_ask_outside_is_found(old, new, what, bench, change) -> None:
+    change("public/explorer/index.html", old, new)
+    verdict = checks.explorer_holds_the_package(bench)
+    assert not verdict.passed and what in verdict.observed
+
+
+def test_a_missing_explorer_is_found(bench, home) -> None:
+    page = home.releases / ".candidate" / "public" / "explorer" / "index.html"
+    aside = page.rename(page.with_suffix(".aside"))
+    verdict = checks.explorer_holds_the_package(bench)
+    aside.rename(page)
+    assert not verdict.passed and "public/explorer: no page" in verdict.observed
 
 
 def test_without_simulated_deliveries_the_mark_is_not_asked_for(bench) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import InputError
-from rcs_assets.reporting import render_package
 from rcs_assets.reporting.examine import (
     Figures,
     collect,
@@ -22,11 +21,11 @@ from rcs_assets.reporting.examine import (
 )
 from rcs_assets.reporting.settings import load_settings
 from tests.unit.reporting import made
-from tests.unit.reporting.conftest import CPP, SCHOOL, text, tree
+from tests.unit.reporting.conftest import CPP, SCHOOL, rendered, text, tree
 
 
 def school(tmp_path: Path, **options) -> bytes:
-    return render_package(made.write_school(tmp_path, **options), SCHOOL)["report.html"]
+    return rendered(made.write_school(tmp_path, **options), SCHOOL)["report.html"]
 
 
 def headings(page: bytes, tag: str) -> list[str]:
@@ -75,11 +74,15 @@ def test_every_page_keeps_the_form(school_page, cpp_pages, public_page) -> None:
         assert says_simulated(page)
 
 
-def test_a_cpp_has_a_page_a_cluster_and_none_for_small_schools(cpp_pages) -> None:
-    assert set(cpp_pages) == {"report.html", f"clusters/{made.CLUSTER}.html"}
+def test_a_cpp_has_a_page_a_cluster_and_one_of_its_small_schools(cpp_pages) -> None:
+    assert set(cpp_pages) == {
+        "report.html", f"clusters/{made.CLUSTER}.html", f"clusters/{made.CLUSTER}-small.html",
+    }  # fmt: skip
     page = cpp_pages[f"clusters/{made.CLUSTER}.html"]
     assert headings(page, "h1") == ["Carron Bridge High cluster"]
     assert "Small schools together: primary pupils" in headings(page, "h2")
+    small = cpp_pages[f"clusters/{made.CLUSTER}-small.html"]
+    assert "Here the pupils of the small schools of one cluster stand together." in text(small)
 
 
 def test_the_counts_are_those_of_the_comparisons(school_folder, school_page) -> None:
@@ -127,7 +130,7 @@ def test_a_rating_is_never_worked_out(tmp_path) -> None:
     folder = made.write_school(tmp_path, statuses=made.all_shown)
     header = (folder / "comparisons.csv").read_text(encoding="utf-8").splitlines()[0]
     (folder / "comparisons.csv").write_text(header + "\n", encoding="utf-8")
-    page = render_package(folder, SCHOOL)["report.html"]
+    page = rendered(folder, SCHOOL)["report.html"]
     assert b"rating better" not in page and b"Strengths" not in page
     assert b"measures with results." in page
 
@@ -142,7 +145,7 @@ def test_a_hidden_verdict_of_a_shown_figure_stays_hidden(tmp_path) -> None:
         writer = csv.DictWriter(stream, made.COMPARISONS)
         writer.writeheader()
         writer.writerows(rows)
-    page = render_package(folder, SCHOOL)["report.html"]
+    page = rendered(folder, SCHOOL)["report.html"]
     assert b'<span class="rating hidden">[c]</span>' in page
     assert b"rating similar" not in page.split(b"results-secondary")[2]
     assert b"Ratings are not shown." in page and b"Results are not shown." not in page
@@ -227,7 +230,7 @@ def test_the_programme_is_not_scotland(public_page) -> None:
 
 
 def test_the_same_package_gives_the_same_bytes(school_folder, school_page) -> None:
-    assert render_package(school_folder, SCHOOL)["report.html"] == school_page
+    assert rendered(school_folder, SCHOOL)["report.html"] == school_page
 
 
 @pytest.mark.parametrize("table", ["table.csv", "indicators.csv", "comparisons.csv"])
@@ -235,12 +238,12 @@ def test_a_package_without_a_table_is_refused(tmp_path, table) -> None:
     folder = made.write_school(tmp_path)
     (folder / table).unlink()
     with pytest.raises(InputError, match="holds no table"):
-        render_package(folder, SCHOOL)
+        rendered(folder, SCHOOL)
 
 
 def test_a_package_of_another_school_is_refused(school_folder) -> None:
     with pytest.raises(InputError, match="no rows of its own"):
-        render_package(school_folder, "school/5599999")
+        rendered(school_folder, "school/5599999")
 
 
 def test_a_table_without_a_column_is_refused(tmp_path) -> None:
@@ -248,14 +251,14 @@ def test_a_table_without_a_column_is_refused(tmp_path) -> None:
     file = folder / "indicators.csv"
     file.write_text(file.read_text(encoding="utf-8").replace("is_sensitive", "other"))
     with pytest.raises(InputError, match="no column is_sensitive"):
-        render_package(folder, SCHOOL)
+        rendered(folder, SCHOOL)
 
 
 def test_a_damaged_manifest_is_refused(tmp_path) -> None:
     folder = made.write_school(tmp_path)
     (folder / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="manifest"):
-        render_package(folder, SCHOOL)
+        rendered(folder, SCHOOL)
 
 
 def test_settings_name_what_the_codebook_has() -> None:
@@ -299,5 +302,5 @@ def test_manifests_of_made_packages_are_read(school_folder) -> None:
 
 
 def test_a_cpp_without_services_has_no_such_parts(tmp_path) -> None:
-    page = render_package(made.write_cpp(tmp_path, services=False), CPP)["report.html"]
+    page = rendered(made.write_cpp(tmp_path, services=False), CPP)["report.html"]
     assert not {"Need and reach", "Spend by tier"} & set(headings(page, "h2"))

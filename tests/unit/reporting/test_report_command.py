@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made.write_cpp(release / CPP)
     made.write_school(release / SCHOOL)
     for name in (CPP, SCHOOL):
-        for path, page in render_package(release / name, name).items():
+        for path, page in render_package(release / name, name, screen_only=name != SCHOOL).items():
             (release / name / path).parent.mkdir(exist_ok=True)
             (release / name / path).write_bytes(page)
     packages = {CPP: {}, SCHOOL: {}, "safe_haven": {}}
@@ -46,7 +46,10 @@ def report(home: Home, monkeypatch: pytest.MonkeyPatch, capsys):
 def test_it_names_the_pages_of_the_current_release(report, home) -> None:
     status, out, _ = report()
     release = home.releases / "2020.06.30"
-    wanted = [f"{CPP}/clusters/{made.CLUSTER}.html", f"{CPP}/report.html", f"{SCHOOL}/report.html"]
+    wanted = [
+        f"{CPP}/clusters/{made.CLUSTER}-small.html", f"{CPP}/clusters/{made.CLUSTER}.html",
+        f"{CPP}/report.html", f"{SCHOOL}/report.html", f"{SCHOOL}/report.pdf",
+    ]  # fmt: skip
     assert status == 0
     assert out.split("\n")[:-1] == [str(release / path) for path in wanted]
 
@@ -54,9 +57,21 @@ def test_it_names_the_pages_of_the_current_release(report, home) -> None:
 def test_pages_made_again_are_the_same(report, home, tmp_path: Path) -> None:
     status, out, _ = report("--package", SCHOOL, "--out", str(tmp_path), "--json")
     assert status == 0
-    assert json.loads(out) == [str(tmp_path / SCHOOL / "report.html")]
-    released = home.releases / "2020.06.30" / SCHOOL / "report.html"
-    assert (tmp_path / SCHOOL / "report.html").read_bytes() == released.read_bytes()
+    made_again = [tmp_path / SCHOOL / "report.html", tmp_path / SCHOOL / "report.pdf"]
+    assert json.loads(out) == [str(file) for file in made_again]
+    released = home.releases / "2020.06.30" / SCHOOL
+    assert [f.read_bytes() for f in made_again] == [
+        (released / f.name).read_bytes() for f in made_again
+    ]
+
+
+def test_one_engagement_is_its_area_and_its_schools(report, tmp_path: Path) -> None:
+    status, out, _ = report("--engagement", made.ENGAGEMENT, "--json")
+    assert status == 0
+    packages = {Path(file).parent.name for file in json.loads(out)}
+    assert {made.ENGAGEMENT, made.SCHOOL} <= packages
+    status, _, err = report("--engagement", "t9-nowhere")
+    assert status == 1 and "no reports of t9-nowhere" in err
 
 
 @pytest.mark.parametrize("name", ["safe_haven", "school/5599999"])

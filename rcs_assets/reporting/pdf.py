@@ -1,0 +1,65 @@
+"""From a document to the bytes of one PDF: tagged (PDF/UA-1) and for the archive (PDF/A-2a).
+
+Belongs here: handing a document to Typst. Does not belong here: any figure or sentence
+(`layout.py`), looks (`data/typst/report.typ`), and many reports at once (`many.py`).
+
+All text goes to Typst as data, never as markup, so that nothing in a name is read as a
+command. Fonts are those beside the template; the date is the release's, so equal documents
+give equal bytes. Typst runs threads of its own: a process that has used it is never forked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rcs_assets.reporting.blocks import Contents, Document, Fold
+
+if TYPE_CHECKING:
+    import typst
+
+
+def render_pdf(page: Document) -> bytes:
+    """The report as a PDF."""
+    content = json.dumps(_plain(page), ensure_ascii=False, separators=(",", ":"))
+    made = _compiler().compile(
+        format="pdf",
+        sys_inputs={"data": content},
+        pdf_standards=["a-2a", "ua-1"],
+        timestamp=datetime.fromisoformat(page.as_of).replace(tzinfo=UTC),
+    )
+    assert isinstance(made, bytes)
+    return made
+
+
+@cache
+def _compiler() -> typst.Compiler:
+    """One compiler a process: it keeps fonts and template."""
+    import typst
+
+    data = Path(str(resources.files("rcs_assets.reporting") / "data"))
+    return typst.Compiler(
+        input=data / "typst" / "report.typ",
+        root=data,
+        font_paths=[data / "fonts"],
+        ignore_system_fonts=True,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries with their kind under `is`, without what print leaves out."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value if not _is_left_out(one)]
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {"is": type(value).__name__, **found}
+    return value
+
+
+def _is_left_out(value: object) -> bool:
+    return isinstance(value, Contents) or (isinstance(value, Fold) and not value.in_print)
