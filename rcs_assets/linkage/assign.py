@@ -10,46 +10,67 @@ from math import log2
 
 import duckdb
 
-from rcs_assets.linkage.cascade import forenames_differ, same_household
-from rcs_assets.linkage.probabilistic import clerical_weight, len_of
+from rcs_assets.linkage.cascade import forenames_differ, same_household, siblings_of_one_home
+from rcs_assets.linkage.probabilistic import MatchModel, clerical_weight, len_of, prior_weight
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
 
 
-def weigh_siblings(
-    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, changed: float
-) -> None:
-    """Make `candidates(left_id, right_id, weight)` from `scored`, with the sibling rule.
+def weigh_siblings(con: duckdb.DuckDBPyConnection, rules: LinkRules, model: MatchModel) -> None:
+    """Make `candidates(left_id, right_id, evidence, is_household)` from `scored`.
 
     Args:
         con: the engine's connection, with the standardised tables `lhs` and `rhs`.
-        rules: which fields make a household, and how common twins are before looking.
-        settings: the clerical threshold.
-        changed: share of true pairs whose forenames are not alike (the model's m).
+        rules: which fields make a household, and how common twins and siblings are.
+        model: how often a forename and a birth date change (the model's m).
 
-    Where surname, birth date and home agree, the fields are no independent evidence: the
-    pair is one child or two twins. Its odds are then at most those of a changed forename
-    against a twin, counted in the files themselves (data/linkage.yaml, siblings); with the
-    forename missing, those of no twin at all.
+    The sibling rule: where surname, birth date and home agree, the fields are no independent
+    evidence: the pair is one child or two twins. Its evidence is then at most that of a changed
+    forename against a twin, counted in the files themselves (data/linkage.yaml, siblings);
+    with the forename missing, that of no twin at all. Where surname and home agree while
+    forename and birth date both differ, the same holds of a brother or sister.
     """
     twins = twin_share(con, rules)
+    largest = max(*(len_of(con, table) for table in ("lhs", "rhs")), 2)
+    siblings = rules.siblings
+    changed = model.forename_changed
+    unnamed, twin = log2(largest / twins), log2(largest * changed / twins)
+    other = log2(largest * changed * model.birth_date_changed / siblings.sibling_share)
     con.execute(f"""
         create or replace temp table candidates as
-        select left_id, right_id, weight
+        select
+            left_id,
+            right_id,
+            least(evidence, most) as evidence,
+            most is not null as is_household
         from (
             select
                 scored.left_id,
                 scored.right_id,
+                scored.evidence,
                 case
-                    when not {same_household(rules.siblings)} then scored.weight
-                    when {forenames_differ(rules.siblings)} is null
-                        then least(scored.weight, {-log2(twins):.3f}::decimal(12, 3))
-                    when {forenames_differ(rules.siblings)}
-                        then least(scored.weight, {log2(changed / twins):.3f}::decimal(12, 3))
-                    else scored.weight
-                end as weight
+                    when {same_household(siblings)} and {forenames_differ(siblings)} is null
+                        then {unnamed:.3f}::decimal(12, 3)
+                    when {same_household(siblings)} and {forenames_differ(siblings)}
+                        then {twin:.3f}::decimal(12, 3)
+                    when {siblings_of_one_home(siblings)} then {other:.3f}::decimal(12, 3)
+                end as most
             from scored
             inner join lhs as l on scored.left_id = l.unique_id
             inner join rhs as r on scored.right_id = r.unique_id
+        )
+    """)
+
+
+def weigh(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, prior: float, settings: LinkSettings
+) -> None:
+    """Add `weight` to `candidates`: log2 of the odds, prior included; lighter pairs go."""
+    con.execute(f"""
+        create or replace temp table candidates as
+        select left_id, right_id, evidence, weight
+        from (
+            select *, (evidence + {prior_weight(prior):.3f})::decimal(12, 3) as weight
+            from candidates
         )
         where weight >= {clerical_weight(rules, settings)}
     """)
@@ -80,13 +101,19 @@ def twin_share(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> float:
     return float(max(shares))
 
 
-def assign_one_to_one(con: duckdb.DuckDBPyConnection) -> None:
+def assign_one_to_one(con: duckdb.DuckDBPyConnection, lowest: float) -> None:
     """Make `assigned` from `candidates`: the heaviest pair first, ties by id, each record once.
+
+    Args:
+        con: the engine's connection, with `candidates`.
+        lowest: weight below which a pair is nothing.
 
     A pair that is the best of both its records is taken, its records leave, and so on until
     none is left: the same as going through all pairs in falling order.
     """
-    con.execute("create or replace temp table open_pairs as from candidates")
+    con.execute(
+        f"create or replace temp table open_pairs as from candidates where weight >= {lowest!r}"
+    )
     con.execute("create or replace temp table assigned as from candidates limit 0")
     while len_of(con, "open_pairs"):
         con.execute("""
@@ -115,7 +142,7 @@ def assign_one_to_one(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def band_links(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings) -> None:
-    """Make `model_links(left_id, right_id, weight, probability, band)` from `assigned`.
+    """Make `model_links(left_id, right_id, pass_no, weight, probability, band)` from `assigned`.
 
     A link is `auto` if its weight reaches the threshold and no record left over competes for
     it within the margin; else `clerical`.
@@ -153,6 +180,7 @@ def band_links(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkS
         select
             assigned.left_id,
             assigned.right_id,
+            {rules.model_pass}::integer as pass_no,
             assigned.weight::double as weight,
             round(1 / (1 + pow(2.0, -assigned.weight::double)), 6) as probability,
             case

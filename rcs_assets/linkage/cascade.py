@@ -83,14 +83,40 @@ def same_household(siblings: Siblings) -> str:
 
 
 def forenames_differ(siblings: Siblings) -> str:
-    """True where the forenames are not alike; null where one is missing."""
+    """True where the forenames are not alike; null where one is missing.
+
+    Alike: within one edit or swap, similar, one begins the other (Em, Emma), a form of it
+    (Lizzie, Elizabeth), or the other record's second forename.
+    """
     name = siblings.decide
-    return (
-        f"(not (jaro_winkler_similarity(l.{name}, r.{name}) >= {siblings.alike} "
-        f"or coalesce(l.second_forename = r.{name}, false) "
-        f"or coalesce(l.{name} = r.second_forename, false) "
-        f"or coalesce(list_has_any(l.forename_forms, r.forename_forms), false)))"
+    return f"""(not (
+        jaro_winkler_similarity(l.{name}, r.{name}) >= {siblings.alike}
+        or damerau_levenshtein(l.{name}, r.{name}) = 1
+        or starts_with(l.{name}, r.{name}) or starts_with(r.{name}, l.{name})
+        or coalesce(jaro_winkler_similarity(l.second_forename, r.{name}) >= {siblings.alike}, false)
+        or coalesce(jaro_winkler_similarity(l.{name}, r.second_forename) >= {siblings.alike}, false)
+        or coalesce(list_has_any(l.forename_forms, r.forename_forms), false)
+    ))"""
+
+
+def siblings_of_one_home(siblings: Siblings) -> str:
+    """True where surname and home agree, while forename and birth date both differ."""
+    home = " or ".join(f"coalesce(l.{f} = r.{f}, false)" for f in siblings.home)
+    near = " and ".join(
+        f"coalesce(jaro_winkler_similarity(l.{f}, r.{f}) >= {siblings.alike}, false)"
+        for f in siblings.near
     )
+    return f"""(
+        ({home}) and {near} and coalesce({forenames_differ(siblings)}, false)
+        and damerau_levenshtein(
+            strftime(l.date_of_birth, '%Y%m%d'), strftime(r.date_of_birth, '%Y%m%d')
+        ) > 1
+        and not (
+            year(l.date_of_birth) = year(r.date_of_birth)
+            and month(l.date_of_birth) = day(r.date_of_birth)
+            and day(l.date_of_birth) = month(r.date_of_birth)
+        )
+    )"""
 
 
 def _keys(entry: Pass, former_side: str) -> tuple[list[str], list[str]]:

@@ -107,8 +107,14 @@ def link_bands_are_valid(bench: Bench) -> Verdict:
                     and weight is null and probability is null
                 )
                 or (
-                    weight_band = 'auto' and pass_no = {rules.model_pass}
-                    and weight >= {rules.thresholds.auto} and probability between 0.5 and 1
+                    weight_band = 'auto' and probability between 0.5 and 1
+                    and (
+                        (pass_no = {rules.model_pass} and weight >= {rules.thresholds.auto})
+                        or (
+                            pass_no = {rules.remainder.pass_no}
+                            and weight >= {rules.remainder.auto}
+                        )
+                    )
                 ),
                 false
             )

@@ -19,10 +19,19 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh_siblings
+from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh, weigh_siblings
 from rcs_assets.linkage.cascade import run_cascade
-from rcs_assets.linkage.probabilistic import len_of, score_pairs
+from rcs_assets.linkage.probabilistic import (
+    MatchModel,
+    blocks_of,
+    clerical_weight,
+    len_of,
+    match_model,
+    prior_weight,
+    score_pairs,
+)
 from rcs_assets.linkage.quality import LinkQuality, estimate_quality
+from rcs_assets.linkage.remainder import link_remainder
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.standardise import FIELDS, standardised
 
@@ -35,10 +44,12 @@ class Links:
     `right_id`, `pass_no` (rules: `data/linkage.yaml`), `weight` (log2 of the odds, null in
     exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical).
     Pairs of band clerical are proposals for a clerk. `quality`: estimates without truth.
+    `model`: what scored the pairs; handed back in `LinkSettings.model`, it repeats them.
     """
 
     table: Any
     quality: LinkQuality
+    model: MatchModel
 
 
 def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> Links:
@@ -57,8 +68,9 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
         they leave. In mode `dedupe` a record may stand in several pairs, left_id < right_id.
 
     Raises:
-        InputError: no table, no `record_id`, an id that is null or stands twice, a column
-            that is neither a field nor named, an extra field that is missing.
+        InputError: no table, no rows, no `record_id`, an id that is null or stands twice, a
+            column that is neither a field nor named, or has no value at all, an extra field
+            that is missing, no field in common.
     """
     chosen = settings or LinkSettings()
     rules = load_link_rules(chosen.overlay)
@@ -87,6 +99,7 @@ def _link(
 ) -> Links:
     for name, table in tables:
         _load(con, name, table, settings)
+    _refuse_incomparable(tables)
     if settings.mode == "dedupe":
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
@@ -94,14 +107,28 @@ def _link(
     _frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
     _rest(con, settings)
-    changed = score_pairs(con, rules, settings, prior=_prior(con, rules, settings))
-    weigh_siblings(con, rules, settings, changed)
+    prior = _prior(con, rules, settings)
+    model = match_model(con, rules, settings, prior=prior)
+    lowest = clerical_weight(rules, settings)
+    score_pairs(
+        con,
+        rules,
+        settings,
+        model,
+        blocks_of(rules, "blocking", model.fields),
+        lowest=lowest - prior_weight(prior),
+    )
+    weigh_siblings(con, rules, model)
+    weigh(con, rules, prior, settings)
+    remainder = None
     if settings.mode == "dedupe":
         con.execute("create or replace temp table assigned as from candidates")
+        band_links(con, rules, settings)
     else:
-        assign_one_to_one(con)
-    band_links(con, rules, settings)
-    return Links(table=_result(con, rules), quality=estimate_quality(con, rules))
+        assign_one_to_one(con, lowest)
+        band_links(con, rules, settings)
+        remainder = link_remainder(con, rules, settings, model)
+    return Links(_result(con), estimate_quality(con, rules, remainder), model)
 
 
 def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
@@ -161,6 +188,7 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
     if missing:
         raise InputError(f"Extra fields are missing: {', '.join(missing)}", where=side)
     con.register("delivered", table)
+    _refuse_empty(con, side, columns)
     parts = [
         f"{standardised(field, field) if field in columns else _blank(field)} as {field}"
         for field in known
@@ -176,6 +204,36 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
             "record_id is blank or stands twice",
             where=side,
             why=f"{rows} rows have {ids} different ids",
+        )
+
+
+def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:
+    """No row, or a column without any value: rather a wrong file than a file of strangers."""
+    counted = ", ".join(f'count("{column}")' for column in columns)
+    rows, *filled = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
+    if not rows:
+        raise InputError("A table has no rows", where=side, fix="hand over records of both sides")
+    empty = [column for column, n in zip(columns, filled, strict=True) if not n]
+    if empty and empty != ["record_id"]:
+        raise InputError(
+            f"Columns without any value: {', '.join(empty)}",
+            where=side,
+            why="an empty column is a sign of a wrong file, and says nothing of a pair",
+            fix="fill them, or leave the columns out",
+        )
+
+
+def _refuse_incomparable(tables: list[tuple[str, Any]]) -> None:
+    """Two tables need a field in common; a former surname may meet the other's surname."""
+    fields = [set(table.column_names) - {"record_id"} for _, table in tables]
+    named = [
+        columns | ({"surname"} if "previous_surname" in columns else set()) for columns in fields
+    ]
+    if not set.intersection(*named):
+        raise InputError(
+            "The tables have no field in common",
+            where=" and ".join("left" if name == "lhs" else "right" for name, _ in tables),
+            fix="name the columns of both as " + ", ".join(FIELDS),
         )
 
 
@@ -257,8 +315,8 @@ def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSetti
     return min(0.5, doubled / (largest * (largest - 1) / 2))
 
 
-def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
-    return con.execute(f"""
+def _result(con: duckdb.DuckDBPyConnection) -> Any:
+    return con.execute("""
         select
             left_id,
             right_id,
@@ -268,7 +326,7 @@ def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
             'exact' as band
         from exact_links
         union all
-        select left_id, right_id, {rules.model_pass}, weight, probability, band
+        select left_id, right_id, pass_no, weight, probability, band
         from model_links
         anti join exact_links using (left_id, right_id)
         order by left_id, right_id

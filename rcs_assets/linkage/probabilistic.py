@@ -1,9 +1,9 @@
 """Scores of the pairs that no deterministic pass decided: Splink on a connection of ours.
 
 Belongs here: turning `data/model.yaml` into Splink's settings, fitting them where enough
-records are left over, and the table `scored` of candidate pairs with quantised weights.
-Does not belong here: thresholds and assignment (`assign.py`). Splink is imported only
-here, and only when there is something to score.
+records are left over, and the table `scored` of candidate pairs with quantised evidence.
+Does not belong here: priors, thresholds and assignment (`assign.py`, `remainder.py`). Splink
+is imported only here, and only when there is something to score.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import log2
 from typing import Any
 
 import duckdb
@@ -26,55 +28,128 @@ _DIGITS = 5
 _SMALLEST = 1e-5
 # Splink takes the dataset whose name is smaller as the left one.
 _NAMES = ("a_left", "b_right")
+DECIDING_FIELD = "first_forename"
+# Where a file lacks the field, nobody can say how often it changes.
+_UNKNOWN_M = 0.02
 
 
-def score_pairs(
+@dataclass(frozen=True)
+class MatchModel:
+    """A model that predictions can be repeated with: its fields, and Splink's settings."""
+
+    fields: tuple[str, ...]
+    splink: Mapping[str, Any]
+
+    @property
+    def forename_changed(self) -> float:
+        """Share of true pairs whose forenames are not alike (m of the last level)."""
+        return self._last_m(DECIDING_FIELD)
+
+    @property
+    def birth_date_changed(self) -> float:
+        """Share of true pairs whose birth dates are not near (m of the last level)."""
+        return self._last_m("date_of_birth")
+
+    def _last_m(self, field: str) -> float:
+        for entry in self.splink["comparisons"]:
+            if entry["output_column_name"] == field:
+                return float(entry["comparison_levels"][-1]["m_probability"])
+        return _UNKNOWN_M
+
+
+def match_model(
     con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, *, prior: float
-) -> float:
-    """Fill `scored(left_id, right_id, weight)` with the candidate pairs of the rest.
+) -> MatchModel:
+    """The model, fitted to the records that the exact passes left where they are enough.
 
     Args:
         con: a connection with the temp tables `left_rest` and `right_rest` (standardised,
             unique by `unique_id`, with `tf_<field>` columns where the model adjusts for
             term frequency); in `dedupe` mode only `left_rest` is read.
-        rules: the model and its thresholds.
-        settings: mode, seed and whether to fit.
-        prior: probability that a pair drawn at random is one child.
+        rules: the model as data, and from how many records on it is fitted.
+        settings: mode, seed, whether to fit, or an earlier call's model to be used again.
+        prior: probability that a pair drawn at random is one child, for the fit alone.
+    """
+    if settings.model is not None:
+        return settings.model
+    tables = rest_tables(settings)
+    smallest = min(len_of(con, table) for table in tables)
+    fields = _present_fields(con, rules, settings, tables)
+    shipped = splink_settings(rules, settings, fields, prior)
+    if smallest == 0 or not shipped["comparisons"] or not _is_fitted(rules, settings, smallest):
+        return MatchModel(tuple(fields), shipped)
+    with _quiet():
+        blocks = _training_blocks(con, rules, tables, fields)
+        fitted = _fitted(_linker(con, tables, shipped), rules, settings, shipped, blocks)
+    return MatchModel(tuple(fields), fitted)
 
-    The weight is log2 of the odds that the pair is one child, prior included, rounded to
-    the step of the rules. Pairs below the clerical threshold are left out.
 
-    Returns:
-        Share of true pairs whose forenames are not alike (m of the last level).
+def score_pairs(
+    con: duckdb.DuckDBPyConnection,
+    rules: LinkRules,
+    settings: LinkSettings,
+    model: MatchModel,
+    blocks: Sequence[str],
+    *,
+    lowest: float,
+) -> None:
+    """Make `scored(left_id, right_id, evidence)` of the pairs of the rest within the blocks.
+
+    Args:
+        con: as for `match_model`.
+        rules: the step to which weights are rounded.
+        settings: mode.
+        model: what `match_model` returned.
+        blocks: conditions on `l` and `r`; a pair is looked at if it meets one of them.
+        lowest: evidence below which a pair is left out.
+
+    The evidence is log2 of the Bayes factor: what the fields say, before any prior.
     """
     con.execute(
         "create or replace temp table scored "
-        "(left_id varchar, right_id varchar, weight decimal(12, 3))"
+        "(left_id varchar, right_id varchar, evidence decimal(12, 3))"
     )
-    tables = ["left_rest"] if settings.mode == "dedupe" else ["left_rest", "right_rest"]
-    smallest = min(len_of(con, table) for table in tables)
-    model = splink_settings(rules, settings, _present_fields(con, rules, settings, tables), prior)
-    if smallest == 0 or not model["blocking_rules_to_generate_predictions"]:
-        return _changed_forenames(rules, model)
+    tables = rest_tables(settings)
+    if not blocks or not model.splink["comparisons"] or not all(len_of(con, t) for t in tables):
+        return
+    chosen = {
+        **model.splink,
+        "blocking_rules_to_generate_predictions": [
+            {"blocking_rule": block, "sql_dialect": "duckdb"} for block in blocks
+        ],
+    }
+    prior = prior_weight(model.splink["probability_two_random_records_match"])
+    linker = _linker(con, tables, chosen)
     with _quiet():
-        if _is_fitted(rules, settings, smallest):
-            blocks = _training_blocks(con, rules, tables, model)
-            model = _fitted(_linker(con, tables, model), rules, settings, model, blocks)
-        predictions = _linker(con, tables, model).inference.predict(warning_mode="never")
-        predicted = predictions.physical_name
-    step, lowest = rules.thresholds.step, clerical_weight(rules, settings)
+        predictions = linker.inference.predict(warning_mode="never")
+    step = rules.thresholds.step
     con.execute(f"""
         insert into scored
         select * from (
             select
                 unique_id_l as left_id,
                 unique_id_r as right_id,
-                (round(match_weight / {step}) * {step})::decimal(12, 3) as weight
-            from {predicted}
+                (round((match_weight - {prior!r}) / {step}) * {step})::decimal(12, 3) as evidence
+            from {predictions.physical_name}
         )
-        where weight >= {lowest}
+        where evidence >= {lowest!r}
     """)
-    return _changed_forenames(rules, model)
+    linker.table_management.delete_tables_created_by_splink_from_db()
+
+
+def rest_tables(settings: LinkSettings) -> list[str]:
+    """The tables that hold what the exact passes left."""
+    return ["left_rest"] if settings.mode == "dedupe" else ["left_rest", "right_rest"]
+
+
+def blocks_of(rules: LinkRules, kind: str, fields: Sequence[str]) -> list[str]:
+    """The conditions of a set of blocks (blocking | loose_blocking) whose fields are there."""
+    return [rule["when"] for rule in rules.model[kind] if set(rule["fields"]) <= set(fields)]
+
+
+def prior_weight(prior: float) -> float:
+    """log2 of the odds."""
+    return log2(prior / (1 - prior))
 
 
 def clerical_weight(rules: LinkRules, settings: LinkSettings) -> float:
@@ -110,7 +185,7 @@ def splink_settings(
             for entry in _comparisons(rules, settings)
             if entry["field"] in fields
         ],
-        "blocking_rules_to_generate_predictions": _blocks(rules.model["blocking"], fields),
+        "blocking_rules_to_generate_predictions": [],
     }
 
 
@@ -145,14 +220,6 @@ def _suffixed(condition: str) -> str:
     return re.sub(r"\b([lr])\.(\w+)", r"\2_\1", condition)
 
 
-def _blocks(rules: Sequence[dict[str, Any]], fields: Sequence[str]) -> list[dict[str, str]]:
-    return [
-        {"blocking_rule": rule["when"], "sql_dialect": "duckdb"}
-        for rule in rules
-        if set(rule["fields"]) <= set(fields)
-    ]
-
-
 def _present_fields(
     con: duckdb.DuckDBPyConnection,
     rules: LinkRules,
@@ -176,16 +243,6 @@ def _is_fitted(rules: LinkRules, settings: LinkSettings, smallest: int) -> bool:
     return settings.training == "fit" or (
         settings.training == "auto" and smallest >= rules.training.min_records
     )
-
-
-def _changed_forenames(rules: LinkRules, model: dict[str, Any]) -> float:
-    """The m of the last level of the field that must decide; the shipped one if it was left out."""
-    field = rules.siblings.decide
-    for entry in model["comparisons"]:
-        if entry["output_column_name"] == field:
-            return float(entry["comparison_levels"][-1]["m_probability"])
-    shipped = {entry["field"]: entry for entry in rules.model["comparisons"]}
-    return float(shipped[field]["levels"][-1]["m"])
 
 
 def _linker(con: duckdb.DuckDBPyConnection, tables: Sequence[str], model: dict[str, Any]) -> Any:
@@ -217,6 +274,7 @@ def _fitted(
             CustomRule(block), estimate_without_term_frequencies=True
         )
     trained = linker.misc.save_model_to_json()
+    linker.table_management.delete_tables_created_by_splink_from_db()
     fitted = {entry["output_column_name"]: entry for entry in trained["comparisons"]}
     return model | {
         "comparisons": [
@@ -240,18 +298,14 @@ def _training_blocks(
     con: duckdb.DuckDBPyConnection,
     rules: LinkRules,
     tables: Sequence[str],
-    model: dict[str, Any],
+    fields: Sequence[str],
 ) -> list[str]:
     """The blocks that hold enough pairs to fit parameters within them."""
-    fields = [entry["output_column_name"] for entry in model["comparisons"]]
     once = " and l.unique_id < r.unique_id" if len(tables) == 1 else ""
     return [
-        block["blocking_rule"]
-        for block in _blocks(rules.model["training_blocks"], fields)
-        if len_of(
-            con,
-            f"{tables[0]} as l inner join {tables[-1]} as r on {block['blocking_rule']}{once}",
-        )
+        block
+        for block in blocks_of(rules, "training_blocks", fields)
+        if len_of(con, f"{tables[0]} as l inner join {tables[-1]} as r on {block}{once}")
         >= rules.training.min_pairs
     ]
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.linkage.standardise import FIELDS
+
+if TYPE_CHECKING:
+    from rcs_assets.linkage.probabilistic import MatchModel
 
 RULES_FILE = "linkage.yaml"
 MODEL_FILE = "model.yaml"
@@ -33,7 +36,8 @@ class LinkSettings:
     `extra_fields`: further columns to compare. `training`: `fixed` keeps the shipped model,
     `fit` fits it to the data, `auto` fits where enough records are left over. `auto_weight`
     and `clerical_weight` (log2 of the odds) override the thresholds of the rules.
-    `overlay`: folder with an adopter's files of rules.
+    `overlay`: folder with an adopter's files of rules. `model`: that of an earlier call
+    (`Links.model`), used again as it is.
     """
 
     mode: str = "link"
@@ -45,6 +49,7 @@ class LinkSettings:
     auto_weight: float | None = None
     clerical_weight: float | None = None
     overlay: Path | None = None
+    model: MatchModel | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -80,6 +85,8 @@ class Siblings:
     alike: float
     twin_share: float
     twin_strength: float
+    sibling_share: float
+    home: tuple[str, ...]
     household: tuple[str, ...]
     personal: tuple[str, ...]
 
@@ -110,6 +117,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class RemainderRules:
+    """The last pass, over all records without a link; `data/linkage.yaml` explains the fields."""
+
+    pass_no: int
+    all_pairs: int
+    lowest_evidence: float
+    auto: float
+    auto_evidence: float
+    prior_records: float
+    likelihood_drop: float
+
+
+@dataclass(frozen=True)
 class Groups:
     """Link rates by group: smallest group (records) and confidence of the intervals."""
 
@@ -130,6 +150,7 @@ class LinkRules:
     thresholds: Thresholds
     expected_share: float
     training: Training
+    remainder: RemainderRules
     groups: Groups
     model: dict[str, Any]
     forms: dict[str, tuple[str, ...]]
@@ -155,6 +176,7 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             thresholds=Thresholds(**raw["thresholds"]),
             expected_share=float(raw["expected_share"]),
             training=Training(**raw["training"]),
+            remainder=RemainderRules(**raw["remainder"]),
             groups=Groups(**raw["groups"]),
             model=_read(MODEL_FILE, overlay),
             forms={
@@ -203,7 +225,7 @@ def _check(rules: LinkRules) -> None:
     sound = {
         "passes (numbers rise)": numbers == sorted(set(numbers)) and bool(numbers),
         "passes (each has keys)": all(entry.keys for entry in rules.passes),
-        "model_pass (after the others)": rules.model_pass > numbers[-1],
+        "model_pass (after the others)": rules.remainder.pass_no > rules.model_pass > numbers[-1],
         "fields (known ones)": named <= set(FIELDS),
         "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
         "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,

@@ -11,6 +11,7 @@ relinking one council gives what the full run gave (methods.md A3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 
@@ -46,11 +47,13 @@ def link_social_work(
     )
     quality = {}
     for engagement in engagements:
-        links = link(
-            _identifiers(con, "sample_identifiers", engagement, _PERSON),
-            _identifiers(con, "social_work_records", engagement, f"{_PERSON}, previous_surname"),
-            settings,
+        pupils = _identifiers(con, "sample_identifiers", engagement, _PERSON)
+        records = _identifiers(
+            con, "social_work_records", engagement, f"{_PERSON}, previous_surname"
         )
+        if not pupils.num_rows or not records.num_rows:
+            continue
+        links = link(pupils, records, settings)
         quality[engagement] = links.quality
         con.register("new_links", links.table)
         con.execute(f"insert into found select {sql_literal(engagement)}, * from new_links")
@@ -59,12 +62,14 @@ def link_social_work(
     return quality
 
 
-def _identifiers(
-    con: duckdb.DuckDBPyConnection, table: str, engagement: str, columns: str
-) -> object:
-    return con.execute(
+def _identifiers(con: duckdb.DuckDBPyConnection, table: str, engagement: str, columns: str) -> Any:
+    """The engagement's rows, without the columns that its file leaves empty."""
+    rows = con.execute(
         f"select record_id, {columns} from {table} where engagement = ?", [engagement]
     ).to_arrow_table()
+    return rows.select(
+        [name for name in rows.column_names if rows[name].null_count < max(rows.num_rows, 1)]
+    )
 
 
 def _links_query(chosen: str) -> str:

@@ -31,6 +31,7 @@ from rcs_assets.simulate.education import draw_opt_outs, education_extract, samp
 from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
 from rcs_assets.simulate.need import need_levels
+from rcs_assets.simulate.pairs import linkable
 from rcs_assets.simulate.parents import make_interviews
 from rcs_assets.simulate.people import make_people
 from rcs_assets.simulate.places import Places, board_shares, cut_small, read_places
@@ -313,7 +314,26 @@ def _council_files(
         "social-work-payload": care.payload,
     } | ({"opt-outs": out} if len(out) else {})
     files = [write_csv(task.out / f"{key}_{name}.csv", table) for name, table in tables.items()]
-    return files, _link(link, own, sample, ids, payload), care
+    educated = _link(link, own, sample, ids, payload)
+    educated["is_linkable"] = _linkable(educated[["record_id", "uid"]], sample, ids)
+    uids = own.set_index("person_id")["uid"]
+    cases = care.truth.assign(uid=care.truth["person_id"].map(uids))
+    care.truth["is_linkable"] = _linkable(cases[["record_id", "uid"]], sample, care.identifiers)
+    return files, educated, care
+
+
+def _linkable(pairs: pd.DataFrame, sample: pd.DataFrame, ids: pd.DataFrame) -> Bools:
+    """Whether the records of each pair (record_id, uid), as delivered, share enough to be found."""
+    pupils = sample.drop_duplicates("survey_uid").set_index("survey_uid")
+    records = ids.drop_duplicates("record_id").set_index("record_id")
+    known: Bools = (
+        pairs["uid"].isin(pupils.index) & pairs["record_id"].isin(records.index)
+    ).to_numpy()
+    found = np.zeros(len(pairs), dtype=bool)
+    found[known] = linkable(
+        pupils.loc[pairs.loc[known, "uid"]], records.loc[pairs.loc[known, "record_id"]]
+    )
+    return found
 
 
 def _social_work(

@@ -63,7 +63,8 @@ class SocialWork:
     Attributes:
         identifiers, payload: the two files, in different orders.
         truth: one row a record id: record_id, engagement, person_id (-1: a child who is
-            not on the sample file), has_scn, kind (pupil | second_record | sibling |
+            not on the sample file), has_scn, is_linkable (with the pupil's row of the
+            sample file, added by `run.py`), kind (pupil | second_record | sibling |
             not_on_sample).
     """
 

@@ -49,7 +49,8 @@ CROWD = """
 
 def table(*rows: dict[str, Any]) -> pa.Table:
     """Rows with record ids 0, 1, … unless they bring their own."""
-    columns = sorted({name for row in rows for name in row} | {"record_id"})
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    columns = sorted(filled | {"record_id"})
     named = [{"record_id": str(number), **row} for number, row in enumerate(rows)]
     return pa.table(
         {name: pa.array([row.get(name) for row in named], pa.string()) for name in columns}
@@ -236,12 +237,23 @@ def test_missing_columns_and_forms_of_input_are_allowed() -> None:
     assert by_relation.table.num_rows > 1000
 
 
-def test_nothing_to_compare_links_nobody() -> None:
-    only_ids = table({}, {})
-    links = link(only_ids, only_ids, FIXED)
-    assert links.table.num_rows == 0
-    assert links.quality.precision is None
-    assert link(table({**ANNE}).slice(0, 0), table({**ANNE}), FIXED).table.num_rows == 0
+@pytest.mark.parametrize(
+    ("left", "right", "words"),
+    [
+        (table({}), table({}), "no field in common"),
+        (table({"surname": "Moray"}), table({"postcode": "FK10 1AA"}), "no field in common"),
+        (table(ANNE).slice(0, 0), table(ANNE), "no rows"),
+        (table(ANNE), table(ANNE).slice(0, 0), "no rows"),
+        (
+            table(ANNE).append_column("scn", pa.nulls(1, pa.string())),
+            table(ANNE),
+            "Columns without any value: scn",
+        ),
+    ],
+)
+def test_a_side_that_cannot_be_compared_is_refused(left: Any, right: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        link(left, right, FIXED)
 
 
 def test_quality_counts_links_and_lies_in_its_interval() -> None:
@@ -339,3 +351,31 @@ def test_the_model_is_imported_only_for_what_is_left_over() -> None:
         "sys.exit('splink' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_that_is_handed_back_repeats_the_links(quick_fit: Path) -> None:
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd(
+        "select record_id, surname, first_forename[:-2] as first_forename, sex, "
+        "date_of_birth, if(hash(record_id) % 4 = 0, 'FK1 1ZZ', postcode) as postcode from crowd"
+    )
+    fitted = link(left, right, LinkSettings(training="fit", overlay=quick_fit))
+    again = link(left, right, LinkSettings(model=fitted.model, overlay=quick_fit))
+    assert again.table.equals(fitted.table)
+    assert again.model.splink == fitted.model.splink
+
+
+def test_few_left_over_on_both_sides_are_each_others() -> None:
+    """A forename given up, a home moved: no proof among all, but all others have a partner."""
+    left = crowd("select * exclude (scn) from crowd")
+    right = crowd("""
+        select
+            record_id, surname, sex, date_of_birth,
+            if(i % 100 = 0, 'Zebedee', first_forename) as first_forename, postcode
+        from (select *, replace(record_id, 'p', '')::integer as i from crowd)
+    """)
+    links = link(left, right, FIXED)
+    last = [row for row in links.table.to_pylist() if row["pass_no"] == 10]
+    assert len(last) >= 10
+    assert all(row["left_id"] == row["right_id"] for row in last)
+    assert links.quality.recall == pytest.approx(len(pairs(links)) / left.num_rows, abs=0.005)
