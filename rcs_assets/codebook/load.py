@@ -42,8 +42,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "supplier_names.csv": "naming variable supplier_name",
         "codings.csv": "coding value_set supplier_code code",
         "instruments.csv": "name title surveys stages source",
-        "scales.csv": "name instrument title method min_answered low high conversion source",
-        "items.csv": "scale variable position is_reversed minimum maximum",
+        "scales.csv": "name instrument title method min_answered low high conversion "
+        "zero_if source",
+        "items.csv": "scale variable position is_reversed minimum maximum points",
         "composites.csv": "name instrument title scales source",
         "bands.csv": "score bands number label lower upper source",
         "conversions.csv": "conversion raw metric source",

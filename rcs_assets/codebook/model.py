@@ -99,13 +99,22 @@ class Questionnaire:
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a scale; `reversed` items score `minimum + maximum - answer`."""
+    """One item of a scale; `reversed` items score `minimum + maximum - answer`.
+
+    `points`: what each answer from `minimum` on counts, where that is not the answer itself.
+    """
 
     variable: str
     position: int
     is_reversed: bool
     minimum: int
     maximum: int
+    points: tuple[int, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What the answers from `minimum` to `maximum` count, before reversing."""
+        return self.points or tuple(range(self.minimum, self.maximum + 1))
 
 
 class ScaleMethod(StrEnum):
@@ -114,6 +123,7 @@ class ScaleMethod(StrEnum):
     PRORATED_SUM = "prorated_sum"
     SUM = "sum"
     MEAN = "mean"
+    MATRIX = "matrix"  # two items, looked up together: 10 x first + second in `conversion`
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ class Scale:
 
     `min_answered` is the number of answered items below which the score is null
     under the rule "prorate"; under "complete" every item is needed.
-    `conversion` names a table raw score → metric score, or is empty.
+    `conversion` names a table raw score → metric score, or is empty. Where
+    `zero_variable` is answered with `zero_code`, the score is 0 whatever the items.
     """
 
     name: str
@@ -134,11 +145,14 @@ class Scale:
     high: float
     conversion: str
     source: str
+    zero_variable: str = ""
+    zero_code: int = 0
 
     @property
     def metric_name(self) -> str:
         """Column of the converted score (`swemwbs_raw` → `swemwbs_metric`); empty without one."""
-        return f"{self.name.removesuffix('_raw')}_metric" if self.conversion else ""
+        has_metric = self.conversion and self.method is not ScaleMethod.MATRIX
+        return f"{self.name.removesuffix('_raw')}_metric" if has_metric else ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,11 @@ class Band:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A set of scales that are scored together; `prefix` starts item names (`sdq_1`)."""
+    """A set of scales that are scored together.
+
+    One without `surveys` is ready but off: it can be scored by hand, no model computes it,
+    and its items need not be variables of a questionnaire.
+    """
 
     name: str
     title: str

@@ -60,11 +60,12 @@ def score(
             "Unknown missing rule", where="missing_rule", why="rules are prorate and complete"
         )
     items = tuple({item.variable: item for scale in chosen.scales for item in scale.items}.values())
-    table = _table(answers, ["record_id", *(item.variable for item in items)])
+    gates = sorted({s.zero_variable for s in chosen.scales if s.zero_variable})
+    table = _table(answers, ["record_id", *(item.variable for item in items), *gates])
     with duckdb.connect() as con:
         con.register("delivered", table)
         _check(con, items)
-        con.execute(_typed(items))
+        con.execute(_typed([*(item.variable for item in items), *gates]))
         query = scoring_sql("answers", chosen, codebook or load_codebook(), missing_rule)
         return con.execute(query).to_arrow_table()
 
@@ -87,6 +88,8 @@ def instrument_data(instrument: Instrument, codebook: Codebook) -> dict[str, Any
                 "min_answered": scale.min_answered,
                 "conversion": scale.conversion,
                 "metric_name": scale.metric_name,
+                "zero_variable": scale.zero_variable,
+                "zero_code": scale.zero_code,
                 "items": [asdict(item) for item in scale.items],
             }
             for scale in instrument.scales
@@ -232,6 +235,6 @@ def _quoted(item: Item) -> str:
     return f'"{item.variable}"'
 
 
-def _typed(items: tuple[Item, ...]) -> str:
-    columns = ", ".join(f"cast({_quoted(i)} as tinyint) as {i.variable}" for i in items)
+def _typed(names: list[str]) -> str:
+    columns = ", ".join(f'cast("{name}" as tinyint) as {name}' for name in names)
     return f"create temp table answers as select record_id, {columns} from delivered"

@@ -16,6 +16,9 @@ with item_answers as (
         {%- for item in scale['items'] %}
         {{ item.variable }},
         {%- endfor %}
+        {%- if scale.zero_variable %}
+        {{ scale.zero_variable }},
+        {%- endif %}
         {%- endfor %}
     from {{ ref('wellbeing__item_answers') }}
     where engagement in {{ engagement_list() }}

@@ -133,7 +133,7 @@ LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
         ("scales.csv", {"name": "sdq_peer"}, {"method": "median"}, "method"),
         ("scales.csv", {"name": "sdq_peer"}, {"conversion": "t_score"}, "conversion"),
         ("scales.csv", {"name": "sdq_peer"}, {"conversion": "swemwbs"}, "conversion"),
-        ("scales.csv", {"name": "sdq_peer"}, {"name": "sdq_impact"}, "name"),
+        ("scales.csv", {"name": "sdq_peer"}, {"name": "sdq_unknown"}, "name"),
         ("items.csv", {"variable": "sdq_7"}, {"maximum": "3"}, "minimum"),
         ("items.csv", {"variable": "sdq_7"}, {"is_reversed": "R"}, "is_reversed"),
         ("items.csv", {"variable": "sdq_7"}, {"variable": "sdq_26"}, "variable"),
