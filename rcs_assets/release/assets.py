@@ -54,6 +54,7 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
             ("disclosure", "participation"),
             ("disclosure", "reach"),
             ("disclosure", "spend"),
+            ("disclosure", "findings"),
             ("disclosure", "audit"),
             ("wellbeing", "estimates"),
             ("wellbeing", "item_answers"),

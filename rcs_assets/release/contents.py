@@ -252,6 +252,8 @@ def _source_sql(table: str, package: Package) -> str:
             f"select * from disclosure.participation where audience = {sql_literal(audience)} "
             "and geography_level <> 'school'"
         )
+    if table in ("risks", "models"):
+        return f"select * from disclosure.{table}"
     if table in ("reach", "spend", "comparisons"):
         return f"select * from disclosure.{table} where audience = {sql_literal(audience)}"
     return _PLAIN[table]

@@ -37,6 +37,7 @@ def scores_in_range(bench: Bench) -> Verdict:
     limits = {
         scale.name: (scale.low, scale.high)
         for instrument in bench.codebook.instruments.values()
+        if instrument.surveys
         for scale in instrument.scales
     }
     ends = ", ".join(f"min({name}), max({name})" for name in limits)
