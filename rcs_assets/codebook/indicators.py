@@ -7,6 +7,7 @@ indicator values (`wellbeing`), instruments (`measures.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -137,7 +138,13 @@ def _indicator(row: Row, measures: Measures) -> Indicator:
         instrument=row.text("instrument"),
         is_sensitive=row.flag("is_sensitive"),
         source=row.required("source"),
+        sentence=row.required("sentence"),
+        is_core=row.flag("is_core"),
     )
+    if sorted(re.findall(r"{[^}]*}", indicator.sentence)) != ["{value}", "{who}"]:
+        raise row.problem(
+            "sentence", "a sentence has {value} and {who}, each once", "see the other rows"
+        )
     if not indicator.name.startswith(f"{survey}_"):
         raise row.problem("name", "a name starts with its survey", f"write `{survey}_...`")
     if (indicator.rule.kind is RuleKind.MEAN) != (indicator.statistic == "mean"):

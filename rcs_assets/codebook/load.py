@@ -51,7 +51,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "cutoff_sets.csv": "name score operator cut source_tranches mean sd k dated source",
         "indicators.csv": "name title domain second_domain direction statistic survey stages "
         "rule variables positive_codes base_codes score lower upper cutoff_set definition "
-        "denominator instrument is_sensitive source",
+        "denominator instrument is_sensitive source sentence is_core",
     }.items()
 }
 KEY_SIZES: Mapping[str, int] = {

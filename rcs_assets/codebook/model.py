@@ -247,7 +247,9 @@ class Indicator:
     """One indicator of one survey.
 
     `domain` is a SHANARRI word, `second_domain` one or empty; `direction` is higher_better |
-    lower_better | context; `statistic` is pct or mean.
+    lower_better | context; `statistic` is pct or mean. `title` is its name in plain English,
+    `sentence` what a report says of it, with `{value}` and `{who}` in their places. `is_core`:
+    a core indicator of the children, young people and families outcomes framework.
     """
 
     name: str
@@ -264,6 +266,24 @@ class Indicator:
     instrument: str
     is_sensitive: bool
     source: str
+    sentence: str = ""
+    is_core: bool = False
+
+    @property
+    def who(self) -> str:
+        """Whom the indicator is about, as a report says it."""
+        if not self.stages:
+            return "parents"
+        if len(self.stages) == 1:
+            return f"pupils in {self.stages[0]}"
+        numbers = [int(stage[1:]) for stage in self.stages]
+        if numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 2:
+            return f"pupils in {self.stages[0]} to {self.stages[-1]}"
+        return f"pupils in {', '.join(self.stages[:-1])} and {self.stages[-1]}"
+
+    def say(self, value: str) -> str:
+        """The sentence of the indicator with a value, such as `62%`."""
+        return self.sentence.format(value=value, who=self.who)
 
 
 class Sensitivity(StrEnum):

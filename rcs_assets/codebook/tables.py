@@ -62,11 +62,11 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "indicators": _schema(
         text="name title domain second_domain direction statistic survey rule score cutoff_set "
-        "definition denominator instrument source",
+        "definition denominator instrument source sentence",
         texts="stages variables",
         ints="positive_codes base_codes",
         float="lower upper",
-        flag="is_sensitive",
+        flag="is_sensitive is_core",
         int="position",
     ),
     "instrument_surveys": _schema(text="instrument survey stage"),

@@ -280,3 +280,26 @@ def test_contracts_that_are_not_entries_are_refused(tmp_path: Path, content: str
     (tmp_path / "datasets.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"datasets\.yaml"):
         load_codebook(tmp_path)
+
+
+def test_every_indicator_has_a_sentence_that_a_report_can_use():
+    said = {name: i.say("62%") for name, i in load_codebook().indicators.items()}
+    assert said["primary_enjoys_learning"] == "62% of pupils in P5 to P7 enjoy learning new things."
+    assert said["primary_young_carer"] == "62% of pupils in P7 care for someone."
+    assert said["secondary_regular_smoker"] == "62% of pupils in S2 and S4 smoke regularly."
+    assert said["parent_has_support"] == "62% of parents have someone to turn to."
+    assert all("{" not in text and text.endswith(".") for text in said.values())
+    assert len(set(said.values())) == len(said)
+
+
+@pytest.mark.parametrize("sentence", ["", "Pupils in {who}.", "{value} of {who} and {value}."])
+def test_a_sentence_without_its_places_is_refused(tmp_path, sentence):
+    folder = write_overlay(tmp_path, "indicators.csv", INDICATOR, {"sentence": sentence})
+    with pytest.raises(ConfigurationError, match="sentence"):
+        load_codebook(folder)
+
+
+def test_core_indicators_are_those_of_the_framework_that_a_survey_asks():
+    core = {name.partition("_")[2] for name, i in load_codebook().indicators.items() if i.is_core}
+    # domain.md §5: 12 of 21 come from the survey.
+    assert len(core) == 12
