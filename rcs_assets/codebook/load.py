@@ -16,6 +16,7 @@ from rcs_assets.codebook.contracts import read_datasets
 from rcs_assets.codebook.indicators import (
     Measures,
     read_cutoff_sets,
+    read_definition_sets,
     read_indicators,
     scores_of,
 )
@@ -49,6 +50,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "bands.csv": "score bands number label lower upper source",
         "conversions.csv": "conversion raw metric source",
         "cutoff_sets.csv": "name score operator cut source_tranches mean sd k dated source",
+        "definition_sets.csv": "name title missing_rule denominator is_weighted dated source",
         "indicators.csv": "name title domain second_domain direction statistic survey stages "
         "rule variables positive_codes base_codes score lower upper cutoff_set definition "
         "denominator instrument is_sensitive source sentence is_core",
@@ -103,6 +105,7 @@ def _load(folder: DataFolder, version: str) -> Codebook:
         instruments=instruments,
         conversions=conversions,
         cutoff_sets=cutoff_sets,
+        definition_sets=read_definition_sets(rows),
         indicators=read_indicators(rows, Measures(variables, value_sets, scores, cutoff_sets)),
         datasets=read_datasets(folder),
     )

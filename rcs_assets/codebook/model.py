@@ -212,6 +212,35 @@ class CutoffSet:
     source: str
 
 
+@dataclass(frozen=True)
+class DefinitionSet:
+    """A frozen way of counting, beside the current one.
+
+    `missing_rule` is prorate or complete; `denominator` valid (valid answers) or hwb (with
+    *prefer not to say*, as the Health and Wellbeing Census); `dated` is the day that it is of.
+    """
+
+    name: str
+    title: str
+    missing_rule: str
+    denominator: str
+    is_weighted: bool
+    dated: str
+    source: str
+
+    def kept_missing(self, missing: Mapping[int, MissingCode]) -> list[int]:
+        """Missing codes that stay in the denominator."""
+        return sorted(
+            code.code
+            for code in missing.values()
+            if not (
+                code.leaves_hwb_denominator
+                if self.denominator == "hwb"
+                else code.leaves_denominator
+            )
+        )
+
+
 class RuleKind(StrEnum):
     """How an indicator is made from answers or scores."""
 
@@ -378,6 +407,7 @@ class Codebook:
     instruments: Mapping[str, Instrument]
     conversions: Mapping[str, Mapping[int, float]]
     cutoff_sets: Mapping[str, CutoffSet]
+    definition_sets: Mapping[str, DefinitionSet]
     indicators: Mapping[str, Indicator]
     datasets: Mapping[str, Dataset]
 

@@ -57,6 +57,7 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
             ("disclosure", "findings"),
             ("disclosure", "audit"),
             ("wellbeing", "estimates"),
+            ("wellbeing", "definition_sets"),
             ("wellbeing", "item_answers"),
             ("wellbeing", "scores"),
             ("wellbeing", "weights"),

@@ -233,6 +233,7 @@ def with_release(spec: TableSpec, source: str, version: str) -> str:
 _PLAIN = {
     "indicators": "select * from release_indicators",
     "releases": "select * from release_history",
+    "definition_sets": "select * from wellbeing.definition_sets",
     "estimates_unrounded": "select * from wellbeing.estimates",
     "link_rates": "select * from linkage.link_rates "
     "where engagement in (select engagement from release_geographies)",

@@ -32,6 +32,7 @@ from rcs_assets.wellbeing.dbt_build import (
     manifest_file,
     run_build,
 )
+from rcs_assets.wellbeing.definition_sets import write_definition_sets
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.lineage import Column, estimate_inputs, model_lineage
@@ -327,4 +328,27 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
     rules = load_estimators(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_comparisons(con, home.codebook(), _engagements(home), rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "definition_sets",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Totals of CPPs and of all by each frozen definition set (2020 report, HWB "
+        "parity) beside the current one, unrounded; for the safe haven.",
+        deps=(
+            ("wellbeing", "item_answers"),
+            ("wellbeing", "weights"),
+            ("wellbeing", "estimates"),
+            ("codebook", "tables"),
+        ),
+    )
+)
+def definition_sets(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count the same answers by each definition set."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_definition_sets(con, home.codebook(), _engagements(home))
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

@@ -7,6 +7,7 @@ SQL stands once, in dbt_project/macros/scoring.sql, and the rules are codebook d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 import rcs_assets
 from rcs_assets.codebook import load_codebook
-from rcs_assets.codebook.model import Codebook, Instrument, Item
+from rcs_assets.codebook.model import Codebook, Indicator, Instrument, Item
 from rcs_assets.errors import ConfigurationError, InputError
 
 MISSING_RULES = ("prorate", "complete")
@@ -73,7 +74,7 @@ def score(
 def scoring_sql(relation: str, instrument: Instrument, codebook: Codebook, rule: str) -> str:
     """The scoring query of one instrument over `relation`, rendered from the dbt macro."""
     data = instrument_data(instrument, codebook)
-    query: str = _macros().scores_query(relation, ["record_id"], missing_rule=rule, **data)
+    query: str = _macros("scoring").scores_query(relation, ["record_id"], missing_rule=rule, **data)
     return query
 
 
@@ -134,12 +135,34 @@ def project_dir() -> Path:
     return folder
 
 
+def indicator_sql(indicator: Indicator, codebook: Codebook, kept_missing: Sequence[int]) -> str:
+    """The value of an indicator as a column expression, rendered from the dbt macro."""
+    rule = indicator.rule
+    cutoff = codebook.cutoff_sets[rule.cutoff_set] if rule.cutoff_set else None
+    data = {
+        "name": indicator.name,
+        "kind": rule.kind.value,
+        "survey": indicator.survey,
+        "score": cutoff.score if cutoff else rule.score,
+        "lower": rule.lower,
+        "upper": rule.upper,
+        "operator": cutoff.operator if cutoff else "",
+        "cut": cutoff.cut if cutoff else None,
+        "stages": list(indicator.stages),
+        "variables": list(rule.variables),
+        "positive_codes": list(rule.positive_codes),
+        "base_codes": list(rule.base_codes),
+    }
+    expression: str = _macros("indicators").indicator_value(data, list(kept_missing))
+    return expression
+
+
 @cache
-def _macros() -> Any:
+def _macros(name: str) -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(project_dir() / "macros"), undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("scoring.sql").module
+    return environment.get_template(f"{name}.sql").module
 
 
 def _instrument(codebook: Codebook, name: str) -> Instrument:

@@ -303,3 +303,17 @@ def test_core_indicators_are_those_of_the_framework_that_a_survey_asks():
     core = {name.partition("_")[2] for name, i in load_codebook().indicators.items() if i.is_core}
     # domain.md §5: 12 of 21 come from the survey.
     assert len(core) == 12
+
+
+def test_definition_sets_are_those_of_the_sources():
+    codebook = load_codebook()
+    kept = {n: s.kept_missing(codebook.missing) for n, s in codebook.definition_sets.items()}
+    assert kept == {"current": [], "report_2020": [], "hwb_parity": [-3, -2, -1]}
+    assert codebook.definition_sets["hwb_parity"].missing_rule == "complete"
+
+
+def test_the_current_definitions_cannot_be_changed_by_the_set(tmp_path):
+    changes = {"missing_rule": "complete"}
+    folder = write_overlay(tmp_path, "definition_sets.csv", {"name": "current"}, changes)
+    with pytest.raises(ConfigurationError, match="current"):
+        load_codebook(folder)

@@ -171,6 +171,10 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             'all' as funding_origin, 'all' as domain, 123000 as gbp, 500 as children_n,
             'published' as status
         from disclosure.reach;
+        create table wellbeing.definition_sets as
+        select 'current' as definition_set, 't2-falkirk' as engagement, 'secondary' as survey,
+            'secondary_positive_wellbeing' as indicator, 'pct' as statistic, 100::bigint as n,
+            20.5::double as estimate;
         create table disclosure.risks as
         select 'secondary' as survey, 'factor' as kind, 'peer' as domain, 'often_lonely' as factor,
             'Often lonely' as title, unnest(['risk', 'protective']) as level,
