@@ -71,6 +71,17 @@
 {%- endmacro %}
 
 
+{#- The answer columns that the given scales need, each once, sorted. -#}
+{% macro scale_inputs(scales) -%}
+    {%- set names = [] -%}
+    {%- for scale in scales -%}
+        {%- for item in scale['items'] -%}{%- do names.append(item.variable) -%}{%- endfor -%}
+        {%- if scale.zero_variable -%}{%- do names.append(scale.zero_variable) -%}{%- endif -%}
+    {%- endfor -%}
+    {{ return(names | unique | sort) }}
+{%- endmacro %}
+
+
 {#- Composites whose scales are all among those given. -#}
 {% macro codebook_composites(composites, scales) -%}
     {%- set names = scales | map(attribute='name') | list -%}
