@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 from rcs_assets.cli import build_parser
 from rcs_assets.codebook import load_codebook
-from rcs_assets.codebook.model import Dataset, Field
+from rcs_assets.codebook.model import Codebook, Dataset, Field
 from rcs_assets.disclosure.policy import OutputClass, Policy, load_policy
 from rcs_assets.release.gate import load_required_checks
 from rcs_assets.release.tables import table_specs
+from rcs_assets.wellbeing.lineage import chain_of
 
 if TYPE_CHECKING:
     from dagster import AssetSpec
@@ -64,6 +65,53 @@ def indicators() -> str:
     ]
     parts += ["## Missing codes\n", table(("code", "meaning", "denominator", "source"), codes)]
     return "\n".join(parts)
+
+
+def lineage() -> str:
+    """Each indicator back to the questions, and to the columns that suppliers deliver."""
+    codebook = load_codebook()
+    parts = [
+        "# Lineage\n",
+        NOTE,
+        "From right to left a published figure goes back to the answers that it is made of. "
+        "`estimate` of a package is that of `disclosure.estimates`, protected and rounded from "
+        "`wellbeing.estimates`, which weighs the column named here with "
+        "`wellbeing.weights.weight`. "
+        "Dagster's UI has the same as column lineage of each asset.\n",
+    ]
+    for survey in ("primary", "secondary", "parent"):
+        rows = []
+        for name, indicator in codebook.indicators.items():
+            if indicator.survey == survey:
+                chain = chain_of(codebook, name)
+                rows.append(
+                    (
+                        f"`{name}`",
+                        ".".join(chain.value).removesuffix(f".{name}"),
+                        " ← ".join(f"`{score}`" for score in chain.scores),
+                        " ".join(f"`{variable}`" for variable in chain.variables),
+                        f"`{chain.answers}` ← `{chain.delivered}`"
+                        if chain.answers != chain.delivered
+                        else f"`{chain.delivered}`",
+                    )
+                )
+        header = ("indicator", "column in", "scores", "questions", "answers in")
+        parts += [f"## {survey.capitalize()} survey\n", table(header, rows)]
+    return "\n".join([*parts, *_supplier_parts(codebook)])
+
+
+def _supplier_parts(codebook: Codebook) -> Iterator[str]:
+    """What suppliers call a question, where they do not use the codebook's name."""
+    yield "## Names in delivered files\n"
+    rows = []
+    for version, questionnaire in codebook.questionnaires.items():
+        renamed = [
+            f"`{used.supplier_name}` = `{used.variable}`"
+            for used in questionnaire.variables
+            if used.supplier_name != used.variable
+        ]
+        rows.append((f"`{version}`", len(questionnaire.variables), ", ".join(renamed)))
+    yield table(("questionnaire version", "questions", "other names"), rows)
 
 
 def _field_row(field: Field) -> tuple[str, ...]:
@@ -313,6 +361,7 @@ PAGES = {
     "policy.md": policy,
     "commands.md": commands,
     "releases.md": releases,
+    "lineage.md": lineage,
     "assets.md": assets,
 }
 

@@ -29,6 +29,8 @@ from rcs_assets.release import assets as release_assets
 from rcs_assets.release import checks as release_checks
 from rcs_assets.reporting import assets as reporting_assets
 from rcs_assets.reporting import checks as reporting_checks
+from rcs_assets.research import assets as research_assets
+from rcs_assets.research import checks as research_checks
 from rcs_assets.services import assets as services_assets
 from rcs_assets.services import checks as services_checks
 from rcs_assets.sessions import PUBLISHED, Parts, RunHome, parts_of
@@ -43,6 +45,7 @@ ASSET_MODULES = (
     linkage_assets,
     wellbeing_assets,
     services_assets,
+    research_assets,
     disclosure_assets,
     release_assets,
     reporting_assets,
@@ -52,6 +55,7 @@ CHECK_MODULES = (
     linkage_checks,
     wellbeing_checks,
     services_checks,
+    research_checks,
     disclosure_checks,
     release_checks,
     reporting_checks,

@@ -28,6 +28,11 @@ def codebook_scales(*_: Any) -> list[dict[str, Any]]:
     return [_SCALE]
 
 
+def scale_inputs(*_: Any) -> list[str]:
+    """Two answer columns."""
+    return ["sdq_1", "sdq_2"]
+
+
 def codebook_composites(*_: Any) -> list[dict[str, Any]]:
     """Composites of scales."""
     return []

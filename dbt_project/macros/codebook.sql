@@ -45,7 +45,9 @@
     {%- for row in query_rows(
         "select s.scale, s.method, s.min_answered, coalesce(s.conversion, '') as conversion,"
         ~ " coalesce(s.metric_name, '') as metric_name,"
-        ~ " i.variable, i.is_reversed, i.minimum, i.maximum"
+        ~ " coalesce(s.zero_variable, '') as zero_variable, s.zero_code,"
+        ~ " i.variable, i.is_reversed, i.minimum, i.maximum,"
+        ~ " array_to_string(i.points, '|') as points"
         ~ " from " ~ scales ~ " as s inner join " ~ scale_items ~ " as i"
         ~ " on s.instrument = i.instrument and s.scale = i.scale"
         ~ " where s.instrument in (select t.instrument from " ~ instrument_surveys
@@ -56,14 +58,27 @@
             {%- do found.update({row.scale: {
                 'name': row.scale, 'method': row.method, 'min_answered': row.min_answered | int,
                 'conversion': row.conversion, 'metric_name': row.metric_name, 'items': [],
+                'zero_variable': row.zero_variable, 'zero_code': row.zero_code | int,
             }}) -%}
         {%- endif -%}
         {%- do found[row.scale]['items'].append({
             'variable': row.variable, 'is_reversed': row.is_reversed,
             'minimum': row.minimum | int, 'maximum': row.maximum | int,
+            'points': as_integers(row.points),
         }) -%}
     {%- endfor -%}
     {{ return(found.values() | list) }}
+{%- endmacro %}
+
+
+{#- The answer columns that the given scales need, each once, sorted. -#}
+{% macro scale_inputs(scales) -%}
+    {%- set names = [] -%}
+    {%- for scale in scales -%}
+        {%- for item in scale['items'] -%}{%- do names.append(item.variable) -%}{%- endfor -%}
+        {%- if scale.zero_variable -%}{%- do names.append(scale.zero_variable) -%}{%- endif -%}
+    {%- endfor -%}
+    {{ return(names | unique | sort) }}
 {%- endmacro %}
 
 

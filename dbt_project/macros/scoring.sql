@@ -7,18 +7,28 @@
 
     Plain data:
       scales      [{name, method, min_answered, conversion, metric_name,
-                    items: [{variable, is_reversed, minimum, maximum}]}]
+                    zero_variable, zero_code,
+                    items: [{variable, is_reversed, minimum, maximum, points}]}]
       composites  [{name, scales: [name]}]
       bands       [{score, bands, cuts: [{number, lower, upper}]}]
       conversions {name: [{raw, metric}]}
       missing_rule  prorate | complete (domain.md §0.2, row 6)
 -#}
 
-{#- One item as it counts: null unless within its range, turned over where it is reversed. -#}
+{#-
+    One item as it counts: null unless within its range; its points where answers have
+    them, else the answer, turned over where it is reversed.
+-#}
 {% macro scored_item(item) -%}
 case
+            {%- if item.points %}
+            {%- for points in item.points %}
+            when {{ item.variable }} = {{ item.minimum + loop.index0 }} then {{ points }}
+            {%- endfor %}
+            {%- else %}
             when {{ item.variable }} between {{ item.minimum }} and {{ item.maximum }}
                 then {% if item.is_reversed %}{{ item.minimum + item.maximum }} - {% endif %}{{ item.variable }}
+            {%- endif %}
         end
 {%- endmacro %}
 
@@ -28,6 +38,12 @@ case
 {%- for item in scale['items'] %}
         {% if not loop.first %}+ {% endif %}coalesce({{ scored_item(item) }}, 0)
 {%- endfor %}
+{%- endmacro %}
+
+
+{#- Two answers as one number: 10 x the first and the second. -#}
+{% macro answered_pair(scale) -%}
+10 * {{ scale['items'][0].variable }} + {{ scale['items'][1].variable }}
 {%- endmacro %}
 
 
@@ -44,7 +60,7 @@ case
     than all, and only under the rule `prorate`; a plain sum of fewer items is no sum.
 -#}
 {% macro items_needed(scale, missing_rule) -%}
-{%- if missing_rule == 'complete' or scale.method == 'sum' -%}
+{%- if missing_rule == 'complete' or scale.method in ('sum', 'matrix') -%}
 {{ scale['items'] | length }}
 {%- else -%}
 {{ scale.min_answered }}
@@ -57,14 +73,18 @@ case
     answered items times the number of items, rounded half up: floor(x + 0.5), since
     round() is half-even on some engines (domain.md §1.6).
 -#}
-{% macro scale_score(scale, missing_rule) -%}
+{% macro scale_score(scale, missing_rule, conversions) -%}
 {%- set n = scale.name ~ '__n' -%}
 {%- set total = scale.name ~ '__sum' -%}
 case
+            {%- if scale.zero_variable %}
+            when {{ scale.name }}__is_zero then 0
+            {%- endif %}
             when {{ n }} >= {{ items_needed(scale, missing_rule) }}
                 then
                 {%- if scale.method == 'prorated_sum' %} cast(floor(cast({{ total }} * {{ scale['items'] | length }} as double) / {{ n }} + 0.5) as integer)
                 {%- elif scale.method == 'sum' %} cast({{ total }} as integer)
+                {%- elif scale.method == 'matrix' %} {{ looked_up(total, conversions[scale.conversion]) }}
                 {%- elif scale.method == 'mean' %} cast({{ total }} as double) / {{ n }}
                 {%- else %} unknown_method_{{ scale.method }}
                 {%- endif %}
@@ -73,8 +93,8 @@ case
 
 
 {#- A raw score on its metric, by the conversion table; null for a raw score not listed. -#}
-{% macro converted_score(scale, table) -%}
-case {{ scale.name }}
+{% macro looked_up(raw, table) -%}
+case {{ raw }}
             {%- for row in table %}
             when {{ row.raw }} then cast({{ row.metric }} as double)
             {%- endfor %}
@@ -103,7 +123,7 @@ case
 {%- set names = [] -%}
 {%- for scale in scales -%}
     {%- set _ = names.append(scale.name) -%}
-    {%- if scale.conversion -%}{%- set _ = names.append(scale.metric_name) -%}{%- endif -%}
+    {%- if scale.metric_name -%}{%- set _ = names.append(scale.metric_name) -%}{%- endif -%}
 {%- endfor -%}
 {%- for composite in composites -%}{%- set _ = names.append(composite.name) -%}{%- endfor -%}
 {%- for banding in bands -%}
@@ -124,8 +144,11 @@ with counted as (
         {%- for scale in scales %}
         {{ answered_n(scale) }}
             as {{ scale.name }}__n,
-        {{ answered_sum(scale) }}
+        {% if scale.method == 'matrix' %}{{ answered_pair(scale) }}{% else %}{{ answered_sum(scale) }}{% endif %}
             as {{ scale.name }}__sum,
+        {%- if scale.zero_variable %}
+        {{ scale.zero_variable }} = {{ scale.zero_code }} as {{ scale.name }}__is_zero,
+        {%- endif %}
         {%- endfor %}
     from {{ relation }}
 ),
@@ -134,7 +157,7 @@ scaled as (
     select
         {{ carried | join(',\n        ') }},
         {%- for scale in scales %}
-        {{ scale_score(scale, missing_rule) }} as {{ scale.name }},
+        {{ scale_score(scale, missing_rule, conversions) }} as {{ scale.name }},
         {%- endfor %}
     from counted
 ),
@@ -144,8 +167,8 @@ combined as (
         {{ carried | join(',\n        ') }},
         {%- for scale in scales %}
         {{ scale.name }},
-        {%- if scale.conversion %}
-        {{ converted_score(scale, conversions[scale.conversion]) }} as {{ scale.metric_name }},
+        {%- if scale.metric_name %}
+        {{ looked_up(scale.name, conversions[scale.conversion]) }} as {{ scale.metric_name }},
         {%- endif %}
         {%- endfor %}
         {%- for composite in composites %}
@@ -158,7 +181,7 @@ select
     {{ carried | join(',\n    ') }},
     {%- for scale in scales %}
     {{ scale.name }},
-    {%- if scale.conversion %}
+    {%- if scale.metric_name %}
     {{ scale.metric_name }},
     {%- endif %}
     {%- endfor %}

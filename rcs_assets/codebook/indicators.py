@@ -7,11 +7,13 @@ indicator values (`wellbeing`), instruments (`measures.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rcs_assets.codebook.model import (
     CutoffSet,
+    DefinitionSet,
     Indicator,
     IndicatorRule,
     Instrument,
@@ -35,6 +37,8 @@ SHANARRI = (
 )
 DIRECTIONS = ("higher_better", "lower_better", "context")
 STATISTICS = ("pct", "mean")
+MISSING_RULES = ("prorate", "complete")
+DENOMINATORS = ("valid", "hwb")
 OPERATORS = ("<", "<=", ">", ">=")
 # Which columns of indicators.csv a rule needs; its other rule columns stay empty.
 RULE_COLUMNS: Mapping[RuleKind, tuple[str, ...]] = {
@@ -115,6 +119,32 @@ def _cutoff_set(row: Row, scores: Mapping[str, Score]) -> CutoffSet:
     )
 
 
+def read_definition_sets(rows: Rows) -> dict[str, DefinitionSet]:
+    """Name → definition set; `current` is what everything published follows."""
+    found = {
+        row.required("name"): DefinitionSet(
+            name=row.values["name"],
+            title=row.required("title"),
+            missing_rule=row.choice("missing_rule", MISSING_RULES),
+            denominator=row.choice("denominator", DENOMINATORS),
+            is_weighted=row.flag("is_weighted"),
+            dated=row.day("dated").isoformat(),
+            source=row.required("source"),
+        )
+        for row in rows["definition_sets.csv"]
+    }
+    for row in rows["definition_sets.csv"]:
+        own = found[row.values["name"]]
+        frozen = ("prorate", "valid", True)
+        if own.name == "current" and frozen != (own.missing_rule, own.denominator, own.is_weighted):
+            raise row.problem(
+                "name",
+                "`current` is what the models compute: prorated, valid answers, weighted",
+                "add a set of another name",
+            )
+    return found
+
+
 def read_indicators(rows: Rows, measures: Measures) -> dict[str, Indicator]:
     """Name → indicator in codebook order."""
     return {row.required("name"): _indicator(row, measures) for row in rows["indicators.csv"]}
@@ -137,7 +167,13 @@ def _indicator(row: Row, measures: Measures) -> Indicator:
         instrument=row.text("instrument"),
         is_sensitive=row.flag("is_sensitive"),
         source=row.required("source"),
+        sentence=row.required("sentence"),
+        is_core=row.flag("is_core"),
     )
+    if sorted(re.findall(r"{[^}]*}", indicator.sentence)) != ["{value}", "{who}"]:
+        raise row.problem(
+            "sentence", "a sentence has {value} and {who}, each once", "see the other rows"
+        )
     if not indicator.name.startswith(f"{survey}_"):
         raise row.problem("name", "a name starts with its survey", f"write `{survey}_...`")
     if (indicator.rule.kind is RuleKind.MEAN) != (indicator.statistic == "mean"):

@@ -16,6 +16,7 @@ from rcs_assets.codebook.contracts import read_datasets
 from rcs_assets.codebook.indicators import (
     Measures,
     read_cutoff_sets,
+    read_definition_sets,
     read_indicators,
     scores_of,
 )
@@ -42,15 +43,17 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "supplier_names.csv": "naming variable supplier_name",
         "codings.csv": "coding value_set supplier_code code",
         "instruments.csv": "name title surveys stages source",
-        "scales.csv": "name instrument title method min_answered low high conversion source",
-        "items.csv": "scale variable position is_reversed minimum maximum",
+        "scales.csv": "name instrument title method min_answered low high conversion "
+        "zero_if source",
+        "items.csv": "scale variable position is_reversed minimum maximum points",
         "composites.csv": "name instrument title scales source",
         "bands.csv": "score bands number label lower upper source",
         "conversions.csv": "conversion raw metric source",
         "cutoff_sets.csv": "name score operator cut source_tranches mean sd k dated source",
+        "definition_sets.csv": "name title missing_rule denominator is_weighted dated source",
         "indicators.csv": "name title domain second_domain direction statistic survey stages "
         "rule variables positive_codes base_codes score lower upper cutoff_set definition "
-        "denominator instrument is_sensitive source",
+        "denominator instrument is_sensitive source sentence is_core",
     }.items()
 }
 KEY_SIZES: Mapping[str, int] = {
@@ -102,6 +105,7 @@ def _load(folder: DataFolder, version: str) -> Codebook:
         instruments=instruments,
         conversions=conversions,
         cutoff_sets=cutoff_sets,
+        definition_sets=read_definition_sets(rows),
         indicators=read_indicators(rows, Measures(variables, value_sets, scores, cutoff_sets)),
         datasets=read_datasets(folder),
     )

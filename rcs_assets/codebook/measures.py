@@ -7,7 +7,7 @@ reported of a score (`indicators.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rcs_assets.codebook.model import (
     Band,
@@ -41,7 +41,8 @@ def read_instruments(
 ) -> dict[str, Instrument]:
     """Name → instrument with its scales, composites and bands."""
     names = {row.values["name"] for row in rows["instruments.csv"]}
-    items = _items(rows, variables, value_sets)
+    off = {row.values["name"] for row in rows["instruments.csv"] if not row.text("surveys")}
+    items = _items(rows, variables, value_sets, off)
     scales = {
         row.required("name"): (row.choice("instrument", names), _scale(row, items, conversions))
         for row in rows["scales.csv"]
@@ -58,25 +59,42 @@ def read_instruments(
 
 
 def _items(
-    rows: Rows, variables: Mapping[str, Variable], value_sets: Mapping[str, ValueSet]
+    rows: Rows,
+    variables: Mapping[str, Variable],
+    value_sets: Mapping[str, ValueSet],
+    off: Collection[str],
 ) -> dict[str, tuple[Item, ...]]:
-    scales = {row.values["name"] for row in rows["scales.csv"]}
+    scales = {row.values["name"]: row.values["instrument"] for row in rows["scales.csv"]}
     items: dict[str, list[Item]] = {}
     for row in rows["items.csv"]:
+        is_off = scales[row.choice("scale", scales)] in off
         item = Item(
-            variable=row.choice("variable", variables),
+            variable=row.required("variable") if is_off else row.choice("variable", variables),
             position=row.integer("position"),
             is_reversed=row.flag("is_reversed"),
             minimum=row.integer("minimum"),
             maximum=row.integer("maximum"),
+            points=_points(row),
         )
+        if item.points and len(item.points) != item.maximum - item.minimum + 1:
+            raise row.problem("points", "each answer needs its points", "list one for each answer")
+        items.setdefault(row.values["scale"], []).append(item)
+        if is_off:
+            continue
         codes = value_sets[variables[item.variable].value_set].values
         if (min(codes), max(codes)) != (item.minimum, item.maximum):
             raise row.problem(
                 "minimum", "the item's range is not that of its answers", "see value_sets.csv"
             )
-        items.setdefault(row.choice("scale", scales), []).append(item)
     return {scale: tuple(found) for scale, found in items.items()}
+
+
+def _points(row: Row) -> tuple[int, ...]:
+    """What each answer counts; nothing where it is the answer itself."""
+    parts = [part for part in row.text("points").split(";") if part]
+    if not all(part.isdigit() for part in parts):
+        raise row.problem("points", "whole numbers are needed", "write such as 0;0;1;2")
+    return tuple(map(int, parts))
 
 
 def _scale(
@@ -88,6 +106,9 @@ def _scale(
     own = items.get(name)
     if not own:
         raise row.problem("name", "the scale has no items", "add them to items.csv")
+    zero = row.text("zero_if").split("=") if row.text("zero_if") else ["", "0"]
+    if len(zero) != 2 or not zero[1].isdigit():
+        raise row.problem("zero_if", "a variable and a code are needed", "write variable=code")
     scale = Scale(
         name=name,
         title=row.required("title"),
@@ -98,15 +119,20 @@ def _scale(
         high=row.decimal("high"),
         conversion=row.choice("conversion", {"", *conversions}),
         source=row.required("source"),
+        zero_variable=zero[0],
+        zero_code=int(zero[1]),
     )
     _check_scale(row, scale, conversions)
     return scale
 
 
 def _check_scale(row: Row, scale: Scale, conversions: Mapping[str, Mapping[int, float]]) -> None:
+    if scale.method is ScaleMethod.MATRIX:
+        _check_matrix(row, scale, conversions)
+        return
     divisor = len(scale.items) if scale.method is ScaleMethod.MEAN else 1
-    low = sum(item.minimum for item in scale.items) / divisor
-    high = sum(item.maximum for item in scale.items) / divisor
+    low = sum(min(item.counts) for item in scale.items) / divisor
+    high = sum(max(item.counts) for item in scale.items) / divisor
     if (scale.low, scale.high) != (low, high):
         raise row.problem(
             "low", f"the items give a range of {low:g} to {high:g}", "correct low and high"
@@ -121,6 +147,22 @@ def _check_scale(row: Row, scale: Scale, conversions: Mapping[str, Mapping[int, 
             raise row.problem(
                 "conversion", "the conversion does not cover every raw score", "complete it"
             )
+
+
+def _check_matrix(row: Row, scale: Scale, conversions: Mapping[str, Mapping[int, float]]) -> None:
+    """Two items of single digits, and a table that has every pair of their answers."""
+    if len(scale.items) != 2 or scale.min_answered != 2 or not scale.conversion:
+        raise row.problem(
+            "method", "a matrix needs two items, both answered, and a conversion", "complete it"
+        )
+    first, second = (range(item.minimum, item.maximum + 1) for item in scale.items)
+    table = conversions[scale.conversion]
+    if set(table) != {10 * a + b for a in first for b in second}:
+        raise row.problem(
+            "conversion", "the conversion does not cover every pair of answers", "complete it"
+        )
+    if (scale.low, scale.high) != (min(table.values()), max(table.values())):
+        raise row.problem("low", "low and high are those of the conversion", "correct them")
 
 
 def _composite(row: Row, scales: Mapping[str, tuple[str, Scale]]) -> Composite:
@@ -210,6 +252,8 @@ def _instrument(
         bands=tuple(band for band in bands if band.score in own),
         source=row.required("source"),
     )
+    if not instrument.surveys and own_scales:
+        return instrument
     asked = [variables[item.variable] for scale in own_scales for item in scale.items]
     if not asked or any(set(instrument.surveys) - set(v.surveys) for v in asked):
         raise row.problem("surveys", "an item is not asked in these surveys", "correct the list")

@@ -99,13 +99,22 @@ class Questionnaire:
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a scale; `reversed` items score `minimum + maximum - answer`."""
+    """One item of a scale; `reversed` items score `minimum + maximum - answer`.
+
+    `points`: what each answer from `minimum` on counts, where that is not the answer itself.
+    """
 
     variable: str
     position: int
     is_reversed: bool
     minimum: int
     maximum: int
+    points: tuple[int, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What the answers from `minimum` to `maximum` count, before reversing."""
+        return self.points or tuple(range(self.minimum, self.maximum + 1))
 
 
 class ScaleMethod(StrEnum):
@@ -114,6 +123,7 @@ class ScaleMethod(StrEnum):
     PRORATED_SUM = "prorated_sum"
     SUM = "sum"
     MEAN = "mean"
+    MATRIX = "matrix"  # two items, looked up together: 10 x first + second in `conversion`
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ class Scale:
 
     `min_answered` is the number of answered items below which the score is null
     under the rule "prorate"; under "complete" every item is needed.
-    `conversion` names a table raw score → metric score, or is empty.
+    `conversion` names a table raw score → metric score, or is empty. Where
+    `zero_variable` is answered with `zero_code`, the score is 0 whatever the items.
     """
 
     name: str
@@ -134,11 +145,14 @@ class Scale:
     high: float
     conversion: str
     source: str
+    zero_variable: str = ""
+    zero_code: int = 0
 
     @property
     def metric_name(self) -> str:
         """Column of the converted score (`swemwbs_raw` → `swemwbs_metric`); empty without one."""
-        return f"{self.name.removesuffix('_raw')}_metric" if self.conversion else ""
+        has_metric = self.conversion and self.method is not ScaleMethod.MATRIX
+        return f"{self.name.removesuffix('_raw')}_metric" if has_metric else ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,11 @@ class Band:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A set of scales that are scored together; `prefix` starts item names (`sdq_1`)."""
+    """A set of scales that are scored together.
+
+    One without `surveys` is ready but off: it can be scored by hand, no model computes it,
+    and its items need not be variables of a questionnaire.
+    """
 
     name: str
     title: str
@@ -192,6 +210,35 @@ class CutoffSet:
     k: float | None
     dated: str
     source: str
+
+
+@dataclass(frozen=True)
+class DefinitionSet:
+    """A frozen way of counting, beside the current one.
+
+    `missing_rule` is prorate or complete; `denominator` valid (valid answers) or hwb (with
+    *prefer not to say*, as the Health and Wellbeing Census); `dated` is the day that it is of.
+    """
+
+    name: str
+    title: str
+    missing_rule: str
+    denominator: str
+    is_weighted: bool
+    dated: str
+    source: str
+
+    def kept_missing(self, missing: Mapping[int, MissingCode]) -> list[int]:
+        """Missing codes that stay in the denominator."""
+        return sorted(
+            code.code
+            for code in missing.values()
+            if not (
+                code.leaves_hwb_denominator
+                if self.denominator == "hwb"
+                else code.leaves_denominator
+            )
+        )
 
 
 class RuleKind(StrEnum):
@@ -229,7 +276,9 @@ class Indicator:
     """One indicator of one survey.
 
     `domain` is a SHANARRI word, `second_domain` one or empty; `direction` is higher_better |
-    lower_better | context; `statistic` is pct or mean.
+    lower_better | context; `statistic` is pct or mean. `title` is its name in plain English,
+    `sentence` what a report says of it, with `{value}` and `{who}` in their places. `is_core`:
+    a core indicator of the children, young people and families outcomes framework.
     """
 
     name: str
@@ -246,6 +295,24 @@ class Indicator:
     instrument: str
     is_sensitive: bool
     source: str
+    sentence: str = ""
+    is_core: bool = False
+
+    @property
+    def who(self) -> str:
+        """Whom the indicator is about, as a report says it."""
+        if not self.stages:
+            return "parents"
+        if len(self.stages) == 1:
+            return f"pupils in {self.stages[0]}"
+        numbers = [int(stage[1:]) for stage in self.stages]
+        if numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 2:
+            return f"pupils in {self.stages[0]} to {self.stages[-1]}"
+        return f"pupils in {', '.join(self.stages[:-1])} and {self.stages[-1]}"
+
+    def say(self, value: str) -> str:
+        """The sentence of the indicator with a value, such as `62%`."""
+        return self.sentence.format(value=value, who=self.who)
 
 
 class Sensitivity(StrEnum):
@@ -340,6 +407,7 @@ class Codebook:
     instruments: Mapping[str, Instrument]
     conversions: Mapping[str, Mapping[int, float]]
     cutoff_sets: Mapping[str, CutoffSet]
+    definition_sets: Mapping[str, DefinitionSet]
     indicators: Mapping[str, Indicator]
     datasets: Mapping[str, Dataset]
 

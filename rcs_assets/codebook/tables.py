@@ -44,11 +44,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "value_labels": _schema(text="value_set label", int="code"),
     "scale_items": _schema(
-        text="instrument scale variable", int="position minimum maximum", flag="is_reversed"
+        text="instrument scale variable",
+        int="position minimum maximum",
+        flag="is_reversed",
+        ints="points",
     ),
     "scales": _schema(
-        text="instrument scale title method conversion metric_name source",
-        int="items_n min_answered",
+        text="instrument scale title method conversion metric_name zero_variable source",
+        int="items_n min_answered zero_code",
         float="low high",
     ),
     "composites": _schema(text="instrument composite scale"),
@@ -59,11 +62,11 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "indicators": _schema(
         text="name title domain second_domain direction statistic survey rule score cutoff_set "
-        "definition denominator instrument source",
+        "definition denominator instrument source sentence",
         texts="stages variables",
         ints="positive_codes base_codes",
         float="lower upper",
-        flag="is_sensitive",
+        flag="is_sensitive is_core",
         int="position",
     ),
     "instrument_surveys": _schema(text="instrument survey stage"),
@@ -161,6 +164,8 @@ def _scales(instrument: Instrument) -> list[dict[str, Any]]:
             "high": scale.high,
             "conversion": scale.conversion,
             "metric_name": scale.metric_name,
+            "zero_variable": scale.zero_variable,
+            "zero_code": scale.zero_code,
             "source": scale.source,
         }
         for scale in instrument.scales

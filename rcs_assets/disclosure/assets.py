@@ -18,12 +18,14 @@ from rcs_assets.disclosure.estimates_audit import (
     read_safe,
     write_safe,
 )
+from rcs_assets.disclosure.models import protect_models, protect_risks
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.spend import protect_spend
+from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_literal
 from rcs_assets.storage.code import room_version
@@ -201,6 +203,36 @@ def reach(home: HomeResource) -> dg.MaterializeResult[None]:
         )
         replace_tables(con, "disclosure", {"reach": protected})
     return _counted(protected, policy)
+
+
+@dg.asset(
+    **asset_options(
+        "disclosure",
+        "findings",
+        zone="warehouse",
+        sensitivity="protected",
+        description="Findings as everybody may see them: risk factors, counts of risks and "
+        "models by the row of Table A; the tables disclosure.risks and disclosure.models.",
+        deps=[("research", "findings"), ("codebook", "tables")],
+    )
+)
+def findings(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Protect research.risks and research.models for the public."""
+    policy = load_policy(home.home().config)
+    rules = load_findings_rules(home.codebook(), home.home().config)
+    titles = {factor.name: factor.title for factor in rules.factors}
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        made = {
+            "risks": protect_risks(con, policy.models, home.codebook(), titles),
+            "models": protect_models(con, policy.models, home.codebook()),
+        }
+        replace_tables(con, "disclosure", made)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(table.num_rows for table in made.values()),
+            "policy_version": policy.version,
+        }
+    )
 
 
 def _released_engagements(con: duckdb.DuckDBPyConnection) -> list[str]:

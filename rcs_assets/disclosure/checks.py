@@ -192,5 +192,56 @@ def _of_services(rule: Recount) -> PythonCheck:
     return PythonCheck(rule.asset, rule.name, rule.sentence, rule.source, rule.fix, judge)
 
 
+def findings_obey_table_a(bench: Bench) -> Verdict:
+    """Each group and term that is shown reaches the row of Table A, counted again."""
+    rule = load_policy(bench.home.config).models
+    sensitive = [name for name, i in bench.codebook.indicators.items() if i.is_sensitive]
+    rows = bench.con.execute(
+        """
+        with groups as (
+            select outcome, factor || ' ' || kind || ' ' || domain as place,
+                min(true_.n) as cell,
+                min(least(with_outcome_n, true_.n - with_outcome_n)) as numerator, null as df,
+                bool_or(shown.status <> 'c') as is_shown
+            from disclosure.risks as shown
+            inner join research.risks as true_ using (survey, outcome, kind, domain, factor, level)
+            group by survey, outcome, domain, factor, kind
+            union all
+            select outcome, factor || ' ' || level, least_cell_n, least_outcome_n, df,
+                shown.status <> 'c'
+            from disclosure.models as shown
+            inner join research.models as true_ using (survey, outcome, kind, factor, level)
+        )
+        select outcome || ': ' || place, is_shown and (
+            cell < $cell + if(list_contains($sensitive::varchar[], outcome), $plus, 0)
+            or numerator < $numerator or coalesce(df < $df, false)
+        )
+        from groups
+        order by all
+        """,
+        {
+            "cell": rule.cell,
+            "numerator": rule.numerator,
+            "df": rule.least_df,
+            "plus": rule.sensitive_plus,
+            "sensitive": sensitive,
+        },
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups and terms"))
+
+
+FINDINGS_CHECKS = (
+    PythonCheck(
+        ("disclosure", "findings"),
+        "findings_obey_table_a",
+        "Each group and term that is shown reaches the row of Table A for models",
+        "policy.md, Table A, models",
+        "do not publish; report a defect of disclosure",
+        findings_obey_table_a,
+    ),
+)
+findings_checks = room_checks("protected_findings_checks", FINDINGS_CHECKS)
+
 SERVICES_CHECKS = tuple(_of_services(rule) for rule in (*SPEND_RULES, *REACH_RULES))
 services_checks = room_checks("protected_services_checks", SERVICES_CHECKS)

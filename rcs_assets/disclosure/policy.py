@@ -19,7 +19,14 @@ from typing import Any
 import yaml
 
 from rcs_assets.disclosure.microdata_rule import MicrodataRule, microdata_rule
-from rcs_assets.disclosure.service_rules import ReachRule, SpendRule, reach_rule, spend_rule
+from rcs_assets.disclosure.service_rules import (
+    ModelRule,
+    ReachRule,
+    SpendRule,
+    model_rule,
+    reach_rule,
+    spend_rule,
+)
 from rcs_assets.errors import ConfigurationError
 
 POLICY_FILE = "policy.yaml"
@@ -161,6 +168,7 @@ class Policy:
     microdata: MicrodataRule
     spend: SpendRule
     reach: ReachRule
+    models: ModelRule
 
     def audience(self, audience: str) -> Audience:
         """The entry for `public` or `cpp/<engagement>` (by the part before the slash).
@@ -303,6 +311,7 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
         microdata=microdata_rule(content["microdata"]),
         spend=spend_rule(content["spend"]),
         reach=reach_rule(content["reach"]),
+        models=model_rule(content["models"]),
     )
 
 

@@ -57,6 +57,22 @@ class ReachRule:
     reason: str
 
 
+@dataclass(frozen=True)
+class ModelRule:
+    """Table A, row models: groups of each term, and of tables behind them."""
+
+    cell: int
+    numerator: int
+    least_df: int
+    decimals: int
+    pct_step: float
+    n_step: float
+    sensitive_plus: int
+    source: str
+    dated: str
+    reason: str
+
+
 def spend_rule(block: Mapping[str, Any]) -> SpendRule:
     """The rule from the policy's block.
 
@@ -96,6 +112,29 @@ def reach_rule(block: Mapping[str, Any]) -> ReachRule:
     )
     for problem in _reach_problems(rule):
         raise ValueError(f"reach: {problem}")
+    return rule
+
+
+def model_rule(block: Mapping[str, Any]) -> ModelRule:
+    """The rule from the policy's block.
+
+    Raises:
+        KeyError, TypeError, ValueError: the block is not in its form, or protects nobody.
+    """
+    rule = ModelRule(
+        cell=int(block["cell"]),
+        numerator=int(block["numerator"]),
+        least_df=int(block["least_df"]),
+        decimals=int(block["decimals"]),
+        pct_step=float(block["pct_step"]),
+        n_step=float(block["n_step"]),
+        sensitive_plus=int(block["sensitive_plus"]),
+        **_origin(block),
+    )
+    if rule.numerator < 2 or rule.cell < 2 * rule.numerator or rule.least_df < 1:
+        raise ValueError("models: a threshold protects nobody")
+    if rule.pct_step <= 0 or rule.n_step <= 0 or rule.decimals < 0:
+        raise ValueError("models: a step must be above 0")
     return rule
 
 

@@ -56,7 +56,8 @@ class Moments:
     """Sums over cells (rows) and measures (columns).
 
     `n` counts rows with a weight and a value; `w, wx, wy, wxx, wxy, wyy` are weighted
-    sums; `v…` are the same with squared weights, present where rows are the units.
+    sums; `v…` are the same with squared weights, present where rows are the units; `u…`
+    are sums without weights, present where the design is calibrated.
     """
 
     n: Floats
@@ -69,6 +70,8 @@ class Moments:
     vxx: Floats | None = None
     vxy: Floats | None = None
     vyy: Floats | None = None
+    ux: Floats | None = None
+    uy: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Cells:
     the stage above; without clusters the unit is the row and `units` is empty.
     `strata_names` are the first-stage strata as the data call them (none without
     strata); `cluster_names` codes the first-stage clusters by name alone, whatever their
-    stratum.
+    stratum. `margins` codes each set of columns that the weights are calibrated to, and
+    `weights` are sums of weights of all rows (both only in a calibrated design).
     """
 
     domain: Integers
@@ -96,6 +100,8 @@ class Cells:
     rows_n: Floats
     weighted_n: Floats
     moments: Moments
+    margins: list[Integers]
+    weights: Floats
 
 
 def power_of_two(bound: float) -> float:
@@ -138,13 +144,24 @@ def fetch_cells(
     all_positive = found.weight.low > 0
     rows_at = query.add("count(*)::double")
     weighted_at = query.add("count(case when w > 0 then 1 end)::double")
+    scale = literal(power_of_two(found.weight.high))
+    weights_at = query.add(f"sum(wi)::double / {scale}") if design.calibrated_names else None
     is_rows = not design.cluster_names
     places = [
         _measure_sums(query, measure, found.weight, weighted, all_positive, is_rows)
         for measure in measures
     ]
+    if design.calibrated_names:
+        places = [
+            at | _plain_sums(query, measure, at, all_positive)
+            for at, measure in zip(places, measures, strict=True)
+        ]
     table = con.execute(_cells_sql(relation, design, found, query, by)).to_arrow_table()
-    return _unpack(table, design, by, places, rows_at, weighted_at, len(query.aggregates))
+    sums = [_numbers(table, f"a{at}") for at in range(len(query.aggregates))]
+    weights = sums[weights_at] if weights_at is not None else np.empty(0)
+    return _unpack(
+        table, design, by, _moments(sums, places), sums[rows_at], sums[weighted_at], weights
+    )
 
 
 def _measure_sums(
@@ -179,6 +196,22 @@ def _measure_sums(
     if is_rows:
         at |= _squared_weight_sums(query, measure, (y, x), valid, top_w, weighted, at)
     return at
+
+
+def _plain_sums(
+    query: _Query, measure: Measure, at: dict[str, int], all_positive: bool
+) -> dict[str, int]:
+    """Sums without weights, over rows with a weight and a value."""
+    y, x = query.project(measure.y), query.project(measure.x) if measure.x else ""
+    valid = f"{query.project(measure.base)} is not null" + (f" and {x} is not null" if x else "")
+    counted = valid if all_positive else f"{valid} and w > 0"
+    sums = {
+        "ux": at["n"],
+        "uy": query.add(_scaled_sum(_when(counted, y), measure.y_bounds.largest)),
+    }
+    if x:
+        sums["ux"] = query.add(_scaled_sum(_when(counted, x), measure.x_bounds.largest))
+    return sums
 
 
 def _when(condition: str, expression: str) -> str:
@@ -260,7 +293,8 @@ def _design_keys(design: Design) -> dict[str, str]:
             keys[f"s{stage}"] = quote(design.strata_names[stage])
         if stage < len(design.cluster_names):
             keys[f"c{stage}"] = quote(design.cluster_names[stage])
-    return keys
+    margins = dict.fromkeys(name for margin in design.calibrated_names for name in margin)
+    return keys | {f"m{number}": quote(name) for number, name in enumerate(margins)}
 
 
 def _rank_order(design: Design, by: Sequence[str]) -> list[str]:
@@ -269,6 +303,7 @@ def _rank_order(design: Design, by: Sequence[str]) -> list[str]:
         [f"b{i}_code" for i in range(len(by))]
         + [f"stratum_code{k}" for k in stages]
         + ([f"unit_code{k}" for k in stages] if design.cluster_names else [])
+        + [f"margin_code{k}" for k in range(len(design.calibrated_names))]
     )
 
 
@@ -284,6 +319,10 @@ def _rank_columns(design: Design, by: Sequence[str]) -> list[str]:
         if stage < len(design.cluster_names):
             path.append(f"c{stage}")
             ranked.append(_rank(path, f"unit_code{stage}"))
+    names = dict.fromkeys(name for margin in design.calibrated_names for name in margin)
+    places = {name: f"m{number}" for number, name in enumerate(names)}
+    for number, margin in enumerate(design.calibrated_names):
+        ranked.append(_rank([places[name] for name in margin], f"margin_code{number}"))
     return ranked
 
 
@@ -306,13 +345,12 @@ def _unpack(
     table: pa.Table,
     design: Design,
     by: Sequence[str],
-    places: Sequence[dict[str, int]],
-    rows_at: int,
-    weighted_at: int,
-    aggregates_n: int,
+    moments: Moments,
+    rows_n: Floats,
+    weighted_n: Floats,
+    weights: Floats,
 ) -> Cells:
     stages = range(design.stages_used)
-    sums = [_numbers(table, f"a{at}") for at in range(aggregates_n)]
     keys = table.select([f"b{i}" for i in range(len(by))]).rename_columns(list(by))
     fpc = [
         (_numbers(table, f"f{k}_min"), _numbers(table, f"f{k}_max"))
@@ -328,9 +366,11 @@ def _unpack(
         strata_names=table.column("s0") if design.strata_names else None,
         cluster_names=_codes(table, "cluster_code") if design.cluster_names else None,
         fpc=fpc,
-        rows_n=sums[rows_at],
-        weighted_n=sums[weighted_at],
-        moments=_moments(sums, places),
+        rows_n=rows_n,
+        weighted_n=weighted_n,
+        moments=moments,
+        margins=[_codes(table, f"margin_code{k}") for k in range(len(design.calibrated_names))],
+        weights=weights,
     )
     return with_domains(cells, by)
 

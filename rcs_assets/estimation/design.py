@@ -41,6 +41,9 @@ class Design:
             that names the strata; "adjust": its square, uncentred (R "adjust");
             "certainty": nothing (R "certainty"). A stratum taken whole adds nothing.
         nest: cluster names are used again in other strata (R `nest=TRUE`).
+        calibrated: sets of columns whose known counts the weights agree with, as `rake`
+            (several sets) or `post_stratify` (one) made them: what they explain is taken
+            out of the variance, as R does after `rake` and `postStratify`.
 
     Raises:
         InputError: the declaration contradicts itself.
@@ -52,11 +55,13 @@ class Design:
     fpc: str | Iterable[str] = ()
     lonely_psu: str = "missing"
     nest: bool = False
+    calibrated: Iterable[str | Iterable[str]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strata", as_names(self.strata))
         object.__setattr__(self, "clusters", as_names(self.clusters))
         object.__setattr__(self, "fpc", as_names(self.fpc))
+        object.__setattr__(self, "calibrated", tuple(map(as_names, self.calibrated)))
         self._check()
 
     def _check(self) -> None:
@@ -87,6 +92,12 @@ class Design:
                 why="a total would silently be that of the sample",
                 fix="name the weight column (population size / sample size of the stratum)",
             )
+        if self.calibrated_names and self.weight is None:
+            raise InputError(
+                "The design is calibrated and has no weight",
+                where="Design.weight",
+                fix="name the column of the calibrated weights",
+            )
 
     @property
     def strata_names(self) -> tuple[str, ...]:
@@ -104,6 +115,11 @@ class Design:
         return as_names(self.fpc)
 
     @property
+    def calibrated_names(self) -> tuple[tuple[str, ...], ...]:
+        """Sets of columns that the weights are calibrated to."""
+        return tuple(map(as_names, self.calibrated))
+
+    @property
     def is_simple(self) -> bool:
         """Rows drawn singly, with replacement, each weighing the same."""
         return not self.columns
@@ -117,4 +133,5 @@ class Design:
     def columns(self) -> tuple[str, ...]:
         """Every column that the design names."""
         weight = (self.weight,) if self.weight else ()
-        return (*self.strata_names, *self.cluster_names, *weight, *self.fpc_names)
+        margins = [name for margin in self.calibrated_names for name in margin]
+        return (*self.strata_names, *self.cluster_names, *weight, *self.fpc_names, *margins)

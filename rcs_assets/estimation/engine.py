@@ -20,6 +20,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Cells, Floats, Measure, fetch_cells, with_domains
 from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.intervals import (
+    asin_interval,
     beta_interval,
     clopper_pearson,
     logit_interval,
@@ -28,6 +29,7 @@ from rcs_assets.estimation.intervals import (
 )
 from rcs_assets.estimation.quantiles import estimate_quantiles
 from rcs_assets.estimation.relation import Bounds, Profile, literal, profile, quote
+from rcs_assets.estimation.replicates import Replicates, replicate_variance
 from rcs_assets.estimation.request import Request, Variable, check_request, columns_of
 from rcs_assets.estimation.result import assemble, reasons
 from rcs_assets.estimation.variance import Estimates, estimate_cells, estimate_differences
@@ -46,6 +48,7 @@ def estimate(
     level: float = 0.95,
     *,
     quantiles: Sequence[float] = (0.5,),
+    replicates: Replicates | None = None,
 ) -> pa.Table:
     """Survey estimates with design-based standard errors and intervals.
 
@@ -61,10 +64,11 @@ def estimate(
             means between the values of the last `by` column (a row a pair, the by-column
             holds the second, `level` says "second - first").
         by: columns that define domains; a null in one is outside every domain.
-        ci: "t"; for shares also "logit", "beta" (Korn-Graubard) and "wilson" (on n / deff;
-            on n itself in a simple sample).
+        ci: "t"; for shares also "logit", "beta" (Korn-Graubard), "asin" and "wilson" (on
+            n / deff; on n itself in a simple sample).
         level: confidence level.
         quantiles: probabilities for "quantile".
+        replicates: jackknife or bootstrap variances instead of linearised ones.
 
     Returns:
         The by-columns, then `variable`, `level` (category, probability or pair; else
@@ -82,7 +86,7 @@ def estimate(
             contradicts the data.
     """
     request = check_request(
-        con, table, design, tuple(variables), statistic, as_names(by), ci, level
+        con, table, design, variables, statistic, as_names(by), ci, level, replicates
     )
     if statistic == "quantile":
         return estimate_quantiles(con, request, quantiles)
@@ -140,7 +144,29 @@ def _from_cells(request: Request, measures: Sequence[Measure], cells: Cells) -> 
         return _differences(request, measures, cells)
     kind = request.statistic if request.statistic in ("total", "ratio") else "mean"
     values = estimate_cells(cells, request.design, measures, kind)
+    if request.replicates is not None:
+        values = _replicated(request, measures, cells, values, kind)
     return _result(request, measures, values, cells.domains)
+
+
+def _replicated(
+    request: Request,
+    measures: Sequence[Measure],
+    cells: Cells,
+    values: Estimates,
+    kind: str,
+    pairs: Sequence[tuple[int, int]] | None = None,
+) -> Estimates:
+    """The same estimates with the variance of their replicates."""
+    assert request.replicates is not None
+    shift = np.zeros(len(measures)) if pairs else np.array([m.shift for m in measures])
+    centre = values.estimate - shift
+    variance, is_lonely = replicate_variance(
+        cells, request.design, kind, request.replicates, centre, pairs
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deff = values.deff * variance / values.variance
+    return replace(values, variance=variance, is_lonely=is_lonely, deff=deff)
 
 
 def _profiled(request: Request, names: Sequence[str]) -> list[str]:
@@ -245,6 +271,8 @@ def _differences(request: Request, measures: Sequence[Measure], cells: Cells) ->
     domains = cells.domains
     pairs = _pairs(domains, request.by)
     values = estimate_differences(cells, request.design, pairs)
+    if request.replicates is not None:
+        values = _replicated(request, measures, cells, values, "mean", pairs)
     last = domains.column(request.by[-1]).cast(pa.string()).to_pylist()
     labels = [f"{_label(last[second])} - {_label(last[first])}" for first, second in pairs]
     groups = domains.take(pa.array([second for _, second in pairs], type=pa.int64()))
@@ -300,6 +328,8 @@ def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, 
         return np.where(known, low, np.nan), np.where(known, high, np.nan)
     if request.ci == "logit":
         low, high = logit_interval(share, se, df, level)
+    elif request.ci == "asin":
+        low, high = asin_interval(share, se, df, level)
     else:
         rows_n = np.broadcast_to(values.rows_n[:, None], share.shape)
         low, high = beta_interval(share, se, df, rows_n, level)

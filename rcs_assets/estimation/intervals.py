@@ -20,7 +20,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.relation import literal, quote
 
-INTERVALS: Final = ("t", "logit", "beta", "wilson")
+INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin")
 _TINY_DF: Final = 1.0  # smallest df for which a t quantile exists
 
 
@@ -64,6 +64,16 @@ def logit_interval(share: Floats, se: Floats, df: Floats, level: float) -> tuple
         centre = np.log(share / (1.0 - share))
         half = t_quantile(df, level) * se / (share * (1.0 - share))
         return 1.0 / (1.0 + np.exp(half - centre)), 1.0 / (1.0 + np.exp(-half - centre))
+
+
+def asin_interval(share: Floats, se: Floats, df: Floats, level: float) -> tuple[Floats, Floats]:
+    """A t interval of the arcsine of the root of p, transformed back (R `svyciprop`, "asin")."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = np.arcsin(np.sqrt(share))
+        half = t_quantile(df, level) * se / (2.0 * np.sqrt(share * (1.0 - share)))
+    # Beyond 0 and 1 the sine turns back: there the bound is 0 or 1 itself.
+    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, np.pi / 2.0)
+    return np.sin(low) ** 2, np.sin(high) ** 2
 
 
 def beta_interval(

@@ -8,7 +8,7 @@ variables before anything is estimated. Does not belong here: the estimating que
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import duckdb
@@ -22,6 +22,7 @@ _INTEGER: Final = frozenset(
     for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 )
 _FLOATING: Final = frozenset({"FLOAT", "DOUBLE"})
+_ROW_UNIT: Final = "rcs_row_unit"
 _LARGEST: Final = 1e70  # squares of values and weights stay inside a DOUBLE
 
 
@@ -89,6 +90,21 @@ def open_relation(con: duckdb.DuckDBPyConnection, table: str) -> Relation:
             fix="give the name of a table or view that this connection can read",
         ) from error
     return Relation(sql, {str(row[0]): str(row[1]) for row in rows})
+
+
+def with_row_units(relation: Relation, design: Design) -> tuple[Relation, Design]:
+    """The same survey with each row as a cluster of its own, where it has no clusters.
+
+    Rows are numbered in an order of their own, so that no order of rows shows.
+    """
+    if design.cluster_names:
+        return relation, design
+    numbered = (
+        f"(select *, row_number() over () as {_ROW_UNIT} "
+        f"from (select * from {relation.sql} order by all))"
+    )
+    types = relation.types | {_ROW_UNIT: "BIGINT"}
+    return Relation(numbered, types), replace(design, clusters=_ROW_UNIT)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import duckdb
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.design import Design
 from rcs_assets.estimation.intervals import INTERVALS, check_level
-from rcs_assets.estimation.relation import Relation, open_relation
+from rcs_assets.estimation.relation import Relation, open_relation, with_row_units
+from rcs_assets.estimation.replicates import Replicates
 from rcs_assets.estimation.result import RESULT_COLUMNS
 
 STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
@@ -34,6 +35,7 @@ class Request:
     by: tuple[str, ...]
     ci: str
     level: float
+    replicates: Replicates | None = None
 
 
 def check_request(
@@ -45,6 +47,7 @@ def check_request(
     by: tuple[str, ...],
     ci: str,
     level: float,
+    replicates: Replicates | None = None,
 ) -> Request:
     """The request as a whole, or why it cannot be answered.
 
@@ -70,7 +73,15 @@ def check_request(
             fix="name at least one column; the last one's values are compared",
         )
     _check_columns(relation, design, columns_of(variables), statistic, by)
-    return Request(relation, design, variables, statistic, by, ci, level)
+    if replicates is not None and statistic == "quantile":
+        raise InputError(
+            "Quantiles have no replicate variance",
+            where="argument replicates",
+            fix="leave it out: quantiles get Woodruff intervals",
+        )
+    if replicates is not None or design.calibrated_names:
+        relation, design = with_row_units(relation, design)
+    return Request(relation, design, variables, statistic, by, ci, level, replicates)
 
 
 def _need_choice(value: str, choices: Sequence[str], argument: str) -> None:

@@ -22,6 +22,7 @@ from rcs_assets.estimation.compilation import Cells, Floats, Integers, Measure, 
 from rcs_assets.estimation.design import Design
 
 _CENSUS: Final = 1e-7  # R: a stratum with less than this left unsampled adds no variance
+_RAKED_ROUNDS: Final = 10  # of R survey
 _NOISE: Final = 8 * np.finfo(np.float64).eps  # what S2 - S1²/n may leave where it is 0
 
 
@@ -85,7 +86,7 @@ def estimate_cells(
     y_factor, x_factor, values = _linear_form(sums, statistic)
     shift = np.array([measure.shift for measure in measures])
     inside = np.flatnonzero(cells.domain >= 0)
-    influence = _influence(cells, inside, y_factor, x_factor)
+    influence = _influence(cells, inside, y_factor, x_factor, domains_n)
     stages = design_stages(cells, design)
     variance, is_lonely = total_variance(cells, design, stages, influence, domains_n)
     variance = np.where(np.isnan(values), np.nan, variance)
@@ -113,7 +114,7 @@ def estimate_differences(
     sums = _domain_sums(cells, domains_n)
     y_factor, x_factor, values = _linear_form(sums, "mean")
     inside = np.flatnonzero(cells.domain >= 0)
-    single = _influence(cells, inside, y_factor, x_factor)
+    single = _influence(cells, inside, y_factor, x_factor, domains_n)
     paired = _pair_up(single, pairs)
     first, second = (np.array([pair[i] for pair in pairs], dtype=np.int64) for i in (0, 1))
     variance, is_lonely = total_variance(
@@ -153,7 +154,9 @@ def _linear_form(sums: Moments, statistic: str) -> tuple[Floats, Floats, Floats]
     return y_factor, -np.nan_to_num(values) * y_factor, values
 
 
-def _influence(cells: Cells, inside: Integers, y_factor: Floats, x_factor: Floats) -> Influence:
+def _influence(
+    cells: Cells, inside: Integers, y_factor: Floats, x_factor: Floats, domains_n: int
+) -> Influence:
     domain = cells.domain[inside]
     a, b = y_factor[domain], x_factor[domain]
     sums = cells.moments
@@ -164,7 +167,39 @@ def _influence(cells: Cells, inside: Integers, y_factor: Floats, x_factor: Float
         z2 = parts[0] + 2.0 * a * b * sums.vxy[inside] + parts[1]
         # The quadratic form cannot be below zero; what is smaller than its rounding is 0.
         z2 = np.where(z2 <= _NOISE * (parts[0] + parts[1]), 0.0, z2)
-    return Influence(domain, inside, z, z2, sums.n[inside] > 0)
+    found = Influence(domain, inside, z, z2, sums.n[inside] > 0)
+    if not cells.margins or sums.uy is None or sums.ux is None:
+        return found
+    return _calibrated(cells, found, a * sums.uy[inside] + b * sums.ux[inside], domains_n)
+
+
+def _calibrated(cells: Cells, found: Influence, plain: Floats, domains_n: int) -> Influence:
+    """Influence less what the calibration margins explain of it, in every cell.
+
+    R's `svyrecvar`: the mean of a row's influence in its post-stratum is taken out, ten
+    rounds over all margins after raking. Rows outside the domain have influence 0 and lose
+    that mean too, so that each domain reaches every cell.
+    """
+    cells_n, measures_n = len(cells.rows_n), found.z.shape[1]
+    shape = (domains_n, cells_n, measures_n)
+    z, u = np.zeros(shape), np.zeros(shape)
+    np.add.at(z, (found.domain, found.cell), found.z)
+    np.add.at(u, (found.domain, found.cell), plain)
+    rows_n = cells.weighted_n
+    for _ in range(_RAKED_ROUNDS if len(cells.margins) > 1 else 1):
+        for codes in cells.margins:
+            held = np.bincount(codes, weights=rows_n)
+            for domain in range(domains_n):
+                mean = _group(u[domain], codes, len(held)) / np.maximum(held, 1.0)[:, None]
+                u[domain] -= rows_n[:, None] * mean[codes]
+                z[domain] -= cells.weights[:, None] * mean[codes]
+    return Influence(
+        domain=np.repeat(np.arange(domains_n), cells_n),
+        cell=np.tile(np.arange(cells_n), domains_n),
+        z=z.reshape(-1, measures_n),
+        z2=None,
+        present=np.ones((domains_n * cells_n, measures_n), dtype=bool),
+    )
 
 
 def _pair_up(single: Influence, pairs: Sequence[tuple[int, int]]) -> Influence:

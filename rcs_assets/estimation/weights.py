@@ -200,6 +200,16 @@ def _check_table(
     profile(con, relation, Design(clusters=columns, weight=weight), [])
 
 
+def margin_table(con: duckdb.DuckDBPyConnection, margin: Margin) -> tuple[pa.Table, str]:
+    """The target of a margin as a table, and its column of counts.
+
+    Raises:
+        InputError: the target has not the columns of the margin.
+    """
+    target = _target_table(con, margin)
+    return target, _count_column(margin, target)
+
+
 def _target_table(con: duckdb.DuckDBPyConnection, margin: Margin) -> pa.Table:
     """The target as a table, whatever it was given as."""
     target = margin.target

@@ -171,6 +171,9 @@ def _indicator_table(codebook: Codebook) -> Any:
                 "source": i.source,
                 "is_sensitive": i.is_sensitive,
                 "survey": i.survey,
+                "sentence": i.sentence,
+                "is_core": i.is_core,
+                "who": i.who,
             }
             for i in codebook.indicators.values()
         ]
@@ -231,6 +234,7 @@ def with_release(spec: TableSpec, source: str, version: str) -> str:
 _PLAIN = {
     "indicators": "select * from release_indicators",
     "releases": "select * from release_history",
+    "definition_sets": "select * from wellbeing.definition_sets",
     "estimates_unrounded": "select * from wellbeing.estimates",
     "link_rates": "select * from linkage.link_rates "
     "where engagement in (select engagement from release_geographies)",
@@ -253,6 +257,10 @@ def _source_sql(table: str, package: Package) -> str:
             f"select * from disclosure.participation where audience = {sql_literal(audience)} "
             "and geography_level <> 'school'"
         )
+    if table == "outcomes":
+        return _outcomes_sql(audience)
+    if table in ("risks", "models"):
+        return f"select * from disclosure.{table}"
     if table in ("reach", "spend", "comparisons"):
         return f"select * from disclosure.{table} where audience = {sql_literal(audience)}"
     return _PLAIN[table]
@@ -270,6 +278,32 @@ def _estimates_sql(package: Package, audience: str) -> str:
     beside = f"or (audience = 'public' and engagement is null and {_about(package.engagement)})"
     own = f"where audience = {sql_literal(audience)}"
     return f"{rows} {own} {beside if package.kind == 'cpp' else ''}"
+
+
+def _outcomes_sql(audience: str) -> str:
+    """Totals of CPPs by domain, each with its sentence: from protected rows alone."""
+    value = (
+        "if(estimates.statistic = 'pct', round(estimates.estimate)::integer || '%', "
+        "format('{:.1f}', estimates.estimate::double))"
+    )
+    return f"""
+        select
+            estimates.engagement, estimates.geography_name, indicators.domain, estimates.survey,
+            indicators.indicator, indicators.title, indicators.is_core, indicators.direction,
+            estimates.estimate, estimates.ci_low, estimates.ci_high, estimates.status,
+            coalesce(
+                replace(
+                    replace(indicators.sentence, '{{value}}', {value}), '{{who}}', indicators.who
+                ),
+                ''
+            ) as sentence
+        from disclosure.estimates as estimates
+        inner join release_indicators as indicators using (indicator)
+        where
+            estimates.audience = {sql_literal(audience)}
+            and estimates.geography_level = 'cpp'
+            and estimates.breakdown = 'total'
+    """
 
 
 def _about(engagement: str | None) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
+from rcs_assets.storage.home import home_path
 from rcs_assets.storage.resources import (
     OWNER,
     WRITER_POOL,
@@ -30,8 +32,10 @@ from rcs_assets.wellbeing.dbt_build import (
     manifest_file,
     run_build,
 )
+from rcs_assets.wellbeing.definition_sets import write_definition_sets
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
+from rcs_assets.wellbeing.lineage import Column, estimate_inputs, model_lineage
 from rcs_assets.wellbeing.respondents import write_respondents
 from rcs_assets.wellbeing.weights import write_weights
 
@@ -72,7 +76,9 @@ class RoomTranslator(DagsterDbtTranslator):
         model = f"dbt_project/{dbt_resource_props['original_file_path']}"
         # dbt knows the warehouse by the name of the connection that it is handed.
         table = {"dagster/table_name": ".".join(["warehouse", *key])}
-        return {**super().get_metadata(dbt_resource_props), **table, **about_asset(key, model)}
+        known = {**super().get_metadata(dbt_resource_props), **table, **about_asset(key, model)}
+        columns = _LINEAGE.get(".".join(key))
+        return known | (_column_lineage(columns) if columns else {})
 
     def get_automation_condition(
         self,
@@ -82,6 +88,23 @@ class RoomTranslator(DagsterDbtTranslator):
         return
 
 
+def _column_lineage(columns: Mapping[str, list[Column]]) -> dict[str, Any]:
+    """Columns with what each is computed from, as Dagster's metadata."""
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                name: [
+                    dg.TableColumnDep(asset_key=dg.AssetKey(table.split(".")), column_name=column)
+                    for table, column in inputs
+                ]
+                for name, inputs in columns.items()
+            }
+        )
+    }
+
+
+_CODEBOOK = load_codebook(home_path() / "config")
+_LINEAGE = model_lineage(_CODEBOOK)
 _TRANSLATOR = RoomTranslator(
     settings=DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True)
 )
@@ -243,7 +266,11 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_estimates(con, home.codebook(), kept, load_estimators(home.home().config))
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows_n, "engagements": ", ".join(kept)}
+        metadata={
+            "dagster/row_count": rows_n,
+            "engagements": ", ".join(kept),
+            **_column_lineage({"estimate": estimate_inputs(home.codebook())}),
+        }
     )
 
 
@@ -301,4 +328,27 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
     rules = load_estimators(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_comparisons(con, home.codebook(), _engagements(home), rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "definition_sets",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Totals of CPPs and of all by each frozen definition set (2020 report, HWB "
+        "parity) beside the current one, unrounded; for the safe haven.",
+        deps=(
+            ("wellbeing", "item_answers"),
+            ("wellbeing", "weights"),
+            ("wellbeing", "estimates"),
+            ("codebook", "tables"),
+        ),
+    )
+)
+def definition_sets(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count the same answers by each definition set."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_definition_sets(con, home.codebook(), _engagements(home))
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

@@ -28,6 +28,7 @@ WEIGHTS = ("wellbeing", "weights")
 ESTIMATES = ("wellbeing", "estimates")
 RESPONDENTS = ("wellbeing", "respondents")
 COMPARISONS = ("wellbeing", "comparisons")
+DEFINITION_SETS = ("wellbeing", "definition_sets")
 # A weight is a ratio of counts: sums differ from the roll by rounding of doubles only.
 WEIGHT_TOLERANCE = 0.01
 
@@ -37,6 +38,7 @@ def scores_in_range(bench: Bench) -> Verdict:
     limits = {
         scale.name: (scale.low, scale.high)
         for instrument in bench.codebook.instruments.values()
+        if instrument.surveys
         for scale in instrument.scales
     }
     ends = ", ".join(f"min({name}), max({name})" for name in limits)
@@ -49,6 +51,29 @@ def scores_in_range(bench: Bench) -> Verdict:
     ]
     is_scored = any(value is not None for value in row)
     return Verdict(is_scored and not found, places(found, f"{len(limits)} scales"))
+
+
+def current_set_is_right(bench: Bench) -> Verdict:
+    """Each CPP's total by the current definition set is its estimate, to a billionth."""
+    rows = bench.con.execute(
+        """
+        select
+            engagement || '/' || indicator,
+            coalesce(sets.n, 0) = coalesce(estimates.base_n, 0)
+            and coalesce(
+                abs(sets.estimate - estimates.estimate) <= 1e-7, estimates.estimate is null
+            ),
+        from wellbeing.estimates as estimates
+        left join (from wellbeing.definition_sets where definition_set = 'current') as sets
+            using (engagement, survey, indicator)
+        where
+            estimates.geography_level = 'cpp' and estimates.breakdown = 'total'
+            and estimates.survey <> 'parent'
+        order by all
+        """
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} totals"))
 
 
 _WEIGHT_SUMS = """
@@ -162,6 +187,14 @@ ESTIMATE_CHECKS = (
         "contract of wellbeing.respondents",
         "run: rcs materialise (respondents are older than the pupils' values)",
         _judged(audit.respondents_are_counted),
+    ),
+    PythonCheck(
+        DEFINITION_SETS,
+        "current_definitions_give_the_estimates",
+        "Counted again by the current definition set, each CPP's total is its estimate",
+        "codebook, definition_sets.csv; contract of wellbeing.definition_sets",
+        "run: rcs materialise (the table is older than the estimates)",
+        current_set_is_right,
     ),
     PythonCheck(
         COMPARISONS,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook, Indicator
-from rcs_assets.estimation import Design, estimate_each
+from rcs_assets.estimation import Design, corrected_query, estimate_each
 from rcs_assets.estimation.intervals import floats_or_null
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 from rcs_assets.wellbeing.counts import prepare_pupils
@@ -338,34 +338,15 @@ def two_sided(
 
 
 def _verdicts(rules: Estimators) -> str:
-    """Corrected p values and what follows from them.
-
-    Benjamini-Hochberg: the least of p × tests / rank from this rank on. Holm: the greatest
-    of p × tests left up to this rank.
-    """
-    family = "partition by engagement, survey, geography_level, geography_code"
+    """Corrected p values and what follows from them: Holm for CPPs, else Benjamini-Hochberg."""
+    corrected = corrected_query(
+        "tested",
+        "if(geography_level = 'cpp', 'holm', 'bh')",
+        family=["engagement", "survey", "geography_level", "geography_code"],
+        tie=["indicator"],
+    )
     return f"""
-        with ranked as (
-            select
-                *,
-                count(p_value) over ({family}) as tests_n,
-                row_number() over ({family} order by p_value nulls last, indicator) as place
-            from tested
-        ),
-        corrected as (
-            select
-                *,
-                if(
-                    geography_level = 'cpp',
-                    max(p_value * (tests_n - place + 1)) over (
-                        {family} order by place rows unbounded preceding
-                    ),
-                    min(p_value * tests_n / place) over (
-                        {family} order by place desc rows unbounded preceding
-                    )
-                ) as corrected_p
-            from ranked
-        ),
+        with corrected as ({corrected}),
         marked as (
             select
                 *,

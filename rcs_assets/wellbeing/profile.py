@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from rcs_assets.codebook import Codebook
-from rcs_assets.codebook.model import Item, Scale
+from rcs_assets.codebook.model import Item, Scale, ScaleMethod
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 
 if TYPE_CHECKING:
@@ -76,8 +76,11 @@ def _scales(codebook: Codebook) -> list[tuple[str, Scale]]:
 
 def _items_sql(codebook: Codebook) -> str:
     counts = " union all ".join(_codes_sql(codebook, survey) for survey in PUPIL_SURVEYS)
+    # The two answers of a matrix are looked up together: they need not run alike.
     correlations = " union all ".join(
-        _correlations_sql(survey, scale) for survey, scale in _scales(codebook)
+        _correlations_sql(survey, scale)
+        for survey, scale in _scales(codebook)
+        if scale.method is not ScaleMethod.MATRIX
     )
     return f"""
         with codes as ({counts}),

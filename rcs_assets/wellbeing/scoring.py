@@ -7,6 +7,7 @@ SQL stands once, in dbt_project/macros/scoring.sql, and the rules are codebook d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 import rcs_assets
 from rcs_assets.codebook import load_codebook
-from rcs_assets.codebook.model import Codebook, Instrument, Item
+from rcs_assets.codebook.model import Codebook, Indicator, Instrument, Item
 from rcs_assets.errors import ConfigurationError, InputError
 
 MISSING_RULES = ("prorate", "complete")
@@ -60,11 +61,12 @@ def score(
             "Unknown missing rule", where="missing_rule", why="rules are prorate and complete"
         )
     items = tuple({item.variable: item for scale in chosen.scales for item in scale.items}.values())
-    table = _table(answers, ["record_id", *(item.variable for item in items)])
+    gates = sorted({s.zero_variable for s in chosen.scales if s.zero_variable})
+    table = _table(answers, ["record_id", *(item.variable for item in items), *gates])
     with duckdb.connect() as con:
         con.register("delivered", table)
         _check(con, items)
-        con.execute(_typed(items))
+        con.execute(_typed([*(item.variable for item in items), *gates]))
         query = scoring_sql("answers", chosen, codebook or load_codebook(), missing_rule)
         return con.execute(query).to_arrow_table()
 
@@ -72,7 +74,7 @@ def score(
 def scoring_sql(relation: str, instrument: Instrument, codebook: Codebook, rule: str) -> str:
     """The scoring query of one instrument over `relation`, rendered from the dbt macro."""
     data = instrument_data(instrument, codebook)
-    query: str = _macros().scores_query(relation, ["record_id"], missing_rule=rule, **data)
+    query: str = _macros("scoring").scores_query(relation, ["record_id"], missing_rule=rule, **data)
     return query
 
 
@@ -87,6 +89,8 @@ def instrument_data(instrument: Instrument, codebook: Codebook) -> dict[str, Any
                 "min_answered": scale.min_answered,
                 "conversion": scale.conversion,
                 "metric_name": scale.metric_name,
+                "zero_variable": scale.zero_variable,
+                "zero_code": scale.zero_code,
                 "items": [asdict(item) for item in scale.items],
             }
             for scale in instrument.scales
@@ -131,12 +135,34 @@ def project_dir() -> Path:
     return folder
 
 
+def indicator_sql(indicator: Indicator, codebook: Codebook, kept_missing: Sequence[int]) -> str:
+    """The value of an indicator as a column expression, rendered from the dbt macro."""
+    rule = indicator.rule
+    cutoff = codebook.cutoff_sets[rule.cutoff_set] if rule.cutoff_set else None
+    data = {
+        "name": indicator.name,
+        "kind": rule.kind.value,
+        "survey": indicator.survey,
+        "score": cutoff.score if cutoff else rule.score,
+        "lower": rule.lower,
+        "upper": rule.upper,
+        "operator": cutoff.operator if cutoff else "",
+        "cut": cutoff.cut if cutoff else None,
+        "stages": list(indicator.stages),
+        "variables": list(rule.variables),
+        "positive_codes": list(rule.positive_codes),
+        "base_codes": list(rule.base_codes),
+    }
+    expression: str = _macros("indicators").indicator_value(data, list(kept_missing))
+    return expression
+
+
 @cache
-def _macros() -> Any:
+def _macros(name: str) -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(project_dir() / "macros"), undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("scoring.sql").module
+    return environment.get_template(f"{name}.sql").module
 
 
 def _instrument(codebook: Codebook, name: str) -> Instrument:
@@ -232,6 +258,6 @@ def _quoted(item: Item) -> str:
     return f'"{item.variable}"'
 
 
-def _typed(items: tuple[Item, ...]) -> str:
-    columns = ", ".join(f"cast({_quoted(i)} as tinyint) as {i.variable}" for i in items)
+def _typed(names: list[str]) -> str:
+    columns = ", ".join(f'cast("{name}" as tinyint) as {name}' for name in names)
     return f"create temp table answers as select record_id, {columns} from delivered"

@@ -231,17 +231,17 @@ def _links(con) -> None:
         select
             case when stage like 'P%' then 'primary_survey' else 'secondary_survey' end, engagement,
             case when stage like 'P%' then 'p-' else 's-' end || engagement || '-' || i,
-            'p-' || engagement || '-' || i, 1, 'exact'
+            'p-' || engagement || '-' || i, 1::tinyint, 'exact'
         from intake.sample
         where i % 10 <> 3 and i % 20 <> 5
         union all
         select 'education', engagement, 'e-' || engagement || '-' || i,
-            'p-' || engagement || '-' || i, 2, 'exact'
+            'p-' || engagement || '-' || i, 2::tinyint, 'exact'
         from intake.sample
         where i % 7 <> 1
         union all
         select 'social_work', engagement, 'w-' || engagement || '-' || i,
-            'p-' || engagement || '-' || i, 9, 'auto'
+            'p-' || engagement || '-' || i, 9::tinyint, 'auto'
         from intake.sample
         where i % 8 = 0
     """)

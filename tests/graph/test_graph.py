@@ -21,7 +21,8 @@ PARTITIONED = {"intake", "linkage", "wellbeing"}
 # Reference data and what sees all engagements (design.md, Execution).
 UNPARTITIONED = {
     "intake/school_roll", "intake/school_list", "intake/simd", "intake/datazones",
-    "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/respondents",
+    "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/definition_sets",
+    "wellbeing/respondents",
 }  # fmt: skip
 # Made in the partitioned dbt build, so that no run needs a second one.
 BUILT_BESIDE = {"services/spend", "services/budget_gap"}

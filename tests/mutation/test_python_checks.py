@@ -230,6 +230,12 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         f"update disclosure.estimates set n = n + 10 where {shown()}",
         f"update disclosure.estimates set {HIDE} where {shown('cpp/{engagement}')}",
     ),
+    "current_definitions_give_the_estimates": (
+        "delete from wellbeing.definition_sets where definition_set = 'current' and n > 0",
+        "update wellbeing.definition_sets set estimate = estimate + 0.1 "
+        "where definition_set = 'current'",
+        "update wellbeing.definition_sets set n = n + 1 where definition_set = 'current'",
+    ),
     "warehouse_has_no_identifier_columns": (
         "alter table disclosure.estimates add column scn varchar",
     ),

@@ -1,4 +1,4 @@
-"""Each check of spend and of need × reach passes on what was made, and finds what is planted."""
+"""Each check of spend, need × reach and findings passes on what was made, and finds faults."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from rcs_assets.disclosure import checks as protected
+from rcs_assets.research import checks as research
 from rcs_assets.services import checks as services
 from rcs_assets.storage.checks import Bench
 
@@ -17,6 +18,8 @@ CHECKS = {
         *services.SPEND_CHECKS,
         *services.REACH_CHECKS,
         *protected.SERVICES_CHECKS,
+        *research.PYTHON_CHECKS,
+        *protected.FINDINGS_CHECKS,
     )
 }
 OpenBench = Callable[[duckdb.DuckDBPyConnection], Bench]
@@ -127,6 +130,21 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         SHOW_REACH
         + " where service = 'any_asn' and breakdown = 'total'; "
         + "update disclosure.estimates set status = if(breakdown = 'asn', 'c', 'published')",
+    ),
+    "groups_count_every_pupil": (
+        "update research.risks set n = n + 1 where kind = 'factor' and rowid = "
+        "(select min(rowid) from research.risks where kind = 'factor')",
+        "delete from research.risks",
+    ),
+    "every_outcome_has_its_model": (
+        "delete from research.models where factor = 'often_lonely'",
+        "delete from research.models where factor = 'fit'",
+    ),
+    "findings_obey_table_a": (
+        "update disclosure.models set status = 'published'",
+        "update research.risks set n = 29, with_outcome_n = 12 where kind = 'factor'",
+        "update research.risks set with_outcome_n = 9 where kind = 'factor'",
+        "delete from disclosure.risks; delete from disclosure.models",
     ),
     "reach_cannot_be_subtracted": (
         SHOW_REACH + "; update disclosure.reach set status = 'c' where need_level = 'some'",

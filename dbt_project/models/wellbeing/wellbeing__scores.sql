@@ -12,10 +12,8 @@ with item_answers as (
         record_id,
         engagement,
         survey,
-        {%- for scale in scales %}
-        {%- for item in scale['items'] %}
-        {{ item.variable }},
-        {%- endfor %}
+        {%- for name in scale_inputs(scales) %}
+        {{ name }},
         {%- endfor %}
     from {{ ref('wellbeing__item_answers') }}
     where engagement in {{ engagement_list() }}

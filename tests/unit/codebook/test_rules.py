@@ -133,7 +133,7 @@ LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
         ("scales.csv", {"name": "sdq_peer"}, {"method": "median"}, "method"),
         ("scales.csv", {"name": "sdq_peer"}, {"conversion": "t_score"}, "conversion"),
         ("scales.csv", {"name": "sdq_peer"}, {"conversion": "swemwbs"}, "conversion"),
-        ("scales.csv", {"name": "sdq_peer"}, {"name": "sdq_impact"}, "name"),
+        ("scales.csv", {"name": "sdq_peer"}, {"name": "sdq_unknown"}, "name"),
         ("items.csv", {"variable": "sdq_7"}, {"maximum": "3"}, "minimum"),
         ("items.csv", {"variable": "sdq_7"}, {"is_reversed": "R"}, "is_reversed"),
         ("items.csv", {"variable": "sdq_7"}, {"variable": "sdq_26"}, "variable"),
@@ -280,3 +280,40 @@ def test_contracts_that_are_not_entries_are_refused(tmp_path: Path, content: str
     (tmp_path / "datasets.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"datasets\.yaml"):
         load_codebook(tmp_path)
+
+
+def test_every_indicator_has_a_sentence_that_a_report_can_use():
+    said = {name: i.say("62%") for name, i in load_codebook().indicators.items()}
+    assert said["primary_enjoys_learning"] == "62% of pupils in P5 to P7 enjoy learning new things."
+    assert said["primary_young_carer"] == "62% of pupils in P7 care for someone."
+    assert said["secondary_regular_smoker"] == "62% of pupils in S2 and S4 smoke regularly."
+    assert said["parent_has_support"] == "62% of parents have someone to turn to."
+    assert all("{" not in text and text.endswith(".") for text in said.values())
+    assert len(set(said.values())) == len(said)
+
+
+@pytest.mark.parametrize("sentence", ["", "Pupils in {who}.", "{value} of {who} and {value}."])
+def test_a_sentence_without_its_places_is_refused(tmp_path, sentence):
+    folder = write_overlay(tmp_path, "indicators.csv", INDICATOR, {"sentence": sentence})
+    with pytest.raises(ConfigurationError, match="sentence"):
+        load_codebook(folder)
+
+
+def test_core_indicators_are_those_of_the_framework_that_a_survey_asks():
+    core = {name.partition("_")[2] for name, i in load_codebook().indicators.items() if i.is_core}
+    # domain.md §5: 12 of 21 come from the survey.
+    assert len(core) == 12
+
+
+def test_definition_sets_are_those_of_the_sources():
+    codebook = load_codebook()
+    kept = {n: s.kept_missing(codebook.missing) for n, s in codebook.definition_sets.items()}
+    assert kept == {"current": [], "report_2020": [], "hwb_parity": [-3, -2, -1]}
+    assert codebook.definition_sets["hwb_parity"].missing_rule == "complete"
+
+
+def test_the_current_definitions_cannot_be_changed_by_the_set(tmp_path):
+    changes = {"missing_rule": "complete"}
+    folder = write_overlay(tmp_path, "definition_sets.csv", {"name": "current"}, changes)
+    with pytest.raises(ConfigurationError, match="current"):
+        load_codebook(folder)

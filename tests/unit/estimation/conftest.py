@@ -20,10 +20,20 @@ def reference_folder(shared_reference: Path) -> Path:
     return shared_reference / "estimation"
 
 
+def read_values(file: Path) -> pl.DataFrame:
+    text = pl.read_csv(file, infer_schema=False)
+    return text.with_columns(pl.col("value").cast(pl.Float64), pl.col("domain").fill_null(""))
+
+
 @pytest.fixture(scope="session")
 def r_values(reference_folder: Path) -> pl.DataFrame:
-    text = pl.read_csv(reference_folder / "r_survey_reference.csv", infer_schema=False)
-    return text.with_columns(pl.col("value").cast(pl.Float64), pl.col("domain").fill_null(""))
+    return read_values(reference_folder / "r_survey_reference.csv")
+
+
+@pytest.fixture(scope="session")
+def r_converged(reference_folder: Path) -> pl.DataFrame:
+    """R's logistic models, iterated to the end: its own default stops early."""
+    return read_values(reference_folder / "r_glm_converged.csv")
 
 
 @pytest.fixture(scope="session")

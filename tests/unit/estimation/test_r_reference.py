@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from rcs_assets.estimation import Design, estimate
+from rcs_assets.errors import InputError
+from rcs_assets.estimation import Design, estimate, independence_test
 
 CLOSED_FORM = 1e-12
 ITERATED = 1e-8
@@ -175,3 +176,83 @@ def test_svyby_domain_df_counts_units_that_hold_the_domain(
         "select count(distinct dnum) - 1 from clus1 group by stype order by stype"
     ).fetchall()
     assert [row["df"] for row in rows] == [row[0] for row in counted]
+
+
+CALIBRATED = {"poststrat": ["stype"], "rake": ["stype", "sch.wide"]}
+
+
+@pytest.mark.parametrize("kind", CALIBRATED)
+def test_calibrated_variances_equal_r(
+    api: duckdb.DuckDBPyConnection, r_values: pl.DataFrame, kind: str
+) -> None:
+    design = Design(clusters="dnum", weight=f"w_{kind}", fpc="fpc", calibrated=CALIBRATED[kind])
+    for statistic, variable in (("mean", "api00"), ("total", "enroll")):
+        row = estimate(api, "calibrated", design, [variable], statistic).to_pylist()[0]
+        theirs = r_values.filter(design=f"clus1_{kind}", fun=f"svy{statistic}")
+        assert theirs.height == 4
+        for name in ("estimate", "se"):
+            wanted = theirs.filter(stat=name)["value"][0]
+            assert row[name] == pytest.approx(wanted, rel=CLOSED_FORM)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_arcsine_intervals_equal_r(
+    api: duckdb.DuckDBPyConnection, r_values: pl.DataFrame, name: str
+) -> None:
+    rows = estimate(api, table_of(name), DESIGNS[name], ["sw", "a99"], "mean", ci="asin")
+    made = [
+        v
+        for row in rows.to_pylist()
+        for v in with_own_interval(row, "svyciprop_asin", row["variable"])
+    ]
+    found = differences(r_values, name, iter(made))
+    assert found.height == 6
+    assert found["gap"].max() <= CLOSED_FORM
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("statistic", ["F", "Chisq", "Wald"])
+def test_tests_of_independence_equal_r(
+    api: duckdb.DuckDBPyConnection, r_values: pl.DataFrame, name: str, statistic: str
+) -> None:
+    row = independence_test(
+        api, table_of(name), DESIGNS[name], "sch.wide", "stype", statistic
+    ).to_pylist()[0]
+    theirs = r_values.filter(design=name, fun=f"svychisq_{statistic}")
+    assert theirs.height == 2
+    for ours, stat in {"value": "stat", "p_value": "p"}.items():
+        assert row[ours] == pytest.approx(theirs.filter(stat=stat)["value"][0], rel=CLOSED_FORM)
+
+
+def test_a_table_of_one_level_has_a_reason(api: duckdb.DuckDBPyConnection) -> None:
+    api.execute("create or replace temp view high as from srs where stype = 'H'")
+    row = independence_test(api, "high", DESIGNS["srs"], "awards", "stype").to_pylist()[0]
+    assert (row["value"], row["reason"]) == (None, "one_level")
+    with pytest.raises(InputError, match="more than 100 cells"):
+        independence_test(api, "srs", DESIGNS["srs"], "api00", "stype")
+
+
+def test_nothing_of_the_reference_is_left_out(r_values: pl.DataFrame) -> None:
+    """But for intervals that R itself only approximates: by a spline over a profile."""
+    tried = {
+        "design",
+        "svymean",
+        "svymean_t",
+        "svytotal",
+        "svyby_mean",
+        "svyby_total",
+        "svyratio",
+        "svyttest",
+        "svyquantile_math",
+        "svyglm_gaussian",
+        "svyglm_quasibinomial",
+        "svyciprop_logit",
+        "svyciprop_xlogit",
+        "svyciprop_beta",
+        "svyciprop_mean",
+        "svyciprop_asin",
+        "svychisq_F",
+        "svychisq_Chisq",
+        "svychisq_Wald",
+    }
+    assert set(r_values["fun"]) - tried == {"svyciprop_likelihood"}

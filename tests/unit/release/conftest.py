@@ -171,6 +171,20 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             'all' as funding_origin, 'all' as domain, 123000 as gbp, 500 as children_n,
             'published' as status
         from disclosure.reach;
+        create table wellbeing.definition_sets as
+        select 'current' as definition_set, 't2-falkirk' as engagement, 'secondary' as survey,
+            'secondary_positive_wellbeing' as indicator, 'pct' as statistic, 100::bigint as n,
+            20.5::double as estimate;
+        create table disclosure.risks as
+        select 'secondary' as survey, 'factor' as kind, 'peer' as domain, 'often_lonely' as factor,
+            'Often lonely' as title, unnest(['risk', 'protective']) as level,
+            'secondary_positive_wellbeing' as outcome, 100 as n, 50 as share_pct,
+            20 as outcome_pct, 15 as ci_low, 26 as ci_high, 'published' as status;
+        create table disclosure.models as
+        select 'secondary' as survey, 'secondary_positive_wellbeing' as outcome, 'term' as kind,
+            'often_lonely' as factor, 'risk' as level, 0.5 as odds_ratio, 0.3 as ci_low,
+            0.8 as ci_high, true as is_clear, -12 as effect_points, -20 as effect_low,
+            -4 as effect_high, null::double as value, 200 as n, 'published' as status;
         create table disclosure.audit as
         select 'public' as coalition, 'secondary' as survey, 'secondary_hungry' as indicator,
             21 as cells_n, 2 as hidden_n, 4 as targets_n, 0 as unsafe_n, 8 as programs_n,

@@ -16,7 +16,7 @@ INTERFACE = {
     "geography_name breakdown group indicator statistic n estimate ci_low ci_high status note",
     "geographies": "geography_level geography_code geography_name parent_level parent_code",
     "indicators": "indicator title domain direction definition denominator stages instrument "
-    "source is_sensitive",
+    "source is_sensitive sentence is_core",
     "reach": "engagement breakdown group need need_level service n observed_pct ci_low ci_high "
     "corrected_pct bound_low bound_high status",
     "spend": "engagement sector tier age_band funding_origin domain gbp children_n status",
@@ -76,7 +76,7 @@ def test_an_analyst_reads_decimals_and_comments(built):
         file, "select * from duckdb_columns() where not internal and comment is null"
     )
     comments = [c for (c,) in query(file, "select comment from duckdb_tables()")]
-    assert uncommented == [] and len(comments) == 9
+    assert uncommented == [] and len(comments) == 12
     assert all(comment.startswith("SIMULATED") for comment in comments)
 
 
@@ -106,7 +106,7 @@ def test_a_package_holds_what_its_audience_may_see(built):
     tables = {name for (name,) in query(public, "select table_name from duckdb_tables()")}
     assert tables == {
         "estimates", "reach", "spend", "comparisons", "participation", "geographies",
-        "indicators", "dictionary", "releases",
+        "indicators", "dictionary", "releases", "risks", "models", "outcomes",
     }  # fmt: skip
     undocumented = (
         "select table_name, column_name from duckdb_columns() where not internal except "

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import InputError
 from rcs_assets.wellbeing import score
 
@@ -229,3 +230,134 @@ def test_wrong_arguments_are_refused(call):
     with pytest.raises(InputError) as refused:
         call(table)
     assert "4711" not in str(refused.value)
+
+
+# Upper ends of the bands of the parent forms, typed from domain.md §1.6 and §12.
+PARENT = {
+    "sdq_parent": {
+        "total": ((13, 16, 40), (13, 16, 19, 40)),
+        "emotional": ((3, 4, 10), (3, 4, 6, 10)),
+        "conduct": ((2, 3, 10), (2, 3, 5, 10)),
+        "hyperactivity": ((5, 6, 10), (5, 7, 8, 10)),
+        "peer": ((2, 3, 10), (2, 3, 4, 10)),
+    },
+    "sdq_parent_2_4": {
+        "total": (None, (12, 15, 18, 40)),
+        "emotional": (None, (2, 3, 4, 10)),
+        "conduct": (None, (3, 4, 5, 10)),
+        "hyperactivity": (None, (5, 6, 7, 10)),
+        "peer": (None, (2, 3, 4, 10)),
+    },
+}
+PARENT_PROSOCIAL = {"sdq_parent": ((6, 5, 0), (8, 7, 6, 0)), "sdq_parent_2_4": (None, (7, 6, 5, 0))}
+
+
+@pytest.mark.parametrize("form", PARENT)
+@pytest.mark.parametrize("rule", ["prorate", "complete"])
+def test_parent_forms_add_up_alike_and_have_bands_of_their_own(form, rule):
+    drawn = np.random.default_rng(4).integers(0, 4, size=(400, 25))
+    rows = [{n: (None if v == 3 else int(v)) for n, v in enumerate(r, 1)} for r in drawn]
+    rows += [dict.fromkeys(range(1, 26), value) for value in (0, 1, 2)]
+    found = score(table_of(rows), form, rule).to_pylist()
+    for answers, got in zip(rows, found, strict=True):
+        expected = expected_row(answers, rule)
+        for name, (three, four) in PARENT[form].items():
+            value = expected[f"sdq_{name}"]
+            assert got[f"{form}_{name}"] == value
+            for number, ends in ((3, three), (4, four)):
+                if ends is not None:
+                    band = None if value is None else 1 + sum(value > end for end in ends)
+                    assert got[f"{form}_{name}_band{number}"] == band
+        value = expected["sdq_prosocial"]
+        for number, starts in zip((3, 4), PARENT_PROSOCIAL[form], strict=True):
+            if starts is not None:
+                band = None if value is None else 1 + sum(value < start for start in starts)
+                assert got[f"{form}_prosocial_band{number}"] == band
+
+
+def scored(instrument, columns, scale):
+    n = len(next(iter(columns.values())))
+    table = pa.table({"record_id": [f"r{i}" for i in range(n)]} | columns)
+    return score(table, instrument)[scale].to_pylist()
+
+
+def test_impact_counts_only_the_upper_answers_and_nothing_without_difficulties():
+    patterns = list(itertools.product([None, 0, 1, 2, 3], repeat=5))
+    columns = {
+        f"sdq_impact_{n}": pa.array([p[n - 1] for p in patterns] * 2, pa.int8())
+        for n in range(1, 6)
+    }
+    columns["sdq_difficulties"] = pa.array([1] * len(patterns) + [0] * len(patterns), pa.int8())
+    points = {0: 0, 1: 0, 2: 1, 3: 2}
+    expected = [None if None in p else sum(points[a] for a in p) for p in patterns]
+    found = scored("sdq_impact", columns, "sdq_impact")
+    assert found == expected + [0] * len(patterns)
+
+
+SLEEP = """
+<9    7.5 8.5 9.5 10 10
+9-10  7.5 7.5 8.5 9.5 10
+10-11 6.5 6.5 7.5 8.5 9.5
+11-12 6 6 6.5 7.5 8.5
+12-1  6 6 6 6.5 7.5
+1-2   6 6 6 6 6.5
+2+    6 6 6 6 6
+"""
+
+
+def test_sleep_is_read_from_the_matrix():
+    older = [[float(v) for v in line.split()[1:]] for line in SLEEP.split("\n") if line]
+    younger = [*older[:4], [6, 6, 6.5, 7.5, 7.5]]
+    for name, bed, matrix in (
+        ("sleep_younger", "time_bed_younger", younger),
+        ("sleep_older", "time_bed", older),
+    ):
+        pairs = [(b, w) for b in (None, *range(1, len(matrix) + 1)) for w in (None, *range(1, 6))]
+        columns = {
+            bed: pa.array([b for b, _ in pairs], pa.int8()),
+            "time_wake": pa.array([w for _, w in pairs], pa.int8()),
+        }
+        expected = [None if b is None or w is None else matrix[b - 1][w - 1] for b, w in pairs]
+        assert scored(name, columns, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("instrument", "items", "scale", "turned"),
+    [
+        ("kidscreen10", [(f"kidscreen_{n}", 1, 5) for n in range(1, 11)], "kidscreen10", {3, 4}),
+        ("stirling", [(f"stirling_{n}", 1, 5) for n in range(1, 13)], "stirling", set()),
+        ("who5", [(f"who5_{n}", 0, 5) for n in range(1, 6)], "who5_raw", set()),
+        (
+            "fas3",
+            [("fas_car", 0, 2), ("fas_own_bedroom", 0, 1), ("fas_computers", 0, 3),
+             ("fas_bathrooms", 0, 3), ("fas_dishwasher", 0, 1), ("fas_holidays_abroad", 0, 3)],
+            "fas3",
+            set(),
+        ),
+    ],
+)  # fmt: skip
+def test_instruments_that_are_off_can_be_scored_by_hand(instrument, items, scale, turned):
+    rng = np.random.default_rng(6)
+    columns, expected = {}, np.zeros(300)
+    for place, (name, low, high) in enumerate(items, 1):
+        drawn = rng.integers(low, high + 1, size=300).astype(float)
+        drawn[rng.random(300) < 0.03] = np.nan
+        columns[name] = pa.array(drawn, from_pandas=True)
+        expected += low + high - drawn if place in turned else drawn
+    found = scored(instrument, columns, scale)
+    assert found == [None if np.isnan(value) else int(value) for value in expected]
+
+
+def test_who5_is_out_of_a_hundred_and_six_of_nine_are_problematic():
+    who5 = {f"who5_{n}": [0, 5, 3] for n in range(1, 6)}
+    assert scored("who5", who5, "who5_metric") == [0.0, 100.0, 60.0]
+    names = load_codebook().instruments["problematic_social_media"].scales[0].items
+    answers = {item.variable: [1, int(n < 5), int(n < 6)] for n, item in enumerate(names)}
+    assert scored("problematic_social_media", answers, "social_media_problems") == [9, 5, 6]
+
+
+def test_models_score_nothing_that_is_off():
+    off = {name for name, i in load_codebook().instruments.items() if not i.surveys}
+    assert off == {
+        "sdq_parent", "sdq_parent_2_4", "sdq_impact", "kidscreen10", "fas3", "who5", "stirling",
+    }  # fmt: skip

@@ -1,0 +1,309 @@
+"""Factors affecting children's mental health and wellbeing, from the pupils who answered.
+
+Belongs here: the tables `research.risks` and `research.models`. Does not belong here: what is
+analysed (`data/findings.yaml`), protection (`disclosure`).
+
+All areas together, raked, schools as clusters within CPPs (policy.md, Table B, "all"): eight
+volunteering areas, not Scotland. What goes together with an outcome need not cause it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from rcs_assets.estimation import (
+    Design,
+    adjust,
+    coefficient_table,
+    estimate,
+    fit_glm,
+    marginal_effects,
+    model_checks,
+)
+from rcs_assets.research.rules import DOMAINS, FindingsRules
+
+DESIGN = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
+RISKS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("survey", "kind", "domain", "factor", "level")),
+        ("outcome", pa.string()),
+        ("n", pa.int64()),
+        ("with_outcome_n", pa.int64()),
+        *((name, pa.float64()) for name in ("share_pct", "outcome_pct", "ci_low", "ci_high")),
+        ("reason", pa.string()),
+    ]
+)
+MODELS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("survey", "outcome", "kind", "factor", "level")),
+        *(
+            (name, pa.float64())
+            for name in (
+                "odds_ratio", "ci_low", "ci_high", "p_value", "corrected_p", "effect_points",
+                "effect_low", "effect_high", "value",
+            )
+        ),
+        *((name, pa.int64()) for name in ("n", "least_cell_n", "least_outcome_n", "df")),
+        ("reason", pa.string()),
+    ]
+)  # fmt: skip
+
+
+def write_findings(
+    con: duckdb.DuckDBPyConnection, engagements: Sequence[str], rules: FindingsRules
+) -> tuple[int, int]:
+    """Make research.risks and research.models anew.
+
+    `risks`: a row a factor (kind `factor`, level `risk` or `protective`) or count of risks of
+    a domain or of all (kind `count`, level `0` … `3+`) and outcome: pupils, their share of
+    those who answered, how many have the outcome, with its interval. `models`: logistic
+    models of each outcome on all factors, adjusted: adjusted odds (kind `term`), average
+    marginal effects in points, and figures of the model (kind `check`).
+
+    Args:
+        con: a writing connection to the warehouse.
+        engagements: the engagements that enter.
+        rules: what is analysed.
+
+    Returns:
+        Numbers of rows of both.
+    """
+    con.register("scope_list", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
+    risks: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+    for survey, outcomes in rules.outcomes.items():
+        con.execute(_pupils_sql(survey, rules))
+        for outcome in outcomes:
+            risks += _factor_rows(con, survey, outcome, rules)
+            if survey in rules.counted_surveys:
+                risks += _count_rows(con, survey, outcome, rules)
+            models += _model_rows(con, survey, outcome, rules)
+    con.unregister("scope_list")
+    con.execute("create schema if not exists research")
+    made = {
+        "risks": pa.Table.from_pylist(risks, RISKS_SCHEMA),
+        "models": _corrected(pa.Table.from_pylist(models, MODELS_SCHEMA)),
+    }
+    for name, table in made.items():
+        con.register("made", table)
+        con.execute(f"create or replace table research.{name} as from made order by all")
+        con.unregister("made")
+    return made["risks"].num_rows, made["models"].num_rows
+
+
+def _corrected(models: pa.Table) -> pa.Table:
+    """Holm over the factors of one model: its terms are its headlines."""
+    return (
+        adjust(models.drop_columns(["corrected_p"]), "holm", by=["survey", "outcome"])
+        .select(MODELS_SCHEMA.names)
+        .cast(MODELS_SCHEMA)
+    )
+
+
+def _pupils_sql(survey: str, rules: FindingsRules) -> str:
+    """Weighted pupils of a survey: outcomes, each factor as 1, 0 or null, counts of risks."""
+    factors = ", ".join(
+        f"case when answers.{f.variable} >= 0 then "
+        f"(answers.{f.variable} in ({', '.join(map(str, f.risk))}))::int end as {f.name}"
+        for f in rules.factors_of(survey)
+    )
+    counts = ", ".join(
+        f"{_count_sql(names, rules.most_risks)} as risks_{domain}"
+        for domain, names in _counted(survey, rules).items()
+    )
+    outcomes = ", ".join(f"values_.{name}" for name in rules.outcomes[survey])
+    return f"""
+        create or replace temp table research_pupils as
+        with factors as (
+            select
+                values_.record_id, values_.engagement, values_.seed_code, values_.stage,
+                values_.sex, values_.simd_quintile, weights.weight, {outcomes}, {factors},
+            from wellbeing.indicator_values as values_
+            inner join wellbeing.weights as weights using (engagement, record_id)
+            inner join wellbeing.item_answers as answers using (engagement, record_id)
+            where values_.survey = '{survey}' and values_.engagement in (from scope_list)
+        )
+        select *, {counts} from factors
+    """
+
+
+def _counted(survey: str, rules: FindingsRules) -> dict[str, list[str]]:
+    """Factors of each domain that has two at least, and of all."""
+    domains = {domain: [f.name for f in rules.factors_of(survey, domain)] for domain in DOMAINS}
+    found = {domain: names for domain, names in domains.items() if len(names) > 1}
+    return found | {"all": [f.name for f in rules.factors_of(survey)]}
+
+
+def _count_sql(names: Sequence[str], most: int) -> str:
+    """Number of risks, `3+` from the most on; null unless every question is answered."""
+    total = " + ".join(names)
+    return f"case when {total} >= {most} then '{most}+' else ({total})::varchar end"
+
+
+def _factor_rows(
+    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+) -> list[dict[str, Any]]:
+    rows = []
+    for factor in rules.factors_of(survey):
+        levels = {1: "risk", 0: "protective"}
+        place = {"kind": "factor", "domain": factor.domain, "factor": factor.name}
+        rows += _group_rows(con, survey, outcome, factor.name, levels, place, rules.confidence)
+    return rows
+
+
+def _count_rows(
+    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+) -> list[dict[str, Any]]:
+    most = rules.most_risks
+    levels = {str(number): str(number) for number in range(most)} | {f"{most}+": f"{most}+"}
+    rows = []
+    for domain in _counted(survey, rules):
+        place = {"kind": "count", "domain": domain, "factor": "risks"}
+        rows += _group_rows(
+            con, survey, outcome, f"risks_{domain}", levels, place, rules.confidence
+        )
+    return rows
+
+
+def _group_rows(
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    outcome: str,
+    column: str,
+    levels: dict[Any, str],
+    place: dict[str, str],
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """The outcome in each group of a column, with the group's share of pupils."""
+    known = f"from research_pupils where {outcome} is not null and {column} is not null"
+    counted = {
+        row[0]: row[1:]
+        for row in con.execute(
+            f"select {column}, count(*), sum({outcome})::int, "
+            f"100 * sum(weight::decimal(18, 9))::double / "
+            f"sum(sum(weight::decimal(18, 9))) over ()::double {known} group by all"
+        ).fetchall()
+    }
+    found = estimate(
+        con, "research_pupils", DESIGN, [outcome], by=column, ci="logit", level=confidence
+    ).to_pylist()
+    rates = {row[column]: row for row in found}
+    rows = []
+    for value, label in levels.items():
+        n, with_outcome, share = counted.get(value, (0, 0, None))
+        rate = rates.get(value, {})
+        rows.append(
+            {
+                "survey": survey, "outcome": outcome, "level": label, **place,
+                "n": n, "with_outcome_n": with_outcome, "share_pct": share,
+                "outcome_pct": _percent(rate.get("estimate")),
+                "ci_low": _percent(rate.get("ci_low")),
+                "ci_high": _percent(rate.get("ci_high")),
+                "reason": rate.get("reason", "no_data") if n else "no_data",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100.0 * share
+
+
+def _model_rows(
+    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+) -> list[dict[str, Any]]:
+    """One model: every factor of the survey together, adjusted."""
+    adjusted = _adjusted_view(con, outcome, rules)
+    factors = [f.name for f in rules.factors_of(survey)]
+    formula = f"{outcome} ~ {' + '.join([*factors, *adjusted])}"
+    model = fit_glm(con, "research_model", DESIGN, formula, "binomial")
+    terms = {row["variable"]: row for row in coefficient_table(model, rules.confidence).to_pylist()}
+    complete = " and ".join(f"{name} is not null" for name in [outcome, *factors, *adjusted])
+    rows = []
+    for effect in marginal_effects(con, DESIGN, model, rules.confidence).to_pylist():
+        factor, level = effect["variable"], effect["level"]
+        term = terms[f"{factor}{level or ''}"]
+        cells = _least_cells(con, outcome, factor, level, complete)
+        rows.append(
+            {
+                "survey": survey, "outcome": outcome, "kind": "term", "factor": factor,
+                "level": _plain(level) or "risk", "n": model.n, "df": int(max(model.df, 0)),
+                "odds_ratio": _exp(term["estimate"]), "ci_low": _exp(term["ci_low"]),
+                "ci_high": _exp(term["ci_high"]), "p_value": term["p_value"],
+                "effect_points": _percent(effect["estimate"]),
+                "effect_low": _percent(effect["ci_low"]),
+                "effect_high": _percent(effect["ci_high"]),
+                "least_cell_n": cells[0], "least_outcome_n": cells[1],
+                "reason": term["reason"],
+            }
+        )  # fmt: skip
+    least = [min((row[k] for row in rows), default=0) for k in ("least_cell_n", "least_outcome_n")]
+    rows += [
+        {
+            "survey": survey, "outcome": outcome, "kind": "check", "factor": check["check"],
+            "level": "all", "n": model.n, "df": int(max(model.df, 0)),
+            "value": check["p_value" if check["check"] == "fit" else "value"],
+            "least_cell_n": least[0], "least_outcome_n": least[1],
+            "reason": "" if check["value"] is not None else "no_data",
+        }
+        for check in model_checks(con, DESIGN, model).to_pylist()
+    ]  # fmt: skip
+    return rows
+
+
+def _adjusted_view(con: duckdb.DuckDBPyConnection, outcome: str, rules: FindingsRules) -> list[str]:
+    """The pupils with categories in the order that is wanted: the reference sorts first.
+
+    A category of which only one level has the outcome says nothing and is left out.
+    """
+    columns = []
+    kept = []
+    for name, levels in rules.adjusted_for.items():
+        place = " ".join(
+            f"when {name}::varchar = '{level}' then '{number}:{level}'"
+            for number, level in enumerate(levels)
+        )
+        other = f"{name}::varchar"
+        columns.append(
+            f"case {place} else {other} end as {name}" if place else f"{other} as {name}"
+        )
+        held = con.execute(
+            f"select count(distinct {name}) from research_pupils where {outcome} is not null"
+        ).fetchall()[0][0]
+        kept += [name] if held > 1 else []
+    con.execute(
+        f"create or replace temp view research_model as "
+        f"select * replace ({', '.join(columns)}) from research_pupils"
+    )
+    return kept
+
+
+def _least_cells(
+    con: duckdb.DuckDBPyConnection, outcome: str, factor: str, level: str | None, complete: str
+) -> tuple[int, int]:
+    """Smallest group of a term's two, and the smallest number with or without the outcome."""
+    if level is None:
+        groups = factor
+    else:
+        others = f"(select min({factor}) from research_model where {complete})"
+        groups = f"case {factor} when '{level}' then 1 when {others} then 0 end"
+    rows = con.execute(
+        f"select count(*), sum({outcome})::int from research_model where {complete} "
+        f"and ({groups}) is not null group by {groups}"
+    ).fetchall()
+    if len(rows) < 2:
+        return 0, 0
+    return min(n for n, _ in rows), min(min(with_it, n - with_it) for n, with_it in rows)
+
+
+def _plain(level: str | None) -> str | None:
+    return level.split(":")[-1] if level else level
+
+
+def _exp(value: float | None) -> float | None:
+    return None if value is None else float(np.exp(value))

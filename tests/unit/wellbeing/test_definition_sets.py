@@ -1,0 +1,94 @@
+"""Definition sets on made answers, counted a second time in plain Python."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from rcs_assets.codebook import load_codebook
+from rcs_assets.wellbeing.definition_sets import write_definition_sets
+
+CODEBOOK = load_codebook()
+EMOTIONAL = (3, 8, 13, 16, 24)
+STAGES = {"primary": ["P5", "P6", "P7"], "secondary": ["S1", "S2", "S3", "S4"]}
+
+
+@pytest.fixture(scope="module")
+def answers() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    n = 400
+    survey = rng.choice(["primary", "secondary"], n)
+    frame = pd.DataFrame(
+        {
+            "record_id": [f"r{i}" for i in range(n)],
+            "engagement": rng.choice(["t1-one", "t2-two", "t2-out"], n),
+            "survey": survey,
+            "stage": [rng.choice(STAGES[s]) for s in survey],
+            "weight": rng.uniform(1, 2, n),
+        }
+    )
+    columns = {}
+    for name, variable in CODEBOOK.variables.items():
+        if set(variable.surveys) & set(STAGES):
+            codes = sorted(CODEBOOK.value_sets[variable.value_set].values)
+            drawn = rng.choice([*codes, -1, -9], n)
+            columns[name] = np.where(np.isin(survey, variable.surveys), drawn, -5)
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def rows(answers) -> pd.DataFrame:
+    con = duckdb.connect()
+    con.execute("create schema wellbeing")
+    con.register("made", answers)
+    con.execute("create table wellbeing.item_answers as select * exclude (weight) from made")
+    con.execute("create table wellbeing.weights as select engagement, record_id, weight from made")
+    write_definition_sets(con, CODEBOOK, ["t1-one", "t2-two"])
+    return con.sql("from wellbeing.definition_sets").df()
+
+
+def one(rows: pd.DataFrame, name: str, indicator: str) -> pd.Series:
+    found = rows[
+        (rows.definition_set == name) & (rows.indicator == indicator) & rows.engagement.isna()
+    ]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_prefer_not_to_say_is_in_the_base_of_hwb_parity_alone(answers, rows) -> None:
+    mine = answers[(answers.survey == "primary") & (answers.engagement != "t2-out")]
+    item = mine.happy_at_school
+    positive = item.isin([4, 5])
+    for name, base, weight in (
+        ("current", item >= 1, mine.weight),
+        ("report_2020", item >= 1, pd.Series(1.0, mine.index)),
+        ("hwb_parity", (item >= 1) | (item == -1), pd.Series(1.0, mine.index)),
+    ):
+        row = one(rows, name, "primary_happy_at_school")
+        assert row.n == base.sum()
+        expected = 100 * weight[base & positive].sum() / weight[base].sum()
+        assert row.estimate == pytest.approx(expected)
+
+
+def test_hwb_parity_needs_every_item_of_a_scale(answers, rows) -> None:
+    mine = answers[(answers.survey == "secondary") & (answers.engagement != "t2-out")]
+    items = mine[[f"sdq_{n}" for n in EMOTIONAL]]
+    answered = (items >= 0).sum(axis=1)
+    total = items.where(items >= 0, 0).sum(axis=1)
+    prorated = np.floor(total * 5 / answered.clip(lower=1) + 0.5)
+    for name, base, score in (
+        ("report_2020", answered >= 3, prorated),
+        ("hwb_parity", answered == 5, total),
+    ):
+        row = one(rows, name, "secondary_sdq_very_high_emotional")
+        assert row.n == base.sum()
+        assert row.estimate == pytest.approx(100 * (score[base] >= 7).mean())
+
+
+def test_every_set_has_every_indicator_of_the_pupils(rows) -> None:
+    names = {n for n, i in CODEBOOK.indicators.items() if i.survey in STAGES}
+    for name in CODEBOOK.definition_sets:
+        assert set(rows[rows.definition_set == name].indicator) == names
+    assert "t2-out" not in set(rows.engagement.dropna())
