@@ -104,9 +104,9 @@ def _add_simulate(commands: Any) -> None:
     )
     simulate.add_argument(
         "--defects",
-        choices=("none", "typical"),
+        choices=("none", "typical", "hostile"),
         default="typical",
-        help="errors planted in the files (default: typical)",
+        help="errors planted (default: typical); hostile: a damaged file a kind as well",
     )
     simulate.add_argument(
         "--sign",
