@@ -156,6 +156,15 @@ def _add_reports(commands: Any) -> None:
     report.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
     report.add_argument("--json", action="store_true", help=AS_JSON)
+    retention = _command(
+        commands, "retention", do.retention, "Engagements whose retention has ended."
+    )
+    retention.add_argument(
+        "--destroy",
+        action="store_true",
+        help="destroy the keys of their deliveries for ever, and write a certificate",
+    )
+    retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
-from rcs_assets.intake import pupils, splitter, survey, vault
+from rcs_assets.intake import pupils, splitter, survey, tombstones, vault
 from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
@@ -167,7 +167,7 @@ def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
 
 
 def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
-    """Opt-outs: every row is readable, or the file is refused."""
+    """Opt-outs and withdrawals: every row is readable and none is lost, or the file is refused."""
     _require_approval(desk, engagement)
     with scratch(desk) as con:
         _open(con, desk, dataset, delivery)
@@ -181,6 +181,7 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
                 why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
                 fix="correct the row and deliver the file again",
             )
+        tombstones.honour(con, desk.home, engagement.key, delivery.file)
         rows = con.execute(
             "select ? as engagement, survey_uid as uid, scope, received_on "
             "from accepted order by all",
