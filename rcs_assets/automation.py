@@ -109,7 +109,7 @@ def _register(
     for outcome in outcomes:
         if outcome.status == "refused":
             warn(outcome.message)
-            set_refused_aside(place.incoming / outcome.file)
+            set_refused_aside(place.incoming / (outcome.archive or outcome.file))
     return [outcome for outcome in outcomes if outcome.status == "registered"]
 
 

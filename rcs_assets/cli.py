@@ -104,9 +104,9 @@ def _add_simulate(commands: Any) -> None:
     )
     simulate.add_argument(
         "--defects",
-        choices=("none", "typical"),
+        choices=("none", "typical", "hostile"),
         default="typical",
-        help="errors planted in the files (default: typical)",
+        help="errors planted (default: typical); hostile: a damaged file a kind as well",
     )
     simulate.add_argument(
         "--sign",
@@ -168,6 +168,15 @@ def _add_reports(commands: Any) -> None:
     )
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
     report.add_argument("--json", action="store_true", help=AS_JSON)
+    retention = _command(
+        commands, "retention", do.retention, "Engagements whose retention has ended."
+    )
+    retention.add_argument(
+        "--destroy",
+        action="store_true",
+        help="destroy the keys of their deliveries for ever, and write a certificate",
+    )
+    retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
 

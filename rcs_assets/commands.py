@@ -25,6 +25,7 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
+from rcs_assets.intake.retention import end_retention, ended_engagements
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
@@ -127,6 +128,31 @@ def release_publish(options: argparse.Namespace) -> int:
         print(f"rcs: {outcome.error}", file=sys.stderr)
         return REFUSED
     _say_published(home, None)
+    return DONE
+
+
+def retention(options: argparse.Namespace) -> int:
+    """Say which engagements are past their retention; with --destroy, destroy their keys."""
+    home = _open_home(options)
+    programme, day = load_programme(home.config), Settings.from_environment().as_of
+    ended = ended_engagements(home, programme, day)
+    certificates = end_retention(home, programme, day) if options.destroy else ()
+    if options.json:
+        _print_json({"ended": ended, "certificates": certificates})
+        return DONE
+    for item in ended:
+        print(
+            f"{item.engagement:<32} until {item.retention_until.isoformat()}  "
+            f"{item.deliveries_n} deliveries"
+        )
+    for file in certificates:
+        print(f"Certificate: {file}")
+    if not ended:
+        print(f"No engagement with deliveries is past its retention on {day.isoformat()}.")
+    elif options.destroy:
+        print("Next: rcs materialise, which removes the rows from vault and warehouse")
+    else:
+        print("Next: rcs retention --destroy (there is no way back)")
     return DONE
 
 

@@ -18,7 +18,7 @@ from rcs_assets.programme.datafile import DataFolder, read_mapping
 
 FILE = "datasets.yaml"
 LEVELS = ("engagement", "reference")
-FORMATS = ("csv", "sav", "xlsx")
+FORMATS = ("csv", "sav", "zsav", "xlsx")
 KINDS = (
     "text",
     "integer",
@@ -46,7 +46,9 @@ _DATASET_NEEDS = frozenset(
         "fields",
     ]
 )
-_DATASET_MAY = frozenset(["survey", "encoding", "delimiter", "sheet", "row_rules"])
+_DATASET_MAY = frozenset(
+    ["survey", "encoding", "other_encoding", "delimiter", "sheet", "row_rules"]
+)
 _RULE_NEEDS = frozenset(["columns", "about"])
 _RULE_MAY = frozenset(["total", "tolerance"])
 _FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
@@ -78,6 +80,7 @@ def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
         file_pattern=_pattern(where, "file_pattern", entry["file_pattern"]),
         formats=tuple(_word(where, "formats", f, FORMATS) for f in entry["formats"]),
         encoding=str(entry.get("encoding", "utf-8")),
+        other_encoding=str(entry.get("other_encoding", "")),
         delimiter=str(entry.get("delimiter", ",")),
         key=tuple(_word(where, "key", k, known) for k in entry["key"]),
         survey=_word(where, "survey", entry.get("survey", ""), {"", *SURVEY_STAGES}),

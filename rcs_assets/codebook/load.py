@@ -42,6 +42,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "wave_name take_part_name take_part_yes naming coding source",
         "supplier_names.csv": "naming variable supplier_name",
         "codings.csv": "coding value_set supplier_code code",
+        "supplier_labels.csv": "coding value_set supplier_code label",
         "instruments.csv": "name title surveys stages source",
         "scales.csv": "name instrument title method min_answered low high conversion "
         "zero_if source",
@@ -60,6 +61,7 @@ KEY_SIZES: Mapping[str, int] = {
     "value_sets.csv": 2,
     "supplier_names.csv": 2,
     "codings.csv": 3,
+    "supplier_labels.csv": 4,
     "items.csv": 2,
     "bands.csv": 3,
     "conversions.csv": 2,

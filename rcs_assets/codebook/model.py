@@ -9,7 +9,7 @@ and the contracts of delivered files. Does not belong here: reading files
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -68,12 +68,14 @@ class Variable:
 class QuestionnaireVariable:
     """How one supplier names and codes one variable.
 
-    `codes` maps the supplier's code to the codebook's (answers and missing codes).
+    `codes` maps the supplier's code to the codebook's (answers and missing codes), `labels`
+    a supplier's code to other words that he may label it with.
     """
 
     variable: str
     supplier_name: str
     codes: Mapping[int, int]
+    labels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -383,6 +385,7 @@ class Dataset:
     file_pattern: str
     formats: tuple[str, ...]
     encoding: str
+    other_encoding: str
     delimiter: str
     key: tuple[str, ...]
     survey: str

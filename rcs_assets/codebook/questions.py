@@ -161,9 +161,10 @@ def read_questionnaires(
     """Name → questionnaire version, each with every variable of its survey."""
     names = _supplier_names(rows["supplier_names.csv"], variables)
     codings = _codings(rows["codings.csv"], value_sets, missing)
+    labels = _supplier_labels(rows["supplier_labels.csv"], codings)
     questionnaires: dict[str, Questionnaire] = {}
     for row in rows["questionnaires.csv"]:
-        questionnaire = _questionnaire(row, variables, names, codings)
+        questionnaire = _questionnaire(row, variables, names, codings, labels)
         for other in questionnaires.values():
             if (other.tranche, other.survey) == (questionnaire.tranche, questionnaire.survey):
                 raise row.problem(
@@ -214,17 +215,35 @@ def _codings(
     return codings
 
 
+def _supplier_labels(
+    rows: tuple[Row, ...], codings: Mapping[tuple[str, str], Mapping[int, int]]
+) -> dict[tuple[str, str], dict[int, tuple[str, ...]]]:
+    """(coding, value set) → supplier's code → words of his own for it, beside the codebook's."""
+    labels: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {}
+    for row in rows:
+        key = (row.required("coding"), row.required("value_set"))
+        code = row.integer("supplier_code")
+        if code not in codings.get(key, {}) and code not in codings.get((key[0], "*"), {}):
+            raise row.problem(
+                "supplier_code", f"codings.csv has no such code of {key[1]}", "add it there first"
+            )
+        words = labels.setdefault(key, {})
+        words[code] = (*words.get(code, ()), row.required("label"))
+    return labels
+
+
 def _questionnaire(
     row: Row,
     variables: Mapping[str, Variable],
     names: Mapping[str, Mapping[str, str]],
     codings: Mapping[tuple[str, str], Mapping[int, int]],
+    labels: Mapping[tuple[str, str], Mapping[int, tuple[str, ...]]],
 ) -> Questionnaire:
     survey = row.choice("survey", SURVEY_STAGES)
     naming = names[row.choice("naming", names)]
     coding = row.choice("coding", {coding for coding, _ in codings})
     asked = [
-        _questionnaire_variable(row, variable, naming, coding, codings)
+        _questionnaire_variable(row, variable, naming, coding, codings, labels)
         for variable in variables.values()
         if survey in variable.surveys
     ]
@@ -254,6 +273,7 @@ def _questionnaire_variable(
     naming: Mapping[str, str],
     coding: str,
     codings: Mapping[tuple[str, str], Mapping[int, int]],
+    labels: Mapping[tuple[str, str], Mapping[int, tuple[str, ...]]],
 ) -> QuestionnaireVariable:
     if variable.name not in naming:
         raise row.problem(
@@ -267,7 +287,8 @@ def _questionnaire_variable(
         **codings.get((coding, EVERY_VALUE_SET), {}),
         **codings[coding, variable.value_set],
     }
-    return QuestionnaireVariable(variable.name, naming[variable.name], codes)
+    words = labels.get((coding, variable.value_set), {})
+    return QuestionnaireVariable(variable.name, naming[variable.name], codes, words)
 
 
 def rows_by(rows: tuple[Row, ...], column: str) -> dict[str, tuple[Row, ...]]:

@@ -17,9 +17,9 @@ Tables on the scratch connection of one delivery:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import duckdb
 
@@ -29,6 +29,7 @@ from rcs_assets.intake.readers import quoted
 from rcs_assets.storage import sql_literal
 
 VIOLATIONS = "violations"
+_COLUMNS_SHOWN = 5
 _FLAGS = (frozenset({"Y", "N"}), frozenset({"Yes", "No"}))
 
 
@@ -40,6 +41,9 @@ class Kind:
     sql_type: str
 
 
+_MAX_TEXT = 4_000
+# A spreadsheet that opens such a text again carries it out (CSV injection).
+_FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
 # Forms of the public identifiers; which field has which kind is data (codebook).
 KINDS = {
     "text": Kind("", "varchar"),
@@ -66,21 +70,47 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
         InputError: a column missing, unknown or twice; names columns only.
     """
     expected = [field.column for field in dataset.fields]
-    twice = [name for name, n in Counter(header).items() if n > 1]
+    counted = Counter(name.lower() for name in header)
+    twice = [name for name in dict.fromkeys(header) if counted[name.lower()] > 1]
     missing = [name for name in expected if name not in header]
     extra = [name for name in header if name not in expected] if _is_closed(dataset) else []
-    problems = [
-        f"{title}: {', '.join(names)}"
-        for title, names in (("missing", missing), ("not in the contract", extra), ("twice", twice))
-        if names
-    ]
-    if problems:
-        raise InputError(
-            "The columns do not fit the contract",
-            where=f"file {file}, header, column {', '.join((missing + extra + twice)[:5])}",
-            why="; ".join(problems),
-            fix=f"ask the supplier for exactly the columns of {dataset.title}",
-        )
+    refuse_columns(
+        file,
+        f"The columns do not fit the contract of {dataset.title}",
+        expected,
+        {"missing": missing, "not in the contract": extra, "twice": twice},
+        f"ask the supplier for exactly the columns of {dataset.title}",
+    )
+
+
+def refuse_columns(
+    file: str, what: str, expected: Sequence[str], problems: Mapping[str, Sequence[str]], fix: str
+) -> None:
+    """Refuse a header; a name that is not ours is quoted only where the line is a header.
+
+    A file without header begins with a record: its first line must not be quoted.
+
+    Raises:
+        InputError: any list of `problems` (title → columns) is not empty.
+    """
+    found = {title: names for title, names in problems.items() if names}
+    if not found:
+        return
+    known = set(expected)
+    is_header = len(problems["missing"]) <= len(expected) // 2
+
+    def shown(names: Sequence[str]) -> str:
+        listed = [name for name in names if is_header or name in known][:_COLUMNS_SHOWN]
+        more = len(names) - len(listed)
+        return ", ".join([*listed, *([f"and {more} more"] if more else [])])
+
+    raise InputError(
+        what,
+        where=f"file {file}, header, column {shown([*chain(*found.values())])}",
+        why="; ".join(f"{title}: {shown(names)}" for title, names in found.items())
+        + ("" if is_header else "; the first line does not look like a header"),
+        fix=fix,
+    )
 
 
 def _is_closed(dataset: Dataset) -> bool:
@@ -231,6 +261,9 @@ def _rule(field: Field) -> str:
     cases = []
     if field.is_required:
         cases.append(f"when {cell} is null then 'blank'")
+    if field.kind == "text":
+        cases.append(f"when regexp_matches({cell}, {sql_literal(_FORMULA)}) then 'formula'")
+        cases.append(f"when length({cell}) > {_MAX_TEXT} then 'too_long'")
     for form in (kind.form, field.pattern):
         if form:
             literal = sql_literal(form.strip("^$"))

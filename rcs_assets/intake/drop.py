@@ -1,9 +1,10 @@
 """Registers delivered files in the drop folder: what came, when, with which bytes.
 
 Belongs here: recognising a file by its name, refusing what cannot be taken in, the
-immutable copy by sha256, the register (one JSON line a delivery) and the question
+immutable sealed copy, the register (one JSON line a delivery) and the question
 which delivery of a dataset holds now. Does not belong here: what is inside a file
-(`readers.py`, `contracts.py`); nothing of a record is read here.
+(`readers.py`, `contracts.py`), archives (`archives.py`), keys and their end
+(`retention.py`); nothing of a record is read here.
 
 A refusal of a file that was recognised is registered too: until a good file comes,
 the dataset counts as rejected, so that an older delivery is never published as new.
@@ -12,21 +13,23 @@ the dataset counts as rejected, so that an older delivery is never published as 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError, StorageError
+from rcs_assets.intake import keys
+from rcs_assets.intake.archives import is_archive, unpacked
 from rcs_assets.intake.readers import probe
 from rcs_assets.programme import Engagement, Programme
 from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
 from rcs_assets.storage import Home, write_atomically, write_lock
+from rcs_assets.storage.sealed import memory_file, seal, unseal
 
 DeliveryKey = tuple[str, str | None]
 
@@ -44,7 +47,8 @@ class Delivery:
     """One line of the register.
 
     `engagement` is None for reference data. `refused` is empty for a delivery that was
-    accepted, else the message with which it was refused (its bytes are not kept).
+    accepted, else the message with which it was refused (its bytes are not kept), or why
+    it can no longer be read. `archive` names the .zip that the file came in.
     """
 
     seq: int
@@ -56,15 +60,31 @@ class Delivery:
     received_on: str
     is_simulated: bool
     refused: str = ""
+    archive: str = ""
 
     def path(self, home: Home) -> Path:
-        """Where the immutable copy lies."""
-        return home.drop / "files" / self.sha256 / self.file
+        """Where the immutable sealed copy lies."""
+        return home.drop / "files" / self.sha256 / f"{self.seq}.sealed"
+
+
+@contextmanager
+def opened(home: Home, delivery: Delivery) -> Iterator[Path]:
+    """The plain bytes of a delivery under its own name, in memory, while the block runs.
+
+    Raises:
+        StorageError: its key is gone, or the sealed copy was changed.
+    """
+    with memory_file(home.tmp, delivery.file) as plain:
+        unseal(delivery.path(home), plain.stream, keys.delivery_key(home, delivery.seq))
+        yield plain.path
 
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What became of one file; `message` is one clear sentence for the operator."""
+    """What became of one file; `message` is one clear sentence for the operator.
+
+    `archive` names the .zip that the file came in.
+    """
 
     file: str
     dataset: str
@@ -72,6 +92,7 @@ class DeliveryOutcome:
     sha256: str
     status: DeliveryStatus
     message: str
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,8 +129,9 @@ def deliver(
         StorageError: the register is damaged, or another process writes to the home.
     """
     day = (received_on or date.today()).isoformat()
+    desk = _Door(home, programme, codebook, day)
     with write_lock(home, "registering deliveries"):
-        return [_deliver_one(home, path, programme, codebook, day) for path in _files(paths)]
+        return [outcome for path in _files(paths) for outcome in _deliver_path(desk, path)]
 
 
 def read_register(home: Home) -> tuple[Delivery, ...]:
@@ -121,8 +143,13 @@ def read_register(home: Home) -> tuple[Delivery, ...]:
     if not home.register.exists():
         return ()
     lines = home.register.read_text(encoding="utf-8").splitlines()
+    destroyed = keys.destroyed(home)
     try:
-        return tuple(Delivery(**json.loads(line)) for line in lines)
+        known = (Delivery(**json.loads(line)) for line in lines)
+        return tuple(
+            replace(line, refused=destroyed[line.seq]) if line.seq in destroyed else line
+            for line in known
+        )
     except (ValueError, TypeError) as error:
         raise StorageError(
             "The drop register cannot be read",
@@ -153,43 +180,113 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _deliver_one(
-    home: Home, path: Path, programme: Programme, codebook: Codebook, day: str
-) -> DeliveryOutcome:
+@dataclass(frozen=True)
+class _Door:
+    """What every file is looked at with."""
+
+    home: Home
+    programme: Programme
+    codebook: Codebook
+    day: str
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """One file to register: plain bytes, its own name, and the archive it came in."""
+
+    path: Path
+    name: str
+    is_simulated: bool
+    archive: str = ""
+
+
+def _deliver_path(door: _Door, path: Path) -> list[DeliveryOutcome]:
+    """A file, or each file of an archive; a refusal stops nothing else."""
     try:
         if not path.is_file():
             raise InputError(
                 "There is no such file", where=f"file {path.name}", fix="check the path"
             )
-        known = _recognise(path.name, programme, codebook)
-        sha256 = sha256_of(path)
-        is_simulated = _provenance(home, path, sha256)
+        is_simulated = _provenance(door.home, path)
     except InputError as error:
-        return DeliveryOutcome(path.name, "", None, "", DeliveryStatus.REFUSED, str(error))
+        return [_unregistered(path.name, str(error))]
+    if is_archive(path):
+        outcomes = _deliver_archive(door, path, is_simulated)
+    else:
+        outcomes = [_deliver_one(door, _Arrived(path, path.name, is_simulated))]
+    if all(outcome.status != DeliveryStatus.REFUSED for outcome in outcomes):
+        _leave_incoming(door.home, path)
+    return outcomes
+
+
+def _deliver_archive(door: _Door, path: Path, is_simulated: bool) -> list[DeliveryOutcome]:
+    try:
+        with unpacked(path, door.home.tmp) as members:
+            return [
+                _deliver_one(door, _Arrived(member, member.name, is_simulated, path.name))
+                for member in members
+            ]
+    except InputError as error:
+        return [_refuse_archive(door, path, is_simulated, str(error))]
+
+
+def _refuse_archive(door: _Door, path: Path, is_simulated: bool, message: str) -> DeliveryOutcome:
+    """A refused archive that is named like a dataset counts as a refused file of it."""
+    for ending in {dataset.formats[0] for dataset in door.codebook.datasets.values()}:
+        try:
+            known = _recognise(f"{path.stem}.{ending}", door.programme, door.codebook)
+        except InputError:
+            continue
+        arrived = _Arrived(path, path.name, is_simulated, path.name)
+        line = _line(door, arrived, known, sha256_of(path), message)
+        return _register_refusal(door.home, line)
+    return _unregistered(path.name, message)
+
+
+def _unregistered(name: str, message: str) -> DeliveryOutcome:
+    return DeliveryOutcome(name, "", None, "", DeliveryStatus.REFUSED, message)
+
+
+def _deliver_one(door: _Door, arrived: _Arrived) -> DeliveryOutcome:
+    home, path = door.home, arrived.path
+    try:
+        known = _recognise(arrived.name, door.programme, door.codebook)
+        sha256 = sha256_of(path)
+    except InputError as error:
+        return replace(_unregistered(arrived.name, str(error)), archive=arrived.archive)
     held = current_deliveries(home).get(known.key)
     if held is not None and held.sha256 == sha256 and not held.refused:
-        _leave_incoming(home, path)
         return _outcome(held, DeliveryStatus.UNCHANGED, "already registered: nothing changes")
-    line = Delivery(
-        seq=len(read_register(home)) + 1,
-        file=path.name,
+    line = _line(door, arrived, known, sha256, _refusal(path, known, door.programme))
+    if line.refused:
+        return _register_refusal(home, line)
+    _keep(home, path, line)
+    _append(home, line)
+    message = "registered" if held is None else "registered; it takes the place of the one before"
+    return _outcome(line, DeliveryStatus.REGISTERED, message)
+
+
+def _line(
+    door: _Door, arrived: _Arrived, known: _Recognised, sha256: str, refused: str
+) -> Delivery:
+    return Delivery(
+        seq=len(read_register(door.home)) + 1,
+        file=arrived.name,
         dataset=known.dataset.name,
         engagement=known.engagement,
         sha256=sha256,
-        bytes_n=path.stat().st_size,
-        received_on=day,
-        is_simulated=is_simulated,
-        refused=_refusal(path, known, programme),
+        bytes_n=arrived.path.stat().st_size,
+        received_on=door.day,
+        is_simulated=arrived.is_simulated,
+        refused=refused,
+        archive=arrived.archive,
     )
-    if line.refused:
-        if not _was_refused_before(home, line):
-            _append(home, line)
-        return _outcome(line, DeliveryStatus.REFUSED, line.refused)
-    _keep(home, path, line)
-    _append(home, line)
-    _leave_incoming(home, path)
-    message = "registered" if held is None else "registered; it takes the place of the one before"
-    return _outcome(line, DeliveryStatus.REGISTERED, message)
+
+
+def _register_refusal(home: Home, line: Delivery) -> DeliveryOutcome:
+    if not _was_refused_before(home, line):
+        _append(home, line)
+    return _outcome(line, DeliveryStatus.REFUSED, line.refused)
 
 
 def _was_refused_before(home: Home, line: Delivery) -> bool:
@@ -203,12 +300,14 @@ def _was_refused_before(home: Home, line: Delivery) -> bool:
 
 
 def _outcome(line: Delivery, status: DeliveryStatus, message: str) -> DeliveryOutcome:
-    return DeliveryOutcome(line.file, line.dataset, line.engagement, line.sha256, status, message)
+    return DeliveryOutcome(
+        line.file, line.dataset, line.engagement, line.sha256, status, message, line.archive
+    )
 
 
 def _recognise(name: str, programme: Programme, codebook: Codebook) -> _Recognised:
     for dataset in codebook.datasets.values():
-        found = re.fullmatch(dataset.file_pattern, name)
+        found = _fits(name, dataset)
         if found is None:
             continue
         if dataset.level == "reference":
@@ -218,6 +317,14 @@ def _recognise(name: str, programme: Programme, codebook: Codebook) -> _Recognis
             raise _unknown_engagement(name, engagement, programme)
         return _Recognised(dataset, engagement)
     raise _unknown_name(name, codebook)
+
+
+def _fits(name: str, dataset: Dataset) -> re.Match[str] | None:
+    """The pattern names the first format; the dataset's other formats differ in the ending."""
+    stem, _, ending = name.rpartition(".")
+    if ending not in dataset.formats:
+        return None
+    return re.fullmatch(dataset.file_pattern, f"{stem}.{dataset.formats[0]}")
 
 
 def _unknown_engagement(name: str, engagement: str, programme: Programme) -> InputError:
@@ -235,7 +342,7 @@ def _unknown_engagement(name: str, engagement: str, programme: Programme) -> Inp
 def _unknown_name(name: str, codebook: Codebook) -> InputError:
     stem, _, ending = name.rpartition(".")
     for dataset in codebook.datasets.values():
-        if any(re.fullmatch(dataset.file_pattern, f"{stem}.{known}") for known in dataset.formats):
+        if re.fullmatch(dataset.file_pattern, f"{stem}.{dataset.formats[0]}"):
             return InputError(
                 "The format is not supported",
                 where=f"file {name}",
@@ -250,14 +357,15 @@ def _unknown_name(name: str, codebook: Codebook) -> InputError:
     )
 
 
-def _provenance(home: Home, path: Path, sha256: str) -> bool:
+def _provenance(home: Home, path: Path) -> bool:
     """Whether the simulator signed this file.
 
     Raises:
         InputError: the demo profile was handed a file that the simulator did not sign
             (design.md, The gate), or the list beside the file cannot be trusted.
     """
-    is_simulated = sha256 in read_simulated_manifest(path.parent)
+    listed = read_simulated_manifest(path.parent)
+    is_simulated = bool(listed) and sha256_of(path) in listed
     if home.profile == "demo" and not is_simulated:
         raise InputError(
             "The demo profile refuses this file",
@@ -290,24 +398,16 @@ def _check_wave(name: str, dataset: Dataset, engagement: Engagement) -> None:
 
 
 def _keep(home: Home, path: Path, line: Delivery) -> None:
-    """Copy the file into the drop, complete or not at all."""
+    """Seal a copy into the drop under a key of its own, complete or not at all."""
     target = line.path(home)
-    if target.exists() and sha256_of(target) == line.sha256:
-        return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = target.with_name(f".{os.getpid()}.part")
-    shutil.copyfile(path, aside)
-    aside.chmod(0o600)
-    if sha256_of(aside) != line.sha256:
-        aside.unlink()
+    if seal(path, target, keys.new_delivery_key(home, line.seq)) != line.sha256:
+        target.unlink()
         raise StorageError(
             "The file changed while it was copied",
             where=f"file {path.name}",
             fix="wait until it is written completely, then deliver it again",
         )
-    with aside.open("rb") as stream:
-        os.fsync(stream.fileno())
-    aside.replace(target)
 
 
 def _append(home: Home, line: Delivery) -> None:

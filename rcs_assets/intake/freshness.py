@@ -81,7 +81,7 @@ def _approval_problems(home: Home, engagement: str, day: date) -> tuple[str, ...
 
 
 def _hashes(deliveries: Iterable[Delivery]) -> list[str]:
-    return sorted(f"{d.dataset}:{d.sha256}:{d.is_simulated}" for d in deliveries)
+    return sorted(f"{d.dataset}:{d.sha256}:{d.is_simulated}:{bool(d.refused)}" for d in deliveries)
 
 
 def _digest(*parts: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
-from rcs_assets.intake import pupils, splitter, survey, vault
+from rcs_assets.intake import pupils, splitter, survey, tombstones, vault
 from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
@@ -27,8 +27,8 @@ from rcs_assets.intake.contracts import (
     quarantine_row_rules,
 )
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
-from rcs_assets.intake.drop import Delivery
-from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text
+from rcs_assets.intake.drop import Delivery, opened
+from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
     ReceiptStatus,
     count_receipt,
@@ -133,9 +133,9 @@ def _is_taken(desk: Desk, delivery: Delivery) -> bool:
 
 def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
     """Header, rows and row states of a CSV or Excel delivery."""
-    path = delivery.path(desk.home)
-    check_header(read_header(path, dataset), dataset, delivery.file)
-    read_text(con, path, dataset)
+    with opened(desk.home, delivery) as path:
+        check_header(read_header(path, dataset), dataset, delivery.file)
+        read_text(con, path, dataset)
     check_rows(con, dataset, delivery.file)
     quarantine_row_rules(con, dataset)
 
@@ -167,7 +167,7 @@ def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
 
 
 def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
-    """Opt-outs: every row is readable, or the file is refused."""
+    """Opt-outs and withdrawals: every row is readable and none is lost, or the file is refused."""
     _require_approval(desk, engagement)
     with scratch(desk) as con:
         _open(con, desk, dataset, delivery)
@@ -181,6 +181,7 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
                 why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
                 fix="correct the row and deliver the file again",
             )
+        tombstones.honour(con, desk.home, engagement.key, delivery.file)
         rows = con.execute(
             "select ? as engagement, survey_uid as uid, scope, received_on "
             "from accepted order by all",
@@ -247,11 +248,12 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     questionnaire = _questionnaire(desk, dataset, engagement, delivery)
-    path = delivery.path(desk.home)
-    survey.check_survey_header(read_header(path, dataset), questionnaire, delivery.file)
     is_pupils = bool(splitter.TARGETS[dataset.name].vault)
     with scratch(desk) as con:
-        read_sav(con, path, survey.survey_columns(questionnaire))
+        with opened(desk.home, delivery) as path:
+            survey.check_survey_header(read_header(path, dataset), questionnaire, delivery.file)
+            survey.check_labels(sav_labels(path), desk.codebook, questionnaire, delivery.file)
+            read_sav(con, path, survey.survey_columns(questionnaire))
         survey.check_survey(con, dataset, questionnaire, delivery.file)
         if is_pupils:
             _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")

@@ -23,6 +23,7 @@ from rcs_assets.intake.contracts import (
     KINDS,
     VIOLATIONS,
     quarantine,
+    refuse_columns,
     require_rows,
     start_states,
 )
@@ -58,23 +59,63 @@ def check_survey_header(header: Sequence[str], questionnaire: Questionnaire, fil
         InputError: a column missing or unknown.
     """
     expected = survey_columns(questionnaire)
-    missing = [name for name in expected if name not in header]
-    extra = [name for name in header if name not in expected]
-    if not missing and not extra:
-        return
-    problems = [
-        f"{title}: {', '.join(names[:_COLUMNS_SHOWN])}"
-        + (f" and {len(names) - _COLUMNS_SHOWN} more" if len(names) > _COLUMNS_SHOWN else "")
-        for title, names in (("missing", missing), ("not in the questionnaire", extra))
-        if names
-    ]
-    raise InputError(
+    refuse_columns(
+        file,
         f"The columns do not fit questionnaire {questionnaire.name}",
-        where=f"file {file}, column {', '.join((missing + extra)[:_COLUMNS_SHOWN])}",
-        why="; ".join(problems),
-        fix=f"ask {questionnaire.contractor} for the columns of {questionnaire.name}, "
+        expected,
+        {
+            "missing": [name for name in expected if name not in header],
+            "not in the questionnaire": [name for name in header if name not in expected],
+        },
+        f"ask {questionnaire.contractor} for the columns of {questionnaire.name}, "
         "or add a questionnaire version to the codebook",
     )
+
+
+def check_labels(
+    labels: Mapping[str, Mapping[float, str]],
+    codebook: Codebook,
+    questionnaire: Questionnaire,
+    file: str,
+) -> None:
+    """Compare the file's value labels with the codebook's: codes alone do not show a turned scale.
+
+    A variable without labels is taken by its codes. A supplier's own words stand in
+    supplier_labels.csv.
+
+    Raises:
+        InputError: a code that the questionnaire knows has another label.
+    """
+    wrong = [
+        asked.supplier_name
+        for asked in questionnaire.variables
+        for code, label in labels.get(asked.supplier_name, {}).items()
+        if code in asked.codes and _plain(label) not in _accepted(codebook, asked, int(code))
+    ]
+    if wrong:
+        named = list(dict.fromkeys(wrong))
+        raise InputError(
+            f"Value labels of {len(named)} columns are not those of {questionnaire.name}",
+            where=f"file {file}, column {', '.join(named[:_COLUMNS_SHOWN])}",
+            why="a code with another label may mean another answer: it is never guessed",
+            fix=f"ask {questionnaire.contractor} whether codes or words changed; words alone: "
+            "add them to supplier_labels.csv (config/ in the home); codes: to codings.csv",
+        )
+
+
+def _accepted(codebook: Codebook, asked: QuestionnaireVariable, code: int) -> set[str]:
+    own = asked.codes[code]
+    variable = codebook.variables[asked.variable]
+    label = (
+        codebook.value_sets[variable.value_set].values[own]
+        if own >= 0
+        else codebook.missing[own].label
+    )
+    return {_plain(text) for text in (label, *asked.labels.get(code, ()))}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def check_survey(

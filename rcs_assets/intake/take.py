@@ -16,7 +16,7 @@ from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
-from rcs_assets.intake.drop import Delivery, engagements_in_scope
+from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
     Receipt,
@@ -186,8 +186,8 @@ def _attempt(
     except duckdb.DataError as error:
         # The engine's own message can quote a value, so only its kind is passed on.
         reason = str(_unreadable(delivery, error))
-    with scratch(desk) as con:
-        rows_n = count_records(con, delivery.path(desk.home), dataset)
+    with scratch(desk) as con, opened(desk.home, delivery) as path:
+        rows_n = count_records(con, path, dataset)
         return Taken(
             rejected_receipt(delivery, reason, rows_n), rejected_rows(con, delivery, rows_n)
         )

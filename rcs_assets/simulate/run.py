@@ -28,6 +28,7 @@ from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.draws import Bools
 from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
+from rcs_assets.simulate.hostile import KINDS, make_hostile
 from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
 from rcs_assets.simulate.need import need_levels
@@ -49,7 +50,16 @@ from rcs_assets.simulate.truth import (
 from rcs_assets.simulate.write import write_csv, write_sav, write_xlsx
 
 SCALES = ("small", "full", "national")
-DEFECTS = ("none", "typical")
+DEFECTS = ("none", "typical", "hostile")
+_FILE_ENDINGS = {
+    "sample_file": "_sample-file.csv",
+    "opt_outs": "_opt-outs.csv",
+    "primary_survey": "_primary-survey.sav",
+    "service_map": "_service-map.xlsx",
+    "education_payload": "_education-payload.csv",
+    "social_work_payload": "_social-work-payload.csv",
+}
+_ONE_OPT_OUT = "survey_uid,scope,received_on\nAA00000001,survey,2015-09-01\n"
 CODE_SUFFIXES = {".py", ".csv", ".yaml"}
 PUPIL_SURVEYS = ("primary", "secondary")
 Progress = Callable[[str], None]
@@ -122,7 +132,8 @@ def simulate(
             the register at real size) or `national` (32 councils: a generated register is
             written to the overlay, and must be the home's when the files are delivered).
         seed: of all draws, 0 or more.
-        defects: `none` or `typical` (defects.py).
+        defects: `none`, `typical` (defects.py) or `hostile`: clean files, and beside them
+            `hostile/<kind>/` with one damaged file a kind (hostile.py).
         reference: folder of real public files (schools/, geography/, names/), handed on
             unchanged; None: fictitious schools and zones in the same layouts.
         overlay: folder of the adopter's register and codebook (`$RCS_HOME/config`); at
@@ -166,6 +177,9 @@ def simulate(
     manifest = write_simulated_manifest(
         out, [*public, *files], seed, public=public if reference else []
     )
+    if defects == "hostile":
+        task.progress("hostile files")
+        truth_files.append(_hostile(task, truth))
     return SimulationReport(
         files=(*public, *files),
         manifest=manifest,
@@ -175,6 +189,29 @@ def simulate(
         pupils_n=len(people),
         respondents_n=int(answered.sum()),
     )
+
+
+def _hostile(task: _Task, truth: Path) -> Path:
+    """One damaged file a kind, of the first engagement; each signed in its own folder.
+
+    Returns:
+        The list of what intake has to do with each.
+    """
+    names = {kind.dataset: f"*{_FILE_ENDINGS[kind.dataset]}" for kind in KINDS.values()}
+    opt_outs = (
+        task.out / f"{min(task.out.glob(names['sample_file'])).name.split('_')[0]}_opt-outs.csv"
+    )
+    if not opt_outs.exists():
+        opt_outs.write_text(_ONE_OPT_OUT, encoding="utf-8")
+    sources = {dataset: min(task.out.glob(pattern)) for dataset, pattern in names.items()}
+    made = make_hostile(sources, task.out / "hostile")
+    for file in made.values():
+        write_simulated_manifest(file.parent, [file], task.seed)
+    opt_outs.unlink()
+    chosen = [kind for kind in KINDS.values() if kind.kind in made]
+    rows = [(k.kind, k.dataset, made[k.kind].name, k.expected, k.rule) for k in chosen]
+    table = pd.DataFrame(rows, columns=["kind", "dataset", "file", "expected", "rule"])
+    return write_csv(truth / "hostile.csv", table)
 
 
 def _check(out: Path, truth: Path, scale: str, seed: int, defects: str) -> None:

@@ -12,8 +12,9 @@ import duckdb
 import pytest
 
 from rcs_assets.release.tables import table_specs
+from rcs_assets.simulate import sign_files
 from tests.acceptance.documentation import blocks, commands
-from tests.integration.installation import delivered, sign_and_deliver
+from tests.integration.installation import delivered, receipts, sign_and_deliver
 
 
 def _query(database: Path, query: str) -> list[tuple]:
@@ -156,3 +157,62 @@ def test_the_tranches_to_tick_are_those_of_the_programme(repo_root: Path) -> Non
         tranche: [e.key for e in engagements if e.tranche == tranche]
         for tranche in dict.fromkeys(e.tranche for e in engagements)
     }
+
+
+@pytest.mark.slow
+def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    page = repo_root / "docs" / "how-to" / "end-retention.md"
+    home = released_home.copy(tmp_path / "home")
+    defaults = repo_root / "rcs_assets" / "programme" / "data" / "privacy.csv"
+    with defaults.open(encoding="utf-8", newline="") as stream:
+        (row,) = [r for r in csv.DictReader(stream) if r["engagement"] == "t2-falkirk"]
+    with (home / "config" / "privacy.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row))
+        writer.writeheader()
+        writer.writerow({**row, "retention_until": "2018-01-31"})
+    for words in commands(page, "rcs"):
+        done = rcs(*words[1:], "--home", home)
+        assert done.status == 0, done.output
+    assert len(list((home / "drop" / "certificates").glob("t2-falkirk-*.json"))) == 1
+    shown = json.loads(rcs("status", "--home", home, "--json").stdout)["deliveries"]
+    ended = [row for row in shown if row["engagement"] == "t2-falkirk"]
+    assert ended and all(row["accepted"] == 0 for row in ended)
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
+        rows = con.sql("select distinct engagement from intake.sample").fetchall()
+    assert rows == [("t1-clackmannanshire",)]
+
+
+@pytest.mark.slow
+def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    """The steps of the page; then a rebuild from the drop, and a list without the child."""
+    page = repo_root / "docs" / "how-to" / "withdraw-a-child.md"
+    home = released_home.copy(tmp_path / "home")
+    before = delivered(home, "opt_outs", "t2-falkirk")
+    with delivered(home, "sample_file", "t2-falkirk").open(encoding="utf-8") as stream:
+        known = before.read_text(encoding="utf-8")
+        uid = next(r["survey_uid"] for r in csv.DictReader(stream) if r["survey_uid"] not in known)
+    file = tmp_path / "new" / before.name
+    file.parent.mkdir()
+    file.write_text(known + f"{uid},all,2017-09-01\n", encoding="utf-8")
+    sign_files([file], 2026)
+    for words in commands(page, "rcs"):
+        typed = [str(file) if word == file.name else word for word in words[1:]]
+        assert rcs(*typed, "--home", home).status == 0
+    assert _sampled(home) == _sampled(released_home.path) - 1
+    for name in ("warehouse.duckdb", "vault.duckdb"):
+        (home / name).unlink()
+    assert rcs("materialise", "--home", home, "--engagement", "t2-falkirk").status == 0
+    assert _sampled(home) == _sampled(released_home.path) - 1
+    assert sign_and_deliver(home, before).status == 0
+    rcs("materialise", "--home", home, "--engagement", "t2-falkirk")
+    (told,) = [
+        row["reasons"]
+        for row in receipts(home)
+        if (row["engagement"], row["dataset"]) == ("t2-falkirk", "opt_outs")
+    ]
+    assert any("honoured before" in reason for reason in told)
+
+
+def _sampled(home: Path) -> int:
+    query = "select count(*) from intake.sample where engagement = 't2-falkirk'"
+    return _query(home / "warehouse.duckdb", query)[0][0]

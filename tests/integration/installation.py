@@ -14,20 +14,15 @@ import pandas as pd
 import pyreadstat
 
 from tests.conftest import CommandResult, run_rcs
+from tests.drop import plain_copy
 
 ENGAGEMENT = "t1-clackmannanshire"
 OTHER = "t2-falkirk"
 
 
 def delivered(home: Path, dataset: str, engagement: str = ENGAGEMENT) -> Path:
-    """The file of a dataset that holds, as it lies in the drop."""
-    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
-    entry = [
-        line
-        for line in map(json.loads, lines)
-        if (line["dataset"], line["engagement"]) == (dataset, engagement)
-    ][-1]
-    return next((home / "drop" / "files" / entry["sha256"]).iterdir())
+    """A plain copy of the file of a dataset that holds."""
+    return plain_copy(home, dataset, engagement)
 
 
 def edit_csv(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
+from tests.drop import plain_copies
 from tests.integration.installation import (
     ENGAGEMENT,
     delivered,
@@ -115,7 +116,7 @@ def test_production_does_not_publish_without_approvals(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
     home = tmp_path / "production"
-    files = sorted((released_home.path / "drop" / "files").glob("*/*"))
+    files = plain_copies(released_home.copy(tmp_path / "copy"))
     told = run_rcs("deliver", "--home", home, *files)
     assert told.status == 0, told.output
     done = publish(home)

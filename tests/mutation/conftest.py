@@ -23,7 +23,7 @@ import pytest
 from data_quality import ExpectationOutcome
 from rcs_assets.codebook import Codebook, load_codebook
 from rcs_assets.intake.desk import Desk, open_desk
-from rcs_assets.intake.drop import current_deliveries, deliver
+from rcs_assets.intake.drop import deliver
 from rcs_assets.intake.receipts import Receipt
 from rcs_assets.intake.take import (
     take,
@@ -35,6 +35,7 @@ from rcs_assets.programme import Programme, load_programme
 from rcs_assets.simulate import sign_files
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.checks import Bench
+from tests.drop import plain_copy
 
 DAY = date(2020, 6, 30)
 KEPT = (
@@ -75,8 +76,8 @@ class Platform:
         shutil.copytree(self.untouched / "receipts", self.home.receipts)
 
     def delivered(self, dataset: str, engagement: str | None) -> Path:
-        """The delivered file."""
-        return current_deliveries(self.home)[dataset, engagement].path(self.home)
+        """A plain copy of the delivered file."""
+        return plain_copy(self.home.path, dataset, engagement)
 
     def redeliver(self, folder: Path, changes: dict[str, Change], engagement: str | None) -> None:
         """Deliver changed files (dataset → change) and take them in, as a run would.

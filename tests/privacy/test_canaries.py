@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import duckdb
 import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
+from tests.drop import plain_copy
 from tests.privacy.search import Finding, date_spellings, search_home, spellings
 
 ENGAGEMENT = "t1-clackmannanshire"
@@ -24,14 +24,8 @@ FORMER_SURNAME = "Jixcanaryformer"
 
 
 def delivered(home: Path, dataset: str) -> Path:
-    """The file of a dataset as it lies in the drop."""
-    lines = (home / "drop" / "register.jsonl").read_text(encoding="utf-8").splitlines()
-    entry = [
-        line
-        for line in map(json.loads, lines)
-        if line["dataset"] == dataset and line["engagement"] == ENGAGEMENT
-    ][-1]
-    return next((home / "drop" / "files" / entry["sha256"]).iterdir())
+    """A plain copy of the file of a dataset."""
+    return plain_copy(home, dataset, ENGAGEMENT)
 
 
 def read_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -12,6 +12,7 @@ from rcs_assets.intake.drop import (
     current_deliveries,
     deliver,
     engagements_in_scope,
+    opened,
     read_register,
 )
 from rcs_assets.programme import write_simulated_manifest
@@ -47,7 +48,10 @@ def test_a_delivery_is_copied_and_recorded(world: World) -> None:
     assert (outcome.status, outcome.dataset, outcome.engagement) == ("registered", *KEY)
     held = current_deliveries(world.home)[KEY]
     copy = held.path(world.home)
-    assert copy.read_bytes() == path.read_bytes()
+    assert path.read_bytes() not in copy.read_bytes()
+    with opened(world.home, held) as plain:
+        assert (plain.name, plain.read_bytes()) == (path.name, path.read_bytes())
+    assert not plain.exists()
     assert copy.stat().st_mode & 0o777 == 0o600
     assert (held.seq, held.received_on, held.is_simulated) == (1, AS_OF.isoformat(), True)
     assert held.bytes_n == path.stat().st_size
@@ -114,8 +118,8 @@ def test_unknown_engagement(world: World) -> None:
 
 
 def test_unsupported_format(world: World) -> None:
-    path = write_xlsx(world.folder / f"{ENGAGEMENT}_sample-file.xlsx", pupils())
-    assert "comes as csv, not as xlsx" in refused(world, path)
+    path = write_xlsx(world.folder / f"{ENGAGEMENT}_sample-file.ods", pupils())
+    assert "comes as csv or xlsx, not as ods" in refused(world, path)
 
 
 def test_no_such_wave(world: World) -> None:

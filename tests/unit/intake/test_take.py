@@ -432,3 +432,21 @@ def test_a_damaged_receipt_says_what_to_do(world: World) -> None:
     (world.home.receipts / "t1-x__simd.json").write_text("{")
     with pytest.raises(StorageError, match="rcs materialise"):
         read_receipts(world.home)
+
+
+def test_a_list_without_an_earlier_opt_out_is_refused(delivered: World) -> None:
+    world = delivered
+    first = {"survey_uid": "CA00000002", "scope": "survey", "received_on": "2015-09-01"}
+    second = {**first, "survey_uid": "CA00000005"}
+    path = world.path("opt_outs")
+    world.deliver(write_csv(path, [first]))
+    assert world.take("opt_outs").status == "accepted"
+    world.deliver(write_csv(path, [second]))
+    refused = world.take("opt_outs")
+    assert refused.status == "rejected" and "1 opt-outs" in refused.reason
+    assert "CA0000" not in refused.reason
+    assert world.take("sample_file").status == "rejected"
+    world.deliver(write_csv(path, [second, first]))
+    assert world.take("opt_outs").accepted_n == 2
+    log = (world.home.drop / "tombstones.jsonl").read_text(encoding="utf-8")
+    assert len(log.splitlines()) == 2 and "CA0000" not in log

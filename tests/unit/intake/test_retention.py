@@ -1,0 +1,90 @@
+"""Retention: after its day nothing of an engagement can be opened or rebuilt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from rcs_assets.errors import StorageError
+from rcs_assets.intake.drop import current_deliveries, opened, read_register
+from rcs_assets.intake.retention import end_retention, ended_engagements
+from rcs_assets.intake.take import take, take_education, take_social_work
+from rcs_assets.programme import Programme
+from tests.unit.intake.conftest import CANARIES, ENGAGEMENT, World
+
+UNTIL = date(2020, 1, 31)
+AFTER = UNTIL + timedelta(days=1)
+
+
+def until(world: World, day: date) -> Programme:
+    approval = replace(world.programme.approvals[ENGAGEMENT], retention_until=day)
+    approvals = {**world.programme.approvals, ENGAGEMENT: approval}
+    return replace(world.programme, approvals=approvals)
+
+
+def take_all(world: World) -> None:
+    with world.desk() as desk:
+        for name in ("opt_outs", "sample_file", "primary_survey", "secondary_survey"):
+            take(desk, name, ENGAGEMENT)
+        take_education(desk, ENGAGEMENT)
+        take_social_work(desk, ENGAGEMENT)
+
+
+def held(world: World) -> int:
+    vault = ("sample_identifiers", "survey_identifiers", "education_identifiers")
+    tables = ("sample", "primary_survey", "secondary_survey", "education", "social_work")
+    return sum(world.vault_rows(f"select count(*) from {t}")[0][0] for t in vault) + sum(
+        world.rows(f"select count(*) from intake.{t}")[0][0] for t in tables
+    )
+
+
+def test_the_last_day_still_counts(delivered: World) -> None:
+    assert ended_engagements(delivered.home, until(delivered, UNTIL), UNTIL) == ()
+    (ended,) = ended_engagements(delivered.home, until(delivered, UNTIL), AFTER)
+    assert (ended.engagement, ended.retention_until) == (ENGAGEMENT, UNTIL)
+
+
+def test_nothing_is_left_and_nothing_comes_back(delivered: World) -> None:
+    world = delivered
+    take_all(world)
+    assert held(world) > 0
+    register = {line.seq: line for line in read_register(world.home) if line.engagement}
+    (certificate,) = end_retention(world.home, until(world, UNTIL), AFTER)
+    for delivery in register.values():
+        with pytest.raises(StorageError, match="key"), opened(world.home, delivery):
+            pass
+    take_all(world)
+    assert held(world) == 0
+    # The rebuild from the drop: databases gone, the deliveries read again.
+    world.home.warehouse.unlink()
+    world.home.vault.unlink()
+    world.take_reference()
+    take_all(world)
+    assert held(world) == 0
+    told = certificate.read_text(encoding="utf-8")
+    assert {row["seq"] for row in json.loads(told)["deliveries"]} == set(register)
+    assert not any(value in told for value in CANARIES)
+
+
+def test_reference_data_and_later_deliveries_stay(delivered: World) -> None:
+    world = delivered
+    end_retention(world.home, until(world, UNTIL), AFTER)
+    roll = current_deliveries(world.home)["school_roll", None]
+    with opened(world.home, roll) as path:
+        assert path.stat().st_size
+    assert end_retention(world.home, until(world, UNTIL), AFTER) == ()
+    assert (
+        "was destroyed on 2020-02-01"
+        in current_deliveries(world.home)["sample_file", ENGAGEMENT].refused
+    )
+
+
+def test_a_key_that_is_lost_is_no_retention(delivered: World) -> None:
+    world = delivered
+    line = current_deliveries(world.home)["sample_file", ENGAGEMENT]
+    (world.home.keys / "deliveries" / f"{line.seq}.key").unlink()
+    with pytest.raises(StorageError, match="restore keys/"), opened(world.home, line):
+        pass
