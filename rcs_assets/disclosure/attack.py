@@ -260,8 +260,12 @@ class Attacker:
         self.stands_above = (self.block == "") & np.isin(
             grid.engagement[self.variable_place], ["", coalition]
         )
-        # Variables that no equation makes the sum of others; what holds for them holds above.
-        wholes = np.unique(self.equations.indices[self.equations.data < 0]).astype(np.int64)
+        # Variables that are no area's sum of its parts; what holds for them holds above.
+        is_minus = self.equations.data < 0
+        row = np.repeat(np.arange(self.equations.shape[0]), np.diff(self.equations.indptr))
+        minus_n = np.bincount(row[is_minus], minlength=self.equations.shape[0])
+        of_area = is_minus & (minus_n[row] == 1)
+        wholes = np.unique(self.equations.indices[of_area]).astype(np.int64)
         self.ends = _rows_of(_identity(len(self.variable_place)), wholes)
         is_own = (grid.view == "own") & (grid.engagement == holder)
         self.sees: Bools = np.asarray((grid.view == "public") | is_own, dtype=bool)
@@ -269,6 +273,7 @@ class Attacker:
         at_home = (grid.engagement == holder) & (grid.level == "cpp")
         self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
+        self._memory: dict[int, _Memory] = {}
 
     def attack(self, shown: Shown, row: int, safe: Mapping[str, int]) -> Attack:
         """Attack one indicator.
@@ -300,14 +305,30 @@ class Attacker:
         outcome = replace(outcome, system_hash=question)
         if question in safe:
             return replace(outcome, programs_n=safe[question])
+        before = self._memory.get(row)
+        kept = before.still_holds(asked, shown, row, self.sees) if before else None
+        known = np.zeros(len(asked.place), dtype=bool) if kept is None else kept
+        programs_n = before.programs_n if before and kept is not None else 0
+        open_ = np.flatnonzero(~known)
+        findings, unsafe, more = self._find(asked.some(open_), system, shown, row)
+        outcome = replace(outcome, programs_n=programs_n + more, unsafe=findings)
+        known[open_] = ~unsafe
+        self._memory[row] = _Memory(shown, asked.some(np.flatnonzero(known)), outcome.programs_n)
+        return outcome
+
+    def _find(
+        self, asked: _Asked, system: System, shown: Shown, row: int
+    ) -> tuple[tuple[Unsafe, ...], Bools, int]:
+        """Findings, which targets no point has certified, and programs solved."""
         certified, programs_n = self._certified(asked, system, row)
-        asked = asked.some(np.flatnonzero(~certified))
-        if not len(asked.place):
-            return replace(outcome, programs_n=programs_n)
-        found, unsafe, more = self._judge(asked, system, row)
-        known, even_more = self._known_before(asked, unsafe, found, shown, row)
-        unsafe &= ~known
-        programs_n += more + even_more
+        unsafe = ~certified
+        at = np.flatnonzero(unsafe)
+        if not len(at):
+            return (), unsafe, programs_n
+        asked = asked.some(at)
+        found, open_, more = self._judge(asked, system, row)
+        unsafe[at] = open_
+        known, even_more = self._known_before(asked, open_, found, shown, row)
         findings = tuple(
             Unsafe(
                 row,
@@ -316,9 +337,9 @@ class Attacker:
                 float(found.low[i]),
                 float(found.high[i]),
             )
-            for i in np.flatnonzero(unsafe)
+            for i in np.flatnonzero(open_ & ~known)
         )
-        return replace(outcome, programs_n=programs_n, unsafe=findings)
+        return findings, unsafe, programs_n + more + even_more
 
     def _certified(self, asked: _Asked, system: System, row: int) -> tuple[Bools, int]:
         """Targets that are safe even from who knows much exactly.
@@ -551,6 +572,17 @@ class _Asked:
             ),
         )
 
+    def names(self) -> list[tuple[int, str, bool]]:
+        """What each target is of, whatever is asked of it."""
+        return list(
+            zip(
+                self.place.tolist(),
+                self.quantity.tolist(),
+                self.is_exactness.tolist(),
+                strict=True,
+            )
+        )
+
     def some(self, at: Ints) -> _Asked:
         """Some of the targets as they are."""
         t = self.targets
@@ -576,6 +608,39 @@ class _Asked:
         for quantity, count in counts.items():
             found = np.where(self.quantity == quantity, count, found)
         return found
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Targets of one indicator that some point has certified, and what was shown then.
+
+    Who is told less can rule out less: each point that fitted fits still.
+    """
+
+    shown: Shown
+    certified: _Asked
+    programs_n: int
+
+    def still_holds(self, asked: _Asked, shown: Shown, row: int, sees: Bools) -> Bools | None:
+        """Which targets are certified as before; None if more, or anything else, is told now."""
+        then, now = self.shown, shown
+        is_shown, note = now.is_shown[row] & sees, np.where(sees, now.note[row], 0)
+        if (is_shown & ~then.is_shown[row]).any():
+            return None
+        if ((note != 0) & (note != then.note[row])).any():
+            return None
+        for name in ("low_n", "high_n", "low_p", "high_p"):
+            if (getattr(now, name)[row, is_shown] != getattr(then, name)[row, is_shown]).any():
+                return None
+        before = self.certified
+        if not len(before.place):
+            return np.zeros(len(asked.place), dtype=bool)
+        position = dict(zip(before.names(), range(len(before.place)), strict=True))
+        at = np.array([position.get(name, -1) for name in asked.names()], dtype=np.int64)
+        asks_less = (asked.targets.low_ok >= before.targets.low_ok[at]) & (
+            asked.targets.high_ok <= before.targets.high_ok[at]
+        )
+        return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
 def system_hash(system: System, targets: Targets) -> str:

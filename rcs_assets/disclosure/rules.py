@@ -163,8 +163,9 @@ def _repair(
             seen = attackers[names.index(coalition)].sees
             _mend(grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
-        suppression.keep_notes()
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)
+        suppression.keep_notes(np.flatnonzero(changed.any(axis=1)))
+        changed |= before[1] != suppression.note
         # Who sees nothing new and was safe learns nothing new.
         again = {(names.index(coalition), finding.row) for coalition, finding in unsafe}
         again |= {

@@ -139,26 +139,28 @@ class Suppression:
         self.note[np.concatenate([*self.linked, np.empty(0, dtype=np.int64)])] = 0
         self.keep_notes()
 
-    def _drop_spoilt_notes(self) -> bool:
+    def _drop_spoilt_notes(self, rows: Ints) -> bool:
         """Drop notes in lines where a part lacks its total's, or where they say too much."""
         grid, lines = self.grid, self.lines
-        part, total = self.note[:, lines.part], self.note[:, lines.total]
-        counts = grid.is_showable[:, lines.part] & ~grid.is_empty[:, lines.part]
+        note, is_empty = self.note[rows], grid.is_empty[rows]
+        part, total = note[:, lines.part], note[:, lines.total]
+        counts = grid.is_showable[rows][:, lines.part] & ~is_empty[:, lines.part]
         lacks = _any_of_line(counts & (part != total[:, lines.line]), lines) & (total != 0)
-        rows = np.arange(len(grid.indicators))
         told = self._told(rows, "numerator", ROUNDS)[1] | self._told(rows, "complement", ROUNDS)[1]
         noted = _any_of_line(part != 0, lines) | (total != 0)
         row, line = np.nonzero(lacks)
-        self.note[row, lines.total[line]] = 0
+        note[row, lines.total[line]] = 0
         # What the public is told of a hidden figure, its own package's readers know too.
-        unsaid = self.hidden[:, self.own] & (self.note[:, self.own] != self.note[:, self.public])
-        spoilt = unsaid & (self.note[:, self.public] != 0)
+        unsaid = self.hidden[rows][:, self.own] & (note[:, self.own] != note[:, self.public])
+        spoilt = unsaid & (note[:, self.public] != 0)
         row, twin = np.nonzero(spoilt)
-        self.note[row, self.public[twin]] = 0
-        row, line = np.nonzero(told & noted & ~grid.is_mean[:, None])
-        self.note[row, lines.total[line]] = 0
-        row, pair = np.nonzero((told & noted & ~grid.is_mean[:, None])[:, lines.line])
-        self.note[row, lines.part[pair]] = 0
+        note[row, self.public[twin]] = 0
+        says_too_much = told & noted & ~grid.is_mean[rows, None]
+        row, line = np.nonzero(says_too_much)
+        note[row, lines.total[line]] = 0
+        row, pair = np.nonzero(says_too_much[:, lines.line])
+        note[row, lines.part[pair]] = 0
+        self.note[rows] = note
         return bool(lacks.any() or spoilt.any() or len(row))
 
     def drop_notes_near(self, row: int, place: int) -> bool:
@@ -171,9 +173,14 @@ class Suppression:
         self.note[row, places] = 0
         return had
 
-    def keep_notes(self) -> None:
-        """Drop the notes that what was hidden since has spoilt."""
-        while self._drop_spoilt_notes():
+    def keep_notes(self, rows: Ints | None = None) -> None:
+        """Drop the notes that what was hidden since has spoilt.
+
+        Args:
+            rows: indicators of which something was hidden; all if not given.
+        """
+        at = np.arange(len(self.grid.indicators)) if rows is None else rows
+        while len(at) and self._drop_spoilt_notes(at):
             pass
 
     def _same_area(self, place: int) -> Bools:
