@@ -1,0 +1,64 @@
+"""An attack repeated after more was hidden finds what a first attack finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rcs_assets.disclosure import load_policy
+from rcs_assets.disclosure.attack import Attacker, coalitions, read_structure
+from rcs_assets.disclosure.cells import read_cells
+from rcs_assets.disclosure.grid import as_released, read_grid, read_lines, surveys
+from rcs_assets.disclosure.rounding import register_rounding
+from rcs_assets.disclosure.suppress import Suppression
+from tests.disclosure.made_programme import Measure, Shape
+from tests.disclosure.programme import SOURCES, Programme
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Grid, sums and small cells hidden of a drawn programme: much can be worked out."""
+    shape = Shape((Measure("half", 0.4),), clusters=(3, 3), schools=(4, 6), roll=(20, 200))
+    programme = Programme(shape, 3)
+    register_rounding(programme.con)
+    read_cells(programme.con, load_policy(), SOURCES)
+    assert surveys(programme.con) == ["primary"]
+    grid = read_grid(programme.con, "primary")
+    suppression = Suppression(grid, read_lines(programme.con, "primary"))
+    return grid, read_structure(programme.con, grid), suppression
+
+
+def found(attack) -> set[tuple[int, str]]:
+    """Quantities found, without how far the attacker gets."""
+    return {(unsafe.place, unsafe.quantity) for unsafe in attack.unsafe}
+
+
+def test_what_was_certified_is_certified_of_a_release_that_says_less(drawn):
+    grid, structure, suppression = drawn
+    hidden = suppression.hidden.copy()
+    # Of every second line of figures little is hidden at first: findings must be there.
+    rng = np.random.default_rng(5)
+    remembered = {name: Attacker(grid, structure, name) for name in coalitions(grid)}
+    notes = np.zeros(hidden.shape, dtype=np.int8)
+    counts = []
+    for _ in range(4):
+        shown = as_released(grid, hidden, notes)
+        for name, attacker in remembered.items():
+            again = attacker.attack(shown, 0, {})
+            first = Attacker(grid, structure, name).attack(shown, 0, {})
+            assert found(again) == found(first)
+            counts.append(len(first.unsafe))
+        hidden |= grid.is_showable & (rng.random(hidden.shape) < 0.1)
+    assert max(counts) > 0
+
+
+def test_a_release_that_says_more_is_asked_everything_again(drawn):
+    grid, structure, suppression = drawn
+    hidden, notes = suppression.hidden, np.zeros(suppression.hidden.shape, dtype=np.int8)
+    own = coalitions(grid)[1]
+    attacker = Attacker(grid, structure, own)
+    attacker.attack(as_released(grid, hidden | grid.is_showable, notes), 0, {})
+    more = as_released(grid, hidden, notes)
+    assert found(attacker.attack(more, 0, {})) == found(
+        Attacker(grid, structure, own).attack(more, 0, {})
+    )
