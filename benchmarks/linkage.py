@@ -11,8 +11,9 @@ the command that repeats it. Does not belong here: whether the room does what it
 `link` is called as anybody would call it, with its default settings; FEBRL's social security
 number is handed over as an extra field. The rules were set on FEBRL 1 to 3 and on simulated
 pupils of seeds below 1000; the seeds here start at 5000. One value, `remainder.auto_evidence`,
-was set with FEBRL 4 in view. The ratio to stock Splink depends on its `max_pairs`. Each linkage runs in a process of its own, whose peak resident memory is
-reported; its input is read from Parquet inside the process.
+was set with FEBRL 4 in view. The ratio to stock Splink depends on its `max_pairs`. Each linkage
+runs in a process of its own, whose peak resident memory is reported; its input is read from
+Parquet inside the process.
 """
 
 from __future__ import annotations
