@@ -26,7 +26,8 @@ ESTIMATES = (
 ).split()
 GEOGRAPHIES = "geography_level geography_code geography_name parent_level parent_code".split()
 INDICATORS = (
-    "indicator title domain direction definition denominator stages instrument source is_sensitive"
+    "indicator title domain direction definition denominator stages instrument source is_sensitive "
+    "sentence is_core"
 ).split()
 COMPARISONS = (
     "engagement survey geography_level geography_code indicator statistic comparator verdict status"
@@ -149,7 +150,8 @@ def indicators() -> list[dict[str, str]]:
             "indicator": i.name, "title": i.title, "domain": i.domain, "direction": i.direction,
             "definition": i.definition, "denominator": i.denominator,
             "stages": ", ".join(i.stages), "instrument": i.instrument, "source": i.source,
-            "is_sensitive": str(i.is_sensitive).lower(),
+            "is_sensitive": str(i.is_sensitive).lower(), "sentence": i.sentence,
+            "is_core": str(i.is_core).lower(),
         }
         for i in load_codebook().indicators.values()
     ]  # fmt: skip
