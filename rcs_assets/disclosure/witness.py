@@ -147,9 +147,11 @@ def _complete(attacker: Attacker, row: int, system: System) -> System:
         vstack([system.matrix(), hstack([-most * one, one]), hstack([-least * one, one])], "csr")
     )
     none, zero = np.full(size, np.inf), np.zeros(size)
+    # A sum of scores may be larger than any number of pupils.
+    ends = np.repeat([NO_ROLL_MOST, NO_ROLL_MOST * most], size)
     return System(
         lower=system.lower,
-        upper=np.minimum(system.upper, NO_ROLL_MOST),
+        upper=np.where(np.isinf(system.upper), ends, system.upper),
         starts=matrix.indptr.astype(np.int32),
         index=matrix.indices.astype(np.int32),
         value=matrix.data.astype(np.float64),
@@ -275,6 +277,10 @@ class _Search:
     def _solve(self, cost: Floats) -> Floats:
         self.solver.changeColsCost(len(cost), self.columns, cost)
         self.solver.run()
+        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            # Lost its way from the last basis: once more from none.
+            self.solver.clearSolver()
+            self.solver.run()
         if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             raise InputError(
                 "No table fits what the release shows",
