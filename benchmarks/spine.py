@@ -34,7 +34,7 @@ SCALES = ("small", "full", "quarter")
 LOOK_SECONDS = 0.2
 SEED = "2026"
 DAY = "2020-06-30"
-# Seconds and bytes at full size on two cores (the issue of the spine, Cost).
+# Seconds and bytes at full size on two cores (what a release may cost).
 BUDGET_SECONDS = {"deliver and publish": 100, "nothing changed": 20, "one file changed": 45}
 BUDGET_BYTES = 4 * 1024**3
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -21,6 +22,7 @@ from rcs_assets.errors import ConfigurationError
 
 LIST_SEPARATOR = ";"
 FLAGS = {"yes": True, "no": False}
+Rules = TypeVar("Rules")
 
 
 @dataclass(frozen=True)
@@ -190,17 +192,7 @@ def read_mapping(folder: DataFolder, file: str) -> dict[str, tuple[str, Mapping[
     """
     merged: dict[str, tuple[str, Mapping[str, object]]] = {}
     for label, path in folder.sources(file):
-        try:
-            content = yaml.safe_load(_read_bytes(label, path))
-        except yaml.YAMLError as error:
-            raise ConfigurationError(
-                f"{label} is not YAML", where=f"file {label}", fix="check indentation and quotes"
-            ) from error
-        if not isinstance(content, dict):
-            raise ConfigurationError(
-                f"{label} holds no entries", where=f"file {label}", fix="write `name:` entries"
-            )
-        for name, entry in content.items():
+        for name, entry in _read_yaml(label, path).items():
             if not isinstance(entry, dict):
                 raise ConfigurationError(
                     f"{label} is not valid",
@@ -210,6 +202,63 @@ def read_mapping(folder: DataFolder, file: str) -> dict[str, tuple[str, Mapping[
                 )
             merged[str(name)] = (label, entry)
     return merged
+
+
+def read_rules(
+    folder: DataFolder,
+    file: str,
+    build: Callable[[Mapping[str, Any]], Rules],
+    problems: Callable[[Rules], Iterable[str]],
+    why: str,
+) -> Rules:
+    """A YAML file of keys as typed rules; overlay keys replace those of the same name.
+
+    Args:
+        folder: where the file lies.
+        file: its name.
+        build: makes the rules from the keys.
+        problems: what makes no sense in them, in words; the first is told.
+        why: the source that the rules follow.
+
+    Raises:
+        ConfigurationError: file missing, not YAML, a key that the default file does not have,
+            an entry not in its form, or a problem.
+    """
+    (label, path), *overlays = folder.sources(file)
+    found = dict(_read_yaml(label, path))
+    for label, path in overlays:
+        added = _read_yaml(label, path)
+        if unknown := sorted(map(str, set(added) - set(found))):
+            raise _wrong_rules(f"Unknown keys: {', '.join(unknown)}", label, why)
+        found |= added
+    try:
+        rules = build(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _wrong_rules(
+            f"An entry is not in its form ({type(error).__name__}: {error})", label, why
+        ) from error
+    problem = next(iter(problems(rules)), "")
+    if problem:
+        raise _wrong_rules(problem, label, why)
+    return rules
+
+
+def _wrong_rules(what: str, label: str, why: str) -> ConfigurationError:
+    return ConfigurationError(what, where=f"file {label}", why=why, fix="correct it in config/")
+
+
+def _read_yaml(label: str, path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(_read_bytes(label, path))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"{label} is not YAML", where=f"file {label}", fix="check indentation and quotes"
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{label} holds no entries", where=f"file {label}", fix="write `name:` entries"
+        )
+    return content
 
 
 def _read_bytes(label: str, path: Path) -> bytes:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rcs_assets.codebook.model import Codebook
-from rcs_assets.errors import ConfigurationError
+from rcs_assets.programme.datafile import DataFolder, read_rules
 
+WHY = "factors and outcomes are those of the codebook"
 FILE = "findings.yaml"
 SURVEYS = ("primary", "secondary")
 DOMAINS = ("family", "school", "peer", "area", "health")  # [S:FA p1]
@@ -61,27 +59,8 @@ def load_findings_rules(codebook: Codebook, overlay: Path | None = None) -> Find
     Raises:
         ConfigurationError: an unknown key, a missing one, or a value that makes no sense.
     """
-    found = _read(resources.files("rcs_assets.research") / "data" / FILE)
-    known = set(found)
-    if overlay is not None and (overlay / FILE).is_file():
-        found |= _read(overlay / FILE)
-    if set(found) - known:
-        raise _error(f"Unknown keys: {', '.join(sorted(set(found) - known))}")
-    try:
-        rules = _build(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _error(f"An entry is not in its form ({type(error).__name__}: {error})") from error
-    problem = next(_problems(rules, codebook), "")
-    if problem:
-        raise _error(problem)
-    return rules
-
-
-def _read(file: Any) -> dict[str, Any]:
-    read = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(read, dict):
-        raise _error("The file is no mapping")
-    return read
+    folder = DataFolder("research", Path(__file__).parent / "data", overlay)
+    return read_rules(folder, FILE, _build, lambda rules: _problems(rules, codebook), WHY)
 
 
 def _build(found: Mapping[str, Any]) -> FindingsRules:
@@ -136,12 +115,3 @@ def _factor_problems(factor: Factor, codebook: Codebook) -> Iterator[str]:
     codes = set(codebook.value_sets[variable.value_set].values)
     if not factor.risk or not set(factor.risk) < codes:
         yield f"{factor.name}: risk lists some, not all, of the answers of {factor.variable}"
-
-
-def _error(what: str) -> ConfigurationError:
-    return ConfigurationError(
-        what,
-        where=FILE,
-        why="factors and outcomes are those of the codebook",
-        fix="correct it in config/",
-    )

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rcs_assets.programme.datafile import DataFolder, read_rules
 
-from rcs_assets.errors import ConfigurationError
-
+WHY = "policy.md, Table B, reach"
 FILE = "reach.yaml"
 LEVELS = ("none", "some", "high")
 BREAKDOWNS = ("total", "stage", "sex")
@@ -90,27 +88,8 @@ def load_reach_rules(overlay: Path | None = None) -> ReachRules:
     Raises:
         ConfigurationError: an unknown key, a missing one, or a value that makes no sense.
     """
-    found = _read(resources.files("rcs_assets.services") / "data" / FILE)
-    known = set(found)
-    if overlay is not None and (overlay / FILE).is_file():
-        found |= _read(overlay / FILE)
-    if set(found) - known:
-        raise _error(f"Unknown keys: {', '.join(sorted(set(found) - known))}")
-    try:
-        rules = _build(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _error(f"An entry is not in its form ({type(error).__name__}: {error})") from error
-    problem = next(_problems(rules), "")
-    if problem:
-        raise _error(problem)
-    return rules
-
-
-def _read(file: Any) -> dict[str, Any]:
-    read = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(read, dict):
-        raise _error("The file is no mapping")
-    return read
+    folder = DataFolder("services", Path(__file__).parent / "data", overlay)
+    return read_rules(folder, FILE, _build, _problems, WHY)
 
 
 def _build(found: Mapping[str, Any]) -> ReachRules:
@@ -170,9 +149,3 @@ def _need_problems(need: Need) -> Iterator[str]:
         yield f"{need.name} needs conditions for high and some, on named columns"
     if need.survey not in ("primary", "secondary"):
         yield f"{need.name}: survey is primary or secondary"
-
-
-def _error(what: str) -> ConfigurationError:
-    return ConfigurationError(
-        what, where=FILE, why="policy.md, Table B, reach", fix="correct it in config/"
-    )

@@ -23,6 +23,7 @@ from rcs_assets.simulate.identifiers import (
     scn_check_digit,
 )
 from rcs_assets.simulate.misrecorded import misrecord
+from rcs_assets.simulate.social_work import IDENTIFIERS
 
 TWINS_SHARE = 0.03
 SIBLINGS_SHARE = 0.25
@@ -33,17 +34,7 @@ PUPILS_A_DISTRICT_N = 1_600
 # Seven stages, P5 to S4; the youngest cohort of the second tranche.
 FIRST_BIRTHS, COHORTS_N = np.datetime64("2003-03-01"), 7
 FIRST_SCN_YEAR = 2008
-IDENTIFIERS = (
-    "scn",
-    "surname",
-    "previous_surname",
-    "first_forename",
-    "second_forename",
-    "sex",
-    "date_of_birth",
-    "postcode",
-)
-# Fields of which three must agree for a pair to be linkable without an SCN (the issue).
+# Fields of which three must agree for a pair to be linkable without an SCN.
 COMPARED = ("surname", "first_forename", "date_of_birth", "postcode")
 AGREEMENTS_N = 3
 
@@ -94,7 +85,7 @@ def make_pairs(
     left["record_id"] = _ids("A", left, rng)
     right["record_id"] = _ids("B", right, rng)
     right["scn"] = blanked(right["scn"].to_numpy(dtype=object), rng.random(len(right)) >= scn_share)
-    wrong = misrecord(right[list(IDENTIFIERS)], NameBook(reference), rng, "pairs", Planted())
+    wrong = misrecord(right[IDENTIFIERS], NameBook(reference), rng, "pairs", Planted())
     wrong.insert(0, "record_id", right["record_id"])
     truth = _truth(left, right)
     columns = ["record_id", *IDENTIFIERS]

@@ -6,17 +6,15 @@ not belong here: the estimates themselves (`estimates.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from rcs_assets.errors import ConfigurationError
+from rcs_assets.programme.datafile import DataFolder, read_rules
 from rcs_assets.wellbeing.breakdowns import AREAS, BREAKDOWNS, PUPIL_SURVEYS
 
+WHY = "policy.md, Table B; see the comments of the platform's own file"
 FILE = "estimators.yaml"
 
 
@@ -59,42 +57,31 @@ def load_estimators(overlay: Path | None = None) -> Estimators:
     Raises:
         ConfigurationError: an unknown key, or a value that makes no sense.
     """
-    rules = _read(resources.files("rcs_assets.wellbeing") / "data" / FILE)
-    known = set(rules)
-    if overlay is not None and (overlay / FILE).is_file():
-        rules |= _read(overlay / FILE)
-    unknown = sorted(set(rules) - known)
-    if unknown:
-        raise _error(f"Unknown keys: {', '.join(unknown)}", "keys are " + ", ".join(known))
-    found = Estimators(**_typed(rules))
-    _check(found)
-    return found
+    folder = DataFolder("wellbeing", Path(__file__).parent / "data", overlay)
+    return read_rules(folder, FILE, _build, _problems, WHY)
+
+
+def _build(rules: Mapping[str, Any]) -> Estimators:
+    return Estimators(**_typed(rules))
 
 
 def _typed(rules: Mapping[str, Any]) -> dict[str, Any]:
     """Lists as tuples, so that the rules cannot change.
 
     Raises:
-        ConfigurationError: breakdowns that are no lists by level.
+        ValueError: breakdowns that are no lists by level.
     """
     breakdowns = rules["breakdowns"]
     if not isinstance(breakdowns, dict) or not all(
         isinstance(names, list) for names in breakdowns.values()
     ):
-        raise _error("breakdowns is no mapping", "a list of breakdowns is expected for each level")
+        raise ValueError("breakdowns takes a list of breakdowns for each level")
     frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in rules.items()}
     by_level = {level: tuple(names) for level, names in breakdowns.items()}
     return frozen | {"breakdowns": by_level}
 
 
-def _read(file: Any) -> dict[str, Any]:
-    read = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(read, dict):
-        raise _error("The file is no mapping", "one key a line is expected")
-    return read
-
-
-def _check(rules: Estimators) -> None:
+def _problems(rules: Estimators) -> Iterator[str]:
     numbers = {
         "confidence": 0 < rules.confidence < 1,
         "schools_for_clusters": rules.schools_for_clusters >= 2,
@@ -110,13 +97,4 @@ def _check(rules: Estimators) -> None:
         "comparison_least_points": rules.comparison_least_points >= 0,
         "comparison_least_sd": rules.comparison_least_sd >= 0,
     }
-    wrong = [name for name, is_right in numbers.items() if not is_right]
-    if wrong:
-        raise _error(
-            f"Values that make no sense: {', '.join(wrong)}",
-            "see the comments of the platform's own file",
-        )
-
-
-def _error(what: str, why: str) -> ConfigurationError:
-    return ConfigurationError(what, where=FILE, why=why, fix="correct it in config/")
+    yield from (f"{name} makes no sense" for name, is_right in numbers.items() if not is_right)
