@@ -221,10 +221,12 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     policy = load_policy(home.home().config)
     rules = load_findings_rules(home.codebook(), home.home().config)
     titles = {factor.name: factor.title for factor in rules.factors}
+    # 1 - 0.95 is not 0.05 in binary fractions.
+    alpha = round(1 - rules.confidence, 9)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         made = {
             "risks": protect_risks(con, policy.models, home.codebook(), titles),
-            "models": protect_models(con, policy.models, home.codebook()),
+            "models": protect_models(con, policy.models, home.codebook(), alpha),
         }
         replace_tables(con, "disclosure", made)
     return dg.MaterializeResult(

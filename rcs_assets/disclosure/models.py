@@ -18,8 +18,6 @@ import pyarrow as pa
 from rcs_assets.codebook.model import Codebook
 from rcs_assets.disclosure.service_rules import ModelRule
 
-_ALPHA = 0.05
-
 
 def protect_risks(
     con: duckdb.DuckDBPyConnection,
@@ -69,15 +67,24 @@ def protect_risks(
     ).to_arrow_table()
 
 
-def protect_models(con: duckdb.DuckDBPyConnection, rule: ModelRule, codebook: Codebook) -> pa.Table:
-    """`research.models` as everybody may see it; hidden figures are null."""
+def protect_models(
+    con: duckdb.DuckDBPyConnection, rule: ModelRule, codebook: Codebook, alpha: float
+) -> pa.Table:
+    """`research.models` as everybody may see it; hidden figures are null.
+
+    Args:
+        con: a connection that sees the relation.
+        rule: Table A, row models.
+        codebook: which outcomes are sensitive.
+        alpha: the corrected p below which a term is clear (findings.yaml, 1 - confidence).
+    """
     _register_flags(con, codebook)
     decimals, points = rule.decimals, rule.pct_step
     shown = {
         "odds_ratio": f"round(odds_ratio, {decimals})",
         "ci_low": f"round(ci_low, {decimals})",
         "ci_high": f"round(ci_high, {decimals})",
-        "is_clear": f"corrected_p < {_ALPHA}",
+        "is_clear": f"corrected_p < {alpha}",
         "effect_points": _step("effect_points", points),
         "effect_low": _out("floor", "effect_low", points),
         "effect_high": _out("ceil", "effect_high", points),

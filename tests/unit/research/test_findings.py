@@ -143,14 +143,16 @@ def test_adjusted_odds_are_those_of_a_general_optimiser(con) -> None:
 
 def test_a_model_shows_what_its_groups_allow(con) -> None:
     policy = load_policy().models
-    shown = protect_models(con, policy, CODEBOOK).to_pylist()
+    shown = protect_models(con, policy, CODEBOOK, 0.05).to_pylist()
     assert {row["status"] for row in shown if row["kind"] == "term"} == {"published"}
     con.execute("create or replace temp table kept as from research.models")
     con.execute(
         "update research.models set least_cell_n = 39 where factor = 'often_lonely' "
         f"and outcome = '{OUTCOME}'"
     )
-    hidden = [r for r in protect_models(con, policy, CODEBOOK).to_pylist() if r["status"] == "c"]
+    hidden = [
+        r for r in protect_models(con, policy, CODEBOOK, 0.05).to_pylist() if r["status"] == "c"
+    ]
     assert [(row["factor"], row["odds_ratio"], row["n"]) for row in hidden] == [
         ("often_lonely", None, None)
     ]
