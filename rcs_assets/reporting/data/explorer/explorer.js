@@ -264,7 +264,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const isRated = n("better") + n("similar") + n("worse") > 0;
       return {
         title: isRated ? `${m.title}: ${n("better")} of the ${level} are better and ${n("worse")} worse than ${upper.name}` : `${m.title}: ${found.length} ${level}`,
-        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : ""}${isRated ? `${n("similar")} are similar: a gap this size could be chance. ` : ""}${hidden} are not shown [c].${m.direction === "lower_better" ? " Lower is better." : ""}`,
+        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
         key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
         head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
         rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : "[c]"] : [])]),
@@ -278,7 +278,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const isRated = found.some((r) => r.verdict in WORDS);
       return {
         title: `${p.name}: ${found.filter((r) => isShown(r.cell)).length} measures with results`,
-        about: `${meta.surveys[state.survey].title}. ${upper ? `The dark bar is ${upper.name}. ` : ""}${found.filter((r) => !isShown(r.cell)).length} are not shown.`,
+        about: `${meta.surveys[state.survey].title}. ${upper ? `The dark bar is ${upper.name}. ` : ""}Not shown: ${found.filter((r) => !isShown(r.cell)).length}.`,
         key: isRated, chart: found.length ? dots(p.name, found.filter((r) => !r.m.mean), null) : null,
         head: ["Measure", "Result", "Likely range", upper ? upper.name : "Beside", ...(isRated ? ["Compared"] : [])],
         rows: found.map((r) => [r.label + (r.m.direction === "lower_better" ? " (lower is better)" : ""), figure(r.cell, r.m), span(r.cell, r.m), r.beside ? figure(r.beside, r.m) : "[x]", ...(isRated ? [rated(r.verdict)] : [])]),
@@ -289,7 +289,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const found = meta.groups.map((g, i) => ({ g, label: g[2], cell: cellOf(p, m, i) })).filter((r) => r.g[0] === state.breakdown && r.cell && r.cell.mark !== "z");
       return {
         title: `${m.title}: ${(meta.breakdowns[state.breakdown] || "no groups").toLowerCase()}`,
-        about: `${p.name}. ${found.filter((r) => !isShown(r.cell)).length} of ${found.length} groups are not shown. Groups of pupils differ in many ways; a gap does not say why.`,
+        about: `${p.name}. Groups not shown: ${found.filter((r) => !isShown(r.cell)).length} of ${found.length}. Groups of pupils differ in many ways; a gap does not say why.`,
         chart: found.length && ends(m) ? dots(m.title, found, m, cellOf(p, m, 0)) : null,
         head: ["Group", "Result", "Likely range", "Pupils who answered"],
         rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell)]),
