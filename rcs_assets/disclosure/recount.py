@@ -138,20 +138,37 @@ _PLACE = (
 )
 
 
-def wrong_cells(con: duckdb.DuckDBPyConnection, policy: Policy, rule: str) -> list[str]:
-    """Places of `disclosure.estimates` that break one of `RULES`.
+def recount(con: duckdb.DuckDBPyConnection, policy: Policy) -> None:
+    """Make the temporary tables `recount_wanted` and `recount_cells` that the rules judge.
 
     Args:
         con: a warehouse connection, reading.
         policy: Table A, whose rows are combined here anew.
+    """
+    con.execute(f"create or replace temp table recount_wanted as {_with(con, policy)} from wanted")
+    con.execute(f"create or replace temp table recount_cells as {_with(con, policy)} from cells")
+
+
+def is_recounted(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether `recount` ran on this connection."""
+    found = con.execute(
+        "select count(*) from duckdb_tables() where temporary and table_name = 'recount_cells'"
+    ).fetchall()
+    return bool(found[0][0])
+
+
+def wrong_cells(con: duckdb.DuckDBPyConnection, rule: str) -> list[str]:
+    """Places of `disclosure.estimates` that break one of `RULES`.
+
+    Args:
+        con: a connection on which `recount` ran.
         rule: a name in `RULES`.
     """
-    sql = f"{_with(con, policy)} {RULES[rule]}"
-    return [str(row[0]) for row in con.execute(sql).fetchall()]
+    return [str(row[0]) for row in con.execute(RULES[rule]).fetchall()]
 
 
 def _where(condition: str) -> str:
-    return f"select distinct {_PLACE} from cells where {condition} order by all"
+    return f"select distinct {_PLACE} from recount_cells where {condition} order by all"
 
 
 _STEP = "if(statistic = 'pct', pct_step, mean_step)"
@@ -161,7 +178,7 @@ RULES = {
             select {_PLACE} as place from (
                 select audience, geography_level, geography_code, indicator, breakdown, "group",
                     survey
-                from wanted
+                from recount_wanted
                 except all
                 select audience, geography_level, geography_code, indicator, breakdown, "group",
                     survey
@@ -175,7 +192,7 @@ RULES = {
                 except all
                 select audience, geography_level, geography_code, indicator, breakdown, "group",
                     survey
-                from wanted
+                from recount_wanted
             )
         )
         order by all
@@ -212,7 +229,7 @@ RULES = {
         select distinct {_PLACE} from (
             select
                 audience, geography_level, geography_code, indicator, breakdown,
-            from cells
+            from recount_cells
             where breakdown <> 'total' and reason not in ('not_asked', 'no_roll')
             group by all
             having bool_or(is_shown) and bool_or(base_n < k_base)
@@ -222,8 +239,8 @@ RULES = {
     # The public sees nothing of an area that the area's own package hides.
     "public": """
         select distinct p.geography_code || ' ' || p.indicator || ' ' || p.breakdown
-        from cells as p
-        inner join cells as o
+        from recount_cells as p
+        inner join recount_cells as o
             on o.audience = 'cpp/' || p.engagement and o.survey = p.survey
             and o.geography_level = 'cpp' and o.breakdown = p.breakdown and o."group" = p."group"
             and o.indicator = p.indicator
@@ -237,8 +254,8 @@ RULES = {
         select distinct {_PLACE} from (
             select
                 c.audience, c.geography_level, c.geography_code, c.indicator, c.breakdown,
-            from cells as c
-            inner join cells as t
+            from recount_cells as c
+            inner join recount_cells as t
                 on t.audience = c.audience and t.survey = c.survey
                 and t.geography_level = c.geography_level
                 and t.geography_code = c.geography_code

@@ -14,6 +14,7 @@ random side, and what one table shows for a cell is taken.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import duckdb
@@ -35,6 +36,8 @@ WORTH_PART = 0.05
 # Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
 APART = 1.0
 SEED = 2026
+# Indicators at once: HiGHS lets go of Python's lock while it solves.
+WORKERS = 2
 _TABLES = (
     ("table_no", pa.int32()),
     ("place_id", pa.int64()),
@@ -58,8 +61,11 @@ class Witnesses:
 
     def add(self, attacker: Attacker, shown: Shown) -> None:
         """Find the witnesses of all indicators of one survey, for one coalition."""
-        for row in range(len(attacker.grid.indicators)):
-            _add_indicator(self, attacker, shown, row)
+        rows = range(len(attacker.grid.indicators))
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            for tables, cells in pool.map(lambda row: _of_indicator(attacker, shown, row), rows):
+                self.tables += tables
+                self.cells += cells
 
     def relations(self, con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:
         """Tables and cells with the names of areas and groups, from `sdc_node`."""
@@ -96,12 +102,15 @@ def _concat(parts: list[pa.Table], columns: tuple[tuple[str, pa.DataType], ...])
     return pa.concat_tables(parts) if parts else empty.empty_table()
 
 
-def _add_indicator(found: Witnesses, attacker: Attacker, shown: Shown, row: int) -> None:
+def _of_indicator(
+    attacker: Attacker, shown: Shown, row: int
+) -> tuple[list[pa.Table], list[pa.Table]]:
+    """Tables and cells of one indicator; nothing where nothing of it is hidden."""
     grid = attacker.grid
     there = attacker.sees & grid.is_released & ~grid.is_empty[row]
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
-        return
+        return [], []
     system = _complete(attacker, row, attacker.system(shown, row))
     asked = _asked(attacker, shown, row, hidden)
     at = np.flatnonzero(there)
@@ -111,6 +120,7 @@ def _add_indicator(found: Witnesses, attacker: Attacker, shown: Shown, row: int)
     expression = csr_array(attacker.expression[at])
     size = expression.shape[1]
     name = {"survey": grid.survey, "indicator": str(grid.indicators[row])}
+    tables = []
     for number, x in enumerate(search.points):
         columns = {
             "table_no": np.full(len(at), number, dtype=np.int32),
@@ -118,14 +128,14 @@ def _add_indicator(found: Witnesses, attacker: Attacker, shown: Shown, row: int)
             "n": np.asarray(expression @ x[:size]),
             "positive": np.asarray(expression @ x[size:]),
         }
-        found.tables.append(_table(name, columns, _TABLES))
+        tables.append(_table(name, columns, _TABLES))
     cells = {
         "place_id": hidden,
         "quantity": asked.quantity,
         "low_table": search.low_point,
         "high_table": search.high_point,
     }
-    found.cells.append(_table(name, cells, _CELLS))
+    return tables, [_table(name, cells, _CELLS)]
 
 
 def _table(

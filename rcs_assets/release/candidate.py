@@ -184,10 +184,10 @@ def _content_hash(
 
 
 def _rows_hash(con: duckdb.DuckDBPyConnection, rows: str) -> str:
-    """sha256 over rows as text, ordered by it, however many threads read them."""
+    """sha256 over the rows' own, in their order: the same however many threads read them."""
     hashed = con.execute(
-        "select sha256(coalesce(string_agg(text, chr(10) order by text), '')) "
-        f"from (select t::varchar as text from ({rows}) as t)"
+        "select sha256(coalesce(string_agg(row_hash, '' order by row_hash), '')) "
+        f"from (select sha256(t::varchar) as row_hash from ({rows}) as t)"
     ).fetchall()
     return str(hashed[0][0])
 
