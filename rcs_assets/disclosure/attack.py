@@ -32,6 +32,8 @@ from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
+# Of so few targets the ranges are sooner found from the truth than from nothing.
+FEW = 40
 
 # Variables: stage by sex where an area has it, else every cell of the area; the groups of
 # the breakdowns that leave pupils out, always.
@@ -326,6 +328,8 @@ class Attacker:
         if not len(at):
             return (), unsafe, programs_n
         asked = asked.some(at)
+        if len(at) <= FEW:
+            system = replace(system, start=self._truth(row))
         found, open_, more = self._judge(asked, system, row)
         unsafe[at] = open_
         known, even_more = self._known_before(asked, open_, found, shown, row)
@@ -647,8 +651,10 @@ def system_hash(system: System, targets: Targets) -> str:
     """sha256 over a system and its targets: the same question has the same answer."""
     digest = hashlib.sha256()
     for part in (system, targets):
-        for array in vars(part).values():
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for name, array in vars(part).items():
+            # Where a search starts from is no part of what is asked.
+            if name != "start":
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

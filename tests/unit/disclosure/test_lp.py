@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +187,49 @@ def test_blocks_and_long_rows_agree_with_one_program_a_side(seed: int) -> None:
     assert np.allclose(quick.low[too_high], exact.low[too_high], atol=1e-5)
     assert np.allclose(quick.high[too_low], exact.high[too_low], atol=1e-5)
     assert quick.programs_n < exact.programs_n
+
+
+def fitting(system: System) -> np.ndarray:
+    """A point of the system that is no corner of it, like a true table."""
+    a = system.matrix().toarray()
+    rng = np.random.default_rng(3)
+    corners = []
+    for _ in range(4):
+        got = linprog(
+            rng.normal(size=a.shape[1]),
+            A_ub=np.vstack([a, -a]),
+            b_ub=np.concatenate([system.row_upper, -system.row_lower]),
+            bounds=np.column_stack([system.lower, system.upper]),
+        )
+        corners.append(got.x)
+    return np.mean(corners, axis=0)
+
+
+@pytest.mark.parametrize("make", [make_random_job, make_council])
+@pytest.mark.parametrize("seed", range(4))
+def test_where_the_search_starts_changes_no_answer(
+    make: Callable[[int], tuple[System, Targets]], seed: int
+) -> None:
+    system, targets = make(seed)
+    started = replace(system, start=fitting(system))
+    cold, warm = reach(system, targets), reach(started, targets)
+    assert warm.unsafe(targets).tolist() == cold.unsafe(targets).tolist()
+    exact, again = reach(system, targets, exact=True), reach(started, targets, exact=True)
+    assert np.allclose(exact.low, again.low, atol=1e-5)
+    assert np.allclose(exact.high, again.high, atol=1e-5)
+
+
+def test_a_start_that_does_not_fit_is_not_used() -> None:
+    system = make_system([[1, 1]], [12], [12])
+    targets = make_targets([[1, 0], [0, 1]], 1, 10)
+    got = reach(replace(system, start=np.array([20.0, 1.0])), targets, exact=True)
+    assert (got.low.tolist(), got.high.tolist()) == ([0, 0], [12, 12])
+
+
+def test_values_that_contradict_each_other_are_refused_from_any_start() -> None:
+    system = make_system([[1, 1], [1, 1]], [4, 6], [4, 6])
+    with pytest.raises(InputError, match="contradict"):
+        reach(replace(system, start=np.array([2.0, 2.0])), make_targets([[1, 0]], 1, 10))
 
 
 def test_parts_without_limit_leave_the_others_exact() -> None:
