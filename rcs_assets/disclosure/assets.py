@@ -72,7 +72,8 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
         zone="warehouse",
         sensitivity="aggregate",
         description="What each coalition of readers can derive of hidden cells, by linear "
-        "programs over all protected tables: cells, hidden ones, unsafe ones (0 for a release).",
+        "programs over all protected tables: cells, hidden ones, unsafe ones (0 for a release); "
+        "what somebody learns of these stays in the table disclosure.unsafe.",
         deps=[
             ("disclosure", "estimates"),
             ("wellbeing", "estimates"),
@@ -95,6 +96,7 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         )
         made = {
             "audit": table,
+            "unsafe": found.findings,
             "certificate_tables": found.certificate_tables,
             "certificate_cells": found.certificate_cells,
         }

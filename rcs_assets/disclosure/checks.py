@@ -124,7 +124,7 @@ PYTHON_CHECKS = (
         "no_cell_is_unsafe",
         "No coalition of readers can derive a hidden quantity from all packages together",
         "policy.md, How protection is judged (Safe)",
-        "do not publish; run: rcs materialise; if it stands, report the places of the audit's run",
+        "do not publish; run: rcs materialise; if it stands, report what disclosure.unsafe lists",
         no_cell_is_unsafe,
     ),
     PythonCheck(

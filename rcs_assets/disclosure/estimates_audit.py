@@ -39,13 +39,15 @@ class Audit:
     """Outcome of an audit.
 
     `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
-    programs_n, unsafe_n, system_hash. `places`: the first unsafe cells, in words.
+    programs_n, unsafe_n, system_hash. `places`: the first unsafe quantities, in words.
+    `findings`: all of them with the range that the attacker learns; these stay in the warehouse.
     `certificate_tables`, `certificate_cells`: made-up tables that fit the public package, and
     which of them has each of its hidden cells low and high.
     """
 
     table: pa.Table
     places: tuple[str, ...]
+    findings: pa.Table
     certificate_tables: pa.Table
     certificate_cells: pa.Table
 
@@ -74,6 +76,7 @@ def audit_estimates(
     read_cells(con, policy, sources)
     outcomes: list[Attack] = []
     places: list[str] = []
+    findings: list[pa.Table] = []
     witnesses = Witnesses()
     for survey in surveys(con):
         grid = read_grid(con, survey)
@@ -86,20 +89,50 @@ def audit_estimates(
         places += [
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
         ]
+        findings.append(_findings(grid, found))
         witnesses.add(next(a for a in attackers if a.is_public), shown)
     tables, cells = witnesses.relations(con)
     drop_cells(con)
-    return Audit(_table(outcomes), tuple(places[:_PLACES_SHOWN]), tables, cells)
+    return Audit(
+        _table(outcomes),
+        tuple(places[:_PLACES_SHOWN]),
+        pa.concat_tables(findings),
+        tables,
+        cells,
+    )
 
 
 def _place(grid: Grid, outcome: Attack, position: int) -> str:
-    """An unsafe quantity in words; the range is what the attacker learns, not the truth."""
+    """An unsafe quantity in words, without the range that the attacker learns."""
     unsafe = outcome.unsafe[position]
     place = unsafe.place
     return (
-        f"{outcome.coalition} learns that the {unsafe.quantity} of {outcome.indicator}, "
-        f"{grid.unit[place]}, {grid.breakdown[place]} {grid.group[place]}, "
-        f"lies between {unsafe.low:.1f} and {unsafe.high:.1f}"
+        f"{outcome.coalition} learns too much of the {unsafe.quantity} of {outcome.indicator}, "
+        f"{grid.unit[place]}, {grid.breakdown[place]} {grid.group[place]}"
+    )
+
+
+def _findings(grid: Grid, outcomes: Sequence[Attack]) -> pa.Table:
+    """Unsafe quantities with what the attacker learns of each."""
+    found = [(o, unsafe) for o in outcomes for unsafe in o.unsafe]
+    at = [unsafe.place for _, unsafe in found]
+    columns: dict[str, list[object]] = {
+        "coalition": [o.coalition for o, _ in found],
+        "survey": [o.survey for o, _ in found],
+        "indicator": [o.indicator for o, _ in found],
+        "unit": [str(grid.unit[place]) for place in at],
+        "breakdown": [str(grid.breakdown[place]) for place in at],
+        "group": [str(grid.group[place]) for place in at],
+        "quantity": [unsafe.quantity for _, unsafe in found],
+        # The noise of the arithmetic may make a 0 negative.
+        "low": [round(unsafe.low, 4) + 0.0 for _, unsafe in found],
+        "high": [round(unsafe.high, 4) + 0.0 for _, unsafe in found],
+    }
+    return pa.table(
+        {
+            name: pa.array(values, pa.float64() if name in ("low", "high") else pa.string())
+            for name, values in columns.items()
+        }
     )
 
 

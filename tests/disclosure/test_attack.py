@@ -127,7 +127,12 @@ def test_a_neighbour_shown_by_hand_is_found_by_attacker_and_audit(breakdown):
     audit = programme.audit()
     assert audit.unsafe_n == len(found) > 0
     code = f"school:{row['engagement']}/{row['geography_code']}"
-    assert all(code in place and " learns that the " in place for place in audit.places)
+    assert all(code in place and " learns too much of the " in place for place in audit.places)
+    # What is learnt stands in the warehouse alone: a place in a run's record has no figure.
+    learnt = audit.findings.to_pylist()
+    assert len(learnt) == len(found) and {entry["unit"] for entry in learnt} == {code}
+    assert all(0 <= entry["low"] <= entry["high"] for entry in learnt)
+    assert not any(" lies between " in place for place in audit.places)
 
 
 def test_a_small_school_is_the_rest_of_its_cluster():
