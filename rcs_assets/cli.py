@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_deliver(commands)
     _add_materialise(commands)
     _add_reports(commands)
+    _add_keys(commands)
     _add_release(commands)
     return parser
 
@@ -179,6 +180,31 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_keys(commands: Any) -> None:
+    text = "Make, look at and rotate the keys of the installation."
+    group = commands.add_parser("keys", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    new = _command(actions, "new", do.keys_new, "Make the keys that the installation never had.")
+    listing = _command(actions, "list", do.keys_list, "Each key, and whether it can be used.")
+    rotate = _command(
+        actions, "rotate", do.keys_rotate, "Put new keys in the place of the old, all or none."
+    )
+    rotate.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="keys (default: those that every released id depends on)",
+    )
+    rotate.add_argument(
+        "--lost", action="store_true", help="the old keys are gone: do not ask for them"
+    )
+    access = _command(
+        commands, "access", do.access, "Who used which key or opened the vault; checks the log."
+    )
+    for parser in (new, listing, rotate, access):
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_release(commands: Any) -> None:

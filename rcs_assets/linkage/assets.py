@@ -91,7 +91,7 @@ def linkage(
     )
     with open_warehouse(place, settings=limits) as warehouse:
         accepted = accepted_records(warehouse)
-    with open_vault(place, settings=limits) as vault:
+    with open_vault(place, settings=limits, purpose="linkage") as vault:
         rows = link_engagements(
             vault, link_keys(place), _approved(home, engagements), settings, accepted
         )

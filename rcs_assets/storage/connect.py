@@ -19,7 +19,9 @@ from pathlib import Path
 import duckdb
 
 from rcs_assets.errors import StorageError
+from rcs_assets.storage.access_log import Access, record_access
 from rcs_assets.storage.home import Home
+from rcs_assets.storage.keyring import VAULT, finish_rotation, read_key
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.settings import Settings
 
@@ -102,9 +104,19 @@ def _cannot_open(zone: str, file: Path, error: duckdb.Error) -> StorageError:
 
 @contextmanager
 def open_vault(
-    home: Home, *, read_only: bool = False, settings: Settings | None = None
+    home: Home,
+    *,
+    read_only: bool = False,
+    settings: Settings | None = None,
+    purpose: str = "not stated",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The encrypted vault; its tables are in the connection's default catalog.
+
+    Args:
+        home: the installation.
+        read_only: for reading; without it the home's write lock is held.
+        settings: limits of the connection.
+        purpose: for what, in a few words; it stands in the access log.
 
     Raises:
         StorageError: no vault yet (reading), or the key does not open it. The text of
@@ -115,18 +127,24 @@ def open_vault(
             "There is no vault yet", where=str(home.vault), fix="run: rcs materialise"
         )
     if read_only:
+        record_access(home, Access.VAULT_READ, "vault.duckdb", purpose)
         with _vault(home, True, settings) as con:
             yield con
         return
-    with write_lock(home, "writing the vault"), _vault(home, False, settings) as con:
-        yield con
+    with write_lock(home, "writing the vault"):
+        record_access(home, Access.VAULT_WRITTEN, "vault.duckdb", purpose)
+        with _vault(home, False, settings) as con:
+            yield con
 
 
 @contextmanager
 def _vault(
     home: Home, read_only: bool, settings: Settings | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    key = home.key("vault")
+    if any(home.path.glob("vault.duckdb.next-*")):
+        with write_lock(home, "finishing a rotation of keys"):
+            finish_rotation(home)
+    key = read_key(home, VAULT)
     con = duckdb.connect(":memory:", config=_config())
     try:
         _apply(con, home, settings)
@@ -142,6 +160,33 @@ def _vault(
         con.execute("use vault")
         with _without_values("the vault", keep_sql_errors=False):
             yield con
+    finally:
+        con.close()
+
+
+def copy_encrypted(home: Home, source: Path, key: bytes, target: Path, new_key: bytes) -> None:
+    """Write a database file anew under another key.
+
+    Raises:
+        StorageError: the key does not open it, or the copy failed; the target is removed.
+    """
+    con = duckdb.connect(":memory:", config=_config())
+    target.unlink(missing_ok=True)
+    try:
+        _apply(con, home, None)
+        _load_encryption(con)
+        try:
+            con.execute(f"attach {sql_literal(source)} as old (encryption_key '{key.hex()}')")
+        except duckdb.Error as error:
+            raise _cannot_open("vault", source, error) from None
+        with _without_values("the vault", keep_sql_errors=False):
+            con.execute(f"attach {sql_literal(target)} as new (encryption_key '{new_key.hex()}')")
+            target.chmod(0o600)
+            con.execute("copy from database old to new")
+            con.execute("detach new")
+    except StorageError:
+        target.unlink(missing_ok=True)
+        raise
     finally:
         con.close()
 

@@ -14,6 +14,7 @@ import pytest
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
 from tests.acceptance.documentation import blocks, commands
+from tests.conftest import DEMO_DAY
 from tests.integration.installation import delivered, receipts, sign_and_deliver
 
 
@@ -216,3 +217,28 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
 def _sampled(home: Path) -> int:
     query = "select count(*) from intake.sample where engagement = 't2-falkirk'"
     return _query(home / "warehouse.duckdb", query)[0][0]
+
+
+@pytest.mark.slow
+def test_look_after_keys(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    """The steps of the page; after the rotation no released id is one of those before."""
+    page = repo_root / "docs" / "how-to" / "look-after-keys.md"
+    home = released_home.copy(tmp_path / "home")
+
+    def ids() -> set[str]:
+        files = home / "releases" / "current" / "safe_haven" / "microdata" / "*.parquet"
+        with duckdb.connect() as con:
+            names = con.execute(f"describe from read_parquet('{files}', union_by_name)").fetchall()
+            columns = [name for name, *_ in names if name.endswith("_id")]
+            values = f"select columns({columns}) from read_parquet('{files}', union_by_name)"
+            return {value for row in con.execute(values).fetchall() for value in row if value}
+
+    before, version = ids(), (home / "releases" / "current").resolve().name
+    for words in commands(page, "rcs"):
+        done = rcs(*words[1:], "--home", home, "--as-of", DEMO_DAY)
+        assert done.status == 0, done.output
+    assert "none changed, none missing" in done.stdout
+    after = ids()
+    assert len(before) == len(after) > 1000 and not before & after
+    assert (home / "releases" / "current").resolve().name != version
+    assert rcs("release", "verify", "--home", home).status == 0
