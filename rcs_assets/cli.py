@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_deliver(commands)
     _add_materialise(commands)
     _add_reports(commands)
+    _add_exchange(commands)
     _add_keys(commands)
     _add_release(commands)
     return parser
@@ -180,6 +181,28 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_exchange(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "exchange",
+        do.exchange,
+        "Write files for an outside indexer (NRS) or linker (eDRIS), or for the providers.",
+    )
+    parser.add_argument("--engagement", required=True, metavar="KEY", help="whose records")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="outside the home")
+    parser.add_argument(
+        "--for",
+        dest="receiver",
+        choices=("indexer", "provider", "linker"),
+        default="indexer",
+        help="who gets them, where no kind is named (default: indexer)",
+    )
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help="e.g. admin_ids_edu, read_through, payload_sw"
+    )
+    parser.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_keys(commands: Any) -> None:

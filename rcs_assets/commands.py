@@ -134,6 +134,30 @@ def release_publish(options: argparse.Namespace) -> int:
     return DONE
 
 
+def exchange(options: argparse.Namespace) -> int:
+    """Write the files that go to the indexer, back to the providers, or to the linker."""
+    from rcs_assets.linkage.exchange import KINDS, default_kinds, export_files
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    files = export_files(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        Settings.from_environment(),
+        options.engagement,
+        options.kinds or default_kinds(options.receiver),
+        options.out,
+    )
+    if options.json:
+        _print_json(files)
+        return DONE
+    for file in files:
+        kind = KINDS[file.stem.partition("_")[2]]
+        print(f"{file}  {kind.sender} to {kind.receiver}: {kind.about}")
+    return DONE
+
+
 def keys_new(options: argparse.Namespace) -> int:
     """Make the keys that the installation never had."""
     made = new_keys(_open_home(options))

@@ -25,8 +25,8 @@ RECEIPTS = ("intake", "receipts")
 ALSO_FORBIDDEN = frozenset(
     {"uid", "dob", "birth_date", "forename", "name_of_child", "address", "supplier_id", "chi"}
 )
-# Named alike for pseudonyms: intake mints its own `record_id`.
-MINTED = frozenset({"record_id"})
+# Named alike for pseudonyms: intake mints its own `record_id`, linkage its own `project_id`.
+MINTED = frozenset({"record_id", "project_id"})
 
 # Rows of a warehouse table that stand for the accepted rows of a dataset.
 _LEDGER = """

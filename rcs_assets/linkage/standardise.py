@@ -56,6 +56,21 @@ def sex(column: str) -> str:
     return f"case when {first} in ('M', '1') then 'M' when {first} in ('F', '2') then 'F' end"
 
 
+def sex_code(column: str) -> str:
+    """1 (M), 2 (F), 9 (anything else): the codes of PHS CHILI (domain.md 3.4)."""
+    return f"case {sex(column)} when 'M' then '1' when 'F' then '2' else '9' end"
+
+
+def postcode_7(column: str) -> str:
+    """Seven signs: district, filled up to four, and the last three; null if it is not whole."""
+    text = signs(column)
+    form = "^[A-Z]{1,2}[0-9][0-9A-Z]?[0-9][A-Z]{2}$"
+    return (
+        f"case when regexp_matches({text}, '{form}') "
+        f"then rpad(left({text}, length({text}) - 3), 4, ' ') || right({text}, 3) end"
+    )
+
+
 def plain(column: str) -> str:
     """Text in capitals without spaces around it; null if empty."""
     return f"nullif(upper(trim({column}::varchar)), '')"
