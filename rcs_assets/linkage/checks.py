@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from data_quality import linked_suite, load_thresholds
 from rcs_assets.codebook import load_codebook
-from rcs_assets.intake.checks import forbidden_columns
 from rcs_assets.intake.exchange import INDEXES
 from rcs_assets.linkage.by_group import BREAKDOWNS
 from rcs_assets.linkage.profile import linkage_profiles
@@ -20,6 +19,7 @@ from rcs_assets.linkage.received import PASS_READ_THROUGH
 from rcs_assets.linkage.settings import load_link_rules
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.guard import identifier_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,7 +216,7 @@ def rates_by_group_are_complete(bench: Bench) -> Verdict:
 
 def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     """No column of schema linkage is named like an identifier or an index number."""
-    forbidden = forbidden_columns(bench.codebook) | _INDEX_NUMBERS
+    forbidden = identifier_columns(bench.codebook) | _INDEX_NUMBERS
     columns = bench.con.execute(
         "select table_name, lower(column_name) from information_schema.columns "
         "where table_schema = 'linkage' order by all"

@@ -1,8 +1,8 @@
 """Connections to the zones: opened for one purpose, always closed.
 
 Belongs here: opening warehouse, vault and scratch connections with the limits of
-the settings, and hiding engine messages that could hold values. Does not belong
-here: any query of a room.
+the settings, shutting the vault's against every other file, asking the guard, and hiding
+engine messages that could hold values. Does not belong here: any query of a room.
 
 DuckDB puts values into its messages (a conversion error names the value), so an
 engine error that leaves a connection is raised again without its text (design.md,
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import duckdb
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import StorageError
 from rcs_assets.storage.access_log import Access, record_access
+from rcs_assets.storage.guard import identifier_columns, payload_columns, refuse_names
 from rcs_assets.storage.home import Home
 from rcs_assets.storage.keyring import VAULT, finish_rotation, read_key
 from rcs_assets.storage.lock import write_lock
@@ -70,8 +72,12 @@ def _warehouse(
         raise _cannot_open("warehouse", home.warehouse, error) from None
     try:
         _apply(con, home, settings)
+        forbidden = identifier_columns(load_codebook(home.config))
         with _without_values("the warehouse", keep_sql_errors=True):
+            refuse_names(con, "warehouse", forbidden)
             yield con
+            if not read_only:
+                refuse_names(con, "warehouse", forbidden)
     finally:
         con.close()
 
@@ -158,10 +164,20 @@ def _vault(
             raise _cannot_open("vault", home.vault, error) from None
         home.vault.chmod(0o600)
         con.execute("use vault")
+        _shut(con)
+        forbidden = payload_columns(load_codebook(home.config))
         with _without_values("the vault", keep_sql_errors=False):
+            refuse_names(con, "vault", forbidden)
             yield con
+            refuse_names(con, "vault", forbidden)
     finally:
         con.close()
+
+
+def _shut(con: duckdb.DuckDBPyConnection) -> None:
+    """From here on the engine opens no other file: none to attach, to read or to write."""
+    con.execute("set enable_external_access = false")
+    con.execute("set lock_configuration = true")
 
 
 def copy_encrypted(home: Home, source: Path, key: bytes, target: Path, new_key: bytes) -> None:
