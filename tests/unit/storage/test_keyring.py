@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rcs_assets.doctor import examine
 from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.storage import Home, keyring, open_vault
 from rcs_assets.storage.access_log import Access, log_file, read_access, record_access
@@ -299,3 +300,15 @@ def test_a_register_that_cannot_be_read_is_refused(production: Home) -> None:
     (production.path / "keys.json").write_text(json.dumps(["not", "a", "register"]))
     with pytest.raises(StorageError, match=r"keys\.json cannot be read"):
         production.key(KEY)
+
+
+def test_the_doctor_names_a_missing_key_and_a_changed_log(production: Home) -> None:
+    def failed() -> dict[str, str]:
+        return {f.what: f.detail for f in examine(production) if f.what in ("keys", "access log")
+                and not f.is_ok}  # fmt: skip
+
+    assert failed() == {}
+    _file(production).unlink()
+    assert "Key project_id is missing" in failed()["keys"]
+    _cut_the_end(production)
+    assert "changed or cut" in failed()["access log"]
