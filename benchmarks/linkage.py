@@ -7,6 +7,7 @@ the command that repeats it. Does not belong here: whether the room does what it
     python benchmarks/linkage.py pupils --pupils 400000
     python benchmarks/linkage.py clerical --pupils 400000
     python benchmarks/linkage.py estimates --seeds 100
+    python benchmarks/linkage.py programme --home DIR      (a home whose deliveries were taken in)
 
 `link` is called as anybody would call it, with its default settings; FEBRL's social security
 number is handed over as an extra field. The rules were set on FEBRL 1 to 3 and on simulated
@@ -19,10 +20,12 @@ Parquet inside the process.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import multiprocessing
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -42,16 +45,18 @@ STOCK_THRESHOLD = 0.5
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=("febrl", "pupils", "clerical", "estimates"))
+    parser.add_argument("what", choices=("febrl", "pupils", "clerical", "estimates", "programme"))
     parser.add_argument("--pupils", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--home", type=Path, help="for programme: e.g. .rcs after make demo")
     chosen = parser.parse_args()
     reports = {
         "febrl": lambda: febrl(),
         "pupils": lambda: pupils(chosen.pupils, chosen.seed),
         "clerical": lambda: clerical(chosen.pupils, chosen.seed),
         "estimates": lambda: estimates(chosen.seeds, chosen.seed),
+        "programme": lambda: programme(chosen.home),
     }
     for line in reports[chosen.what]():
         sys.stdout.write(json.dumps(line) + "\n")
@@ -163,6 +168,131 @@ def _estimate(seed: int, sizes: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+def programme(home: Path) -> list[dict[str, Any]]:
+    """Linkage of a whole programme; then of one council that changed, beside a full run anew.
+
+    A council's social work records lose every tenth row. What stands in vault and warehouse
+    after relinking that council alone must be what stands there after linking everything, with
+    one thread and with the rows of the vault in another order.
+    """
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        one, other = Path(scratch) / "one", Path(scratch) / "other"
+        for place in (one, other):
+            _copy_zones(home, place)
+        lines.append({"what": "full programme", **_run(run_linkage, one, None, 2, False)})
+        council = _run(largest_council, one)
+        for place in (one, other):
+            _run(change_council, place, council)
+        changed = _run(run_linkage, one, council, 2, False)
+        again = _run(run_linkage, other, None, 1, True)
+        lines.append({"what": f"one changed council, {council}", **changed})
+        lines.append({"what": "full programme anew, one thread, other order of rows", **again})
+        lines.append({"what": "identical", "is": changed["state"] == again["state"]})
+    return lines
+
+
+def _copy_zones(home: Path, target: Path) -> None:
+    """The zones and keys alone."""
+    target.mkdir()
+    for name in ("home.json", "keys.json", "vault.duckdb", "warehouse.duckdb"):
+        if (home / name).exists():
+            shutil.copy2(home / name, target / name)
+    shutil.copytree(home / "keys", target / "keys")
+    for name in ("config", "logs", "tmp", "receipts", "drop"):
+        (target / name).mkdir()
+
+
+def largest_council(place: Path) -> str:
+    """The engagement with most pupils."""
+    from rcs_assets.storage import Home, open_vault
+
+    with open_vault(Home.open(place), read_only=True, purpose="benchmark") as con:
+        return str(
+            con.execute(
+                "select engagement from sample_identifiers group by all order by count(*) desc, 1"
+            ).fetchall()[0][0]
+        )
+
+
+def change_council(place: Path, council: str) -> dict[str, Any]:
+    """Every tenth social work record of the council goes, as with a new delivery."""
+    from rcs_assets.storage import Home, open_vault
+
+    with open_vault(Home.open(place), purpose="benchmark") as con:
+        con.execute(
+            "delete from social_work_identifiers where engagement = ? and record_id in "
+            "(select record_id from social_work_identifiers where engagement = ? "
+            "qualify row_number() over (order by record_id) % 10 = 0)",
+            [council, council],
+        )
+    return {}
+
+
+def run_linkage(
+    place: Path, council: str | None, threads: int, is_shuffled: bool
+) -> dict[str, Any]:
+    """What the asset does, from opening the vault to the written tables."""
+    from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
+    from rcs_assets.linkage.engagements import accepted_records
+    from rcs_assets.storage import Home, open_vault, open_warehouse
+
+    home = Home.open(place)
+    if is_shuffled:
+        _shuffle(home)
+    started, busy = time.monotonic(), time.process_time()
+    with open_warehouse(home, read_only=True) as warehouse:
+        accepted = accepted_records(warehouse)
+        keys = warehouse.execute("select distinct engagement from intake.sample order by 1")
+        chosen = [council] if council else [row[0] for row in keys.fetchall()]
+    with open_vault(home, purpose="benchmark") as vault:
+        settings = LinkSettings(training="fixed", threads=threads)
+        rows = link_engagements(vault, link_keys(home), chosen, settings, accepted)
+    with open_warehouse(home) as warehouse:
+        write_linkage(warehouse, rows, chosen)
+    return {"records": _records(home, chosen), **_cost(started, busy), "state": _state(home)}
+
+
+def _shuffle(home: Any) -> None:
+    """The rows of the vault's identifiers in another order."""
+    from rcs_assets.storage import open_vault
+
+    with open_vault(home, purpose="benchmark") as con:
+        for table in ("sample", "survey", "education", "social_work"):
+            name = f"{table}_identifiers"
+            con.execute(f"create or replace temp table copied as from {name}")
+            con.execute(f"delete from {name}")
+            con.execute(f"insert into {name} from copied order by md5(record_id)")
+
+
+def _records(home: Any, chosen: list[str]) -> int:
+    from rcs_assets.storage import open_warehouse
+
+    with open_warehouse(home, read_only=True) as con:
+        return int(
+            con.execute(
+                "select sum(records_n) from linkage.link_rates "
+                "where list_contains(?::varchar[], engagement)",
+                [chosen],
+            ).fetchall()[0][0]
+        )
+
+
+def _state(home: Any) -> str:
+    """One hash of all that linkage wrote, whatever the order of rows."""
+    from rcs_assets.storage import open_vault, open_warehouse
+
+    digest = hashlib.sha256()
+    with open_vault(home, read_only=True, purpose="benchmark") as con:
+        for table in ("index_numbers", "read_through"):
+            digest.update(repr(con.execute(f"from {table} order by all").fetchall()).encode())
+    with open_warehouse(home, read_only=True) as con:
+        for table in ("project_ids", "link_rates"):
+            rows = con.execute(f"from linkage.{table} order by all").fetchall()
+            digest.update(repr(rows).encode())
+    return digest.hexdigest()
+
+
 def _write_pairs(place: Path, pupils_n: int, seed: int) -> None:
     from rcs_assets.simulate.pairs import make_pairs
 
@@ -171,7 +301,7 @@ def _write_pairs(place: Path, pupils_n: int, seed: int) -> None:
         frame.dropna(axis=1, how="all").to_parquet(place / f"{name}.parquet", index=False)
 
 
-def _run(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+def _run(work: Callable[..., Any], *arguments: Any) -> Any:
     """In a fresh process, so that its peak memory is its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:

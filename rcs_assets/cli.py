@@ -54,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_deliver(commands)
     _add_materialise(commands)
     _add_reports(commands)
+    _add_exchange(commands)
+    _add_keys(commands)
     _add_release(commands)
     return parser
 
@@ -179,6 +181,53 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_exchange(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "exchange",
+        do.exchange,
+        "Write files for an outside indexer (NRS) or linker (eDRIS), or for the providers.",
+    )
+    parser.add_argument("--engagement", required=True, metavar="KEY", help="whose records")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="outside the home")
+    parser.add_argument(
+        "--for",
+        dest="receiver",
+        choices=("indexer", "provider", "linker"),
+        default="indexer",
+        help="who gets them, where no kind is named (default: indexer)",
+    )
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help="e.g. admin_ids_edu, read_through, payload_sw"
+    )
+    parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_keys(commands: Any) -> None:
+    text = "Make, look at and rotate the keys of the installation."
+    group = commands.add_parser("keys", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    new = _command(actions, "new", do.keys_new, "Make the keys that the installation never had.")
+    listing = _command(actions, "list", do.keys_list, "Each key, and whether it can be used.")
+    rotate = _command(
+        actions, "rotate", do.keys_rotate, "Put new keys in the place of the old, all or none."
+    )
+    rotate.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="keys (default: those that every released id depends on)",
+    )
+    rotate.add_argument(
+        "--lost", action="store_true", help="the old keys are gone: do not ask for them"
+    )
+    access = _command(
+        commands, "access", do.access, "Who used which key or opened the vault; checks the log."
+    )
+    for parser in (new, listing, rotate, access):
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_release(commands: Any) -> None:

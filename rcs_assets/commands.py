@@ -30,7 +30,9 @@ from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
+from rcs_assets.storage.access_log import read_access
 from rcs_assets.storage.home import DEMO_SEED
+from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, require_keys, rotate_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
 
 DONE, REFUSED = 0, 1
@@ -107,6 +109,7 @@ def materialise(options: argparse.Namespace) -> int:
             why="a selection may leave parts of the release behind its data",
             fix="run: rcs materialise --publish",
         )
+    require_keys(home)
     if options.select:
         return _materialise_selection(home, options.select, options.engagement)
     status = _materialise(
@@ -128,6 +131,81 @@ def release_publish(options: argparse.Namespace) -> int:
         print(f"rcs: {outcome.error}", file=sys.stderr)
         return REFUSED
     _say_published(home, None)
+    return DONE
+
+
+def exchange(options: argparse.Namespace) -> int:
+    """Write the files that go to the indexer, back to the providers, or to the linker."""
+    from rcs_assets.linkage.exchange import KINDS, default_kinds, export_files
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    files = export_files(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        Settings.from_environment(),
+        options.engagement,
+        options.kinds or default_kinds(options.receiver),
+        options.out,
+    )
+    if options.json:
+        _print_json(files)
+        return DONE
+    for file in files:
+        kind = KINDS[file.stem.partition("_")[2]]
+        print(f"{file}  {kind.sender} to {kind.receiver}: {kind.about}")
+    return DONE
+
+
+def keys_new(options: argparse.Namespace) -> int:
+    """Make the keys that the installation never had."""
+    made = new_keys(_open_home(options))
+    if options.json:
+        _print_json({"made": made})
+        return DONE
+    for name in made:
+        print(f"made or recorded: {name}")
+    print(
+        "Next: back up keys/ and keys.json, apart from the data" if made else "All keys are there"
+    )
+    return DONE
+
+
+def keys_list(options: argparse.Namespace) -> int:
+    """Each key: generation, where it comes from, whether it can be used."""
+    states = key_states(_open_home(options))
+    if options.json:
+        _print_json(states)
+    else:
+        for state in states:
+            print(
+                f"{state.name:<24} generation {state.generation}  {state.source:<32} "
+                f"{state.problem or state.purpose}"
+            )
+    return REFUSED if any(state.problem for state in states) else DONE
+
+
+def keys_rotate(options: argparse.Namespace) -> int:
+    """Put new keys in the place of the old ones."""
+    done = rotate_keys(_open_home(options), options.names or RELEASED, lost=options.lost)
+    if options.json:
+        _print_json({"rotated": done})
+        return DONE
+    print(f"New keys: {', '.join(done)}")
+    print("Next: back up keys/ and keys.json, destroy old copies; rcs materialise --publish")
+    return DONE
+
+
+def access(options: argparse.Namespace) -> int:
+    """The access log, after its chain of hashes was checked from the first entry on."""
+    entries = read_access(_open_home(options))
+    if options.json:
+        _print_json(entries)
+        return DONE
+    for entry in entries:
+        print(f"{entry.at}  {entry.who:<16} {entry.event:<14} {entry.what:<24} {entry.purpose}")
+    print(f"{len(entries)} entries, none changed, none missing")
     return DONE
 
 

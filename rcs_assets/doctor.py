@@ -14,6 +14,8 @@ from importlib import metadata
 
 from rcs_assets.errors import RcsError
 from rcs_assets.storage import Home, open_vault, open_warehouse
+from rcs_assets.storage.access_log import read_access
+from rcs_assets.storage.keyring import key_states
 
 PACKAGES = ("dagster", "dbt-duckdb", "duckdb", "duckdb-extension-httpfs", "great-expectations")
 FREE_BYTES_NEEDED = 5 * 1024**3
@@ -35,6 +37,7 @@ def examine(home: Home) -> list[Finding]:
         *(_package(name) for name in PACKAGES),
         _disk(home),
         _keys(home),
+        _access(home),
         _opens(home, "warehouse"),
         _opens(home, "vault"),
         _telemetry(home),
@@ -54,18 +57,29 @@ def _disk(home: Home) -> Finding:
 
 
 def _keys(home: Home) -> Finding:
-    loose = [file.name for file in sorted(home.keys.iterdir()) if file.stat().st_mode & 0o077]
-    detail = f"mode 0600 wanted: chmod 600 {', '.join(loose)}" if loose else "all mode 0600"
-    return Finding("keys", not loose, detail)
+    problems = [state.problem for state in key_states(home) if state.problem]
+    return Finding("keys", not problems, " ".join(problems) or "all there, mode 0600")
+
+
+def _access(home: Home) -> Finding:
+    try:
+        entries = read_access(home)
+    except RcsError as error:
+        return Finding("access log", False, str(error))
+    return Finding("access log", True, f"whole, {len(entries)} entries")
 
 
 def _opens(home: Home, zone: str) -> Finding:
     file = home.warehouse if zone == "warehouse" else home.vault
     if not file.exists():
         return Finding(zone, True, "not made yet")
-    opener = open_warehouse if zone == "warehouse" else open_vault
+    opened = (
+        open_warehouse(home, read_only=True)
+        if zone == "warehouse"
+        else open_vault(home, read_only=True, purpose="rcs doctor")
+    )
     try:
-        with opener(home, read_only=True) as con:
+        with opened as con:
             tables = len(con.execute("select 1 from duckdb_tables()").fetchall())
     except RcsError as error:
         return Finding(zone, False, str(error))

@@ -37,6 +37,7 @@ _BY_ENGAGEMENT = (
     ("intake", "parent_survey"),
     ("intake", "education"),
     ("intake", "social_work"),
+    ("intake", "read_through"),
     ("intake", "clusters"),
     ("intake", "service_map"),
     ("intake", "budgets"),
@@ -256,6 +257,35 @@ def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
 def social_work(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in identifiers and payload of the social work extracts of the run."""
     return _take_extracts(context, home, take_social_work)
+
+
+@_asset(
+    "read_through",
+    zone="vault",
+    sensitivity="identified",
+    description="Where an outside indexer (NRS) links: its index numbers of the answers and its "
+    "read-through, in the vault; those of the extracts come with them. Empty where the platform "
+    "links itself.",
+    partitions=PARTITIONS,
+    deps=(
+        ("intake", "primary_survey"),
+        ("intake", "secondary_survey"),
+        ("intake", "education"),
+        ("intake", "social_work"),
+    ),
+)
+def read_through(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> dg.MaterializeResult[Any]:
+    """Take in what an outside indexer returned for the engagements of the run."""
+    _forget(home, context.partition_keys)
+    with _desk(home) as desk:
+        found = [
+            take(desk, dataset, key)
+            for key in context.partition_keys
+            for dataset in ("index_return_survey", "read_through")
+        ]
+    return _result(context, [receipt for receipt in found if receipt is not None])
 
 
 @_asset(

@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING
 
 from data_quality import intake_suite, load_thresholds
 from rcs_assets.codebook import Codebook
-from rcs_assets.codebook.model import Sensitivity
 from rcs_assets.intake.profile import intake_profiles
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.guard import identifier_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RECEIPTS = ("intake", "receipts")
-# Columns of suppliers and vault that no contract names the same way.
-ALSO_FORBIDDEN = frozenset(
-    {"uid", "dob", "birth_date", "forename", "name_of_child", "address", "supplier_id", "chi"}
-)
-# Named alike for pseudonyms: intake mints its own `record_id`.
-MINTED = frozenset({"record_id"})
-
 # Rows of a warehouse table that stand for the accepted rows of a dataset.
 _LEDGER = """
 with held as (
@@ -136,17 +129,9 @@ def schools_have_one_cluster(bench: Bench) -> Verdict:
     return Verdict(bool(rows) and not wrong, places(wrong, f"{sum(r[1] for r in rows)} schools"))
 
 
-def forbidden_columns(codebook: Codebook) -> frozenset[str]:
-    """Names that no table of the warehouse may have: identifiers of the contracts, and others."""
-    fields = [field for dataset in codebook.datasets.values() for field in dataset.fields]
-    identifiers = {f.name for f in fields if f.sensitivity is Sensitivity.IDENTIFIER}
-    shared = {f.name for f in fields if f.sensitivity in (Sensitivity.PAYLOAD, Sensitivity.BOTH)}
-    return frozenset(identifiers - shared - MINTED) | ALSO_FORBIDDEN
-
-
 def no_identifier_columns(bench: Bench) -> Verdict:
     """No table or view of the warehouse has a column named like an identifier."""
-    forbidden = forbidden_columns(bench.codebook)
+    forbidden = identifier_columns(bench.codebook)
     columns = bench.con.execute(
         "select table_schema || '.' || table_name, lower(column_name) "
         "from information_schema.columns order by all"

@@ -47,7 +47,7 @@ def open_desk(
     """
     with (
         open_memory(home, settings=settings) as scratch,
-        open_vault(home, settings=settings) as secret,
+        open_vault(home, settings=settings, purpose="taking deliveries in") as secret,
         open_warehouse(home, settings=settings) as warehouse,
     ):
         vault.prepare_vault(secret)

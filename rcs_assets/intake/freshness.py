@@ -1,9 +1,10 @@
 """What each part of the warehouse should be computed from now, and which parts are not.
 
-Belongs here: the fingerprint of a part, made of delivered files, code, codebook, programme
-and approvals, and its comparison with the one that stands in the warehouse. Does not belong
-here: where fingerprints are kept (`storage.fingerprints`), who writes them
-(`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish (`release`).
+Belongs here: the fingerprint of a part, made of delivered files, code, codebook, programme,
+approvals and generations of keys, and its comparison with the one that stands in the
+warehouse. Does not belong here: where fingerprints are kept (`storage.fingerprints`), who
+writes them (`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish
+(`release`).
 
 A *part* is an engagement, `reference` (unpartitioned data that engagements read) or
 `outputs` (what sees all engagements, up to the candidate). Content decides, never a
@@ -23,6 +24,7 @@ from rcs_assets.programme import approval_problems, load_programme
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
 from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
+from rcs_assets.storage.keyring import key_generations
 
 OUTPUTS = "outputs"
 
@@ -42,6 +44,8 @@ def wanted_fingerprints(
         code_version(),
         load_programme(home.config).version,
         load_codebook(home.config).version,
+        # A key that was rotated gives other ids; without a rotation nothing stands here.
+        *(f"key {name} {number}" for name, number in key_generations(home).items()),
     ]
     deliveries = current_deliveries(home).values()
     reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))

@@ -10,13 +10,13 @@ Delivery keys are random in every profile: nothing that is published depends on 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import Home, write_atomically
+from rcs_assets.storage.files import overwrite
 from rcs_assets.storage.sealed import KEY_BYTES
 
 
@@ -81,8 +81,5 @@ def _erase(file: Path) -> None:
     """Overwrite, then remove: a key that is only unlinked can be found in free blocks."""
     if not file.exists():
         return
-    with file.open("r+b") as stream:
-        stream.write(secrets.token_bytes(file.stat().st_size))
-        stream.flush()
-        os.fsync(stream.fileno())
+    overwrite(file)
     file.unlink()

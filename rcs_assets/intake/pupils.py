@@ -90,19 +90,25 @@ def quarantine_rows(
     con.unregister("named")
 
 
-def pupil_flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """What is noted about accepted rows and rejects none of them (domain.md 3.5)."""
+def scn_check_digit_holds(column: str) -> str:
+    """SQL: whether the last of nine digits follows from the others; null without a number.
+
+    Weights 3 2 7 6 5 4 3 2, sum mod 11; remainder 0 gives 0, remainder 1 no valid number, any
+    other 11 - remainder (HESA, domain.md 3.5). A failure flags and never rejects.
+    """
     weighted = " + ".join(
-        f"{weight} * try_cast(substr(scn, {place}, 1) as integer)"
+        f"{weight} * try_cast(substr({column}, {place}, 1) as integer)"
         for place, weight in enumerate(_SCN_WEIGHTS, start=1)
     )
-    digit = "try_cast(substr(scn, 9, 1) as integer)"
+    # With remainder 1 it would be 10, which equals no digit.
+    return f"((11 - ({weighted}) % 11) % 11 = try_cast(substr({column}, 9, 1) as integer))"
+
+
+def pupil_flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """What is noted about accepted rows and rejects none of them (domain.md 3.5)."""
     return {
         "scn_missing": count(con, "accepted", "scn is null"),
-        # Remainder 1 has no valid number: 11 - 1 = 10 never equals a digit.
-        "scn_check_digit": count(
-            con, "accepted", f"scn is not null and (11 - ({weighted}) % 11) % 11 <> {digit}"
-        ),
+        "scn_check_digit": count(con, "accepted", f"not {scn_check_digit_holds('scn')}"),
         "scn_repeated": count(
             con,
             "(select scn from accepted where scn is not null "

@@ -50,6 +50,10 @@ TARGETS: Mapping[str, Targets] = {
     "education_payload": Targets(warehouse=("education",)),
     "social_work_ids": Targets(vault=("social_work_identifiers",)),
     "social_work_payload": Targets(warehouse=("social_work",)),
+    "index_return_survey": Targets(vault=("index_return_survey",)),
+    "index_return_edu": Targets(vault=("index_return_edu",)),
+    "index_return_sw": Targets(vault=("index_return_sw",)),
+    "read_through": Targets(vault=("read_through_received",)),
     "clusters": Targets(warehouse=("clusters",)),
     "budgets": Targets(warehouse=("budgets",)),
     "service_map": Targets(warehouse=("service_map",)),
@@ -65,7 +69,8 @@ class Taken:
     """One delivery, taken in: rows by target table, receipt, places of quarantined rows.
 
     `opted_out_pupils` (sample file only) is uid and scn of pupils who opted out;
-    `record_ids` and `withdrawn_ids` (identifiers of an extract) say whose payload may follow.
+    `record_ids` and `withdrawn_ids` (identifiers of an extract) say whose payload may follow;
+    `index_numbers` (record_id, index_no) are those that an outside indexer gave its records.
     """
 
     receipt: Receipt
@@ -75,6 +80,7 @@ class Taken:
     opted_out_pupils: pa.Table | None = None
     record_ids: pa.Table | None = None
     withdrawn_ids: pa.Table | None = None
+    index_numbers: pa.Table | None = None
 
 
 def mint_record_ids(con: duckdb.DuckDBPyConnection, home: Home, scope: str, key: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
-from rcs_assets.intake import pupils, splitter, survey, tombstones, vault
+from rcs_assets.intake import exchange, pupils, splitter, survey, tombstones, vault
 from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
@@ -44,21 +44,24 @@ from rcs_assets.programme import Engagement, approval_problems
 class Extract:
     """The two files of a council's extract and what is particular about them.
 
-    `scope` stands in the record ids; `has_uid` where the council holds UIDs, `has_school`
-    where the payload names one.
+    `scope` stands in the record ids, `index` in the names of the files that an indexer returns;
+    `has_uid` where the council holds UIDs, `has_school` where the payload names one.
     """
 
     title: str
     scope: str
     identifiers: str
     payload: str
+    index: str
     has_uid: bool
     has_school: bool
 
 
-EDUCATION = Extract("education", "education", "education_ids", "education_payload", True, True)
+EDUCATION = Extract(
+    "education", "education", "education_ids", "education_payload", "edu", True, True
+)
 SOCIAL_WORK = Extract(
-    "social work", "social_work", "social_work_ids", "social_work_payload", False, False
+    "social work", "social_work", "social_work_ids", "social_work_payload", "sw", False, False
 )
 
 
@@ -327,8 +330,13 @@ def extract_payload(
     delivery: Delivery,
     extract: Extract,
     ids: Taken,
+    returned: Taken | None = None,
 ) -> Taken:
-    """Payload of a council's extract, for the identifiers `ids` that were accepted."""
+    """Payload of a council's extract, for the identifiers `ids` that were accepted.
+
+    Where index numbers stand in the place of the supplier's record ids (domain.md 3.3), they
+    are those that the indexer `returned`, or without one the platform's own.
+    """
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     if ids.record_ids is None or ids.withdrawn_ids is None:
@@ -340,9 +348,14 @@ def extract_payload(
         )
     schools = _schools(desk) if extract.has_school else None
     with scratch(desk) as con:
+        if exchange.has_index_numbers(desk, dataset, delivery, extract.index):
+            dataset = exchange.with_index(dataset, extract.index)
+            numbers = exchange.index_numbers(con, desk, ids, returned, delivery, extract.scope)
+            record_id = exchange.record_of_index(con, numbers)
+        else:
+            scope = f"{extract.scope}|{engagement.key}"
+            record_id = mint_record_ids(con, desk.home, scope, "record_id")
         _open(con, desk, dataset, delivery)
-        scope = f"{extract.scope}|{engagement.key}"
-        record_id = mint_record_ids(con, desk.home, scope, "record_id")
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
         if schools is not None:
             pupils.quarantine_unknown_schools(con, schools)
@@ -352,6 +365,38 @@ def extract_payload(
             quarantined_rows(con, delivery),
             warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
         )
+
+
+def index_return(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+    extract: Extract | None = None,
+) -> Taken:
+    """Index numbers from an outside indexer: of a council's extract, or of the answers."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        if extract is None:
+            record_id = "record_id"
+        else:
+            scope = f"{extract.scope}|{engagement.key}"
+            record_id = mint_record_ids(con, desk.home, scope, "record_id")
+        table = splitter.TARGETS[extract.identifiers].vault[0] if extract else "survey_identifiers"
+        return exchange.take_index_return(
+            con, desk, dataset, engagement.key, delivery, record_id, table
+        )
+
+
+def read_through(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
+    """Which index numbers are one child's, from an outside indexer."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        return exchange.take_read_through(con, desk, engagement.key, delivery)
 
 
 def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:

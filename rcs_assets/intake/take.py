@@ -28,14 +28,18 @@ from rcs_assets.intake.receipts import (
     write_receipt,
 )
 from rcs_assets.intake.splitter import Taken
+from rcs_assets.programme import Engagement
 from rcs_assets.storage import sql_literal
 
-_STEPS = {
+_Step = Callable[[Desk, Dataset, Engagement, Delivery], Taken]
+_STEPS: dict[str, _Step] = {
     "opt_outs": steps.opt_outs,
     "sample_file": steps.sample,
     "clusters": steps.clusters,
     "service_map": steps.services,
     "budgets": steps.services,
+    "index_return_survey": steps.index_return,
+    "read_through": steps.read_through,
 }
 
 
@@ -59,7 +63,8 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     Args:
         desk: the installation.
         name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey,
-            clusters, service_map or budgets; extracts have a function of their own.
+            clusters, service_map, budgets, index_return_survey or read_through; extracts have
+            a function of their own.
         engagement: partition key.
 
     Returns:
@@ -85,7 +90,8 @@ def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     """Take in an engagement's education extract: identifiers first, payload by their record ids.
 
     Returns:
-        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
+        The receipts of identifiers and payload, and of index numbers where an indexer returned
+        some; none where nothing of the engagement was delivered.
     """
     return _take_extract(desk, engagement, steps.EDUCATION)
 
@@ -104,10 +110,12 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
 
 def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[Receipt, ...]:
     item = desk.programme.engagements[engagement]
-    ids, load = (desk.codebook.datasets[n] for n in (extract.identifiers, extract.payload))
+    index = f"index_return_{extract.index}"
+    names = (extract.identifiers, extract.payload, index)
+    ids, load, numbers = (desk.codebook.datasets[name] for name in names)
     if engagement not in engagements_in_scope(desk.home, desk.programme):
-        _store(desk, ids, engagement, None)
-        _store(desk, load, engagement, None)
+        for dataset in (ids, load, numbers):
+            _store(desk, dataset, engagement, None)
         return ()
     taken_ids = _attempt(
         desk,
@@ -116,14 +124,31 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
         held_delivery(desk, ids.name, engagement),
         lambda found: steps.extract_ids(desk, ids, item, found, extract),
     )
+    # The index numbers are asked against these identifiers, so they are stored first.
+    receipts = [_finish(desk, ids, engagement, taken_ids)]
+    delivered_numbers = held_delivery(desk, index, engagement)
+    returned = None
+    if delivered_numbers is None:
+        _store(desk, numbers, engagement, None)
+    else:
+        returned = _attempt(
+            desk,
+            numbers,
+            engagement,
+            delivered_numbers,
+            lambda found: steps.index_return(desk, numbers, item, found, extract),
+        )
     taken_load = _attempt(
         desk,
         load,
         engagement,
         held_delivery(desk, load.name, engagement),
-        lambda found: steps.extract_payload(desk, load, item, found, extract, taken_ids),
+        lambda found: steps.extract_payload(desk, load, item, found, extract, taken_ids, returned),
     )
-    return _finish(desk, ids, engagement, taken_ids), _finish(desk, load, engagement, taken_load)
+    receipts.append(_finish(desk, load, engagement, taken_load))
+    if returned is not None:
+        receipts.append(_finish(desk, numbers, engagement, returned))
+    return tuple(receipts)
 
 
 def check_ledger(desk: Desk, engagement: str) -> tuple[Receipt, ...]:

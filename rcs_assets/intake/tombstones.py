@@ -11,11 +11,13 @@ it would come back without anybody having decided so: such a list is refused.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import duckdb
 
 from rcs_assets.errors import InputError
 from rcs_assets.storage import Home, hmac_expression, write_atomically
+from rcs_assets.storage.keyring import TOMBSTONE, key_generations
 
 Tombstone = tuple[str, str, str]
 
@@ -39,21 +41,38 @@ def honour(con: duckdb.DuckDBPyConnection, home: Home, engagement: str, file: st
             "left out",
             fix="deliver the earlier rows and the new ones in one file",
         )
-    _write(home, [*known, *sorted(now - set(known))])
+    _add(home, sorted(now - set(known)))
 
 
 def read_tombstones(home: Home) -> list[Tombstone]:
-    """Every tombstone, oldest first."""
-    log = home.drop / "tombstones.jsonl"
-    if not log.exists():
-        return []
-    entries = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
-    return [(entry["engagement"], entry["uid_key"], entry["scope"]) for entry in entries]
-
-
-def _write(home: Home, stones: list[Tombstone]) -> None:
-    lines = [
-        json.dumps({"engagement": key, "uid_key": uid_key, "scope": scope}, sort_keys=True) + "\n"
-        for key, uid_key, scope in stones
+    """Every tombstone under the key that holds, oldest first."""
+    generation = _generation(home)
+    return [
+        (entry["engagement"], entry["uid_key"], entry["scope"])
+        for entry in map(json.loads, _lines(home))
+        if entry.get("key_generation", 1) == generation
     ]
-    write_atomically(home.drop / "tombstones.jsonl", "".join(lines))
+
+
+def _add(home: Home, stones: list[Tombstone]) -> None:
+    """After a rotation of the key the lists that hold are honoured anew; old hashes stay."""
+    generation = _generation(home)
+    marked = {"key_generation": generation} if generation > 1 else {}
+    new = [
+        json.dumps({"engagement": e, "uid_key": k, "scope": s, **marked}, sort_keys=True)
+        for e, k, s in stones
+    ]
+    text = "".join(f"{line}\n" for line in (*_lines(home), *new))
+    write_atomically(_log(home), text)
+
+
+def _generation(home: Home) -> int:
+    return key_generations(home).get(TOMBSTONE, 1)
+
+
+def _log(home: Home) -> Path:
+    return home.drop / "tombstones.jsonl"
+
+
+def _lines(home: Home) -> list[str]:
+    return _log(home).read_text(encoding="utf-8").splitlines() if _log(home).exists() else []

@@ -36,6 +36,15 @@ TABLES = {
         "surname varchar, previous_surname varchar, first_forename varchar, "
         "second_forename varchar, sex varchar, date_of_birth date, postcode varchar"
     ),
+    # From an outside indexer. A number of a record that intake did not accept has no record id.
+    **{
+        f"index_return_{name}": "engagement varchar, record_id varchar, index_no varchar"
+        for name in ("survey", "edu", "sw")
+    },
+    "read_through_received": (
+        "engagement varchar, index_survey varchar, index_edu varchar, index_sw varchar, "
+        "project_id varchar, match_method varchar, match_weight_band varchar"
+    ),
 }
 # Which scopes of an opt-out remove a record from which delivery (policy.md). Without the
 # survey there is nothing to link to, so the council's record goes too.
@@ -110,6 +119,30 @@ def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Tab
         "select row_number from asked where uid is not null "
         "and not exists (select 1 from pupils where pupils.uid = asked.uid) "
         "and not exists (select 1 from pupils where pupils.scn = asked.scn)",
+        {"engagement": engagement},
+    )
+
+
+def ask_unknown(
+    con: duckdb.DuckDBPyConnection, engagement: str, table: str, column: str, keys: pa.Table
+) -> list[int]:
+    """Which rows name something that the engagement does not have in a table of the vault.
+
+    Args:
+        con: the vault.
+        engagement: partition key.
+        table: of the vault.
+        column: of the table.
+        keys: row_number and `asked_key`; a blank key is not asked.
+
+    Returns:
+        Row numbers of `keys`.
+    """
+    return _ask(
+        con,
+        keys,
+        f"select row_number from asked where asked_key is not null and asked_key not in "
+        f"(select {column} from {table} where engagement = $engagement and {column} is not null)",
         {"engagement": engagement},
     )
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from rcs_assets.intake.exchange import INDEXER_FILES
+from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
 from rcs_assets.linkage.by_group import write_link_rates_by_group
 from rcs_assets.linkage.engagements import (
     LinkedRows,
@@ -30,6 +32,7 @@ _SPINE = (
     ("intake", "secondary_survey"),
     ("intake", "education"),
     ("intake", "social_work"),
+    ("intake", "read_through"),
 )
 # The quintile of a record's data zone comes from the reference data.
 _GROUPS = (*_SPINE, ("intake", "simd"))
@@ -77,8 +80,8 @@ def linkage(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Link the engagements of the run in the vault, then write what may leave it.
 
-    An engagement whose approval is missing or has expired is not linked, and loses the
-    links that it had (policy.md, Protection by design).
+    An engagement whose approval is missing or has expired, or whose indexer's files were
+    refused, is not linked, and loses the links that it had (policy.md, Protection by design).
     """
     place = home.home()
     engagements = list(context.partition_keys)
@@ -91,7 +94,7 @@ def linkage(
     )
     with open_warehouse(place, settings=limits) as warehouse:
         accepted = accepted_records(warehouse)
-    with open_vault(place, settings=limits) as vault:
+    with open_vault(place, settings=limits, purpose="linkage") as vault:
         rows = link_engagements(
             vault, link_keys(place), _approved(home, engagements), settings, accepted
         )
@@ -111,10 +114,17 @@ def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:
 def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:
     programme, day = home.programme(), home.settings().as_of
     placeholders = home.home().profile == "demo"
+    # Whose indexer's files were refused is not linked by us without a word.
+    refused = {
+        receipt.engagement
+        for receipt in read_receipts(home.home())
+        if receipt.dataset in INDEXER_FILES and receipt.status != ReceiptStatus.ACCEPTED
+    }
     return [
         key
         for key in engagements
-        if not approval_problems(programme, key, day, placeholders_allowed=placeholders)
+        if key not in refused
+        and not approval_problems(programme, key, day, placeholders_allowed=placeholders)
     ]
 
 

@@ -49,6 +49,7 @@ def pass_query(entry: Pass, siblings: Siblings, dedupe: bool) -> str:
     candidates = " union ".join(_candidates(left, right) for left, right in joins)
     conditions = [
         *(f"not coalesce(l.{field} <> r.{field}, false)" for field in entry.no_conflict),
+        *(f"not (month(l.{field}) = 1 and day(l.{field}) = 1)" for field in entry.no_default),
         *_sibling_conditions(entry, siblings),
     ]
     if entry.any_of:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from data_quality import linked_suite, load_thresholds
 from rcs_assets.codebook import load_codebook
-from rcs_assets.intake.checks import forbidden_columns
+from rcs_assets.intake.exchange import INDEXES
 from rcs_assets.linkage.by_group import BREAKDOWNS
 from rcs_assets.linkage.profile import linkage_profiles
+from rcs_assets.linkage.received import PASS_READ_THROUGH
 from rcs_assets.linkage.settings import load_link_rules
 from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.guard import identifier_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,7 @@ PROJECT_IDS = ("linkage", "project_ids")
 LINKED = ("linkage", "linked")
 LINK_RATES = ("linkage", "link_rates")
 BY_GROUP = ("linkage", "link_rates_by_group")
-_INDEX_NUMBERS = {"index_no", "index_survey", "index_education", "index_social_work"}
+_INDEX_NUMBERS = {"index_no", "index_education", "index_social_work", *INDEXES}
 
 
 def _groups(bench: Bench, sql: str) -> Verdict:
@@ -104,6 +106,11 @@ def link_bands_are_valid(bench: Bench) -> Verdict:
             not coalesce(
                 (
                     weight_band = 'exact' and pass_no < {rules.model_pass}
+                    and weight is null and probability is null
+                )
+                -- An outside indexer tells how it linked, and no weight.
+                or (
+                    pass_no = {PASS_READ_THROUGH} and weight_band in ('exact', 'auto')
                     and weight is null and probability is null
                 )
                 or (
@@ -209,7 +216,7 @@ def rates_by_group_are_complete(bench: Bench) -> Verdict:
 
 def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     """No column of schema linkage is named like an identifier or an index number."""
-    forbidden = forbidden_columns(bench.codebook) | _INDEX_NUMBERS
+    forbidden = identifier_columns(bench.codebook) | _INDEX_NUMBERS
     columns = bench.con.execute(
         "select table_name, lower(column_name) from information_schema.columns "
         "where table_schema = 'linkage' order by all"

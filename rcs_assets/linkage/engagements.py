@@ -1,8 +1,9 @@
 """One run of linkage: from the vault's identifiers to what may leave it.
 
 Belongs here: the order of the steps, index numbers, the read-through, and the write to the
-warehouse. Does not belong here: how a file is linked (`exact.py`, `social_work.py`),
-payload (no statement here names an answer), Dagster.
+warehouse. Does not belong here: how a file is linked (`exact.py`, `social_work.py`, or by an
+outside indexer's read-through, `received.py`), payload (no statement here names an answer),
+Dagster.
 
 Identifiers never leave the vault's connection and the engine's own: what comes back is
 record ids, project ids and counts, and vault and warehouse are never attached to one
@@ -18,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.intake.vault import prepare_vault
 from rcs_assets.linkage.exact import (
     PASS_SPINE,
     SURVEY_DATASETS,
@@ -26,6 +28,7 @@ from rcs_assets.linkage.exact import (
     survey_query,
 )
 from rcs_assets.linkage.quality import LinkQuality
+from rcs_assets.linkage.received import link_received, received_engagements, received_numbers
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.social_work import link_social_work
 from rcs_assets.storage import Home, hmac_expression, sql_literal
@@ -147,12 +150,16 @@ def link_engagements(
     hmac_expression(con, "project", keys.project)
     for dataset, key in keys.index.items():
         hmac_expression(con, f"index_{dataset}", key)
-    chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
+    chosen = _listed(engagements)
+    prepare_vault(con)
     con.execute("begin")
     _choose_records(con, accepted)
-    for statement in (spine_query(chosen), survey_query(chosen), education_query(chosen)):
+    received = received_engagements(con, engagements)
+    own = [key for key in engagements if key not in received]
+    for statement in (spine_query(chosen), survey_query(chosen), education_query(_listed(own))):
         con.execute(statement)
-    quality = link_social_work(con, settings or LinkSettings(training="fixed"), engagements)
+    link_received(con, _listed(received))
+    quality = link_social_work(con, settings or LinkSettings(training="fixed"), own)
     con.execute(_links())
     _write_vault(con, chosen)
     con.execute("commit")
@@ -165,6 +172,11 @@ def link_engagements(
         link_rates=_rates(con, quality),
         identified_groups=con.execute(_identified_groups(chosen)).to_arrow_table(),
     )
+
+
+def _listed(engagements: Sequence[str]) -> str:
+    """Partition keys as SQL literals."""
+    return ", ".join(sql_literal(key) for key in engagements) or "null"
 
 
 def write_linkage(
@@ -274,6 +286,8 @@ def _links() -> str:
     from education_links
     union all by name
     from social_work_links
+    union all by name
+    from received_links
     """
 
 
@@ -317,8 +331,9 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
     )
     con.execute(f"delete from index_numbers where engagement in ({chosen})")
     con.execute(
-        "insert into index_numbers "
-        f"select dataset, engagement, record_id, case dataset {cases} end from links"
+        "insert into index_numbers select dataset, engagement, record_id, "
+        f"coalesce(returned.index_no, case dataset {cases} end) from links "
+        f"left join ({received_numbers()}) as returned using (dataset, engagement, record_id)"
     )
     con.execute(f"delete from read_through where engagement in ({chosen})")
     methods = " ".join(

@@ -142,6 +142,9 @@ def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
     con.execute("set temp_directory = ''")
     con.execute("set enable_progress_bar = false")
     con.execute("set timezone = 'UTC'")
+    # The engine opens no file from here on: nothing to attach, to read or to write.
+    con.execute("set enable_external_access = false")
+    con.execute("set lock_configuration = true")
     return con
 
 

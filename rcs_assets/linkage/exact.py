@@ -18,7 +18,7 @@ so that neither the order of deliveries nor the rerun of one engagement can chan
 
 from __future__ import annotations
 
-from rcs_assets.linkage.standardise import birth_date, letters, scn, signs, surname
+from rcs_assets.linkage.standardise import standardised
 
 SURVEY_DATASETS = ("primary_survey", "secondary_survey")
 
@@ -30,16 +30,14 @@ PASS_SCN = 2
 
 def standardised_rows(table: str, chosen: str) -> str:
     """Identifiers of a vault table in the form in which the exact passes compare them."""
+    fields = ("scn", "surname", "first_forename", "date_of_birth", "postcode")
+    columns = ", ".join(f"{standardised(field, field)} as {field}" for field in fields)
     return f"""
         select
             engagement,
             record_id,
             nullif(trim(uid), '') as uid,
-            {scn("scn")} as scn,
-            {surname("surname")} as surname,
-            {letters("first_forename")} as first_forename,
-            {birth_date("date_of_birth")} as date_of_birth,
-            {signs("postcode")} as postcode
+            {columns}
         from {table}
         where engagement in ({chosen})
     """

@@ -72,6 +72,7 @@ class Pass:
     keys: tuple[str, ...]
     any_of: tuple[str, ...]
     no_conflict: tuple[str, ...]
+    no_default: tuple[str, ...]
     precision: float
 
 
@@ -209,6 +210,7 @@ def _pass(entry: dict[str, Any]) -> Pass:
         keys=tuple(entry["keys"]),
         any_of=tuple(entry["any_of"]),
         no_conflict=tuple(entry["no_conflict"]),
+        no_default=tuple(entry.get("no_default", ())),
         precision=float(entry["precision"]),
     )
 

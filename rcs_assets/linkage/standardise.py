@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rcs_assets.intake.pupils import scn_check_digit_holds
+
 FIELDS = (
     "uid",
     "scn",
@@ -23,37 +25,111 @@ FIELDS = (
 )
 
 
+# Letters that are no accented ones, so that stripping accents would lose them.
+_LETTERS = {
+    "Ø": "O", "Æ": "AE", "Œ": "OE", "ß": "SS", "ẞ": "SS", "Ł": "L", "Đ": "D", "Ð": "D",
+    "Þ": "TH", "Ħ": "H", "ı": "I",
+}  # fmt: skip
+# Words that stand where a name is not known (domain.md 3.4: missing codes).
+_NO_NAME = ("UNKNOWN", "NOTKNOWN", "NK", "NOTRECORDED")
+
+
+def _capitals(column: str) -> str:
+    text = f"upper({column})"
+    for letter, written in _LETTERS.items():
+        text = f"replace({text}, '{letter}', '{written}')"
+    return f"strip_accents({text})"
+
+
 def letters(column: str) -> str:
     """Capital letters without accents, spaces, hyphens or apostrophes; null if none is left."""
-    return f"nullif(regexp_replace(upper(strip_accents({column})), '[^A-Z]', '', 'g'), '')"
+    return f"nullif(regexp_replace({_capitals(column)}, '[^A-Z]', '', 'g'), '')"
+
+
+def name(column: str) -> str:
+    """Letters; null for a word that says that the name is not known."""
+    text = letters(column)
+    return f"case when {text} not in {_NO_NAME} then {text} end"
 
 
 def surname(column: str) -> str:
-    """Letters, with Mc written as Mac: Scottish registers mix the two."""
-    return f"regexp_replace({letters(column)}, '^MC', 'MAC')"
+    """A name with Mc and M' written as Mac: Scottish registers mix them; O' is O."""
+    # Before the apostrophe goes: M'Donald.
+    text = f"regexp_replace({column}, '^ *[Mm][''’‘`]', 'Mc')"
+    return f"regexp_replace({name(text)}, '^MC', 'MAC')"
 
 
 def signs(column: str) -> str:
     """Capital letters and digits without spaces; null if none is left."""
-    return f"nullif(regexp_replace(upper(strip_accents({column})), '[^A-Z0-9]', '', 'g'), '')"
+    return f"nullif(regexp_replace({_capitals(column)}, '[^A-Z0-9]', '', 'g'), '')"
+
+
+def postcode(column: str) -> str:
+    """Signs; in a whole postcode O and I for digits, 0 and 1 for letters are put right; NK is null.
+
+    Only where nothing else can be meant: the sign before the last two is a digit, those are
+    letters. A part of a postcode stays a part.
+    """
+    text = signs(column)
+    form = "^[A-Z]{1,2}[0-9][0-9A-Z]?[0-9OI][A-Z01]{2}$"
+    digit = f"translate(left(right({text}, 3), 1), 'OI', '01')"
+    last = f"translate(right({text}, 2), '01', 'OI')"
+    return (
+        f"case when {text} = 'NK' then null when regexp_matches({text}, '{form}') "
+        f"then left({text}, length({text}) - 3) || {digit} || {last} else {text} end"
+    )
 
 
 def scn(column: str) -> str:
-    """Nine digits or null. A failing check digit flags, never rejects (domain.md §3.5)."""
+    """Nine digits or null; the leading zero that a spreadsheet took is put back.
+
+    Only where the check digit then holds. A failing one flags, never rejects (domain.md 3.5).
+    """
     digits = f"regexp_replace({column}, '[^0-9]', '', 'g')"
-    return f"case when length({digits}) = 9 then {digits} end"
+    padded = f"lpad({digits}, 9, '0')"
+    return (
+        f"case when length({digits}) = 9 then {digits} "
+        f"when length({digits}) = 8 and {scn_check_digit_holds(padded)} then {padded} end"
+    )
 
 
 def birth_date(column: str) -> str:
-    """A date from a date, or from text as YYYY-MM-DD or YYYYMMDD; null if it is no day."""
+    """A date from a date or from text; a part of one from its part; null if it is no day.
+
+    Text: YYYY-MM-DD, YYYYMMDD, DD/MM/YYYY, DD.MM.YYYY, DD-MM-YYYY. Where the day is not known
+    (YYYY-MM, YYYYMM, 00) it is the first of the month, where the month is not either 1 January.
+    Both are weak evidence: `model.yaml`, levels of date_of_birth.
+    """
     text = f"trim({column}::varchar)"
-    return f"coalesce(try_cast({text} as date), try_strptime({text}, '%Y%m%d')::date)"
+    month = f"regexp_extract({text}, '^[0-9]{{4}}-?([0-9]{{2}})', 1)"
+    part = (
+        f"case when regexp_full_match({text}, '[0-9]{{4}}(-?(0[1-9]|1[0-2]))?(-?00)*') then "
+        f"make_date(left({text}, 4)::integer, "
+        f"greatest(coalesce(try_cast({month} as integer), 1), 1), 1) end"
+    )
+    forms = "['%Y%m%d', '%d/%m/%Y', '%d.%m.%Y', '%d-%m-%Y']"
+    return f"coalesce(try_cast({text} as date), try_strptime({text}, {forms})::date, {part})"
 
 
 def sex(column: str) -> str:
     """F or M, from a letter, a word or the published codes 1 and 2; null otherwise."""
     first = f"left(upper(trim({column}::varchar)), 1)"
     return f"case when {first} in ('M', '1') then 'M' when {first} in ('F', '2') then 'F' end"
+
+
+def sex_code(column: str) -> str:
+    """1 (M), 2 (F), 9 (anything else): the codes of PHS CHILI (domain.md 3.4)."""
+    return f"case {sex(column)} when 'M' then '1' when 'F' then '2' else '9' end"
+
+
+def postcode_7(column: str) -> str:
+    """Seven signs: district, filled up to four, and the last three; null if it is not whole."""
+    text = signs(column)
+    form = "^[A-Z]{1,2}[0-9][0-9A-Z]?[0-9][A-Z]{2}$"
+    return (
+        f"case when regexp_matches({text}, '{form}') "
+        f"then rpad(left({text}, length({text}) - 3), 4, ' ') || right({text}, 3) end"
+    )
 
 
 def plain(column: str) -> str:
@@ -66,11 +142,11 @@ RULES: dict[str, Callable[[str], str]] = {
     "scn": scn,
     "surname": surname,
     "previous_surname": surname,
-    "first_forename": letters,
-    "second_forename": letters,
+    "first_forename": name,
+    "second_forename": name,
     "sex": sex,
     "date_of_birth": birth_date,
-    "postcode": signs,
+    "postcode": postcode,
     "address": signs,
     "town": letters,
 }

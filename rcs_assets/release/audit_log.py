@@ -13,7 +13,6 @@ before: with a clock set back nothing is recorded, so nothing is approved or pub
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +26,7 @@ from rcs_assets.release.files import AUDIT_LOG, CHECKSUMS, sha256_file
 from rcs_assets.release.packages import versions
 from rcs_assets.release.states import ReleaseState, may_follow
 from rcs_assets.storage import Home, write_atomically
-
-_START = "0" * 64
+from rcs_assets.storage.chain import START, digest
 
 
 class Event(StrEnum):
@@ -96,7 +94,7 @@ class AuditLog:
 
     def lines(self) -> list[str]:
         """The text of each entry, chained."""
-        found, previous = [], _START
+        found, previous = [], START
         for number, entry in enumerate(self.entries, 1):
             content: dict[str, Any] = {
                 "n": number,
@@ -107,17 +105,13 @@ class AuditLog:
                 "details": dict(entry.details),
                 "previous": previous,
             }
-            previous = _digest(content)
+            previous = digest(content)
             found.append(json.dumps(content | {"sha256": previous}, sort_keys=True) + "\n")
         return found
 
     def text(self) -> str:
         """The content of the file."""
         return "".join(self.lines())
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def parse_log(text: str, where: str) -> AuditLog:
@@ -127,7 +121,7 @@ def parse_log(text: str, where: str) -> AuditLog:
         StorageError: a line is not in its form, or the chain is broken; it names the line.
     """
     entries: list[Entry] = []
-    previous = _START
+    previous = START
     for number, line in enumerate(text.splitlines(), 1):
         try:
             content = json.loads(line)
@@ -141,7 +135,7 @@ def parse_log(text: str, where: str) -> AuditLog:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _broken(where, number, "the line is not in its form") from error
-        if content["n"] != number or content["previous"] != previous or said != _digest(content):
+        if content["n"] != number or content["previous"] != previous or said != digest(content):
             raise _broken(where, number, "its hash does not follow from the entry before")
         if entries and entry.day < entries[-1].day:
             raise _broken(where, number, "its day lies before that of the entry before")

@@ -18,7 +18,6 @@ import duckdb
 
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
-from rcs_assets.intake.checks import forbidden_columns
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
@@ -35,6 +34,7 @@ from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.release.verify_certificate import verify
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.guard import identifier_columns
 
 ASSET = ("release", "candidate")
 SURVEYS = ("primary", "secondary")
@@ -204,7 +204,7 @@ def _says_simulated(file: Path) -> bool:
 
 def packages_hold_no_inside_columns(bench: Bench) -> Verdict:
     """No package has a column for an identifier; none but the safe haven's for exact counts."""
-    identifiers = forbidden_columns(bench.codebook)
+    identifiers = identifier_columns(bench.codebook)
     found = []
     packages = _packages(bench)
     for name, folder in packages.items():

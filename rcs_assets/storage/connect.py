@@ -1,8 +1,8 @@
 """Connections to the zones: opened for one purpose, always closed.
 
 Belongs here: opening warehouse, vault and scratch connections with the limits of
-the settings, and hiding engine messages that could hold values. Does not belong
-here: any query of a room.
+the settings, shutting the vault's against every other file, asking the guard, and hiding
+engine messages that could hold values. Does not belong here: any query of a room.
 
 DuckDB puts values into its messages (a conversion error names the value), so an
 engine error that leaves a connection is raised again without its text (design.md,
@@ -18,8 +18,12 @@ from pathlib import Path
 
 import duckdb
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import StorageError
+from rcs_assets.storage.access_log import Access, record_access
+from rcs_assets.storage.guard import identifier_columns, payload_columns, refuse_names
 from rcs_assets.storage.home import Home
+from rcs_assets.storage.keyring import VAULT, finish_rotation, read_key
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.settings import Settings
 
@@ -68,8 +72,12 @@ def _warehouse(
         raise _cannot_open("warehouse", home.warehouse, error) from None
     try:
         _apply(con, home, settings)
+        forbidden = identifier_columns(load_codebook(home.config))
         with _without_values("the warehouse", keep_sql_errors=True):
+            refuse_names(con, "warehouse", forbidden)
             yield con
+            if not read_only:
+                refuse_names(con, "warehouse", forbidden)
     finally:
         con.close()
 
@@ -102,9 +110,19 @@ def _cannot_open(zone: str, file: Path, error: duckdb.Error) -> StorageError:
 
 @contextmanager
 def open_vault(
-    home: Home, *, read_only: bool = False, settings: Settings | None = None
+    home: Home,
+    *,
+    read_only: bool = False,
+    settings: Settings | None = None,
+    purpose: str = "not stated",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The encrypted vault; its tables are in the connection's default catalog.
+
+    Args:
+        home: the installation.
+        read_only: for reading; without it the home's write lock is held.
+        settings: limits of the connection.
+        purpose: for what, in a few words; it stands in the access log.
 
     Raises:
         StorageError: no vault yet (reading), or the key does not open it. The text of
@@ -115,18 +133,24 @@ def open_vault(
             "There is no vault yet", where=str(home.vault), fix="run: rcs materialise"
         )
     if read_only:
+        record_access(home, Access.VAULT_READ, "vault.duckdb", purpose)
         with _vault(home, True, settings) as con:
             yield con
         return
-    with write_lock(home, "writing the vault"), _vault(home, False, settings) as con:
-        yield con
+    with write_lock(home, "writing the vault"):
+        record_access(home, Access.VAULT_WRITTEN, "vault.duckdb", purpose)
+        with _vault(home, False, settings) as con:
+            yield con
 
 
 @contextmanager
 def _vault(
     home: Home, read_only: bool, settings: Settings | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    key = home.key("vault")
+    if any(home.path.glob("vault.duckdb.next-*")):
+        with write_lock(home, "finishing a rotation of keys"):
+            finish_rotation(home)
+    key = read_key(home, VAULT)
     con = duckdb.connect(":memory:", config=_config())
     try:
         _apply(con, home, settings)
@@ -140,8 +164,45 @@ def _vault(
             raise _cannot_open("vault", home.vault, error) from None
         home.vault.chmod(0o600)
         con.execute("use vault")
+        _shut(con)
+        forbidden = payload_columns(load_codebook(home.config))
         with _without_values("the vault", keep_sql_errors=False):
+            refuse_names(con, "vault", forbidden)
             yield con
+            refuse_names(con, "vault", forbidden)
+    finally:
+        con.close()
+
+
+def _shut(con: duckdb.DuckDBPyConnection) -> None:
+    """From here on the engine opens no other file: none to attach, to read or to write."""
+    con.execute("set enable_external_access = false")
+    con.execute("set lock_configuration = true")
+
+
+def copy_encrypted(home: Home, source: Path, key: bytes, target: Path, new_key: bytes) -> None:
+    """Write a database file anew under another key.
+
+    Raises:
+        StorageError: the key does not open it, or the copy failed; the target is removed.
+    """
+    con = duckdb.connect(":memory:", config=_config())
+    target.unlink(missing_ok=True)
+    try:
+        _apply(con, home, None)
+        _load_encryption(con)
+        try:
+            con.execute(f"attach {sql_literal(source)} as old (encryption_key '{key.hex()}')")
+        except duckdb.Error as error:
+            raise _cannot_open("vault", source, error) from None
+        with _without_values("the vault", keep_sql_errors=False):
+            con.execute(f"attach {sql_literal(target)} as new (encryption_key '{new_key.hex()}')")
+            target.chmod(0o600)
+            con.execute("copy from database old to new")
+            con.execute("detach new")
+    except StorageError:
+        target.unlink(missing_ok=True)
+        raise
     finally:
         con.close()
 

@@ -1,21 +1,19 @@
 """The home: the folder that holds all state of one installation.
 
-Belongs here: where each zone lies, the profile of the installation, its named
-keys. Does not belong here: opening a zone (`connect.py`), locking (`lock.py`)
-and what a zone contains (the rooms).
+Belongs here: where each zone lies, the profile of the installation. Does not belong here:
+keys (`keyring.py`), opening a zone (`connect.py`), locking (`lock.py`) and what a zone
+contains (the rooms).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from rcs_assets.errors import ConfigurationError, StorageError
+from rcs_assets.errors import ConfigurationError
+from rcs_assets.storage.files import write_atomically
 
 PROFILES = ("production", "demo")
 FOLDERS = (
@@ -149,51 +147,16 @@ class Home:
         return self.path / "tmp"
 
     def key(self, name: str) -> bytes:
-        """The named 32-byte key; made on first use.
-
-        Random in production; derived from the seed in the demo profile, else no two
-        runs could be equal (design.md, Zones).
+        """The named 32-byte key (`keyring.py`); each use stands in the access log.
 
         Raises:
-            StorageError: the key file is damaged, or readable by others.
+            StorageError: the key is missing, damaged, readable by others, or another one than
+                the installation was made with.
         """
-        file = self.keys / f"{name}.key"
-        if not file.exists():
-            self._make_key(name, file)
-        if file.stat().st_mode & 0o077:
-            raise StorageError(
-                f"Key {name} can be read by others",
-                where=f"keys/{file.name}",
-                why="key files have mode 0600",
-                fix="chmod 600 on the file, then replace the key if others have seen it",
-            )
-        try:
-            key = bytes.fromhex(file.read_text(encoding="ascii").strip())
-        except ValueError:
-            key = b""
-        if len(key) != 32:
-            raise StorageError(
-                f"Key {name} is damaged",
-                where=f"keys/{file.name}",
-                why="a key is 64 hexadecimal characters",
-                fix="restore the key file from its backup",
-            )
-        return key
+        # Here and not above: the keyring locks the home and writes its log, so it stands on it.
+        from rcs_assets.storage.keyring import read_key
 
-    def _make_key(self, name: str, file: Path) -> None:
-        if name == "vault" and self.vault.exists():
-            raise StorageError(
-                "The vault's key is missing",
-                where=f"keys/{file.name}",
-                why="a new key could not open the existing vault",
-                fix="restore the key file from its backup, or move vault.duckdb and "
-                "warehouse.duckdb aside and rebuild both from the drop",
-            )
-        if self.seed is None:
-            key = secrets.token_bytes(32)
-        else:
-            key = hmac.new(f"rcs-demo-{self.seed}".encode(), name.encode(), hashlib.sha256).digest()
-        write_atomically(file, key.hex() + "\n", mode=0o600)
+        return read_key(self, name)
 
 
 def _read_marker(root: Path) -> Home | None:
@@ -224,14 +187,3 @@ def _refuse_other(recorded: Home, profile: str, seed: int | None) -> None:
             why="the seed makes the demo's keys",
             fix="name another folder with --home, or leave --seed out",
         )
-
-
-def write_atomically(file: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a small text file so that a reader sees the old or the new one, never a part."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    aside.replace(file)

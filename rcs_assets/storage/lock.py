@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import IO
 
 from rcs_assets.errors import StorageError
-from rcs_assets.storage.home import Home, write_atomically
+from rcs_assets.storage.files import write_atomically
+from rcs_assets.storage.home import Home
 
 WAIT_SECONDS = 30.0
 _POLL_SECONDS = 0.1

@@ -36,7 +36,11 @@ def _is_damaged(home: Home, file: Path) -> bool:
     if not file.exists():
         return False
     try:
-        opened = open_warehouse(home) if file == home.warehouse else open_vault(home)
+        opened = (
+            open_warehouse(home)
+            if file == home.warehouse
+            else open_vault(home, purpose="looking for damage")
+        )
         with opened as con:
             con.execute("select count(*) from duckdb_tables()").fetchall()
     except DamagedFileError:

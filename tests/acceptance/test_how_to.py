@@ -14,6 +14,7 @@ import pytest
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
 from tests.acceptance.documentation import blocks, commands
+from tests.conftest import DEMO_DAY
 from tests.integration.installation import delivered, receipts, sign_and_deliver
 
 
@@ -216,3 +217,78 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
 def _sampled(home: Path) -> int:
     query = "select count(*) from intake.sample where engagement = 't2-falkirk'"
     return _query(home / "warehouse.duckdb", query)[0][0]
+
+
+@pytest.mark.slow
+def test_look_after_keys(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    """The steps of the page; after the rotation no released id is one of those before."""
+    page = repo_root / "docs" / "how-to" / "look-after-keys.md"
+    home = released_home.copy(tmp_path / "home")
+
+    def ids() -> set[str]:
+        files = home / "releases" / "current" / "safe_haven" / "microdata" / "*.parquet"
+        with duckdb.connect() as con:
+            names = con.execute(
+                f"describe from read_parquet('{files}', union_by_name=true)"
+            ).fetchall()
+            columns = [name for name, *_ in names if name.endswith("_id")]
+            values = f"select columns({columns}) from read_parquet('{files}', union_by_name=true)"
+            return {value for row in con.execute(values).fetchall() for value in row if value}
+
+    before, version = ids(), (home / "releases" / "current").resolve().name
+    for words in commands(page, "rcs"):
+        done = rcs(*words[1:], "--home", home, "--as-of", DEMO_DAY)
+        assert done.status == 0, done.output
+    assert "none changed, none missing" in done.stdout
+    after = ids()
+    assert len(before) == len(after) > 1000 and not before & after
+    assert (home / "releases" / "current").resolve().name != version
+    assert rcs("release", "verify", "--home", home).status == 0
+
+
+@pytest.mark.slow
+def test_exchange_files_with_an_indexer(
+    repo_root: Path, rcs, released_home, tmp_path: Path
+) -> None:
+    """The steps of the page; the indexer's files are ours under other names and numbers."""
+    page = repo_root / "docs" / "how-to" / "exchange-files-with-an-indexer.md"
+    home = released_home.copy(tmp_path / "home")
+    folders = ("to-nrs", "from-nrs", "to-edris", "to-provider")
+    for words in commands(page, "rcs"):
+        if "from-nrs" in words:
+            _return_from_nrs(rcs, home, tmp_path)
+        typed = [str(tmp_path / word) if word in folders else word for word in words[1:]]
+        done = rcs(*typed, "--home", home, "--as-of", DEMO_DAY)
+        assert done.status == 0, done.output
+    held = {row["dataset"]: row["status"] for row in receipts(home) if row["engagement"] == NRS}
+    assert {held[name] for name in ("index_return_survey", "index_return_sw", "read_through")} == {
+        "accepted"
+    }
+    names = {file.name.partition("_")[2] for file in (tmp_path / "to-edris").iterdir()}
+    assert names == {
+        "payload_edu.csv", "payload_sw.csv", "payload_primary.csv", "payload_secondary.csv",
+        "read_through.csv",
+    }  # fmt: skip
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
+        passes = con.execute(
+            "select distinct pass_no from linkage.project_ids where engagement = ? order by all",
+            [NRS],
+        ).fetchall()
+    assert passes == [(0,), (11,)]
+
+
+NRS = "t2-falkirk"
+
+
+def _return_from_nrs(rcs, home: Path, folder: Path) -> None:
+    """What an indexer would send back for t2-falkirk, signed as simulated."""
+    kinds = ("index_return_survey", "index_return_edu", "index_return_sw", "read_through")
+    done = rcs("exchange", "--engagement", NRS, "--out", folder / "nrs", *kinds, "--home", home)
+    assert done.status == 0, done.output
+    target = folder / "from-nrs"
+    target.mkdir()
+    files = [target / f"{NRS}_{kind.replace('_', '-')}.csv" for kind in kinds]
+    for kind, file in zip(kinds, files, strict=True):
+        text = (folder / "nrs" / f"{NRS}_{kind}.csv").read_text()
+        file.write_text(re.sub(r"\b[0-9a-f]{64}\b", lambda found: f"N{found[0][:24]}", text))
+    sign_files(files, 2026)

@@ -43,6 +43,10 @@ def test_two_people_approve_and_a_release_is_published(
     keys = prepare(home, tmp_path)
     files = sorted((released_home.path / "drop" / "files").glob("*/*"))
     assert rcs("deliver", *files).status == 0
+    keyless = rcs("materialise", "--publish")
+    assert keyless.status == 1 and "no keys yet" in keyless.stderr, keyless.output
+    assert not (home / "warehouse.duckdb").exists()
+    assert rcs("keys", "new").status == 0
     refused = rcs("materialise", "--publish")
     assert refused.status == 1 and "needs 2 signatures" in refused.stderr, refused.output
     assert not (home / "releases" / "current").exists()

@@ -324,10 +324,10 @@ def programme() -> Programme:
 @pytest.fixture
 def world(tmp_path: Path, programme: Programme, codebook: Codebook) -> World:
     """An empty installation and an empty folder of deliveries."""
-    return _world(tmp_path, programme, codebook)
+    return make_world(tmp_path, programme, codebook)
 
 
-def _world(base: Path, programme: Programme, codebook: Codebook) -> World:
+def make_world(base: Path, programme: Programme, codebook: Codebook) -> World:
     folder = base / "deliveries"
     folder.mkdir(exist_ok=True)
     home = Home.open(base / "home", profile="demo", seed=1)
@@ -341,7 +341,7 @@ def template(
 ) -> Path:
     """Every file of one engagement registered, reference data taken in; made once, then copied."""
     base = tmp_path_factory.mktemp("template")
-    world = _world(base, programme, codebook)
+    world = make_world(base, programme, codebook)
     write_reference(world)
     write_csv(world.path("sample_file"), pupils())
     write_csv(world.path("education_ids"), education_ids())
@@ -364,7 +364,7 @@ def template(
 def delivered(template: Path, tmp_path: Path, programme: Programme, codebook: Codebook) -> World:
     """A world with every file of one engagement registered; only reference data taken in."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    return _world(tmp_path, programme, codebook)
+    return make_world(tmp_path, programme, codebook)
 
 
 def write_reference(world: World) -> None:

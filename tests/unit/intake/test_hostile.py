@@ -18,7 +18,7 @@ from rcs_assets.intake.receipts import Receipt
 from rcs_assets.intake.take import check_ledger, take, take_education, take_social_work
 from rcs_assets.programme import Programme, write_simulated_manifest
 from rcs_assets.simulate.hostile import KINDS, Kind, make_hostile
-from tests.unit.intake.conftest import AS_OF, CANARIES, ENGAGEMENT, World, _world, write_csv
+from tests.unit.intake.conftest import AS_OF, CANARIES, ENGAGEMENT, World, make_world, write_csv
 
 # Datasets in an order in which no hostile file stands before one that needs a good one.
 ORDER = (
@@ -54,7 +54,7 @@ def caught(
     """Every kind but the big ones, delivered and taken in, one after the other."""
     base = tmp_path_factory.mktemp("hostile")
     shutil.copytree(template, base, dirs_exist_ok=True)
-    world = _world(base, programme, codebook)
+    world = make_world(base, programme, codebook)
     opt_outs = [{"survey_uid": "CA00000002", "scope": "survey", "received_on": "2015-09-01"}]
     write_csv(world.path("opt_outs"), opt_outs)
     write_csv(world.path("social_work_payload"), _cases(world))

@@ -18,6 +18,7 @@ from rcs_assets.intake.receipts import (
 )
 from rcs_assets.intake.take import check_ledger, take, take_education, take_social_work
 from rcs_assets.programme import Approval, Programme
+from rcs_assets.storage.keyring import rotate_keys
 from tests.unit.intake.conftest import (
     CANARIES,
     ENGAGEMENT,
@@ -450,3 +451,9 @@ def test_a_list_without_an_earlier_opt_out_is_refused(delivered: World) -> None:
     assert world.take("opt_outs").accepted_n == 2
     log = (world.home.drop / "tombstones.jsonl").read_text(encoding="utf-8")
     assert len(log.splitlines()) == 2 and "CA0000" not in log
+    rotate_keys(world.home, ["tombstone"])
+    assert world.take("opt_outs").accepted_n == 2
+    world.deliver(write_csv(path, [second]))
+    assert "1 opt-outs" in world.take("opt_outs").reason
+    hashes = (world.home.drop / "tombstones.jsonl").read_text(encoding="utf-8").splitlines()
+    assert hashes[:2] == log.splitlines() and len(set(hashes)) == 4

@@ -379,3 +379,62 @@ def test_few_left_over_on_both_sides_are_each_others() -> None:
     assert len(last) >= 10
     assert all(row["left_id"] == row["right_id"] for row in last)
     assert links.quality.recall == pytest.approx(len(pairs(links)) / left.num_rows, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"surname": "McDonald"}, {"surname": "Mac Donald"}),
+        ({"surname": "O'Neil"}, {"surname": "ONEIL"}),
+        ({"surname": "Smith-Jones"}, {"surname": "Smith Jones"}),
+        ({"first_forename": "Zoë"}, {"first_forename": "ZOE"}),
+        ({"first_forename": "Elizabeth"}, {"first_forename": "Lizzie"}),
+        ({"first_forename": "Elizabeth"}, {"first_forename": "E"}),
+        ({"surname": "Craig"}, {"surname": "Anne", "first_forename": "Craig"}),
+        ({"date_of_birth": "2004-03-09"}, {"date_of_birth": "2004-09-03"}),
+        ({"date_of_birth": "2004-03-09"}, {"date_of_birth": "2004-03"}),
+        ({"date_of_birth": "2004-03-09"}, {"date_of_birth": "2004"}),
+        ({"date_of_birth": "2004-03-09"}, {"date_of_birth": "2004-01-01"}),
+        ({"postcode": "FK10 1AA"}, {"postcode": "FK10 IAA"}),
+        ({"sex": "F"}, {"sex": "2"}),
+    ],
+)  # fmt: skip
+def test_what_registers_write_differently_is_one_child(
+    one: dict[str, str], other: dict[str, str]
+) -> None:
+    left = pa.concat_tables([table({**ANNE, **one}).select(_PERSON), others()])
+    right = table({**ANNE, **other})
+    assert pairs(link(left, right, FIXED)) == {("0", "0")}
+
+
+_PERSON = ["record_id", *sorted(ANNE)]
+
+
+def others() -> pa.Table:
+    """A few hundred children beside the one that is looked at."""
+    columns = ", ".join(f"{name}::varchar as {name}" for name in _PERSON)
+    return crowd(f"select {columns} from crowd limit 300")
+
+
+_DEFAULT = {**ANNE, "date_of_birth": "2004-01-01"}
+
+
+def test_a_default_birth_date_names_nobody_by_itself() -> None:
+    """1 January and the same names elsewhere: no pass without a postcode takes it for a key."""
+    there, elsewhere = table(_DEFAULT), table({**_DEFAULT, "postcode": "EH1 1AA"})
+    assert [p for p in passes(link(there, elsewhere, FIXED)) if p in (4, 5)] == []
+    assert passes(link(there, there, FIXED)) == [3]
+    born = table(ANNE), table({**ANNE, "postcode": "EH1 1AA"})
+    assert passes(link(*born, FIXED)) == [4]
+
+
+def test_a_default_birth_date_weighs_less_than_a_birth_date() -> None:
+    """The same two records but for the date, in one crowd: the weight falls."""
+
+    def weight(day: str) -> float:
+        record = {**ANNE, "date_of_birth": day}
+        left = pa.concat_tables([table(record).select(_PERSON), others()])
+        found = link(left, table({**record, "first_forename": "An"}), FIXED).table.to_pylist()
+        return next(row["weight"] for row in found if row["left_id"] == row["right_id"] == "0")
+
+    assert weight("2004-01-01") < weight("2004-01-31") - 2

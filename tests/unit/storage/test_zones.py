@@ -47,7 +47,7 @@ def test_a_wrong_key_is_refused_and_nothing_is_moved(home: Home) -> None:
     with open_vault(home) as con:
         con.execute("create table t (a integer)")
     (home.keys / "vault.key").write_text("00" * 32)
-    with pytest.raises(StorageError, match="key does not open it"):
+    with pytest.raises(StorageError, match="not the key of this installation"):
         set_aside_if_damaged(home)
     assert home.vault.exists()
 
