@@ -210,10 +210,7 @@ def replace_engagements(
     con: duckdb.DuckDBPyConnection, table: str, frame: Any, engagements: Sequence[str]
 ) -> None:
     """Replace the rows of the given engagements in `linkage.<table>` by a pyarrow table."""
-    con.execute(
-        f"delete from linkage.{table} where engagement in (select unnest(?))",
-        [list(engagements)],
-    )
+    con.execute(f"delete from linkage.{table} where engagement in ({_listed(engagements)})")
     con.register("linked_rows", frame)
     con.execute(f"insert into linkage.{table} by name select * from linked_rows")
     con.unregister("linked_rows")

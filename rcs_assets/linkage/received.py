@@ -28,11 +28,9 @@ def received_engagements(
 ) -> tuple[str, ...]:
     """Those of the engagements for which an outside indexer returned a read-through."""
     rows = con.execute(
-        "select distinct engagement from read_through_received "
-        "where list_contains(?::varchar[], engagement) order by all",
-        [list(engagements)],
+        "select distinct engagement from read_through_received order by all"
     ).fetchall()
-    return tuple(str(row[0]) for row in rows)
+    return tuple(str(row[0]) for row in rows if row[0] in engagements)
 
 
 def received_numbers() -> str:

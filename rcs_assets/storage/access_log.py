@@ -4,8 +4,9 @@ Belongs here: `logs/access.jsonl`, its head, adding an entry, checking all of th
 belong here: who may do what. An entry holds no value of a record and no part of a key.
 
 Each entry names the sha256 of the one before, so that none can be changed, left out or put
-between without breaking every later one. The head, beside the log, counts the entries: a log
-that was cut at its end is found too. Without a log that can be written there is no access.
+between without breaking every later one. The head, at the top of the home, counts the entries:
+a log that was cut at its end, or is gone, is found too. Without a log that can be written there
+is no access.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def log_file(home: Home) -> Path:
 
 
 def _head_file(home: Home) -> Path:
-    return home.logs / "access.head"
+    return home.path / "access.head"
 
 
 def record_access(home: Home, event: Access, what: str, purpose: str) -> None:
@@ -103,6 +104,7 @@ def record_access(home: Home, event: Access, what: str, purpose: str) -> None:
 
 @contextmanager
 def _held(home: Home) -> Iterator[None]:
+    home.logs.mkdir(exist_ok=True, mode=0o700)
     with (home.logs / ".access.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -127,7 +129,7 @@ def _read_head(home: Home) -> tuple[int, str]:
         head = json.loads(_head_file(home).read_text(encoding="utf-8"))
         return int(head["n"]), str(head["sha256"])
     except (ValueError, KeyError, TypeError):
-        raise _broken("logs/access.head", "the file is not in its form") from None
+        raise _broken("access.head", "the file is not in its form") from None
 
 
 def _last(home: Home) -> tuple[int, str]:
@@ -154,7 +156,7 @@ def _refuse_other_head(head: tuple[int, str], hashes: Mapping[int, str], last: i
     if number > last:
         raise _broken("logs/access.jsonl", f"{number} entries were recorded, {last} are there")
     if number < last - 1 or (number in hashes and hashes[number] != told):
-        raise _broken("logs/access.head", "it is not the head of this log")
+        raise _broken("access.head", "it is not the head of this log")
 
 
 def read_access(home: Home) -> tuple[AccessEntry, ...]:
@@ -192,6 +194,6 @@ def _broken(where: str, why: str) -> StorageError:
         "The access log was changed or cut",
         where=where,
         why=why,
-        fix="find out by whom; restore logs/access.jsonl and logs/access.head from one backup, "
+        fix="find out by whom; restore logs/access.jsonl and access.head from one backup, "
         "or move both aside, which starts a new log",
     )

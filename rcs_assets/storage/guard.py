@@ -56,15 +56,14 @@ def refuse_names(con: duckdb.DuckDBPyConnection, zone: str, forbidden: frozenset
     Raises:
         StorageError: names tables and columns, never a value.
     """
-    found = con.execute(
-        "select distinct table_name || '.' || lower(column_name) from duckdb_columns() "
-        "where not internal and list_contains(?::varchar[], lower(column_name)) order by all",
-        [sorted(forbidden)],
+    columns = con.execute(
+        "select distinct table_name, lower(column_name) from duckdb_columns() where not internal"
     ).fetchall()
+    found = sorted(f"{table}.{column}" for table, column in columns if column in forbidden)
     if found:
         raise StorageError(
             f"The {zone} holds columns of another zone",
-            where=", ".join(str(row[0]) for row in found[:5]),
+            where=", ".join(found[:5]),
             why="identifiers and payload never meet on one connection (design.md, Zones)",
             fix=f"find out what wrote them; then move {zone}.duckdb aside: rcs materialise makes "
             "it anew from the drop",

@@ -267,7 +267,7 @@ def test_a_changed_access_log_is_found(production: Home, change: object) -> None
 
 
 def test_an_entry_whose_head_was_not_written_is_no_forgery(production: Home) -> None:
-    head = production.logs / "access.head"
+    head = production.path / "access.head"
     before = head.read_text()
     production.key(KEY)
     head.write_text(before)
