@@ -8,6 +8,7 @@ what was taken, the proof of the ledger. Does not belong here: the steps of a da
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import duckdb
 
@@ -28,6 +29,7 @@ from rcs_assets.intake.receipts import (
     write_receipt,
 )
 from rcs_assets.intake.splitter import Taken
+from rcs_assets.programme import Engagement
 from rcs_assets.storage import sql_literal
 
 _STEPS = {
@@ -39,14 +41,18 @@ _STEPS = {
 }
 
 
-def take_reference(desk: Desk, name: str) -> Receipt:
-    """Take in one reference dataset (`school_roll`, `school_list`, `simd`, `datazones`).
+def take_reference(desk: Desk, name: str) -> Receipt | None:
+    """Take in one dataset of published reference data.
 
     Returns:
-        Its receipt; a missing or unreadable delivery gives one that says so.
+        Its receipt; a required delivery that is missing, or any that is unreadable, gives one
+        that says so. None where the dataset was neither delivered nor required.
     """
     dataset = desk.codebook.datasets[name]
     delivery = held_delivery(desk, name, None)
+    if delivery is None and not dataset.is_required:
+        _store(desk, dataset, None, None)
+        return None
     taken = _attempt(
         desk, dataset, None, delivery, lambda found: steps.reference(desk, dataset, found)
     )
@@ -82,10 +88,11 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
 
 
 def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
-    """Take in an engagement's education extract: identifiers first, payload by their record ids.
+    """Take in an engagement's education extract: identifiers first, the rest by their record ids.
 
     Returns:
-        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
+        The receipts of identifiers, payload and those details (attendance, exclusions, CfE
+        levels) that were delivered; none where nothing of the engagement was.
     """
     return _take_extract(desk, engagement, steps.EDUCATION)
 
@@ -97,7 +104,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     where the record has none.
 
     Returns:
-        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
+        The receipts of identifiers, payload and, where it was delivered, child protection;
+        none where nothing of the engagement was.
     """
     return _take_extract(desk, engagement, steps.SOCIAL_WORK)
 
@@ -105,9 +113,10 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
 def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[Receipt, ...]:
     item = desk.programme.engagements[engagement]
     ids, load = (desk.codebook.datasets[n] for n in (extract.identifiers, extract.payload))
+    details = [desk.codebook.datasets[name] for name in extract.details]
     if engagement not in engagements_in_scope(desk.home, desk.programme):
-        _store(desk, ids, engagement, None)
-        _store(desk, load, engagement, None)
+        for dataset in (ids, load, *details):
+            _store(desk, dataset, engagement, None)
         return ()
     taken_ids = _attempt(
         desk,
@@ -116,14 +125,32 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
         held_delivery(desk, ids.name, engagement),
         lambda found: steps.extract_ids(desk, ids, item, found, extract),
     )
-    taken_load = _attempt(
-        desk,
-        load,
-        engagement,
-        held_delivery(desk, load.name, engagement),
-        lambda found: steps.extract_payload(desk, load, item, found, extract, taken_ids),
-    )
-    return _finish(desk, ids, engagement, taken_ids), _finish(desk, load, engagement, taken_load)
+    receipts = [_finish(desk, ids, engagement, taken_ids)]
+    for dataset in (load, *details):
+        delivery = held_delivery(desk, dataset.name, engagement)
+        if delivery is None and not dataset.is_required:
+            _store(desk, dataset, engagement, None)
+            continue
+        taken = _attempt(
+            desk,
+            dataset,
+            engagement,
+            delivery,
+            partial(_following, desk, dataset, item, extract, taken_ids),
+        )
+        receipts.append(_finish(desk, dataset, engagement, taken))
+    return tuple(receipts)
+
+
+def _following(
+    desk: Desk,
+    dataset: Dataset,
+    item: Engagement,
+    extract: steps.Extract,
+    ids: Taken,
+    found: Delivery,
+) -> Taken:
+    return steps.extract_payload(desk, dataset, item, found, extract, ids)
 
 
 def check_ledger(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
