@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_materialise(commands)
     _add_reports(commands)
     _add_release(commands)
+    _add_codebook(commands)
     return parser
 
 
@@ -179,6 +180,28 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_codebook(commands: Any) -> None:
+    text = "Contracts of delivered files, and how questionnaire versions differ."
+    group = commands.add_parser("codebook", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    contracts = _command(
+        actions,
+        "contracts",
+        do.codebook_contracts,
+        "Write every contract in the Open Data Contract Standard, for suppliers and catalogues.",
+    )
+    contracts.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the YAML files"
+    )
+    versions = _command(
+        actions,
+        "differences",
+        do.codebook_differences,
+        "What each questionnaire version has otherwise than the one before it.",
+    )
+    versions.add_argument("--json", action="store_true", help=AS_JSON)
 
 
 def _add_release(commands: Any) -> None:

@@ -19,19 +19,21 @@ from rcs_assets.programme.datafile import DataFolder, read_mapping
 FILE = "datasets.yaml"
 LEVELS = ("engagement", "reference")
 FORMATS = ("csv", "sav", "zsav", "xlsx")
-KINDS = (
-    "text",
-    "integer",
-    "decimal",
-    "date",
-    "seed_code",
-    "scn",
-    "uid",
-    "postcode",
-    "datazone",
-    "stage",
-    "sex",
-)
+# Kind of field → the regular expression of its cells, empty for any text.
+KIND_FORMS: Mapping[str, str] = {
+    "text": "",
+    "integer": r"-?[0-9]{1,15}",
+    "decimal": r"-?[0-9]{1,15}(\.[0-9]+)?",
+    "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "seed_code": r"[0-9]{7}",
+    "scn": r"[0-9]{9}",
+    "uid": r"[A-Z]{2}[0-9]{8}",
+    # Partial postcodes are kept (PHS indexer format, domain.md 3.4).
+    "postcode": r"[A-Za-z0-9 ]{2,8}",
+    "datazone": r"S01[0-9]{6}",
+    "stage": r"P[1-7]|S[1-6]|SP",
+    "sex": r"[MF]",
+}
 _DATASET_NEEDS = frozenset(
     [
         "title",
@@ -118,7 +120,7 @@ def _field(where: str, name: str, entry: object) -> Field:
     return Field(
         name=name,
         column=str(entry.get("column", name)),
-        kind=_word(where, "kind", entry["kind"], KINDS),
+        kind=_word(where, "kind", entry["kind"], KIND_FORMS),
         is_required=_flag(where, "required", entry["required"]),
         sensitivity=Sensitivity(
             _word(where, "sensitivity", entry["sensitivity"], list(Sensitivity))

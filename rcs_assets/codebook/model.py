@@ -403,6 +403,23 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class VersionChange:
+    """What a questionnaire version has otherwise than the versions before it asked.
+
+    `change` not_asked | reworded | options | position | mode; names and codes that only the
+    supplier has otherwise are no change of this kind: they are mapped. Where
+    `breaks_comparability`, answers before and from this version on are never compared.
+    """
+
+    questionnaire: str
+    variable: str
+    change: str
+    breaks_comparability: bool
+    note: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Codebook:
     """Everything that is measured. `version` is the sha256 over the data files."""
 
@@ -417,6 +434,7 @@ class Codebook:
     definition_sets: Mapping[str, DefinitionSet]
     indicators: Mapping[str, Indicator]
     datasets: Mapping[str, Dataset]
+    version_changes: tuple[VersionChange, ...] = ()
 
     def questionnaire_for(self, tranche: str, survey: str) -> Questionnaire:
         """The questionnaire version of a survey in a tranche.

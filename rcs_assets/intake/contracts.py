@@ -24,6 +24,7 @@ from itertools import chain, pairwise
 import duckdb
 
 from rcs_assets.codebook import Dataset, Field
+from rcs_assets.codebook.contracts import KIND_FORMS
 from rcs_assets.errors import InputError
 from rcs_assets.intake.readers import quoted
 from rcs_assets.storage import sql_literal
@@ -44,21 +45,8 @@ class Kind:
 _MAX_TEXT = 4_000
 # A spreadsheet that opens such a text again carries it out (CSV injection).
 _FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
-# Forms of the public identifiers; which field has which kind is data (codebook).
-KINDS = {
-    "text": Kind("", "varchar"),
-    "integer": Kind(r"-?[0-9]{1,15}", "integer"),
-    "decimal": Kind(r"-?[0-9]{1,15}(\.[0-9]+)?", "double"),
-    "date": Kind(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "date"),
-    "seed_code": Kind(r"[0-9]{7}", "varchar"),
-    "scn": Kind(r"[0-9]{9}", "varchar"),
-    "uid": Kind(r"[A-Z]{2}[0-9]{8}", "varchar"),
-    # Partial postcodes are kept (PHS indexer format, domain.md 3.4).
-    "postcode": Kind(r"[A-Za-z0-9 ]{2,8}", "varchar"),
-    "datazone": Kind(r"S01[0-9]{6}", "varchar"),
-    "stage": Kind(r"P[1-7]|S[1-6]|SP", "varchar"),
-    "sex": Kind(r"[MF]", "varchar"),
-}
+_SQL_TYPES = {"integer": "integer", "decimal": "double", "date": "date"}
+KINDS = {name: Kind(form, _SQL_TYPES.get(name, "varchar")) for name, form in KIND_FORMS.items()}
 
 
 def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
