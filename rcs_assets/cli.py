@@ -202,6 +202,19 @@ def _add_codebook(commands: Any) -> None:
         "What each questionnaire version has otherwise than the one before it.",
     )
     versions.add_argument("--json", action="store_true", help=AS_JSON)
+    adopt = _command(
+        actions,
+        "adopt",
+        do.codebook_adopt,
+        "Turn a question list of the Health and Wellbeing Census into an overlay.",
+    )
+    for option, text in (
+        ("--lists", "folder of the published question lists"),
+        ("--out", "folder for the overlay, e.g. config/ of a new home"),
+    ):
+        adopt.add_argument(option, type=Path, required=True, metavar="DIR", help=text)
+    adopt.add_argument("--stage", required=True, help="P5 to P7, S1 to S6")
+    adopt.add_argument("--tranche", required=True, metavar="KEY", help="e.g. t4")
 
 
 def _add_release(commands: Any) -> None:

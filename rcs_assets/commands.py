@@ -272,6 +272,18 @@ def _config(options: argparse.Namespace) -> Path:
     return (Path(options.home) if options.home else home_path()) / "config"
 
 
+def codebook_adopt(options: argparse.Namespace) -> int:
+    """Write the overlay, and load it: what cannot be loaded is not adopted."""
+    from rcs_assets.codebook.hwb import adopt
+
+    found = adopt(options.lists, options.stage, options.tranche, load_codebook(), options.out)
+    load_codebook(options.out)
+    print(f"Wrote {found.version} with {found.variables_n} questions to {options.out}.")
+    for question in found.unrouted:
+        print(f"  asked of all, its routing names several questions: {question}")
+    return DONE
+
+
 def codebook_differences(options: argparse.Namespace) -> int:
     """Differences between questionnaire versions, and the indicators that they break."""
     from rcs_assets.codebook.versions import comparability, differences
