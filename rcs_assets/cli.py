@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_exchange(commands)
     _add_keys(commands)
     _add_release(commands)
+    _add_codebook(commands)
     return parser
 
 
@@ -228,6 +229,41 @@ def _add_keys(commands: Any) -> None:
     )
     for parser in (new, listing, rotate, access):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_codebook(commands: Any) -> None:
+    text = "Contracts of delivered files, and how questionnaire versions differ."
+    group = commands.add_parser("codebook", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    contracts = _command(
+        actions,
+        "contracts",
+        do.codebook_contracts,
+        "Write every contract in the Open Data Contract Standard, for suppliers and catalogues.",
+    )
+    contracts.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the YAML files"
+    )
+    versions = _command(
+        actions,
+        "differences",
+        do.codebook_differences,
+        "What each questionnaire version has otherwise than the one before it.",
+    )
+    versions.add_argument("--json", action="store_true", help=AS_JSON)
+    adopt = _command(
+        actions,
+        "adopt",
+        do.codebook_adopt,
+        "Turn a question list of the Health and Wellbeing Census into an overlay.",
+    )
+    for option, text in (
+        ("--lists", "folder of the published question lists"),
+        ("--out", "folder for the overlay, e.g. config/ of a new home"),
+    ):
+        adopt.add_argument(option, type=Path, required=True, metavar="DIR", help=text)
+    adopt.add_argument("--stage", required=True, help="P5 to P7, S1 to S6")
+    adopt.add_argument("--tranche", required=True, metavar="KEY", help="e.g. t4")
 
 
 def _add_release(commands: Any) -> None:

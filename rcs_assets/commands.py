@@ -333,6 +333,56 @@ def explore(options: argparse.Namespace) -> int:
     return DONE
 
 
+def codebook_contracts(options: argparse.Namespace) -> int:
+    """Write the contracts, the home's overlay in them, one file a dataset or version."""
+    from rcs_assets.codebook.odcs import open_contracts
+
+    contracts = open_contracts(load_codebook(_config(options)))
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, contract in contracts.items():
+        write_atomically(options.out / f"{name}.odcs.yaml", contract.to_yaml())
+    print(f"Wrote {len(contracts)} contracts to {options.out}.")
+    return DONE
+
+
+def _config(options: argparse.Namespace) -> Path:
+    """The overlay of the home, which need not be there: nothing is opened or written."""
+    return (Path(options.home) if options.home else home_path()) / "config"
+
+
+def codebook_adopt(options: argparse.Namespace) -> int:
+    """Write the overlay, and load it: what cannot be loaded is not adopted."""
+    from rcs_assets.codebook.hwb import adopt
+
+    found = adopt(options.lists, options.stage, options.tranche, load_codebook(), options.out)
+    load_codebook(options.out)
+    print(f"Wrote {found.version} with {found.variables_n} questions to {options.out}.")
+    for question in found.unrouted:
+        print(f"  asked of all, its routing names several questions: {question}")
+    return DONE
+
+
+def codebook_differences(options: argparse.Namespace) -> int:
+    """Differences between questionnaire versions, and the indicators that they break."""
+    from rcs_assets.codebook.versions import comparability, differences
+
+    codebook = load_codebook(_config(options))
+    found = differences(codebook)
+    flags = {name: comparability(codebook, name) for name in codebook.indicators}
+    broken = {name: flag for name, flag in flags.items() if flag.startswith("not")}
+    if options.json:
+        _print_json({"differences": [asdict(d) for d in found], "not_comparable": broken})
+        return DONE
+    for item in found:
+        mark = "breaks comparability" if item.breaks_comparability else "mapped"
+        where = f"{item.older} → {item.newer}"
+        print(f"{where}  {item.variable}  {item.change} ({mark}): {item.note}")
+    print(f"{len(found)} differences; {len(broken)} indicators not comparable throughout.")
+    for name, flag in broken.items():
+        print(f"  {name}: {flag}")
+    return DONE
+
+
 def release_list(options: argparse.Namespace) -> int:
     """All published releases, newest last."""
     releases = packages.list_releases(_open_home(options))

@@ -8,7 +8,7 @@ the questionnaire version (`questions.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rcs_assets.codebook.model import Dataset, Field, RowRule, Sensitivity
@@ -19,19 +19,21 @@ from rcs_assets.programme.datafile import DataFolder, read_mapping
 FILE = "datasets.yaml"
 LEVELS = ("engagement", "reference")
 FORMATS = ("csv", "sav", "zsav", "xlsx")
-KINDS = (
-    "text",
-    "integer",
-    "decimal",
-    "date",
-    "seed_code",
-    "scn",
-    "uid",
-    "postcode",
-    "datazone",
-    "stage",
-    "sex",
-)
+# Kind of field → the regular expression of its cells, empty for any text.
+KIND_FORMS: Mapping[str, str] = {
+    "text": "",
+    "integer": r"-?[0-9]{1,15}",
+    "decimal": r"-?[0-9]{1,15}(\.[0-9]+)?",
+    "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "seed_code": r"[0-9]{7}",
+    "scn": r"[0-9]{9}",
+    "uid": r"[A-Z]{2}[0-9]{8}",
+    # Partial postcodes are kept (PHS indexer format, domain.md 3.4).
+    "postcode": r"[A-Za-z0-9 ]{2,8}",
+    "datazone": r"S01[0-9]{6}",
+    "stage": r"P[1-7]|S[1-6]|SP",
+    "sex": r"[MF]",
+}
 _DATASET_NEEDS = frozenset(
     [
         "title",
@@ -47,12 +49,14 @@ _DATASET_NEEDS = frozenset(
     ]
 )
 _DATASET_MAY = frozenset(
-    ["survey", "encoding", "other_encoding", "delimiter", "sheet", "row_rules"]
+    ["survey", "encoding", "other_encoding", "delimiter", "sheet", "row_rules", "mark_meanings"]
 )
 _RULE_NEEDS = frozenset(["columns", "about"])
 _RULE_MAY = frozenset(["total", "tolerance"])
 _FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
-_FIELD_MAY = frozenset(["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator"])
+_FIELD_MAY = frozenset(
+    ["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator", "date_forms"]
+)
 
 
 def read_datasets(folder: DataFolder) -> dict[str, Dataset]:
@@ -91,6 +95,7 @@ def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
         description=str(entry["about"]),
         sheet=str(entry.get("sheet", "")),
         row_rules=_row_rules(where, entry.get("row_rules", {}), known),
+        mark_meanings=_mark_meanings(where, entry.get("mark_meanings", {}), fields),
     )
     has_group = "engagement" in re.compile(dataset.file_pattern).groupindex
     if has_group != (dataset.level == "engagement"):
@@ -115,7 +120,7 @@ def _field(where: str, name: str, entry: object) -> Field:
     return Field(
         name=name,
         column=str(entry.get("column", name)),
-        kind=_word(where, "kind", entry["kind"], KINDS),
+        kind=_word(where, "kind", entry["kind"], KIND_FORMS),
         is_required=_flag(where, "required", entry["required"]),
         sensitivity=Sensitivity(
             _word(where, "sensitivity", entry["sensitivity"], list(Sensitivity))
@@ -127,7 +132,26 @@ def _field(where: str, name: str, entry: object) -> Field:
         pattern=_pattern(where, "pattern", entry.get("pattern", "")),
         separator=str(entry.get("separator", "")),
         marks=_texts(where, "marks", entry.get("marks", [])),
+        date_forms=_date_forms(where, entry),
     )
+
+
+def _date_forms(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    forms = _texts(where, "date_forms", entry.get("date_forms", []))
+    if forms and entry["kind"] != "date":
+        raise _problem(where, "date_forms", "only a date has them")
+    return forms
+
+
+def _mark_meanings(where: str, entries: object, fields: Sequence[Field]) -> dict[str, str]:
+    """Marks with what they stand for; where a contract explains any, it explains all."""
+    if not isinstance(entries, dict) or not all(isinstance(mark, str) for mark in entries):
+        raise _problem(where, "mark_meanings", "a mapping of mark to meaning; quote the marks")
+    used = {mark for field in fields for mark in field.marks}
+    if entries and used != set(entries):
+        listed = ", ".join(sorted(used ^ set(entries)))
+        raise _problem(where, "mark_meanings", f"not both used and explained: {listed}")
+    return {mark: str(meaning) for mark, meaning in entries.items()}
 
 
 def _row_rules(where: str, entries: object, known: Collection[str]) -> tuple[RowRule, ...]:
@@ -149,10 +173,17 @@ def _row_rule(where: str, name: str, entry: object, known: Collection[str]) -> R
     return RowRule(
         name=name,
         columns=columns,
-        total=_number(where, "total", entry.get("total")),
+        total=_total(where, entry.get("total"), known),
         tolerance=_number(where, "tolerance", entry.get("tolerance")) or 0.0,
         description=str(entry["about"]),
     )
+
+
+def _total(where: str, value: object, known: Collection[str]) -> float | str | None:
+    """A number, or the column that holds the total."""
+    if isinstance(value, str):
+        return _word(where, "total", value, known)
+    return _number(where, "total", value)
 
 
 def _check_properties(

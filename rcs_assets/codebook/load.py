@@ -27,6 +27,7 @@ from rcs_assets.codebook.questions import (
     read_questionnaires,
     read_value_sets,
     read_variables,
+    read_version_changes,
 )
 from rcs_assets.programme.datafile import DataFolder, read_rows
 
@@ -41,6 +42,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "questionnaires.csv": "name tranche survey contractor wave uid_name completed_on_name "
         "wave_name take_part_name take_part_yes naming coding source",
         "supplier_names.csv": "naming variable supplier_name",
+        "version_changes.csv": "questionnaire variable change breaks_comparability note source",
         "codings.csv": "coding value_set supplier_code code",
         "supplier_labels.csv": "coding value_set supplier_code label",
         "instruments.csv": "name title surveys stages source",
@@ -60,6 +62,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 KEY_SIZES: Mapping[str, int] = {
     "value_sets.csv": 2,
     "supplier_names.csv": 2,
+    "version_changes.csv": 3,
     "codings.csv": 3,
     "supplier_labels.csv": 4,
     "items.csv": 2,
@@ -94,6 +97,7 @@ def _load(folder: DataFolder, version: str) -> Codebook:
     missing = read_missing(rows)
     value_sets = read_value_sets(rows)
     variables = read_variables(rows, value_sets)
+    changes = read_version_changes(rows, variables)
     conversions = read_conversions(rows)
     instruments = read_instruments(rows, variables, value_sets, conversions)
     scores = scores_of(instruments, conversions)
@@ -103,11 +107,12 @@ def _load(folder: DataFolder, version: str) -> Codebook:
         missing=missing,
         value_sets=value_sets,
         variables=variables,
-        questionnaires=read_questionnaires(rows, variables, value_sets, missing),
+        questionnaires=read_questionnaires(rows, variables, value_sets, missing, changes),
         instruments=instruments,
         conversions=conversions,
         cutoff_sets=cutoff_sets,
         definition_sets=read_definition_sets(rows),
         indicators=read_indicators(rows, Measures(variables, value_sets, scores, cutoff_sets)),
         datasets=read_datasets(folder),
+        version_changes=changes,
     )

@@ -335,7 +335,8 @@ class Field:
     `name` is ours, `column` the publisher's. `is_required`: no cell may be empty; the column
     itself must be there in any case. `allowed`: permitted values as text, empty if free within
     `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
-    them. `marks`: the publisher's suppression marks, which read as empty.
+    them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`: how
+    a date is written where it is not as 2016-02-01 (strptime).
     """
 
     name: str
@@ -350,19 +351,20 @@ class Field:
     pattern: str = ""
     separator: str = ""
     marks: tuple[str, ...] = ()
+    date_forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowRule:
     """A rule over several cells of one row; a row that breaks it is quarantined with its name.
 
-    With a `total` the columns sum to it within `tolerance` (units of the columns); without
-    one they rise from left to right. Blank cells pass.
+    With a `total`, a number or another column, the columns sum to it within `tolerance`
+    (units of the columns); without one they rise from left to right. Blank cells pass.
     """
 
     name: str
     columns: tuple[str, ...]
-    total: float | None
+    total: float | str | None
     tolerance: float
     description: str
 
@@ -376,7 +378,8 @@ class Dataset:
     file endings; `key` the fields that must be unique; `surveys` is set for
     survey files, whose answer columns come from the questionnaire version and whose `fields`
     are the technical columns, by our names (`uid`, `completed_on`, `wave`, `take_part`).
-    `sheet` names the sheet of a workbook; `row_rules` judge cells of a row together.
+    `sheet` names the sheet of a workbook; `row_rules` judge cells of a row together;
+    `mark_meanings` says what the publisher's marks in `Field.marks` stand for.
     """
 
     name: str
@@ -396,6 +399,24 @@ class Dataset:
     description: str
     sheet: str = ""
     row_rules: tuple[RowRule, ...] = ()
+    mark_meanings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionChange:
+    """What a questionnaire version has otherwise than the versions before it asked.
+
+    `change` not_asked | reworded | options | position | mode; names and codes that only the
+    supplier has otherwise are no change of this kind: they are mapped. Where
+    `breaks_comparability`, answers before and from this version on are never compared.
+    """
+
+    questionnaire: str
+    variable: str
+    change: str
+    breaks_comparability: bool
+    note: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -413,6 +434,7 @@ class Codebook:
     definition_sets: Mapping[str, DefinitionSet]
     indicators: Mapping[str, Indicator]
     datasets: Mapping[str, Dataset]
+    version_changes: tuple[VersionChange, ...] = ()
 
     def questionnaire_for(self, tranche: str, survey: str) -> Questionnaire:
         """The questionnaire version of a survey in a tranche.

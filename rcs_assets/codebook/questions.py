@@ -8,7 +8,8 @@ and codes them, with the rules between these. Does not belong here: scoring and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rcs_assets.codebook.model import (
@@ -18,6 +19,7 @@ from rcs_assets.codebook.model import (
     Routing,
     ValueSet,
     Variable,
+    VersionChange,
 )
 from rcs_assets.programme.datafile import Row
 
@@ -47,6 +49,8 @@ RESERVED = frozenset(
 # Tables of pupils also take these from administrative records; parents are asked for them.
 PUPIL_RESERVED = frozenset(["simd_quintile", "datazone", "school_name"])
 EVERY_VALUE_SET = "*"
+NOT_ASKED = "not_asked"
+CHANGES = (NOT_ASKED, "reworded", "options", "position", "mode")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -152,19 +156,45 @@ def _survey_of(stage: str) -> str:
     return next(survey for survey, stages in SURVEY_STAGES.items() if stage in stages)
 
 
+def read_version_changes(
+    rows: Rows, variables: Mapping[str, Variable]
+) -> tuple[VersionChange, ...]:
+    """What questionnaire versions have otherwise, by variable, in file order."""
+    surveys = {row.values["name"]: row.values["survey"] for row in rows["questionnaires.csv"]}
+    found = []
+    for row in rows["version_changes.csv"]:
+        version = row.choice("questionnaire", surveys)
+        asked = {name for name, v in variables.items() if surveys[version] in v.surveys}
+        found.append(
+            VersionChange(
+                questionnaire=version,
+                variable=row.choice("variable", asked),
+                change=row.choice("change", CHANGES),
+                breaks_comparability=row.flag("breaks_comparability"),
+                note=row.required("note"),
+                source=row.required("source"),
+            )
+        )
+    return tuple(found)
+
+
 def read_questionnaires(
     rows: Rows,
     variables: Mapping[str, Variable],
     value_sets: Mapping[str, ValueSet],
     missing: Mapping[int, MissingCode],
+    changes: tuple[VersionChange, ...],
 ) -> dict[str, Questionnaire]:
-    """Name → questionnaire version, each with every variable of its survey."""
+    """Name → questionnaire version, each with every variable of its survey that it asks."""
+    left_out = {(c.questionnaire, c.variable) for c in changes if c.change == NOT_ASKED}
     names = _supplier_names(rows["supplier_names.csv"], variables)
     codings = _codings(rows["codings.csv"], value_sets, missing)
     labels = _supplier_labels(rows["supplier_labels.csv"], codings)
     questionnaires: dict[str, Questionnaire] = {}
     for row in rows["questionnaires.csv"]:
-        questionnaire = _questionnaire(row, variables, names, codings, labels)
+        version = row.values["name"]
+        asked = {n: v for n, v in variables.items() if (version, n) not in left_out}
+        questionnaire = _questionnaire(row, asked, names, codings, labels)
         for other in questionnaires.values():
             if (other.tranche, other.survey) == (questionnaire.tranche, questionnaire.survey):
                 raise row.problem(
@@ -240,10 +270,11 @@ def _questionnaire(
     labels: Mapping[tuple[str, str], Mapping[int, tuple[str, ...]]],
 ) -> Questionnaire:
     survey = row.choice("survey", SURVEY_STAGES)
-    naming = names[row.choice("naming", names)]
-    coding = row.choice("coding", {coding for coding, _ in codings})
+    # The first of several that has a variable, or a value set, holds for it.
+    naming = dict(ChainMap(*({**names[n]} for n in row.items("naming", names))))
+    layers = row.items("coding", {coding for coding, _ in codings})
     asked = [
-        _questionnaire_variable(row, variable, naming, coding, codings, labels)
+        _questionnaire_variable(row, variable, naming, layers, codings, labels)
         for variable in variables.values()
         if survey in variable.surveys
     ]
@@ -271,7 +302,7 @@ def _questionnaire_variable(
     row: Row,
     variable: Variable,
     naming: Mapping[str, str],
-    coding: str,
+    layers: Sequence[str],
     codings: Mapping[tuple[str, str], Mapping[int, int]],
     labels: Mapping[tuple[str, str], Mapping[int, tuple[str, ...]]],
 ) -> QuestionnaireVariable:
@@ -279,16 +310,23 @@ def _questionnaire_variable(
         raise row.problem(
             "naming", f"{variable.name} has no supplier's name", "add it to supplier_names.csv"
         )
-    if (coding, variable.value_set) not in codings:
+    coding = _first(layers, variable.value_set, codings)
+    if not coding:
         raise row.problem(
             "coding", f"{variable.value_set} has no codes", "add its codes to codings.csv"
         )
     codes = {
-        **codings.get((coding, EVERY_VALUE_SET), {}),
+        **codings.get((_first(layers, EVERY_VALUE_SET, codings), EVERY_VALUE_SET), {}),
         **codings[coding, variable.value_set],
     }
     words = labels.get((coding, variable.value_set), {})
     return QuestionnaireVariable(variable.name, naming[variable.name], codes, words)
+
+
+def _first(
+    layers: Sequence[str], value_set: str, codings: Mapping[tuple[str, str], Mapping[int, int]]
+) -> str:
+    return next((coding for coding in layers if (coding, value_set) in codings), "")
 
 
 def rows_by(rows: tuple[Row, ...], column: str) -> dict[str, tuple[Row, ...]]:

@@ -72,14 +72,16 @@ def _take_extracts(
     home: HomeResource,
     take_extract: Callable[[Desk, str], tuple[Receipt, ...]],
 ) -> dg.MaterializeResult[Any]:
-    """Identifiers and payload of a council's extract; the figures are those of the payload."""
+    """All files of a council's extract; the figures without prefix are those of the payload."""
     _forget(home, context.partition_keys)
     with _desk(home) as desk:
-        pairs = [take_extract(desk, key) for key in context.partition_keys]
-    identifiers = _result(context, [pair[0] for pair in pairs if pair])
-    payload = _result(context, [pair[1] for pair in pairs if pair])
-    aside = {f"identifiers_{k}": v for k, v in (identifiers.metadata or {}).items() if "/" not in k}
-    return dg.MaterializeResult(metadata={**(payload.metadata or {}), **aside})
+        taken = [take_extract(desk, key) for key in context.partition_keys]
+    payload = _result(context, [receipts[1] for receipts in taken if receipts])
+    metadata = dict(payload.metadata or {})
+    for prefix, chosen in (("identifiers", slice(0, 1)), ("details", slice(2, None))):
+        part = _result(context, [receipt for receipts in taken for receipt in receipts[chosen]])
+        metadata |= {f"{prefix}_{k}": v for k, v in (part.metadata or {}).items() if "/" not in k}
+    return dg.MaterializeResult(metadata=metadata)
 
 
 def _result(
@@ -113,7 +115,8 @@ def _reference_result(
 ) -> dg.MaterializeResult[Any]:
     _forget(home, [REFERENCE])
     with _desk(home) as desk:
-        return _result(context, [take_reference(desk, dataset)])
+        receipt = take_reference(desk, dataset)
+    return _result(context, [receipt] if receipt else [])
 
 
 def _forget(home: HomeResource, units: Sequence[str]) -> None:
@@ -122,50 +125,66 @@ def _forget(home: HomeResource, units: Sequence[str]) -> None:
         forget(con, units)
 
 
-@_asset(
+def _published(dataset: str, description: str) -> dg.AssetsDefinition:
+    """The asset of one dataset of published reference data, under the dataset's own name."""
+
+    @_asset(dataset, sensitivity="public", description=description, deps=_REGISTERS)
+    def take_in(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
+        """Take in the published file, if it was delivered."""
+        return _reference_result(context, home, dataset)
+
+    return take_in
+
+
+school_roll = _published(
     "school_roll",
-    sensitivity="public",
-    description="Published roll of each school department by stage, sex and SIMD quintile; "
-    "suppressed cells are null. Key: seed_code and school_type.",
-    deps=_REGISTERS,
+    "Published roll of each school department by stage, sex and SIMD quintile; suppressed "
+    "cells are null. Key: seed_code and school_type.",
 )
-def school_roll(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
-    """Take in the school roll."""
-    return _reference_result(context, home, "school_roll")
-
-
-@_asset(
+school_roll_2022 = _published(
+    "school_roll_2022",
+    "The published roll of 2022, with its own columns and suppression marks; a table of "
+    "its own, so that vintages are never mixed.",
+)
+school_list = _published(
     "school_list",
-    sensitivity="public",
-    description="Open schools with council, departments, postcode district, denomination.",
-    deps=_REGISTERS,
+    "Open schools with council, departments, postcode district, denomination.",
 )
-def school_list(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
-    """Take in the school contact list."""
-    return _reference_result(context, home, "school_list")
-
-
-@_asset(
+school_changes = _published(
+    "school_changes",
+    "Schools opened, closed, mothballed and merged, by SEED code.",
+)
+school_names = _published(
+    "school_names",
+    "Earlier and later names of schools, by SEED code.",
+)
+simd = _published(
     "simd",
-    sensitivity="public",
-    description="Deprivation rank, decile and quintile by 2011 data zone; the vintage "
-    "stands in the key, so that vintages cannot be mixed.",
-    deps=_REGISTERS,
+    "Deprivation rank, decile and quintile by 2011 data zone; the vintage stands in the "
+    "key, so that vintages cannot be mixed.",
 )
-def simd(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
-    """Take in SIMD."""
-    return _reference_result(context, home, "simd")
-
-
-@_asset(
+simd_2020v2 = _published(
+    "simd_2020v2",
+    "The same of SIMD 2020v2, the vintage of the HWB Census, in a table of its own; the "
+    "programme's vintage is SIMD 2016.",
+)
+datazones = _published(
     "datazones",
-    sensitivity="public",
-    description="2011 data zones with council, health board and urban-rural class.",
-    deps=_REGISTERS,
+    "2011 data zones with council, health board and urban-rural class.",
 )
-def datazones(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
-    """Take in the look-up of data zones."""
-    return _reference_result(context, home, "datazones")
+council_codes = _published(
+    "council_codes",
+    "Codes of councils, partnerships and health boards with the days between which they held.",
+)
+population = _published(
+    "population",
+    "Children by council, year, sex and single year of age, as NRS estimates them.",
+)
+salsus = _published(
+    "salsus",
+    "SDQ and WEMWBS of S2 and S4 by council and sex as SALSUS published them, for "
+    "contrasts between councils.",
+)
 
 
 @_asset(
@@ -237,7 +256,9 @@ def parent_survey(
 @_asset(
     "education",
     description="Payload of the councils' education extract; its identifiers go to the "
-    "vault, and payload without accepted identifiers is quarantined.",
+    "vault, and payload without accepted identifiers is quarantined. intake.attendance, "
+    "intake.exclusions and intake.cfe_levels hold the details that follow the same identifiers, "
+    "where a council delivers them.",
     partitions=PARTITIONS,
     deps=(("intake", "opt_outs"), ("intake", "sample"), *_REFERENCE),
 )
@@ -250,7 +271,8 @@ def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     "social_work",
     description="Payload of the councils' social work extract: looked after, child "
     "protection, open case, child's plan; its identifiers go to the vault, and payload "
-    "without accepted identifiers is quarantined.",
+    "without accepted identifiers is quarantined. intake.child_protection holds the events that "
+    "follow the same identifiers, where a council delivers them.",
     partitions=PARTITIONS,
     deps=(("intake", "opt_outs"), ("intake", "sample")),
 )

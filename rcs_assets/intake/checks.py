@@ -36,6 +36,14 @@ with held as (
     union all
     select engagement, 'social_work_payload', count(*) from intake.social_work group by all
     union all
+    select engagement, 'attendance', count(*) from intake.attendance group by all
+    union all
+    select engagement, 'exclusions', count(*) from intake.exclusions group by all
+    union all
+    select engagement, 'cfe_levels', count(*) from intake.cfe_levels group by all
+    union all
+    select engagement, 'child_protection', count(*) from intake.child_protection group by all
+    union all
     select engagement, 'clusters', count(*) from intake.clusters group by all
     union all
     select engagement, 'service_map', count(*) from intake.service_map group by all
@@ -61,7 +69,8 @@ where
     or (
         receipts.dataset in (
             'sample_file', 'primary_survey', 'secondary_survey', 'parent_survey',
-            'education_payload', 'social_work_payload', 'clusters', 'service_map', 'budgets'
+            'education_payload', 'social_work_payload', 'attendance', 'exclusions', 'cfe_levels',
+            'child_protection', 'clusters', 'service_map', 'budgets'
         )
         and receipts.accepted_n <> coalesce(held.n, 0)
     )

@@ -24,6 +24,7 @@ from itertools import chain, pairwise
 import duckdb
 
 from rcs_assets.codebook import Dataset, Field
+from rcs_assets.codebook.contracts import KIND_FORMS
 from rcs_assets.errors import InputError
 from rcs_assets.intake.readers import quoted
 from rcs_assets.storage import sql_literal
@@ -44,21 +45,8 @@ class Kind:
 _MAX_TEXT = 4_000
 # A spreadsheet that opens such a text again carries it out (CSV injection).
 _FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
-# Forms of the public identifiers; which field has which kind is data (codebook).
-KINDS = {
-    "text": Kind("", "varchar"),
-    "integer": Kind(r"-?[0-9]{1,15}", "integer"),
-    "decimal": Kind(r"-?[0-9]{1,15}(\.[0-9]+)?", "double"),
-    "date": Kind(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "date"),
-    "seed_code": Kind(r"[0-9]{7}", "varchar"),
-    "scn": Kind(r"[0-9]{9}", "varchar"),
-    "uid": Kind(r"[A-Z]{2}[0-9]{8}", "varchar"),
-    # Partial postcodes are kept (PHS indexer format, domain.md 3.4).
-    "postcode": Kind(r"[A-Za-z0-9 ]{2,8}", "varchar"),
-    "datazone": Kind(r"S01[0-9]{6}", "varchar"),
-    "stage": Kind(r"P[1-7]|S[1-6]|SP", "varchar"),
-    "sex": Kind(r"[MF]", "varchar"),
-}
+_SQL_TYPES = {"integer": "integer", "decimal": "double", "date": "date"}
+KINDS = {name: Kind(form, _SQL_TYPES.get(name, "varchar")) for name, form in KIND_FORMS.items()}
 
 
 def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
@@ -153,7 +141,8 @@ def quarantine_row_rules(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> No
         else:
             # Decimals: three tenths are no more than 0.3 beside the total.
             total = " + ".join(f"{cell}::decimal(18, 6)" for cell in cells)
-            broken = f"abs({total} - {rule.total}) > {rule.tolerance}"
+            wanted = quoted(rule.total) if isinstance(rule.total, str) else rule.total
+            broken = f"abs({total} - {wanted}) > {rule.tolerance}"
         quarantine(con, broken, rule.columns[0], rule.name)
 
 
@@ -228,12 +217,49 @@ def count(con: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -
 
 
 def _clean(field: Field) -> str:
-    """A cell without surrounding and non-breaking spaces; null if blank or a publisher's mark."""
-    cell = f"nullif(trim(replace({quoted(field.column)}, chr(160), ' ')), '')"
-    if not field.marks:
-        return cell
-    marks = ", ".join(sql_literal(mark) for mark in field.marks)
-    return f"case when {cell} not in ({marks}) then {cell} end"
+    """A cell without surrounding and non-breaking spaces; null if blank or a publisher's mark.
+
+    A date in a form of the publisher's is turned into ours; one in another form stays a text that
+    no date has, so that it is quarantined and not guessed.
+    """
+    cell = _trimmed(field)
+    if field.marks:
+        cell = f"case when {cell} not in ({_marks(field)}) then {cell} end"
+    if field.date_forms:
+        forms = ", ".join(sql_literal(form) for form in field.date_forms)
+        read = f"try_strptime({cell}, [{forms}])"
+        cell = f"case when {cell} is not null then coalesce(strftime({read}, '%Y-%m-%d'), '?') end"
+    return cell
+
+
+def _trimmed(field: Field) -> str:
+    return f"nullif(trim(replace({quoted(field.column)}, chr(160), ' ')), '')"
+
+
+def _marks(field: Field) -> str:
+    return ", ".join(sql_literal(mark) for mark in field.marks)
+
+
+def count_marks(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, int]:
+    """Cells with a publisher's mark, by what the mark stands for, from `delivered`.
+
+    Returns:
+        `cells_<meaning>` → cells; empty where the contract does not explain its marks.
+    """
+    columns = [field for field in dataset.fields if field.marks]
+    if not dataset.mark_meanings or not columns:
+        return {}
+    cells = ", ".join(_trimmed(field) for field in columns)
+    counted = dict(
+        con.execute(
+            f"select cell, count(*) from (select unnest([{cells}]) as cell from delivered) "
+            "where cell is not null group by cell"
+        ).fetchall()
+    )
+    flags: Counter[str] = Counter()
+    for mark, meaning in dataset.mark_meanings.items():
+        flags[f"cells_{meaning.replace(' ', '_')}"] += int(counted.get(mark, 0))
+    return dict(flags)
 
 
 def is_flag(field: Field) -> bool:

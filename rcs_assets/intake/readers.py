@@ -159,12 +159,12 @@ def _sav_part(path: Path, columns: Sequence[str], start: int) -> pa.Table:
             str(path),
             user_missing=True,
             disable_datetime_conversion=True,
-            output_format="dict",
             usecols=list(columns),
             row_offset=start,
             row_limit=SAV_ROWS_AT_ONCE,
         )
-        return pa.table({name: _arrow(frame[name]) for name in columns})
+        # Numbers come as NumPy arrays, which Arrow takes over; as lists they cost three times this.
+        return pa.table({name: _arrow(frame[name].to_numpy()) for name in columns})
     except Exception as error:  # noqa: BLE001 - pyreadstat raises its own and built-in kinds
         raise _damaged_sav(path, type(error).__name__) from None
 

@@ -15,7 +15,9 @@ import pyarrow as pa
 from rcs_assets.codebook import Dataset, Sensitivity
 from rcs_assets.intake.readers import quoted
 
-_VINTAGE = re.compile(r"simd(\d{4})")
+# One table a vintage, which stands beside the zone.
+VINTAGED = ("simd", "simd_2020v2")
+_VINTAGE = re.compile(r"simd(\d{4}(?:v\d)?)")
 
 
 def reference_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> pa.Table:
@@ -29,7 +31,7 @@ def reference_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) 
     ]
     if dataset.name == "school_list":
         kept.append("upper(split_part(postcode, ' ', 1)) as postcode_district")
-    if dataset.name == "simd":
+    if dataset.name in VINTAGED:
         found = _VINTAGE.search(file)
         kept.append(f"'{found.group(1) if found else ''}' as vintage")
     order = ", ".join(quoted(name) for name in dataset.key)

@@ -48,12 +48,16 @@ TARGETS: Mapping[str, Targets] = {
     "parent_survey": Targets(warehouse=("parent_survey",)),
     "education_ids": Targets(vault=("education_identifiers",)),
     "education_payload": Targets(warehouse=("education",)),
+    "attendance": Targets(warehouse=("attendance",)),
+    "exclusions": Targets(warehouse=("exclusions",)),
+    "cfe_levels": Targets(warehouse=("cfe_levels",)),
     "social_work_ids": Targets(vault=("social_work_identifiers",)),
     "social_work_payload": Targets(warehouse=("social_work",)),
     "index_return_survey": Targets(vault=("index_return_survey",)),
     "index_return_edu": Targets(vault=("index_return_edu",)),
     "index_return_sw": Targets(vault=("index_return_sw",)),
     "read_through": Targets(vault=("read_through_received",)),
+    "child_protection": Targets(warehouse=("child_protection",)),
     "clusters": Targets(warehouse=("clusters",)),
     "budgets": Targets(warehouse=("budgets",)),
     "service_map": Targets(warehouse=("service_map",)),
@@ -61,6 +65,13 @@ TARGETS: Mapping[str, Targets] = {
     "school_list": Targets(warehouse=("school_list",)),
     "simd": Targets(warehouse=("simd",)),
     "datazones": Targets(warehouse=("datazones",)),
+    "school_roll_2022": Targets(warehouse=("school_roll_2022",)),
+    "school_changes": Targets(warehouse=("school_changes",)),
+    "school_names": Targets(warehouse=("school_names",)),
+    "simd_2020v2": Targets(warehouse=("simd_2020v2",)),
+    "council_codes": Targets(warehouse=("council_codes",)),
+    "population": Targets(warehouse=("population",)),
+    "salsus": Targets(warehouse=("salsus",)),
 }
 
 
@@ -118,8 +129,13 @@ def payload(
     columns = _columns(dataset, (Sensitivity.PAYLOAD, Sensitivity.BOTH), {})
     return con.execute(
         f"select {record_id} as record_id, {sql_literal(engagement)} as engagement, {columns} "
-        "from accepted order by 1"
+        f"from accepted order by 1{_within(dataset)}"
     ).to_arrow_table()
+
+
+def _within(dataset: Dataset) -> str:
+    """The rest of the key: a pupil may have several rows."""
+    return "".join(f", {quoted(name)}" for name in dataset.key[1:])
 
 
 def survey_identifiers(
@@ -262,6 +278,7 @@ def _warehouse_columns(codebook: Codebook, dataset: Dataset, table: str) -> dict
 REFERENCE_ADDED = {
     "school_list": {"postcode_district": "varchar"},
     "simd": {"vintage": "varchar"},
+    "simd_2020v2": {"vintage": "varchar"},
 }
 
 

@@ -22,6 +22,7 @@ from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
     count,
+    count_marks,
     quarantine,
     quarantine_duplicates,
     quarantine_row_rules,
@@ -42,10 +43,11 @@ from rcs_assets.programme import Engagement, approval_problems
 
 @dataclass(frozen=True)
 class Extract:
-    """The two files of a council's extract and what is particular about them.
+    """The files of a council's extract and what is particular about them.
 
     `scope` stands in the record ids, `index` in the names of the files that an indexer returns;
-    `has_uid` where the council holds UIDs, `has_school` where the payload names one.
+    `has_uid` where the council holds UIDs. `details` are optional files with any number of rows
+    a record; they follow the identifiers as the payload does.
     """
 
     title: str
@@ -54,14 +56,26 @@ class Extract:
     payload: str
     index: str
     has_uid: bool
-    has_school: bool
+    details: tuple[str, ...]
 
 
 EDUCATION = Extract(
-    "education", "education", "education_ids", "education_payload", "edu", True, True
+    title="education",
+    scope="education",
+    identifiers="education_ids",
+    payload="education_payload",
+    index="edu",
+    has_uid=True,
+    details=("attendance", "exclusions", "cfe_levels"),
 )
 SOCIAL_WORK = Extract(
-    "social work", "social_work", "social_work_ids", "social_work_payload", "sw", False, False
+    title="social work",
+    scope="social_work",
+    identifiers="social_work_ids",
+    payload="social_work_payload",
+    index="sw",
+    has_uid=False,
+    details=("child_protection",),
 )
 
 
@@ -163,7 +177,7 @@ def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
         quarantine_duplicates(con, dataset.key, names, "duplicate_key")
         rows = reference_rows(con, dataset, delivery.file)
         return Taken(
-            count_receipt(con, delivery, {}),
+            count_receipt(con, delivery, count_marks(con, dataset)),
             quarantined_rows(con, delivery),
             warehouse={dataset.name: rows},
         )
@@ -332,7 +346,7 @@ def extract_payload(
     ids: Taken,
     returned: Taken | None = None,
 ) -> Taken:
-    """Payload of a council's extract, for the identifiers `ids` that were accepted.
+    """Payload or details of a council's extract, for the identifiers `ids` that were accepted.
 
     Where index numbers stand in the place of the supplier's record ids (domain.md 3.3), they
     are those that the indexer `returned`, or without one the platform's own.
@@ -346,7 +360,8 @@ def extract_payload(
             why=f"the {extract.title} identifiers of this engagement are missing or were rejected",
             fix="deliver the identifiers, then run: rcs materialise",
         )
-    schools = _schools(desk) if extract.has_school else None
+    has_school = any(field.kind == "seed_code" for field in dataset.fields)
+    schools = _schools(desk) if has_school else None
     with scratch(desk) as con:
         if exchange.has_index_numbers(desk, dataset, delivery, extract.index):
             dataset = exchange.with_index(dataset, extract.index)

@@ -265,7 +265,9 @@ def _recode(
 
 def _coded(variable: QuestionnaireVariable) -> str:
     cell = quoted(variable.supplier_name)
-    cases = " ".join(f"when {code} then {own}" for code, own in variable.codes.items())
+    # Answers before missing codes: each branch is tried on what the ones before it left.
+    ordered = sorted(variable.codes.items(), key=lambda item: item[1] < 0)
+    cases = " ".join(f"when {code} then {own}" for code, own in ordered)
     return (
         f"(case when {cell} is null then {NOT_ANSWERED} else case {cell} {cases} end end)::tinyint "
         f"as {quoted(variable.variable)}"

@@ -8,6 +8,7 @@ what was taken, the proof of the ledger. Does not belong here: the steps of a da
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import duckdb
 
@@ -43,14 +44,18 @@ _STEPS: dict[str, _Step] = {
 }
 
 
-def take_reference(desk: Desk, name: str) -> Receipt:
-    """Take in one reference dataset (`school_roll`, `school_list`, `simd`, `datazones`).
+def take_reference(desk: Desk, name: str) -> Receipt | None:
+    """Take in one dataset of published reference data.
 
     Returns:
-        Its receipt; a missing or unreadable delivery gives one that says so.
+        Its receipt; a required delivery that is missing, or any that is unreadable, gives one
+        that says so. None where the dataset was neither delivered nor required.
     """
     dataset = desk.codebook.datasets[name]
     delivery = held_delivery(desk, name, None)
+    if delivery is None and not dataset.is_required:
+        _store(desk, dataset, None, None)
+        return None
     taken = _attempt(
         desk, dataset, None, delivery, lambda found: steps.reference(desk, dataset, found)
     )
@@ -87,11 +92,12 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
 
 
 def take_education(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
-    """Take in an engagement's education extract: identifiers first, payload by their record ids.
+    """Take in an engagement's education extract: identifiers first, the rest by their record ids.
 
     Returns:
-        The receipts of identifiers and payload, and of index numbers where an indexer returned
-        some; none where nothing of the engagement was delivered.
+        The receipts of identifiers, payload, those details (attendance, exclusions, CfE levels)
+        that were delivered, and of index numbers where an indexer returned some; none where
+        nothing of the engagement was.
     """
     return _take_extract(desk, engagement, steps.EDUCATION)
 
@@ -103,7 +109,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     where the record has none.
 
     Returns:
-        The receipts of identifiers and payload; none where nothing of the engagement was delivered.
+        The receipts of identifiers, payload and, where it was delivered, child protection;
+        none where nothing of the engagement was.
     """
     return _take_extract(desk, engagement, steps.SOCIAL_WORK)
 
@@ -113,8 +120,9 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
     index = f"index_return_{extract.index}"
     names = (extract.identifiers, extract.payload, index)
     ids, load, numbers = (desk.codebook.datasets[name] for name in names)
+    details = [desk.codebook.datasets[name] for name in extract.details]
     if engagement not in engagements_in_scope(desk.home, desk.programme):
-        for dataset in (ids, load, numbers):
+        for dataset in (ids, load, numbers, *details):
             _store(desk, dataset, engagement, None)
         return ()
     taken_ids = _attempt(
@@ -138,17 +146,34 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
             delivered_numbers,
             lambda found: steps.index_return(desk, numbers, item, found, extract),
         )
-    taken_load = _attempt(
-        desk,
-        load,
-        engagement,
-        held_delivery(desk, load.name, engagement),
-        lambda found: steps.extract_payload(desk, load, item, found, extract, taken_ids, returned),
-    )
-    receipts.append(_finish(desk, load, engagement, taken_load))
+    for dataset in (load, *details):
+        delivery = held_delivery(desk, dataset.name, engagement)
+        if delivery is None and not dataset.is_required:
+            _store(desk, dataset, engagement, None)
+            continue
+        taken = _attempt(
+            desk,
+            dataset,
+            engagement,
+            delivery,
+            partial(_following, desk, dataset, item, extract, taken_ids, returned),
+        )
+        receipts.append(_finish(desk, dataset, engagement, taken))
     if returned is not None:
         receipts.append(_finish(desk, numbers, engagement, returned))
     return tuple(receipts)
+
+
+def _following(
+    desk: Desk,
+    dataset: Dataset,
+    item: Engagement,
+    extract: steps.Extract,
+    ids: Taken,
+    returned: Taken | None,
+    found: Delivery,
+) -> Taken:
+    return steps.extract_payload(desk, dataset, item, found, extract, ids, returned)
 
 
 def check_ledger(desk: Desk, engagement: str) -> tuple[Receipt, ...]:

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook import Codebook
+from rcs_assets.codebook.versions import comparability
 from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import InputError
@@ -173,6 +174,7 @@ def _indicator_table(codebook: Codebook) -> Any:
                 "survey": i.survey,
                 "sentence": i.sentence,
                 "is_core": i.is_core,
+                "comparability": comparability(codebook, i.name),
                 "who": i.who,
             }
             for i in codebook.indicators.values()

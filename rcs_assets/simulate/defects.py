@@ -33,6 +33,9 @@ SECOND_RECORD_SHARE = 0.005
 SIBLING_RECORD_SHARE = 0.025
 FOREIGN_RECORD_SHARE = 0.025
 UNKNOWN_STATUS_N = 2
+# Details of the extracts (attendance, CfE levels, child protection, exclusions).
+DETAIL_ROWS_N = 3
+DETAIL_ROWS_WITH_A_DEFECT_N = 100
 # Small files stay whole: one bad row of few would be more than intake lets pass.
 CLUSTER_ROWS_WITH_A_DEFECT_N = 22
 # A code that no questionnaire version has.

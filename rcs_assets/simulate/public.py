@@ -1,9 +1,9 @@
 """The reference files: public ones handed on unchanged, or fictitious ones of the same layout.
 
-Belongs here: the four reference deliveries (school roll, school list, SIMD zones,
-data-zone look-up). Does not belong here: reading them (`places.py`). Fictitious schools
-and zones carry codes that no publisher issues (SEED codes from 9, zones from S01900001)
-and names that end in "(fictitious)".
+Belongs here: the four reference deliveries that the demo needs (school roll, school list, SIMD
+zones, data-zone look-up), and the others that are handed on where they are. Does not belong
+here: reading them (`places.py`). Fictitious schools and zones carry codes that no publisher
+issues (SEED codes from 9, zones from S01900001) and names that end in "(fictitious)".
 """
 
 from __future__ import annotations
@@ -32,6 +32,16 @@ PUBLIC_FILES = {
     LIST_FILE: "schools",
     SIMD_FILE: "geography",
     ZONES_FILE: "geography",
+}
+# Handed on where the folder has them; nothing is simulated in their place.
+FURTHER_FILES = {
+    "school_level_summary_2022.csv": "schools",
+    "schools_opened_closed.csv": "schools",
+    "schools_renamed.csv": "schools",
+    "simd2020v2_datazones.csv": "geography",
+    "council_areas_all_versions.csv": "geography",
+    "nrs_midyear_population_age0_18_council_sex.csv": "population",
+    "salsus_sdq_wemwbs_by_council_sex_stage.csv": "population",
 }
 PRIMARY = tuple(f"P{n}" for n in range(1, 8))
 SECONDARY = tuple(f"S{n}" for n in range(1, 7))
@@ -144,6 +154,10 @@ def copy_public(reference: Path, out: Path) -> list[Path]:
                 fix="point --reference at a folder with schools/ and geography/, or leave it out",
             )
         copies.append(Path(shutil.copyfile(source, out / name)))
+    for name, folder in FURTHER_FILES.items():
+        source = reference / folder / name
+        if source.is_file():
+            copies.append(Path(shutil.copyfile(source, out / name)))
     return copies
 
 

@@ -26,6 +26,7 @@ from rcs_assets.programme import (
 from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
+from rcs_assets.simulate.details import child_protection, education_details
 from rcs_assets.simulate.draws import Bools
 from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
 from rcs_assets.simulate.hostile import KINDS, make_hostile
@@ -350,6 +351,7 @@ def _council_files(
         "social-work-identifiers": care.identifiers,
         "social-work-payload": care.payload,
     } | ({"opt-outs": out} if len(out) else {})
+    tables |= _details(task, engagement, payload, care.payload)
     files = [write_csv(task.out / f"{key}_{name}.csv", table) for name, table in tables.items()]
     educated = _link(link, own, sample, ids, payload)
     educated["is_linkable"] = _linkable(educated[["record_id", "uid"]], sample, ids)
@@ -357,6 +359,17 @@ def _council_files(
     cases = care.truth.assign(uid=care.truth["person_id"].map(uids))
     care.truth["is_linkable"] = _linkable(cases[["record_id", "uid"]], sample, care.identifiers)
     return files, educated, care
+
+
+def _details(
+    task: _Task, engagement: Engagement, education: pd.DataFrame, care: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The details that follow both extracts, by file ending; a file without rows is not sent."""
+    first = min(wave.fieldwork_start for wave in engagement.waves)
+    common = (engagement.key, first, task.seed, task.planted)
+    tables = education_details(education, *common)
+    tables["child-protection"] = child_protection(care, *common)
+    return {name: table for name, table in tables.items() if len(table)}
 
 
 def _linkable(pairs: pd.DataFrame, sample: pd.DataFrame, ids: pd.DataFrame) -> Bools:

@@ -20,7 +20,9 @@ ZONES = {"vault", "warehouse", "release"}
 PARTITIONED = {"intake", "linkage", "wellbeing"}
 # Reference data and what sees all engagements (design.md, Execution).
 UNPARTITIONED = {
-    "intake/school_roll", "intake/school_list", "intake/simd", "intake/datazones",
+    "intake/school_roll", "intake/school_roll_2022", "intake/school_list", "intake/school_changes",
+    "intake/school_names", "intake/simd", "intake/simd_2020v2", "intake/datazones",
+    "intake/council_codes", "intake/population", "intake/salsus",
     "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/definition_sets",
     "wellbeing/respondents",
 }  # fmt: skip

@@ -49,10 +49,13 @@ KEPT = (
     "warehouse.duckdb",
 )
 CHANGING = ("vault.duckdb", "warehouse.duckdb", "drop/register.jsonl")
-# Two files that are taken in together.
+# Files that are taken in together.
 EXTRACTS = (
-    (frozenset({"education_ids", "education_payload"}), take_education),
-    (frozenset({"social_work_ids", "social_work_payload"}), take_social_work),
+    (
+        frozenset({"education_ids", "education_payload", "attendance", "exclusions", "cfe_levels"}),
+        take_education,
+    ),
+    (frozenset({"social_work_ids", "social_work_payload", "child_protection"}), take_social_work),
 )
 SHEETS = {"service-map.xlsx": "services", "budgets.xlsx": "budgets"}
 

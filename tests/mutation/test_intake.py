@@ -21,6 +21,7 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
 # dataset → change of its file; reference data are marked by their dataset.
 Mutation = Callable[["Names"], dict[str, Change]]
 REFERENCE = ("school_roll", "school_list")
+EDUCATION_FILES = ("education_ids", "education_payload", "attendance", "exclusions", "cfe_levels")
 
 
 class Names:
@@ -146,12 +147,12 @@ def schools_gone(names: Names) -> dict[str, Change]:
 
 
 def shorter_extract(names: Names) -> dict[str, Change]:
-    """The same children out of both files, which are in different orders."""
+    """The same children out of every file of the extract, which are in different orders."""
 
     def change(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[~frame["record_id"].str[-1].isin(["2", "5"])]
 
-    return {"education_ids": change, "education_payload": change}
+    return dict.fromkeys(EDUCATION_FILES, change)
 
 
 def of_a_hundred(names: Names) -> dict[str, Change]:

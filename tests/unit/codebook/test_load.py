@@ -203,6 +203,10 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "parent_survey": "t1-west-lothian_parent-survey.sav",
         "education_ids": "t1-west-lothian_education-identifiers.csv",
         "education_payload": "t1-west-lothian_education-payload.csv",
+        "attendance": "t1-west-lothian_attendance.csv",
+        "exclusions": "t1-west-lothian_exclusions.csv",
+        "cfe_levels": "t1-west-lothian_cfe-levels.csv",
+        "child_protection": "t1-west-lothian_child-protection.csv",
         "social_work_ids": "t1-west-lothian_social-work-identifiers.csv",
         "social_work_payload": "t1-west-lothian_social-work-payload.csv",
         "index_return_survey": "t1-west-lothian_index-return-survey.csv",
@@ -216,6 +220,13 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "school_list": "schools_open_2024-10-31.csv",
         "simd": "simd2016_datazones.csv",
         "datazones": "datazone2011_lookup.csv",
+        "school_roll_2022": "school_level_summary_2022.csv",
+        "school_changes": "schools_opened_closed.csv",
+        "school_names": "schools_renamed.csv",
+        "simd_2020v2": "simd2020v2_datazones.csv",
+        "council_codes": "council_areas_all_versions.csv",
+        "population": "nrs_midyear_population_age0_18_council_sex.csv",
+        "salsus": "salsus_sdq_wemwbs_by_council_sex_stage.csv",
     }
     assert set(names) == set(codebook.datasets)
     for expected, name in names.items():

@@ -116,9 +116,12 @@ def test_marks_of_publishers_read_as_empty(
 ) -> None:
     dataset = codebook.datasets["school_roll"]
     row = {field.column: "*" for field in dataset.fields}
-    row |= {"year": "2019", "Local Authority": "A", "SeedCode": "5700001", "P1": "low"}
-    row |= {"School Name": "A", "School Type": "Primary", "P2": "12", "P3": "*12"}
-    assert checked(con, dataset, [row]) == [(1, "P3", "wrong_type")]
+    row |= {"year": "2019", "Local Authority": "A", "SeedCode": "5700001", "P1": "#"}
+    row |= {"School Name": "A", "School Type": "Primary", "P2": "12", "P3": "*12", "P4": "c"}
+    assert checked(con, dataset, [row]) == [
+        (1, "P3", "wrong_type"),
+        (1, "P4", "wrong_type"),
+    ], "a mark of another vintage is no mark of this one"
     assert con.execute("select p1_n, p2_n, roll_n from checked").fetchall() == [(None, 12, None)]
 
 

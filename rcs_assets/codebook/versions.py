@@ -1,0 +1,151 @@
+"""How questionnaire versions differ, and which indicators may be compared between them.
+
+Belongs here: the differences of two versions of a survey, worked out from names, codes and the
+recorded changes, and what follows for an indicator. Does not belong here: the changes
+themselves (`version_changes.csv`) and comparing estimates (`wellbeing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rcs_assets.codebook.model import Codebook, Questionnaire, QuestionnaireVariable
+from rcs_assets.codebook.questions import SURVEY_STAGES
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference of a variable between two versions of a survey, the older first.
+
+    `change` name | codes | asked | not_asked, or a kind of `VersionChange`. Names and codes are
+    mapped and never break comparability.
+    """
+
+    survey: str
+    older: str
+    newer: str
+    variable: str
+    change: str
+    breaks_comparability: bool
+    note: str
+
+
+def versions_of(codebook: Codebook, survey: str) -> tuple[Questionnaire, ...]:
+    """The versions of a survey in order of wave."""
+    found = [q for q in codebook.questionnaires.values() if q.survey == survey]
+    return tuple(sorted(found, key=lambda version: (version.wave, version.name)))
+
+
+def differences(codebook: Codebook) -> tuple[Difference, ...]:
+    """Differences between each version and the one before it, by survey and variable."""
+    return tuple(
+        difference
+        for survey in SURVEY_STAGES
+        for older, newer in pairwise(versions_of(codebook, survey))
+        for difference in _between(codebook, older, newer)
+    )
+
+
+def _between(
+    codebook: Codebook, older: Questionnaire, newer: Questionnaire
+) -> Iterator[Difference]:
+    before = {asked.variable: asked for asked in older.variables}
+    after = {asked.variable: asked for asked in newer.variables}
+    recorded = {
+        (c.variable, c.change): c
+        for c in codebook.version_changes
+        if c.questionnaire == newer.name and c.change != "not_asked"
+    }
+    place = (older.survey, older.name, newer.name)
+    for name in codebook.variables:
+        if name in before and name in after:
+            for change, note in _mapped(before[name], after[name]):
+                yield Difference(*place, name, change, False, note)
+        elif name in before:
+            yield Difference(*place, name, "not_asked", True, f"asked in {older.name} only")
+        elif name in after:
+            yield Difference(*place, name, "asked", True, f"asked from {newer.name} on")
+        for (variable, change), found in recorded.items():
+            if variable == name:
+                yield Difference(*place, name, change, found.breaks_comparability, found.note)
+
+
+def _mapped(
+    before: QuestionnaireVariable, after: QuestionnaireVariable
+) -> Iterator[tuple[str, str]]:
+    if before.supplier_name != after.supplier_name:
+        yield "name", f"{before.supplier_name} → {after.supplier_name}"
+    if dict(before.codes) != dict(after.codes):
+        changed = [
+            f"{ours}: {_codes(before, ours)} → {_codes(after, ours)}"
+            for ours in sorted({*before.codes.values(), *after.codes.values()})
+            if _codes(before, ours) != _codes(after, ours)
+        ]
+        yield "codes", "; ".join(changed)
+
+
+def _codes(asked: QuestionnaireVariable, ours: int) -> str:
+    found = sorted(supplier for supplier, code in asked.codes.items() if code == ours)
+    return ", ".join(map(str, found)) or "–"
+
+
+def broken_versions(codebook: Codebook, indicator: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of neighbouring versions (older, newer) between which an indicator is not comparable.
+
+    It breaks where any variable breaks that it is made of, items of its score included.
+    """
+    measured = variables_of(codebook, indicator)
+    survey = codebook.indicators[indicator].survey
+    found = [
+        (d.older, d.newer)
+        for d in differences(codebook)
+        if d.survey == survey and d.breaks_comparability and d.variable in measured
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def is_comparable(codebook: Codebook, indicator: str, tranches: set[str]) -> bool:
+    """Whether figures of these tranches may be compared or pooled: no break lies between them."""
+    survey = codebook.indicators[indicator].survey
+    order = [version.name for version in versions_of(codebook, survey)]
+    held = [i for i, name in enumerate(order) if codebook.questionnaires[name].tranche in tranches]
+    if len(held) < 2:
+        return True
+    broken = {order.index(newer) for _, newer in broken_versions(codebook, indicator)}
+    return not any(min(held) < place <= max(held) for place in broken)
+
+
+def comparability(codebook: Codebook, indicator: str) -> str:
+    """The flag of an indicator in words, as releases print it."""
+    broken = broken_versions(codebook, indicator)
+    if not broken:
+        return "comparable between tranches"
+    pairs = [
+        f"{codebook.questionnaires[older].tranche} with {codebook.questionnaires[newer].tranche}"
+        for older, newer in broken
+    ]
+    return f"not to be compared: {', '.join(pairs)}"
+
+
+def variables_of(codebook: Codebook, indicator: str) -> frozenset[str]:
+    """The questions that an indicator is made of: its own, or all items of its score."""
+    rule = codebook.indicators[indicator].rule
+    if rule.variables:
+        return frozenset(rule.variables)
+    parts = {
+        composite.name: composite.scales
+        for instrument in codebook.instruments.values()
+        for composite in instrument.composites
+    }
+    scales = {
+        scale.name: scale
+        for instrument in codebook.instruments.values()
+        for scale in instrument.scales
+    }
+    score = rule.score or codebook.cutoff_sets[rule.cutoff_set].score
+    names = parts.get(score, (score,))
+    found = [s for s in scales.values() if s.name in names or s.metric_name in names]
+    gates = {scale.zero_variable for scale in found} - {""}
+    return frozenset(item.variable for scale in found for item in scale.items) | gates

@@ -1,0 +1,23 @@
+"""What was planted is caught: the table of the documentation, measured anew."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_every_planted_defect_is_caught_and_the_page_says_so(
+    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    sys.modules.pop("catch", None)
+    import catch
+
+    found = catch.measure(tmp_path, "small")
+    measured = [one for one in found if one.by != catch.KEPT]
+    assert {one.kind for one in measured if one.unaccounted_n} == set()
+    assert len({(one.dataset, one.kind) for one in measured}) >= 20
+    assert all(one.caught_n > 0 for one in measured)
+    assert catch.PAGE.read_text(encoding="utf-8") == catch.page(found)
