@@ -158,6 +158,15 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
     return replace(found, low=found.low + offset, high=found.high + offset)
 
 
+def load(system: System) -> highspy.Highs:
+    """A solver that holds a system, without an objective; one thread, a fixed seed."""
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in OPTIONS.items():
+        highs.setOptionValue(name, value)
+    highs.passModel(_model(system))
+    return highs
+
+
 def reach_each(
     jobs: Sequence[tuple[System, Targets]], *, exact: bool = False, workers: int = 1
 ) -> list[Reached]:
@@ -341,11 +350,8 @@ class _Solver:
 
     def __init__(self, system: System) -> None:
         self.columns = np.arange(len(system.lower), dtype=np.int32)
-        self.highs = highspy.Highs()  # type: ignore[no-untyped-call]
+        self.highs = load(system)
         self.programs_n = 0
-        for name, value in OPTIONS.items():
-            self.highs.setOptionValue(name, value)
-        self.highs.passModel(_model(system))
 
     def expect_little(self) -> None:
         """Few targets: presolve the first program, and go on from there by the primal method."""
