@@ -100,11 +100,6 @@ class Plan:
                 return
             self.hide_beside(unsafe)
 
-    def mend(self) -> None:
-        """Hide more until an attack on values as they are shown finds nothing."""
-        while len(unsafe := self.unsafe(self.rounding)):
-            self.hide_beside(unsafe)
-
     def review(self) -> None:
         """Show secondary cells again, the largest first, where all stays safe.
 
