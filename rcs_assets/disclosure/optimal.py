@@ -28,11 +28,14 @@ from rcs_assets.disclosure.structure import Cells, Index, Mask
 # A condition that a choice breaks by less than this is kept, for the solver's tolerance.
 BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
-ROUNDS_MOST = 60
+ROUNDS_MOST, ROUNDS_LARGE = 60, 20
 # Below so many cells the master is solved to the end; above, to a part of the gap asked.
 EXACT_CELLS = 1_000
-GAP, MASTER_GAP = 0.02, 0.005
+GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
+# A choice that costs so little more than the best is relieved of what it has too much, by so
+# many attacks.
+NEAR, SHOWN_AGAIN = 0.03, 12
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Descent:
 
     def run(self) -> Choice:
         self.master.add(self.at_first())
-        for _ in range(ROUNDS_MOST):
+        for _ in range(ROUNDS_MOST if self.is_small_table else ROUNDS_LARGE):
             x, bound = self.master.solve(self.best)
             self.bound = max(self.bound, min(bound, self.cost))
             if self.is_close():
@@ -108,10 +111,6 @@ class _Descent:
             self.complete()
             if self.is_close():
                 break
-        else:
-            self.trial.is_hidden = self.best
-            self.trial.review()
-            self.take()
         return Choice(self.best, self.cost, self.bound)
 
     def is_close(self) -> bool:
@@ -124,32 +123,22 @@ class _Descent:
             self.best, self.cost = self.trial.is_hidden.copy(), self.trial.cost()
 
     def complete(self) -> None:
-        """Make the master's choice safe: each attack's conditions are met at least loss.
+        """Make the master's choice safe by the least that can be added, attack by attack.
 
         The conditions hold for every choice, so the master learns many from one solution.
         """
+        chosen = self.trial.is_hidden.copy()
         while len(unsafe := self.trial.unsafe(self.rounding)):
-            cuts = list(self.against(self.trial.is_hidden, unsafe))
-            self.master.add(cuts)
-            before = int(self.trial.is_hidden.sum())
-            for cut in cuts:
-                self.meet(cut)
-            if int(self.trial.is_hidden.sum()) == before:
+            hidden = self.trial.is_hidden
+            self.master.add(self.against(hidden, unsafe))
+            self.trial.is_hidden = self.master.add_to(hidden)
+            if (self.trial.is_hidden == hidden).all():
                 # The solver's tolerance hides what is missing: line by line then.
                 self.trial.hide_beside(unsafe)
+        if not self.is_small_table and self.trial.cost() < self.cost * (1 + NEAR):
+            added = np.flatnonzero(self.trial.is_hidden & ~chosen)
+            self.trial.show_again(added, SHOWN_AGAIN)
         self.take()
-
-    def meet(self, cut: _Cut) -> None:
-        """Hide the cells that meet a condition at least loss for what they add to it."""
-        hidden = self.trial.is_hidden
-        missing = cut.least - float(cut.value @ hidden[cut.index])
-        useful = cut.index[(cut.value > 0) & ~hidden[cut.index]]
-        added = cut.value[(cut.value > 0) & ~hidden[cut.index]]
-        for at in np.argsort(self.need.loss[useful] / added, kind="stable").tolist():
-            if missing <= SLACK:
-                return
-            hidden[useful[at]] = True
-            missing -= added[at]
 
     def at_first(self) -> Iterator[_Cut]:
         """What each line alone asks for the small cells in it."""
@@ -312,8 +301,9 @@ class _Master:
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = cells_n, 0
         model.col_cost_ = need.loss
-        model.col_lower_ = need.is_primary.astype(np.float64)
-        model.col_upper_ = (need.is_primary | need.can_hide).astype(np.float64)
+        self.lower = need.is_primary.astype(np.float64)
+        self.upper = (need.is_primary | need.can_hide).astype(np.float64)
+        model.col_lower_, model.col_upper_ = self.lower, self.upper
         model.integrality_ = [highspy.HighsVarType.kInteger] * cells_n
         self.highs.passModel(model)
 
@@ -329,9 +319,18 @@ class _Master:
         start = highspy.HighsSolution()
         start.col_value = best.astype(np.float64).tolist()
         self.highs.setSolution(start)
+        return self._run(), float(self.highs.getInfo().mip_dual_bound)
+
+    def add_to(self, hidden: Mask) -> Mask:
+        """The cheapest choice that hides all these cells too."""
+        cells_n, columns = len(hidden), np.arange(len(hidden), dtype=np.int32)
+        self.highs.changeColsBounds(cells_n, columns, hidden.astype(np.float64), self.upper)
+        found = self._run()
+        self.highs.changeColsBounds(cells_n, columns, self.lower, self.upper)
+        return found | hidden
+
+    def _run(self) -> Mask:
         self.highs.run()
-        status = self.highs.getModelStatus()
-        if status == highspy.HighsModelStatus.kInfeasible:
+        if self.highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             raise cannot_be_met()
-        x = np.asarray(self.highs.getSolution().col_value) > 0.5
-        return x, float(self.highs.getInfo().mip_dual_bound)
+        return np.asarray(self.highs.getSolution().col_value) > 0.5

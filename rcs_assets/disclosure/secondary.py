@@ -101,15 +101,19 @@ class Plan:
             self.hide_beside(unsafe)
 
     def review(self) -> None:
-        """Show secondary cells again, the largest first, where all stays safe.
-
-        What rounding alone protects comes back here. Many are tried at once, and by halves
-        where that fails, for as many attacks as the size of the table allows.
-        """
+        """Show secondary cells again where all stays safe; what rounding protects comes back."""
         secondary = np.flatnonzero(self.is_hidden & ~self.need.is_primary)
-        order = np.argsort(-self.need.loss[secondary], kind="stable")
-        waiting = [secondary[order]] if len(secondary) else []
-        for _ in range(min(REVIEWS_MOST, REVIEWED_CELLS // len(self.cells.value))):
+        attacks_n = min(REVIEWS_MOST, REVIEWED_CELLS // len(self.cells.value))
+        self.show_again(secondary, attacks_n)
+
+    def show_again(self, cells: Index, attacks_n: int) -> None:
+        """Show these cells again, the largest loss first, where all stays safe.
+
+        Many are tried at once, and by halves where that fails, for so many attacks.
+        """
+        order = np.argsort(-self.need.loss[cells], kind="stable")
+        waiting = [cells[order]] if len(cells) else []
+        for _ in range(attacks_n):
             if not waiting:
                 return
             group = waiting.pop()

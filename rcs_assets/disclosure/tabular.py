@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from rcs_assets.disclosure.lp import SLACK, FloatArray
 from rcs_assets.disclosure.optimal import cheapest, quick
-from rcs_assets.disclosure.secondary import Need, reach_cells
+from rcs_assets.disclosure.secondary import Need, reach_cells, shown_bounds
 from rcs_assets.disclosure.structure import (
     Cells,
     Mask,
@@ -141,7 +141,7 @@ def protect_with_bound(
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
-    need = _needs(tables, cells, rule)
+    need = needs_of(tables, cells, rule)
     if rule.search == OPTIMAL:
         choice = cheapest(cells, need, rule.rounding)
     else:
@@ -179,7 +179,31 @@ def audit(
     """
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
-    shown = [_is_published(t) for t in tables]
+    low, high = intervals_of(tables, structures, rounding=rounding)
+    shown = [is_published(t) for t in tables]
+    is_whole = all(
+        bool((numbers(t, s.value)[is_shown] % 1 == 0).all())
+        for t, s, is_shown in zip(tables, structures, shown, strict=True)
+    )
+    kind = pa.int64() if is_whole else pa.float64()
+    answers = [
+        _answer(t, s, ~is_shown, least, most, kind)
+        for t, s, is_shown, least, most in zip(tables, structures, shown, low, high, strict=True)
+    ]
+    return answers if isinstance(table, (list, tuple)) else answers[0]
+
+
+def intervals_of(
+    tables: Sequence[pa.Table], structures: Sequence[Structure], *, rounding: int | None
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Least and most that each row of each table can be for a reader of the published rows.
+
+    Rounded inward to whole numbers where all shown values are whole; `inf`: no limit.
+
+    Raises:
+        InputError: a table breaks its structure, or none fits what is shown.
+    """
+    shown = [is_published(t) for t in tables]
     cells = read_cells(tables, structures, is_shown=shown, adds_up=rounding is None)
     # A cell that any table publishes is known.
     is_hidden = np.isnan(cells.value)
@@ -187,20 +211,15 @@ def audit(
     never = np.full(len(hidden), -np.inf)
     found = reach_cells(cells, is_hidden, rounding, hidden, never, -never, exact=True)
     lower, upper = found.low, found.high
-    is_whole = bool((cells.value[~is_hidden] % 1 == 0).all())
-    if is_whole:
+    if (cells.value[~is_hidden] % 1 == 0).all():
         lower, upper = np.ceil(lower - SLACK), np.floor(upper + SLACK)
-    low, high = cells.value.copy(), cells.value.copy()
+    low, high = shown_bounds(cells.value, rounding)
+    low, high = np.maximum(low, cells.known_low), np.minimum(high, cells.known_high)
     low[hidden], high[hidden] = lower, upper
-    kind = pa.int64() if is_whole else pa.float64()
-    answers = [
-        _answer(t, s, ~m, low[rows], high[rows], kind)
-        for t, s, m, rows in zip(tables, structures, shown, cells.rows, strict=True)
-    ]
-    return answers if isinstance(table, (list, tuple)) else answers[0]
+    return [low[rows] for rows in cells.rows], [high[rows] for rows in cells.rows]
 
 
-def _is_published(table: pa.Table) -> Mask:
+def is_published(table: pa.Table) -> Mask:
     """Rows whose value a reader sees; a null status is not published."""
     same = pc.fill_null(pc.equal(column(table, STATUS), PUBLISHED), False)
     return np.asarray(same.to_numpy(), dtype=bool)
@@ -229,7 +248,7 @@ def _without(table: pa.Table, name: str) -> pa.Table:
     return table.drop_columns([name]) if name in table.column_names else table
 
 
-def _needs(tables: Sequence[pa.Table], cells: Cells, rule: Rule) -> Need:
+def needs_of(tables: Sequence[pa.Table], cells: Cells, rule: Rule) -> Need:
     """Primary cells and what must stay possible of them."""
     value = cells.value
     k = 0 if rule.k is None else rule.k
