@@ -216,3 +216,17 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
 def _sampled(home: Path) -> int:
     query = "select count(*) from intake.sample where engagement = 't2-falkirk'"
     return _query(home / "warehouse.duckdb", query)[0][0]
+
+
+def test_protect_your_own_table(repo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = repo_root / "docs" / "how-to" / "protect-your-own-table.md"
+    names: dict[str, object] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert "A total is missing: code 'north' of dimension 'region'" in printed
+    statuses = names["protected"].to_pandas().set_index(["region", "sex"]).status
+    assert statuses["A", "f"] == "primary"
+    assert (statuses == "secondary").sum() == 3
+    assert names["found"].gap == 0
+    assert len(printed.splitlines()) > 30
