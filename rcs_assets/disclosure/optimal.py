@@ -62,13 +62,11 @@ def cheapest(cells: Cells, need: Need, rounding: int | None) -> Choice:
     Raises:
         ConfigurationError: no choice is safe.
     """
-    best = Plan(cells, need, rounding)
-    best.fill()
-    if rounding is not None:
-        best.review()
-    if not (best.is_hidden & ~need.is_primary).any():
-        return Choice(best.is_hidden, best.cost(), best.cost())
-    return _Descent(cells, need, rounding, best).run()
+    most = Plan(cells, need, rounding)
+    most.is_hidden = need.is_primary | need.can_hide
+    if len(most.unsafe(rounding)):
+        raise cannot_be_met()
+    return _Descent(cells, need, rounding, most).run()
 
 
 def quick(cells: Cells, need: Need, rounding: int | None) -> Choice:

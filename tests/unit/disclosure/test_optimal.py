@@ -84,12 +84,12 @@ def test_what_cannot_be_protected_is_refused() -> None:
         protect_with_bound(table, structure, Rule(k=None, low_ok="low_ok", high_ok="high_ok"))
 
 
-def test_168_cells_lose_the_least_and_much_less_than_row_and_column() -> None:
+def test_224_cells_lose_the_least_and_much_less_than_row_and_column() -> None:
     """The figure for larger tables: `python -m benchmarks.disclosure`."""
-    table, structure = make_table(3)
+    table, structure = make_table(3, groups_n=3)
     found = protect_with_bound(table, structure, Rule(k=10))
     marked, fixpoint = found.tables[0].to_pandas(), by_row_and_column(table, structure)
-    assert len(table) == 168
+    assert len(table) == 224
     assert found.gap == pytest.approx(0)
     assert unsafe_n(marked, structure) == unsafe_n(fixpoint, structure) == 0
     assert secondary_pupils(marked) < 0.85 * secondary_pupils(fixpoint)
