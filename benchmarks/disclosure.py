@@ -1,13 +1,16 @@
 """Wall times of the disclosure audit: one council's indicator, and any large table.
 
-Run: `python -m benchmarks.disclosure [--schools 120 30 8] [--systems 8] [--tables 40 200]`
-from the top of the project.
+Run from the top of the project: `python -m benchmarks.disclosure [--schools 120 30 8]
+[--systems 8] [--tables 14 40 200] [--groups 3] [--councils Falkirk all] [--records 1000000]`.
 
 A system is one indicator of a made-up council: pupils of each school × stage × sex, positive
 answers and complements unknown, bases shown to the nearest 5, percentages to the nearest
 whole one, what is small hidden, rolls public. Prints milliseconds a system with one worker
 and with two, and of processor time (which other work on the machine does not lengthen). A
-table is school × stage × looked after with clusters and totals, protected and audited.
+table is school × stage × group with clusters and totals, protected line by line and at
+least loss, beside the usual fixpoint of rows and columns, and audited; a council is the
+published roll of its primary schools by stage, thinned to those expected to answer
+(`--councils`, needs `--reference`). Records are counted with cell keys beside ONS's package.
 Belongs here: timing. Does not belong here: whether answers are right
 (`tests/unit/disclosure`).
 """
@@ -18,13 +21,18 @@ import argparse
 import itertools
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, hstack, vstack
 
-from rcs_assets.disclosure import Hierarchy, Rule, Structure, audit, protect
+from rcs_assets.disclosure import Hierarchy, Rule, Structure, audit
+from rcs_assets.disclosure.alternatives import cell_key_table
 from rcs_assets.disclosure.lp import System, Targets, reach_each
+from rcs_assets.disclosure.secondary import Plan
+from rcs_assets.disclosure.structure import as_tables, read_cells
+from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
 
 STAGES, SEXES, K = 3, 2, 10
 N_STEP, PCT_STEP, RESPONSE = 5, 0.01, 0.73
@@ -130,49 +138,172 @@ def time_systems(schools_n: int, systems_n: int) -> None:
         )
 
 
-def make_table(schools_n: int) -> tuple[pd.DataFrame, Structure]:
-    """Counts by school (in clusters), 7 stages and looked after, with all totals."""
+def with_totals(leaves: pd.DataFrame, structure: Structure) -> pd.DataFrame:
+    """Every cell of a table from its leaves, added up along each hierarchy."""
+    table = leaves
+    for name, parents in structure.dimensions.items():
+        levels = [table]
+        while (levels[-1][name] != "Total").any():
+            below = levels[-1][levels[-1][name] != "Total"]
+            levels.append(below.assign(**{name: below[name].map(parents)}))
+        keys = list(structure.dimensions)
+        table = pd.DataFrame(pd.concat(levels).groupby(keys, sort=False)["n"].sum().reset_index())
+    return table
+
+
+def make_table(schools_n: int, groups_n: int = 2) -> tuple[pd.DataFrame, Structure]:
+    """Counts by school (in clusters), 7 stages and groups (the first large), with all totals."""
     rng = np.random.default_rng(1)
-    stages, groups = [f"P{i}" for i in range(1, 8)], ["no", "yes"]
-    cluster = {f"s{i}": f"c{i % max(3, schools_n // 10)}" for i in range(schools_n)}
+    stages, groups = [f"P{i}" for i in range(1, 8)], [f"g{i}" for i in range(groups_n)]
+    cluster = {f"s{i}": f"c{i % max(3, schools_n // 6)}" for i in range(schools_n)}
     structure = Structure(
         {
             "school": Hierarchy(cluster | dict.fromkeys(sorted(set(cluster.values())), "Total")),
             "stage": Hierarchy.flat(stages),
-            "looked_after": Hierarchy.flat(groups),
+            "group": Hierarchy.flat(groups),
         }
     )
     leaves = pd.DataFrame(
         itertools.product(cluster, stages, groups), columns=list(structure.dimensions)
     )
+    share = np.array([0.85, *[0.15 / (groups_n - 1)] * (groups_n - 1)])
     size = np.repeat(rng.lognormal(3.3, 0.8, schools_n), len(stages))
-    leaves["n"] = rng.poisson(np.outer(size, [0.85, 0.15])).ravel()
-    table = leaves
-    above = leaves.assign(school=leaves.school.map(cluster))
-    table = pd.concat([table, above, above.assign(school="Total")])
-    for name in ("stage", "looked_after"):
-        table = pd.concat([table, table.assign(**{name: "Total"})])
-    keys = list(structure.dimensions)
-    return pd.DataFrame(table.groupby(keys, sort=False)["n"].sum().reset_index()), structure
+    leaves["n"] = rng.poisson(np.outer(size, share)).ravel()
+    return with_totals(leaves, structure), structure
 
 
-def time_table(schools_n: int) -> None:
+def time_table(schools_n: int, groups_n: int) -> None:
     """Seconds to protect a table, to audit it, and to audit it with small cells hidden only."""
-    table, structure = make_table(schools_n)
-    started = time.perf_counter()
-    protected = protect(table, structure, Rule(k=K))
-    protecting = time.perf_counter() - started
-    started = time.perf_counter()
-    intervals = audit(protected, structure)
-    auditing = time.perf_counter() - started
+    table, structure = make_table(schools_n, groups_n)
+    compare(f"{schools_n} made-up schools", table, structure)
     bare = table.assign(status=np.where(table.n < K, "primary", "published"))
-    started = time.perf_counter()
+    took = Stopwatch()
     open_n = sum(audit(bare, structure).column("exact").to_pylist())
-    bare_auditing = time.perf_counter() - started
-    print(
-        f"{len(table):5d} cells: protect {protecting:.2f} s, audit of {len(intervals)} hidden "
-        f"{auditing:.2f} s; small cells alone: audit {bare_auditing:.2f} s, {open_n} recovered"
+    print(f"  audit of {(table.n < K).sum()} small cells alone: {took}, {open_n} recovered")
+
+
+def compare(title: str, table: pd.DataFrame, structure: Structure) -> None:
+    """Pupils hidden beside the small cells: row and column, quick, cheapest; all audited."""
+    print(f"{title}: {len(table)} cells, {(table.n < K).sum()} below {K}")
+    took = Stopwatch()
+    fixpoint = by_row_and_column(table, structure)
+    print(f"  row and column: {secondary_pupils(fixpoint)} pupils, {took}")
+    for search in ("quick", "optimal"):
+        took = Stopwatch()
+        found = protect_with_bound(table, structure, Rule(k=K, search=search))
+        marked = found.tables[0].to_pandas()
+        less = 1 - secondary_pupils(marked) / max(1, secondary_pupils(fixpoint))
+        print(
+            f"  {search}: {secondary_pupils(marked)} pupils ({100 * less:.1f} % fewer), "
+            f"gap {100 * found.gap:.2f} %, {took}",
+            flush=True,
+        )
+    took = Stopwatch()
+    intervals = audit(marked, structure)
+    print(f"  audit of {len(intervals)} hidden: {took}")
+    for name, one in (("row and column", fixpoint), ("optimal", marked)):
+        print(f"  unsafe after {name}: {unsafe_n(one, structure)}", flush=True)
+
+
+def secondary_pupils(marked: pd.DataFrame) -> int:
+    """Pupils in cells that are hidden for another's sake, each cell once."""
+    return int(marked.n[marked.status == "secondary"].sum())
+
+
+def unsafe_n(marked: pd.DataFrame, structure: Structure) -> int:
+    """Hidden cells that are exact, or small and not open from 1 to k."""
+    keys = list(structure.dimensions)
+    found = audit(marked, structure).to_pandas().merge(marked, on=keys)
+    is_small = (found.status == "primary") & ((found.lower > 1) | (found.upper < K))
+    return int((found.exact | is_small).sum())
+
+
+def by_row_and_column(table: pd.DataFrame, structure: Structure) -> pd.DataFrame:
+    """The usual fixpoint, made as safe as the others.
+
+    In each line with a hidden cell the next smallest is hidden until two are, and the others
+    hidden beside each small cell leave it open from 1 to k; lines again until nothing changes;
+    then what an audit of the whole finds is mended line by line, and audited again.
+    """
+    (arrow,) = as_tables(table)
+    cells = read_cells([arrow], [structure])
+    plan = Plan(cells, needs_of([arrow], cells, Rule(k=K)), None)
+    value, small = cells.value, plan.need.is_primary
+    before = -1
+    while before != (before := int(plan.is_hidden.sum())):
+        for line in range(plan.lines.shape[0]):
+            start, end = plan.lines.indptr[line : line + 2]
+            members = plan.lines.indices[start:end]
+            for cell in members[small[members]]:
+                others = members[members != cell]
+                shown = others[~plan.is_hidden[others]]
+                # What the others hold can flow into the small cell, up to k.
+                room = value[cell] + value[others[plan.is_hidden[others]]].sum()
+                is_open = plan.is_hidden[others].any() and room >= K
+                if not is_open and len(shown):
+                    plan.is_hidden[shown[np.argmin(value[shown])]] = True
+            hidden = members[plan.is_hidden[members]]
+            shown = members[~plan.is_hidden[members]]
+            if len(hidden) == 1 and len(shown):
+                plan.is_hidden[shown[np.argmin(value[shown])]] = True
+    plan.fill()
+    status = np.where(small, "primary", np.where(plan.is_hidden, "secondary", "published"))
+    return table.assign(status=status[cells.rows[0]])
+
+
+def council_rolls(schools: Path, council: str | None) -> tuple[pd.DataFrame, Structure]:
+    """Pupils expected to answer, by primary school and stage, from the published roll 2019."""
+    frame = pd.read_csv(schools / "school_level_summary_2019.csv", dtype=str)
+    frame = frame[frame["School Type"] == "Primary"]
+    if council is not None:
+        frame = frame[frame["Local Authority"] == council]
+    stages = [f"P{i}" for i in range(1, 8)]
+    roll = frame[stages].apply(pd.to_numeric, errors="coerce").fillna(3).to_numpy()
+    answered = np.random.default_rng(2019).binomial(roll.astype(int), RESPONSE)
+    councils = dict(zip(frame.SeedCode, frame["Local Authority"], strict=True))
+    # A dozen schools side by side stand for a cluster: the published file names none.
+    position = frame.groupby("Local Authority").cumcount() // 12
+    cluster = dict(
+        zip(frame.SeedCode, frame["Local Authority"] + " " + position.astype(str), strict=True)
     )
+    parents = cluster | {cluster[seed]: councils[seed] for seed in cluster}
+    parents |= dict.fromkeys(sorted(set(councils.values())), "Total")
+    structure = Structure({"school": Hierarchy(parents), "stage": Hierarchy.flat(stages)})
+    leaves = pd.DataFrame(itertools.product(frame.SeedCode, stages), columns=["school", "stage"])
+    return with_totals(leaves.assign(n=answered.ravel()), structure), structure
+
+
+class Stopwatch:
+    """Seconds since it was made, of the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self.clock, self.processor = time.perf_counter(), time.process_time()
+
+    def __str__(self) -> str:
+        clock, processor = time.perf_counter() - self.clock, time.process_time() - self.processor
+        return f"{clock:.2f} s ({processor:.2f} s of processor)"
+
+
+def time_cell_keys(records_n: int) -> None:
+    """Our counts with cell keys beside those of ONS's package: seconds, and cells that differ."""
+    from cell_key_perturbation.create_perturbed_table import create_perturbed_table
+    from cell_key_perturbation.utils.generate_test_ptable import generate_ptable_10_5_rule
+
+    rng = np.random.default_rng(7)
+    codes = {"school": 2_400, "stage": 7, "sex": 2}
+    records = pd.DataFrame({name: rng.integers(0, n, records_n) for name, n in codes.items()})
+    records["record_key"] = rng.integers(0, 256, records_n)
+    noise = generate_ptable_10_5_rule()
+    noise["pvalue"] = (noise.ckey * 7 + noise.pcv) % 5 - 2
+    took = Stopwatch()
+    theirs = create_perturbed_table(records, noise, [], list(codes), "record_key")
+    print(f"cell keys of {records_n} records, ONS's package: {took}")
+    took = Stopwatch()
+    ours = cell_key_table(records, list(codes), noise).to_pandas()
+    print(f"  ours: {took}")
+    both = ours.merge(theirs, on=list(codes), how="outer", suffixes=("", "_ons"))
+    differ = (both["count"].fillna(-1) != both["count_ons"].astype(float).fillna(-1)).sum()
+    print(f"  {differ} of {len(both)} cells differ")
 
 
 def main() -> None:
@@ -180,12 +311,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--schools", type=int, nargs="*", default=[120, 30, 8])
     parser.add_argument("--systems", type=int, default=8)
-    parser.add_argument("--tables", type=int, nargs="*", default=[40, 200])
+    parser.add_argument("--tables", type=int, nargs="*", default=[14, 40, 200])
+    parser.add_argument("--groups", type=int, default=3)
+    parser.add_argument("--councils", nargs="*", default=[])
+    parser.add_argument("--reference", type=Path, default=Path("../shared/reference"))
+    parser.add_argument("--records", type=int, default=1_000_000)
     chosen = parser.parse_args()
     for schools_n in chosen.schools:
         time_systems(schools_n, chosen.systems)
     for schools_n in chosen.tables:
-        time_table(schools_n)
+        time_table(schools_n, chosen.groups)
+    for council in chosen.councils:
+        rolls = council_rolls(chosen.reference / "schools", None if council == "all" else council)
+        compare(f"Roll of {council}", *rolls)
+    if chosen.records:
+        time_cell_keys(chosen.records)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
     return replace(found, low=found.low + offset, high=found.high + offset)
 
 
+def load(system: System) -> highspy.Highs:
+    """A solver that holds a system, without an objective; one thread, a fixed seed."""
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in OPTIONS.items():
+        highs.setOptionValue(name, value)
+    highs.passModel(_model(system))
+    return highs
+
+
 def reach_each(
     jobs: Sequence[tuple[System, Targets]], *, exact: bool = False, workers: int = 1
 ) -> list[Reached]:
@@ -352,13 +361,10 @@ class _Solver:
         self.start = system.start if _fits(system) else None
         moves = system if self.start is None else _around(system, self.start)
         self.columns = np.arange(len(moves.lower), dtype=np.int32)
-        self.highs = highspy.Highs()  # type: ignore[no-untyped-call]
+        self.highs = load(moves)
         self.programs_n = 0
-        for name, value in OPTIONS.items():
-            self.highs.setOptionValue(name, value)
         if self.start is not None:
             self.highs.setOptionValue("simplex_strategy", PRIMAL)
-        self.highs.passModel(_model(moves))
 
     def expect_little(self) -> None:
         """Few targets: presolve the first program, and go on from there by the primal method."""

@@ -292,3 +292,17 @@ def _return_from_nrs(rcs, home: Path, folder: Path) -> None:
         text = (folder / "nrs" / f"{NRS}_{kind}.csv").read_text()
         file.write_text(re.sub(r"\b[0-9a-f]{64}\b", lambda found: f"N{found[0][:24]}", text))
     sign_files(files, 2026)
+
+
+def test_protect_your_own_table(repo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = repo_root / "docs" / "how-to" / "protect-your-own-table.md"
+    names: dict[str, object] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert "A total is missing: code 'north' of dimension 'region'" in printed
+    statuses = names["protected"].to_pandas().set_index(["region", "sex"]).status
+    assert statuses["A", "f"] == "primary"
+    assert (statuses == "secondary").sum() == 3
+    assert names["found"].gap == 0
+    assert len(printed.splitlines()) > 30

@@ -1,0 +1,95 @@
+"""The cheapest choice: against every choice of small tables, with its bound, costs and errors."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.disclosure import by_row_and_column, make_table, secondary_pupils, unsafe_n
+from rcs_assets.disclosure import Hierarchy, Rule, Structure
+from rcs_assets.disclosure.secondary import Plan
+from rcs_assets.disclosure.structure import as_tables, read_cells
+from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
+from rcs_assets.errors import ConfigurationError, InputError
+
+FLAT = Structure({"row": Hierarchy.flat("AB"), "column": Hierarchy.flat("xyz")})
+CELLS = list(itertools.product(["A", "B", "Total"], ["x", "y", "z", "Total"]))
+
+
+def flat_table(leaves: list[int]) -> pd.DataFrame:
+    grid = np.array(leaves).reshape(2, 3)
+    rows = np.vstack([grid, grid.sum(axis=0)])
+    whole = np.hstack([rows, rows.sum(axis=1, keepdims=True)])
+    return pd.DataFrame(CELLS, columns=["row", "column"]).assign(n=whole.ravel())
+
+
+def least_of_all(table: pd.DataFrame, rule: Rule) -> float:
+    """The least loss over every choice of secondary cells that an attack leaves safe."""
+    (arrow,) = as_tables(table)
+    cells = read_cells([arrow], [FLAT])
+    plan = Plan(cells, needs_of([arrow], cells, rule), rule.rounding)
+    small = plan.need.is_primary
+    free = np.flatnonzero(~small & plan.need.can_hide)
+    losses = []
+    for choice in itertools.product([False, True], repeat=len(free)):
+        plan.is_hidden = small.copy()
+        plan.is_hidden[free] = choice
+        if plan.cost() < min(losses, default=np.inf) and not len(plan.unsafe(rule.rounding)):
+            losses.append(plan.cost())
+    return min(losses)
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    leaves=st.lists(st.integers(0, 25), min_size=6, max_size=6),
+    rounding=st.sampled_from([None, 5]),
+)
+def test_no_safe_choice_loses_less(leaves: list[int], rounding: int | None) -> None:
+    table, rule = flat_table(leaves), Rule(k=7, rounding=rounding)
+    found = protect_with_bound(table, FLAT, rule)
+    assert found.cost == pytest.approx(least_of_all(table, rule))
+    assert found.gap == pytest.approx(0)
+
+
+def test_costs_steer_the_choice() -> None:
+    table = flat_table([3, 20, 20, 30, 30, 30]).assign(cost=1.0)
+    dear = table.assign(cost=np.where(table.column == "y", 100.0, table.cost))
+    for given_, column in ((table, None), (dear, "y")):
+        found = protect_with_bound(given_, FLAT, Rule(k=10, cost="cost"))
+        marked = found.tables[0].to_pandas()
+        assert found.cost == given_.cost[marked.status != "published"].sum()
+        assert not ((marked.column == column) & (marked.status != "published")).any()
+
+
+def test_a_cost_below_zero_and_an_unknown_search_are_refused() -> None:
+    table = flat_table([3, 20, 20, 30, 30, 30]).assign(cost=-1.0)
+    with pytest.raises(InputError, match="'cost' holds nulls or values below 0"):
+        protect_with_bound(table, FLAT, Rule(k=10, cost="cost"))
+    with pytest.raises(ConfigurationError, match="no search"):
+        Rule(search="slow")
+
+
+def test_what_cannot_be_protected_is_refused() -> None:
+    """Two cells that everybody knows to be at least 4 and 5 of 9: nothing is open."""
+    table = flat_table([4, 5, 0, 0, 0, 0]).assign(low=0.0, low_ok=np.nan, high_ok=np.nan)
+    table["low"] = table.n
+    table.loc[0, ["low_ok", "high_ok"]] = [2.0, 8.0]
+    structure = Structure(FLAT.dimensions, known_low="low", known_high="n")
+    with pytest.raises(ConfigurationError, match="cannot be met"):
+        protect_with_bound(table, structure, Rule(k=None, low_ok="low_ok", high_ok="high_ok"))
+
+
+def test_224_cells_lose_the_least_and_much_less_than_row_and_column() -> None:
+    """The figure for larger tables: `python -m benchmarks.disclosure`."""
+    table, structure = make_table(3, groups_n=3)
+    found = protect_with_bound(table, structure, Rule(k=10))
+    marked, fixpoint = found.tables[0].to_pandas(), by_row_and_column(table, structure)
+    assert len(table) == 224
+    assert found.gap == pytest.approx(0)
+    assert unsafe_n(marked, structure) == unsafe_n(fixpoint, structure) == 0
+    assert secondary_pupils(marked) < 0.85 * secondary_pupils(fixpoint)
