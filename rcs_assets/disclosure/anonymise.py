@@ -337,12 +337,22 @@ def _summary(
     ).fetchall()
     most = rule.special_uniques_most
     found = []
-    for engagement, *counts in rows:
+    for engagement, records, left_out, coarser, classes, withheld, hidden_n, *given_up in rows:
         own = f"where engagement = {sql_literal(engagement)} and survey = {sql_literal(survey)}"
-        before = special_uniques(con, f"(from {pupils} {own})", _KNOWN, most)
-        after = special_uniques(con, f"(from anonymised_{survey} {own})", _SHOWN, most)
-        given_up = dict(zip(("stage", "simd_group", "any_support"), counts[6:], strict=True))
-        found.append(AnonymisedSurvey(engagement, survey, *counts[:6], given_up, before, after))
+        entry = AnonymisedSurvey(
+            engagement,
+            survey,
+            records,
+            left_out,
+            coarser,
+            classes,
+            withheld,
+            hidden_n,
+            dict(zip(("stage", "simd_group", "any_support"), given_up, strict=True)),
+            special_uniques(con, f"(from {pupils} {own})", _KNOWN, most),
+            special_uniques(con, f"(from anonymised_{survey} {own})", _SHOWN, most),
+        )
+        found.append(entry)
     # Who was alone is nobody's business once it was counted.
     con.execute("drop table if exists temp.suda_scores")
     return found

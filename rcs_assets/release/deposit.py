@@ -57,7 +57,7 @@ _KEY_VALUES = {
 _WEIGHT_LABEL = "Pupils on the roll that a record stands for, by area, stage and sex"
 _SOURCE_LABEL = "SIMULATED, or delivered: where the answers come from"
 
-_PUPILS_SQL = """
+PUPILS_SQL = """
 create or replace temp view deposit_pupils as
 select
     linked.record_id, linked.engagement, linked.survey, linked.stage, linked.sex,
@@ -111,7 +111,7 @@ def write_deposit(
     receiving = [package for package in packages if package.kind in rule.purposes]
     if not receiving:
         return Deposit({}, (), {}, {})
-    con.execute(_PUPILS_SQL)
+    con.execute(PUPILS_SQL)
     variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
     macro = hmac_expression(con, "release", key)
     made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
