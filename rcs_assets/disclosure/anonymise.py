@@ -21,10 +21,14 @@ import duckdb
 
 from rcs_assets.codebook import Variable
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.disclosure.suda import SpecialUniques, special_uniques
 from rcs_assets.storage import sql_literal
 
 KEYS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
 _MARGINS = ("engagement", "survey", "sex")
+# The keys within an area and survey, as the council knows them and as a file shows them.
+_KNOWN = ("stage", "sex", "simd_quintile", "any_support")
+_SHOWN = ("stage", "sex", "simd_group", "any_support")
 _KEPT = ("kept_stage", "kept_simd_group", "kept_any_support")
 _NOTHING = "null::varchar"
 
@@ -56,7 +60,10 @@ class AnonymisedSurvey:
     """What became of one survey of one engagement: counts of pupils and of classes.
 
     `coarser_n` are records that gave up a key, `left_out_n` records that are not in the
-    file, `withheld_n` the pairs of class and sensitive variable that l withholds.
+    file, `withheld_n` the pairs of class and sensitive variable that l withholds, `hidden_n`
+    the answers in them that nobody can read now. `given_up`: key → records of the file that
+    show less of it than was known. `special_before`, `special_after`: special uniques on the
+    keys of all pupils as the council knows them, and on those of the file as shown.
     """
 
     engagement: str
@@ -66,6 +73,10 @@ class AnonymisedSurvey:
     coarser_n: int
     classes_n: int
     withheld_n: int
+    hidden_n: int
+    given_up: Mapping[str, int]
+    special_before: SpecialUniques
+    special_after: SpecialUniques
 
 
 def anonymise(
@@ -99,7 +110,11 @@ def anonymise(
     for survey, asked in variables.items():
         _find_uniform(con, answers, survey, [v.name for v in asked if v.is_sensitive], rule)
         _put_together(con, answers, survey, asked, rule)
-    return tuple(entry for survey in variables for entry in _summary(con, survey))
+    return tuple(
+        entry
+        for survey, asked in variables.items()
+        for entry in _summary(con, pupils, survey, asked, rule)
+    )
 
 
 def _named(column: str, names: Mapping[str, str]) -> str:
@@ -263,7 +278,16 @@ def _put_together(
     )
 
 
-def _summary(con: duckdb.DuckDBPyConnection, survey: str) -> list[AnonymisedSurvey]:
+def _summary(
+    con: duckdb.DuckDBPyConnection,
+    pupils: str,
+    survey: str,
+    variables: Sequence[Variable],
+    rule: MicrodataRule,
+) -> list[AnonymisedSurvey]:
+    hidden = "".join(
+        f" + (answers.{v.name} = {rule.withheld_code})::int" for v in variables if v.is_sensitive
+    )
     rows = con.execute(
         f"""
         with pupils as (
@@ -278,7 +302,22 @@ def _summary(con: duckdb.DuckDBPyConnection, survey: str) -> list[AnonymisedSurv
             group by engagement
         ),
         shown as (
-            select engagement, count(*) as n from anonymised_{survey} group by engagement
+            select answers.engagement, count(*) as n, sum(0 {hidden})::bigint as hidden_n
+            from anonymised_{survey} as answers group by answers.engagement
+        ),
+        given_up as (
+            select keys.engagement,
+                count(*) filter (keys.stage is distinct from known.stage) as stage_n,
+                count(*) filter (
+                    keys.simd_group is null and known.simd_group is not null
+                ) as simd_n,
+                count(*) filter (
+                    keys.any_support is null and known.any_support is not null
+                ) as support_n,
+            from anonymised_keys as keys
+            inner join anonymised_pupils as known using (record_id, engagement, survey)
+            where keys.survey = {sql_literal(survey)}
+            group by keys.engagement
         ),
         classes as (
             select engagement, count(*) as n, sum(withheld_n)::bigint as withheld_n
@@ -286,11 +325,34 @@ def _summary(con: duckdb.DuckDBPyConnection, survey: str) -> list[AnonymisedSurv
         )
         select pupils.engagement, coalesce(shown.n, 0), pupils.n - coalesce(shown.n, 0),
             coalesce(coarser.n, 0), coalesce(classes.n, 0), coalesce(classes.withheld_n, 0),
+            coalesce(shown.hidden_n, 0), coalesce(given_up.stage_n, 0),
+            coalesce(given_up.simd_n, 0), coalesce(given_up.support_n, 0),
         from pupils
         left join shown using (engagement)
         left join coarser using (engagement)
         left join classes using (engagement)
+        left join given_up using (engagement)
         order by pupils.engagement
         """
     ).fetchall()
-    return [AnonymisedSurvey(row[0], survey, *row[1:]) for row in rows]
+    most = rule.special_uniques_most
+    found = []
+    for engagement, records, left_out, coarser, classes, withheld, hidden_n, *given_up in rows:
+        own = f"where engagement = {sql_literal(engagement)} and survey = {sql_literal(survey)}"
+        entry = AnonymisedSurvey(
+            engagement,
+            survey,
+            records,
+            left_out,
+            coarser,
+            classes,
+            withheld,
+            hidden_n,
+            dict(zip(("stage", "simd_group", "any_support"), given_up, strict=True)),
+            special_uniques(con, f"(from {pupils} {own})", _KNOWN, most),
+            special_uniques(con, f"(from anonymised_{survey} {own})", _SHOWN, most),
+        )
+        found.append(entry)
+    # Who was alone is nobody's business once it was counted.
+    con.execute("drop table if exists temp.suda_scores")
+    return found

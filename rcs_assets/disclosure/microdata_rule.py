@@ -21,7 +21,8 @@ class MicrodataRule:
     it. `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
     are multiples of it. `merged_missing`: missing code → the one that stands for it in every
     contractor's data; `telling_missing`: missing codes that count as a value for `l`.
-    `withheld_code`: stands for a sensitive answer that `l` withholds. `purposes`: whose
+    `withheld_code`: stands for a sensitive answer that `l` withholds. `special_uniques_most`:
+    the largest set of keys on which special uniques are looked for. `purposes`: whose
     packages hold such files.
     """
 
@@ -33,6 +34,7 @@ class MicrodataRule:
     merged_missing: Mapping[int, int]
     telling_missing: tuple[int, ...]
     withheld_code: int
+    special_uniques_most: int
     purposes: frozenset[str]
     source: str
     dated: str
@@ -54,6 +56,7 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
         merged_missing={int(code): int(into) for code, into in block["merged_missing"].items()},
         telling_missing=tuple(int(code) for code in block["telling_missing"]),
         withheld_code=int(block["withheld_code"]),
+        special_uniques_most=int(block["special_uniques_most"]),
         purposes=frozenset(name for name, wanted in block["purposes"].items() if wanted),
         source=str(block["source"]),
         dated=str(block["dated"]),
@@ -79,5 +82,7 @@ def _problems(rule: MicrodataRule) -> Iterable[str]:
         yield "weights need a step, or they tell the stage that was withheld"
     if not rule.purposes <= set(PURPOSES):
         yield f"the purposes are {' and '.join(PURPOSES)}"
+    if not 1 <= rule.special_uniques_most <= 3:
+        yield "special uniques are looked for on sets of one to three of the four keys"
     if rule.withheld_code >= 0:
         yield "the code for what is withheld must be negative, as missing codes are"

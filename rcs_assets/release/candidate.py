@@ -51,7 +51,7 @@ from rcs_assets.release.microdata import write_microdata
 from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
-from rcs_assets.release.tables import specs_of
+from rcs_assets.release.tables import DATA_SOURCE, specs_of
 from rcs_assets.release.witnesses import write_witnesses
 from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.code import room_version
@@ -201,6 +201,8 @@ def _write_packages(
         for package in packages:
             if package.has_database:
                 written[package.name] = _write_parquet(con, folder, package, head)
+                if package.has_csv:
+                    _write_csv(con, folder / package.name, package, head)
                 # One process a package: each sees only its own package's files.
                 target, specs = folder / package.name, specs_of(package.kind)
                 made = pool.submit(write_database, target, specs, is_simulated=head.is_simulated)
@@ -232,6 +234,19 @@ def _write_parquet(
         f"from read_parquet({sql_literal(target / 'estimates.parquet')}) group by all order by all"
     ).fetchall()
     return Written(rows, counts)
+
+
+def _write_csv(con: duckdb.DuckDBPyConnection, target: Path, package: Package, head: Head) -> None:
+    """`csv/`: the rows of `parquet/`, each with where the answers come from."""
+    (target / "csv").mkdir()
+    mark = sql_literal("SIMULATED" if head.is_simulated else "delivered")
+    for spec in specs_of(package.kind):
+        source = sql_literal(target / "parquet" / f"{spec.name}.parquet")
+        file = sql_literal(target / "csv" / f"{spec.name}.csv")
+        con.execute(
+            f"copy (select *, {mark} as {DATA_SOURCE} from read_parquet({source}) "
+            f"order by {spec.order_list}) to {file} (format csv, header true)"
+        )
 
 
 def _put_in_place(home: Home, folder: Path) -> None:

@@ -46,6 +46,11 @@ class Package:
         """A school package is for reading; every other has `rcs.duckdb` (interfaces.md)."""
         return self.kind != "school"
 
+    @property
+    def has_csv(self) -> bool:
+        """What everyone may read can be read with anything."""
+        return self.kind == PUBLIC
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -57,7 +57,7 @@ _KEY_VALUES = {
 _WEIGHT_LABEL = "Pupils on the roll that a record stands for, by area, stage and sex"
 _SOURCE_LABEL = "SIMULATED, or delivered: where the answers come from"
 
-_PUPILS_SQL = """
+PUPILS_SQL = """
 create or replace temp view deposit_pupils as
 select
     linked.record_id, linked.engagement, linked.survey, linked.stage, linked.sex,
@@ -111,7 +111,7 @@ def write_deposit(
     receiving = [package for package in packages if package.kind in rule.purposes]
     if not receiving:
         return Deposit({}, (), {}, {})
-    con.execute(_PUPILS_SQL)
+    con.execute(PUPILS_SQL)
     variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
     macro = hmac_expression(con, "release", key)
     made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
@@ -211,12 +211,19 @@ def complete_deposit(deposit: Deposit) -> None:
 
 
 def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
+    given_up = {
+        f"records_that_gave_up_{key}": public_count(n) for key, n in survey.given_up.items()
+    }
     return {
         "records": public_count(survey.records_n),
         "left_out": public_count(survey.left_out_n),
         "records_with_coarser_keys": public_count(survey.coarser_n),
         "classes_of_keys": survey.classes_n,
         "sensitive_answers_withheld_in_classes": survey.withheld_n,
+        "sensitive_answers_withheld": public_count(survey.hidden_n),
+        **given_up,
+        "special_uniques_before": public_count(survey.special_before.special_n),
+        "special_uniques": public_count(survey.special_after.special_n),
     }
 
 
@@ -346,6 +353,12 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
         f"| {public_count(s.coarser_n)} | {s.withheld_n} |"
         for s in surveys
     )
+    costs = "\n".join(
+        f"| {s.survey} | {' | '.join(str(public_count(n)) for n in s.given_up.values())} "
+        f"| {public_count(s.hidden_n)} | {public_count(s.special_before.special_n)} "
+        f"| {public_count(s.special_after.special_n)} |"
+        for s in surveys
+    )
     return f"""# Anonymised answers
 
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
@@ -368,6 +381,13 @@ and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are mi
 | survey | records | left out | with coarser keys | sensitive answers withheld (in classes) |
 |---|---|---|---|---|
 {facts}
+
+What it cost, in records that show less of a key than is known, and what it brought: pupils who
+were alone on some set of up to {rule.special_uniques_most} keys (special uniques), before and now.
+
+| survey | less of stage | no SIMD | no support | answers withheld | special before | now |
+|---|---|---|---|---|---|---|
+{costs}
 
 ## What it asks of you
 An anonymised file counts every answer exactly by its keys, also where the published tables

@@ -65,7 +65,13 @@ def describe_package(
     target = folder / package.name
     policy, mark = head.sources.policy, head.is_simulated
     if package.has_database:
-        said = datapackage(package.name, head.version, specs_of(package.kind), is_simulated=mark)
+        said = datapackage(
+            package.name,
+            head.version,
+            specs_of(package.kind),
+            is_simulated=mark,
+            has_csv=package.has_csv,
+        )
         write_json(target / "datapackage.json", said)
     write_json(
         target / "certificate.json",

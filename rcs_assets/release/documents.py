@@ -1,4 +1,4 @@
-"""The documents of a deposit: DDI codebook, access levels, licence, notices, technical report.
+"""The documents of a deposit: DDI codebook, access, licence, notices, Five Safes, report.
 
 Belongs here: `documentation/` of an archive package, written from the register, the policy
 and what this run did. Does not belong here: the data files (`deposit.py`), the XML itself
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
@@ -24,7 +25,8 @@ from rcs_assets.release.ddi import FILE, Study, codebook_xml
 
 FOLDER = "documentation"
 ACCESS = "access.csv"
-TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", "TECHNICAL_REPORT.md")
+FIVE_SAFES = "FIVE_SAFES.md"
+TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", FIVE_SAFES, "TECHNICAL_REPORT.md")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def write_documents(
         "LICENCE.md": _licence(),
         "PRIVACY_NOTICE.md": _privacy(study.approval),
         "ETHICS.md": _ethics(study.approval),
+        FIVE_SAFES: _five_safes(study, rule, told),
         "TECHNICAL_REPORT.md": _report(study, rule, told),
     }
     for name, text in texts.items():
@@ -125,6 +128,73 @@ def _ethics(approval: Approval) -> str:
         "Answers are by children. Screening scores are no diagnosis; a group is never named "
         "where it could point to a child.\n"
     )
+
+
+def _five_safes(
+    study: Study, rule: MicrodataRule, told: Mapping[str, Mapping[str, int | str]]
+) -> str:
+    """The record of the project by the Five Safes framework: what holds, and who decides the rest.
+
+    Source: policy.md, Protection by design (a record for each project); Desai, Ritchie and
+    Welpton (2016) for the five questions.
+    """
+    approval, terms = study.approval, load_terms()
+    rows = "\n".join(
+        f"| {f.survey} | {told[f.survey]['records']} | {told[f.survey]['left_out']} "
+        f"| {told[f.survey]['special_uniques_before']} | {told[f.survey]['special_uniques']} |"
+        for f in study.files
+    )
+    placeholder = (
+        "The references are placeholders for demonstrations: no project may rest on them.\n\n"
+        if approval.is_placeholder
+        else ""
+    )
+    return f"""# Five Safes
+
+Record of the project {study.engagement.cpp.name}, {study.tranche}, for release {study.release}
+({study.as_of}). {placeholder}
+## Safe project: is this use allowed?
+
+- Controller: {approval.controller}
+- Lawful basis: {approval.lawful_basis}
+- Impact assessment: {approval.dpia_reference}, to be reviewed by {_day(approval.dpia_review_on)}
+- Data sharing agreement: {approval.sharing_agreement}
+- Ethical review: {approval.ethics}
+- Panel for data access: {approval.panel}
+- Approval holds from {_day(approval.valid_from)} to {_day(approval.expires_on)}
+
+## Safe people: who may use it?
+
+{terms.licence["safeguarded"]} Who is let in, and what training that takes, is decided by the
+archive and the controller; this software knows of no person.
+
+## Safe settings: where?
+
+Tables and documents are open; files of answers are safeguarded (`{ACCESS}`). Linked records stay
+in the safe haven and are in no package that is handed out. Processors: {approval.processors};
+contract to {_day(approval.contract_expires_on)}, ISO 27001 to {_day(approval.iso27001_expires_on)}.
+Data are kept to {_day(approval.retention_until)}.
+
+## Safe data: can somebody be recognised?
+
+At least {rule.k} records share each combination of the keys; each sensitive variable has at least
+{rule.l} values in it, or is withheld. Special uniques are pupils who are alone on some set of up to
+{rule.special_uniques_most} keys, before anonymising and in the file.
+
+| survey | records | left out | special uniques before | in the file |
+|---|---|---|---|---|
+{rows}
+
+## Safe outputs: what may be published from it?
+
+Figures that keep to the rules of the published tables (`certificate.json`: thresholds and steps).
+The tables of this release were attacked as one system with all other packages, and the gate
+publishes none of which a hidden figure can be worked out.
+"""
+
+
+def _day(day: date | None) -> str:
+    return day.isoformat() if day else "no day given"
 
 
 def _report(study: Study, rule: MicrodataRule, told: Mapping[str, Mapping[str, int | str]]) -> str:

@@ -156,7 +156,7 @@ def unmarked(folder: Path) -> list[str]:
     """Text files and .sav of a package with a row or a head that does not say SIMULATED."""
     microdata, documents = folder / "microdata", folder / "documentation"
     files = [
-        *((path, _every_row_has(path, f",{SIMULATED}\n")) for path in folder.glob("*.csv")),
+        *((path, _every_row_has(path, f",{SIMULATED}\n")) for path in _csv_files(folder)),
         *((path, _every_row_has(path, f"\n{SIMULATED}\t")) for path in microdata.glob("*.tab")),
         *((path, _sav_title(path).startswith(SIMULATED)) for path in microdata.glob("*.sav")),
         *(
@@ -169,6 +169,11 @@ def unmarked(folder: Path) -> list[str]:
         *((path, SIMULATED in path.read_text("utf-8")) for path in sorted(documents.glob("*"))),
     ]
     return sorted(path.relative_to(folder).as_posix() for path, is_marked in files if not is_marked)
+
+
+def _csv_files(folder: Path) -> list[Path]:
+    """Those of a school beside its page, those of the public package in `csv/`."""
+    return [*sorted(folder.glob("*.csv")), *sorted((folder / "csv").glob("*.csv"))]
 
 
 def _every_row_has(path: Path, mark: str) -> bool:
@@ -294,7 +299,7 @@ def _columns(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 def csv_columns(folder: Path) -> Iterable[tuple[str, str]]:
     """File and column of every CSV file and .tab of a package."""
-    for path in [*sorted(folder.glob("*.csv")), *sorted((folder / "microdata").glob("*.tab"))]:
+    for path in [*_csv_files(folder), *sorted((folder / "microdata").glob("*.tab"))]:
         with path.open(encoding="utf-8") as stream:
             header = stream.readline().rstrip("\n")
         for column in header.split("\t" if path.suffix == ".tab" else ","):

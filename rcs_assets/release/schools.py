@@ -17,7 +17,7 @@ import duckdb
 
 from rcs_assets.release.contents import Package, with_release
 from rcs_assets.release.describe import Head, Written, describe_package
-from rcs_assets.release.tables import TableSpec, specs_of, table_specs
+from rcs_assets.release.tables import DATA_SOURCE, TableSpec, specs_of, table_specs
 from rcs_assets.storage import sql_literal
 
 KIND = "school"
@@ -28,7 +28,6 @@ FILES = {
     "indicators": "indicators.csv",
     "geographies": "geographies.csv",
 }
-DATA_SOURCE = "data_source"
 _ROW = "school_{}"
 
 # What a school package holds, by table: rows with the school's SEED code (`seed`) and their

@@ -84,13 +84,33 @@ def column_comment(column: ColumnSpec) -> str:
 
 
 _FRICTIONLESS = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date"}
+# The last column of a CSV file, which has no place for a comment: SIMULATED or delivered.
+DATA_SOURCE = "data_source"
+_CSV_FIELDS = [
+    {
+        "name": DATA_SOURCE,
+        "type": "string",
+        "description": "SIMULATED or delivered: where the answers come from",
+        "constraints": {"enum": ["SIMULATED", "delivered"], "required": True},
+    }
+]
 
 
 def datapackage(
-    package: str, version: str, specs: tuple[TableSpec, ...], *, is_simulated: bool
+    package: str,
+    version: str,
+    specs: tuple[TableSpec, ...],
+    *,
+    is_simulated: bool,
+    has_csv: bool = False,
 ) -> dict[str, Any]:
-    """The Frictionless description of a package's tables."""
+    """The Frictionless description of a package's tables: Parquet files, and CSV where it has any.
+
+    A CSV resource is a `tabular-data-resource` (Frictionless v1): any of its tools reads and
+    checks the file by it.
+    """
     mark = "SIMULATED " if is_simulated else ""
+    csv = [_csv_resource(spec, is_simulated=is_simulated) for spec in specs] if has_csv else []
     return {
         "profile": "data-package",
         "name": f"rcs-{package}".replace("/", "-").replace("_", "-"),
@@ -106,7 +126,24 @@ def datapackage(
                 "schema": {"fields": [_field(column) for column in spec.columns]},
             }
             for spec in specs
-        ],
+        ]
+        + csv,
+    }
+
+
+def _csv_resource(spec: TableSpec, *, is_simulated: bool) -> dict[str, Any]:
+    return {
+        "name": f"{spec.name.replace('_', '-')}-csv",
+        "path": f"csv/{spec.name}.csv",
+        "profile": "tabular-data-resource",
+        "format": "csv",
+        "mediatype": "text/csv",
+        "encoding": "utf-8",
+        "description": table_comment(spec, is_simulated=is_simulated),
+        "schema": {
+            "fields": [*(_field(column) for column in spec.columns), *_CSV_FIELDS],
+            "missingValues": [""],
+        },
     }
 
 

@@ -52,6 +52,24 @@ def classes_of(rows):
     return found
 
 
+def test_information_given_up_and_special_uniques_are_counted():
+    """Two quintiles of one group stay apart for the council alone: one pupil each is special."""
+    summary, rows = run([("S1", "F", 2, True, 1), ("S1", "F", 3, True, 11), ("S1", "M", 1, True, 9),
+                         ("S1", "M", 5, False, 7)])  # fmt: skip
+    # Alone: the girl of quintile 2, on SIMD alone. The others share all that they have.
+    assert (summary.special_before.special_n, summary.special_before.by_size[1]) == (1, 1)
+    assert (summary.special_after.special_n, summary.left_out_n) == (0, 0)
+    # 9 and 7 boys became one class without SIMD and support.
+    assert summary.given_up == {"stage": 0, "simd_group": 16, "any_support": 16}
+    assert sum(row["simd_group"] is None for row in rows) == 16
+    assert summary.hidden_n == sum(row["secret"] == RULE.withheld_code for row in rows)
+
+
+def test_withheld_answers_are_counted():
+    summary, rows = run([("S1", "F", 1, True, 10), ("S1", "M", 3, False, 12)], secret="sex = 'F'")
+    assert summary.hidden_n == len(rows) == 22
+
+
 def test_classes_that_are_large_enough_keep_all_keys():
     summary, rows = run([("S1", "F", 1, True, 10), ("S1", "F", 3, False, 12)])
     assert classes_of(rows) == {("S1", "F", "1", "Y"): 10, ("S1", "F", "2-4", "N"): 12}
@@ -167,6 +185,7 @@ def test_nothing_but_keys_weight_and_answers_is_in_the_file():
         {"l": 1},
         {"weight_step": 0},
         {"withheld_code": 7},
+        {"special_uniques_most": 4},
         {"purposes": {"anyone": True}},
         {"simd_groups": {"1": [1], "also": [1]}},
     ],
@@ -175,6 +194,7 @@ def test_a_block_that_protects_nobody_is_refused(change):
     block = {
         "k": 10, "l": 2, "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
         "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
+        "special_uniques_most": 3,
         "purposes": {"archive": True}, "source": "s", "dated": "d", "reason": "r",
     }  # fmt: skip
     assert microdata_rule(block).k == RULE.k

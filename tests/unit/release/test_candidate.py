@@ -1,6 +1,8 @@
+import csv
 import json
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -50,7 +52,7 @@ def test_the_packages_of_a_candidate(built):
         described = {"manifest.json", "certificate.json"}
         data = {"rcs.duckdb", "parquet", "datapackage.json"}
         notes = {"RELEASE_NOTES.md", "DISCLOSURE_REPORT.md", "CITATION.cff"}
-        data |= {"certificate", *notes} if package == "public" else {"microdata"}
+        data |= {"certificate", "csv", *notes} if package == "public" else {"microdata"}
         if package.startswith("archive"):
             data |= {"documentation"}
         if package.startswith("school"):
@@ -223,6 +225,41 @@ def test_certificate_and_datapackage_say_what_was_done(built):
     resources = json.loads((folder / "datapackage.json").read_text())["resources"]
     assert all((folder / r["path"]).is_file() for r in resources)
     assert all(r["description"].startswith("SIMULATED") for r in resources)
+
+
+def test_the_public_csv_files_are_the_tables_as_the_datapackage_describes_them(built):
+    folder = built.path / "public"
+    listed = json.loads((folder / "datapackage.json").read_text())["resources"]
+    described = {r["path"]: r["schema"]["fields"] for r in listed if r["format"] == "csv"}
+    files = {f"csv/{file.name}" for file in (folder / "csv").iterdir()}
+    tables = {file.stem for file in (folder / "parquet").iterdir()}
+    assert files == set(described) == {f"csv/{table}.csv" for table in tables}
+    for path, fields in described.items():
+        with (folder / path).open(encoding="utf-8") as stream:
+            assert next(csv.reader(stream)) == [field["name"] for field in fields]
+        parquet = folder / "parquet" / f"{Path(path).stem}.parquet"
+        types = dict(
+            duckdb.sql(f"select column_name, column_type from (describe '{parquet}')").fetchall()
+        )
+        read = (
+            f"read_csv('{folder / path}', header=true, auto_detect=false, delim=',', quote='\"', "
+            f"escape='\"', columns={types | {'data_source': 'VARCHAR'}})"
+        )
+        # A text that is empty and one that is not there read the same in a CSV file.
+        texts = [name for name, kind in types.items() if kind == "VARCHAR"]
+        same = ", ".join(f'coalesce("{name}", \'\') as "{name}"' for name in texts)
+        differing = duckdb.sql(
+            f"""
+            (select * replace ({same}) from '{parquet}'
+            except all select * exclude (data_source) replace ({same}) from {read})
+            union all
+            (select * exclude (data_source) replace ({same}) from {read}
+            except all select * replace ({same}) from '{parquet}')
+            """
+        ).fetchall()
+        assert differing == [], path
+        sources = duckdb.sql(f"select distinct data_source from {read}").fetchall()
+        assert sources == [("SIMULATED",)], path
 
 
 def test_small_counts_of_deliveries_do_not_stand_in_the_candidate(built):

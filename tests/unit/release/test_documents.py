@@ -61,6 +61,27 @@ def test_every_code_of_the_codebook_is_explained(codebook):
         assert element.find("d:labl", DDI).text == variable.label
 
 
+def test_the_project_has_its_five_safes_record(package):
+    """Each of the five questions, with the register's own row and what this run did."""
+    text = (package / "documentation" / "FIVE_SAFES.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert [h.split(":")[0] for h in headings] == [
+        f"## Safe {name}" for name in ("project", "people", "settings", "data", "outputs")
+    ]
+    approval = load_programme().approvals["t2-falkirk"]
+    for said in (approval.lawful_basis, approval.dpia_reference, approval.sharing_agreement,
+                 approval.panel, approval.retention_until.isoformat()):  # fmt: skip
+        assert said in text
+    assert approval.is_placeholder and "placeholders for demonstrations" in text
+    told = json.loads((package / "certificate.json").read_text())["microdata"]["surveys"]
+    shown = told["secondary"]
+    assert shown["special_uniques"] == 0
+    assert (
+        f"| secondary | {shown['records']} | {shown['left_out']} "
+        f"| {shown['special_uniques_before']} | 0 |" in text
+    )
+
+
 def test_no_study_number_is_invented(package, codebook):
     assert codebook.findall(".//d:IDNo", DDI) == []
     for file in (package / "documentation").iterdir():
@@ -82,7 +103,7 @@ def test_notices_come_from_the_register(package):
     approval = load_programme().approvals["t2-falkirk"]
     texts = {p.name: p.read_text() for p in (package / "documentation").glob("*.md")}
     assert set(texts) == {
-        "LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", "TECHNICAL_REPORT.md",
+        "LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", "FIVE_SAFES.md", "TECHNICAL_REPORT.md",
     }  # fmt: skip
     assert approval.lawful_basis in texts["PRIVACY_NOTICE.md"]
     assert approval.ethics in texts["ETHICS.md"]
