@@ -234,12 +234,14 @@ class _Setter:
             said.append(f"{survey.hidden} not shown [c].")
         domains = tuple(self.domain(survey, domain) for domain in survey.domains)
         title = self.word("results") + self.suffix(survey)
+        # A campus has two surveys: its results flow on, so that no page stays nearly empty.
+        starts_page = self.page.kind != "school" or len(self.page.surveys) == 1
         return Section(
             f"results-{survey.key}",
             2,
             title,
             (Paragraph(plain(" ".join(said)), "muted"), *domains),
-            "page",
+            "page" if starts_page else "",
         )
 
     def domain(self, survey: SurveyPart, domain: DomainPart) -> Section:
@@ -497,12 +499,11 @@ class _Setter:
             if survey.took_part:
                 title = self.word("took_part") + self.suffix(survey)
                 table = self.took_part(survey, survey.took_part)
-                yield Section(f"took-part-{survey.key}", 3, title, (table,))
-        marks = Terms(tuple((f"[{key}]", text) for key, text in page.marks), "marks")
-        yield Section("marks", 3, self.word("marks"), (marks,))
-        yield self.told("rounding", page.rounding)
-        if page.support:
-            yield self.told("support", page.support)
+                yield Section(f"took-part-{survey.key}", 3, title, (table,), "whole")
+        terms = Terms(tuple((f"[{key}]", text) for key, text in page.marks), "marks")
+        yield Section("marks", 3, self.word("marks"), (terms,))
+        rounding = self.told("rounding", page.rounding)
+        yield Pair(rounding, self.told("support", page.support)) if page.support else rounding
         if page.kind in ("cpp", "public"):
             keys = ["method_text", *(["method_cpp"] if page.kind == "cpp" else []), "method_parent"]
             yield self.told("method", " ".join(self.word(key) for key in keys))

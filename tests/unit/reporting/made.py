@@ -215,8 +215,9 @@ def participation(survey: str, level: str, code: str, **values: str) -> dict[str
 def write_school(
     folder: Path,
     *,
-    survey: str = "secondary",
+    surveys: Iterable[str] = ("secondary",),
     name: str = "Carron Bridge High School",
+    area: str = "Falkirk",
     statuses: Statuses = some_hidden,
     verdict: Callable[[str], str] | None = None,
     breakdowns: Iterable[str] = ("total", "sex", "stage", "stage:sex"),
@@ -225,16 +226,19 @@ def write_school(
     simulated: bool = True,
 ) -> Path:
     """A school package: CSV files and a manifest."""
-    own = cells(
-        survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step
-    )
-    area = cells(survey, "cpp", COUNCIL, "Falkirk", breakdowns=("total", "sex", "stage"), n=3000)
-    _csv(folder / "table.csv", ESTIMATES, [*own, *area])
+    rows, rated, shares = [], [], []
+    for survey in surveys:
+        rows += cells(
+            survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step
+        )
+        rows += cells(survey, "cpp", COUNCIL, area, breakdowns=("total", "sex", "stage"), n=3000)
+        rated += comparisons(survey, "school", SCHOOL, statuses=statuses, verdict=verdict)
+        shares.append(participation(survey, "school", SCHOOL))
+    _csv(folder / "table.csv", ESTIMATES, rows)
     _csv(folder / "indicators.csv", INDICATORS, indicators())
-    rows = comparisons(survey, "school", SCHOOL, statuses=statuses, verdict=verdict)
-    _csv(folder / "comparisons.csv", COMPARISONS, rows)
+    _csv(folder / "comparisons.csv", COMPARISONS, rated)
     _csv(folder / "geographies.csv", GEOGRAPHIES, geographies([(SCHOOL, name)]))
-    _csv(folder / "participation.csv", PARTICIPATION, [participation(survey, "school", SCHOOL)])
+    _csv(folder / "participation.csv", PARTICIPATION, shares)
     _manifest(folder, f"school/{SCHOOL}", simulated)
     return folder
 
