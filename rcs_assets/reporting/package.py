@@ -173,6 +173,40 @@ class Spend(NamedTuple):
     status: str
 
 
+class Outcome(NamedTuple):
+    """One row of `outcomes`: a sentence for a plan; empty where its figure is not shown."""
+
+    engagement: str
+    domain: str
+    survey: str
+    indicator: str
+    title: str
+    is_core: str
+    status: str
+    sentence: str
+
+
+class Model(NamedTuple):
+    """One row of `models`; effects are released text, in points."""
+
+    survey: str
+    outcome: str
+    kind: str
+    factor: str
+    is_clear: str
+    effect_points: str
+    effect_low: str
+    effect_high: str
+    status: str
+
+
+class Risk(NamedTuple):
+    """What `risks` calls a factor."""
+
+    factor: str
+    title: str
+
+
 @dataclass(frozen=True)
 class Package:
     """All that a page may say.
@@ -195,6 +229,9 @@ class Package:
     participation: tuple[Participation, ...]
     reach: tuple[Reach, ...]
     spend: tuple[Spend, ...]
+    outcomes: tuple[Outcome, ...]
+    models: tuple[Model, ...]
+    risks: tuple[Risk, ...]
     summary: str | None
     data_file: str
     data_sha256: str
@@ -253,6 +290,9 @@ _COLUMNS: Mapping[str, tuple[Any, str]] = {
     ),
     "reach": (Reach, " ".join(Reach._fields)),
     "spend": (Spend, " ".join(Spend._fields)),
+    "outcomes": (Outcome, " ".join(Outcome._fields)),
+    "models": (Model, " ".join(Model._fields)),
+    "risks": (Risk, " ".join(Risk._fields)),
 }
 
 
@@ -282,6 +322,9 @@ def read_package(folder: Path, name: str) -> Package:
         participation=tuple(_rows(folder, "participation", needed=False)),
         reach=tuple(_rows(folder, "reach", needed=False)),
         spend=tuple(_rows(folder, "spend", needed=False)),
+        outcomes=tuple(_rows(folder, "outcomes", needed=False)),
+        models=tuple(_rows(folder, "models", needed=False)),
+        risks=tuple(_rows(folder, "risks", needed=False)),
         summary=_summary(folder),
         data_file=data_file,
         data_sha256=_listed(manifest, data_file),

@@ -21,7 +21,7 @@ from rcs_assets.reporting.render import render_html
 from tests.unit.reporting import made
 from tests.unit.reporting.conftest import CPP, SCHOOL, tree
 
-KINDS = ("school", "cpp", "cluster", "public")
+KINDS = ("school", "cpp", "cluster", "public", "summary")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +181,13 @@ def test_a_campus_with_both_surveys_is_at_most_seven_pages(tmp_path) -> None:
     found = report(tmp_path, surveys=("primary", "secondary"))
     assert len(found) <= 7
     assert min(map(len, found)) > 400
+
+
+@pytest.mark.parametrize("statuses", (made.all_shown, made.some_hidden, made.all_hidden))
+def test_the_summary_for_members_is_one_page(tmp_path, statuses) -> None:
+    folder = made.write_cpp(tmp_path, statuses=statuses, services=False)
+    (summary,) = (d for d in package_documents(read_package(folder, CPP)) if d.path == "summary")
+    assert len(PdfReader(io.BytesIO(render_pdf(summary))).pages) == 1
 
 
 def test_nothing_in_a_name_is_a_command(tmp_path) -> None:
