@@ -27,10 +27,12 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 
 ASSET = ("reporting", "pages")
 REPORT = "report.html"
+SUMMARY = "summary.html"
 EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
 _SPEND = ("gbp", "children_n")
+_MODELS = ("effect_points", "effect_low", "effect_high")
 
 
 def _folders(bench: Bench) -> dict[str, Path]:
@@ -90,12 +92,12 @@ def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verd
 def every_page_is_there(bench: Bench) -> Verdict:
     """Each school, CPP and the programme has a report, each cluster with rows its own.
 
-    A report is a page and a PDF.
+    A CPP and the programme have a summary of one page beside it. Each is a page and a PDF.
     """
     found = []
     folders = _folders(bench)
     for name, folder in folders.items():
-        wanted = {REPORT}
+        wanted = {REPORT} if name.startswith("school/") else {REPORT, SUMMARY}
         made = {
             f.relative_to(folder).as_posix()
             for f in folder.rglob("*")
@@ -130,7 +132,7 @@ def _tables(
 ) -> dict[str, frozenset[str]]:
     return {
         table: frozenset().union(*figures[table].get(package, {"": frozenset()}).values())
-        for table in ("reach", "spend")
+        for table in ("reach", "spend", "models")
     }
 
 
@@ -142,6 +144,7 @@ def _figures(bench: Bench) -> dict[str, dict[str, dict[str, frozenset[str]]]]:
         ("estimates", "indicator", _ESTIMATES),
         ("reach", "need", _REACH),
         ("spend", "sector", _SPEND),
+        ("models", "outcome", _MODELS),
     ):
         found[table] = {}
         for reader in _readers(root, table):
@@ -149,7 +152,9 @@ def _figures(bench: Bench) -> dict[str, dict[str, dict[str, frozenset[str]]]]:
                 f"""
                 with shown as (
                     select filename, "{key}" as key,
-                        unnest([{", ".join(f'"{c}"::varchar' for c in columns)}]) as number
+                        -- A page says "6 points lower": the sign is a word.
+                        unnest([{", ".join(f"ltrim({c}::varchar, '-')" for c in columns)}])
+                        as number
                     from {reader}
                     where status in ('published', 'u')
                 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import json
 import re
 from collections import Counter
@@ -19,12 +20,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    import pikepdf
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 # `1 (most deprived): 56%; 2: 58%`: what stands before a colon names a group or a place.
 _LABEL = re.compile(r"[^:;.]*:")
+# What the description (XMP) of a PDF must claim: name and namespace of a property → its value.
+_XMP = "{http://www.aiim.org/pdf%s/ns/id/}%s"
+_PDF_CLAIMS = {
+    "no PDF/A-2a": {_XMP % ("a", "part"): "2", _XMP % ("a", "conformance"): "A"},
+    "no PDF/UA-1": {_XMP % ("ua", "part"): "1"},
+}
+_PDF_TITLE = ".//{http://purl.org/dc/elements/1.1/}title//{*}li"
 # What a page could load, run or send with, apart from elements and attributes.
 _OUTSIDE = (b"http:", b"https:", b"@import", b"url(", b"javascript:")
 _ELEMENTS = frozenset(
@@ -259,20 +270,30 @@ def pdf_problems(content: bytes, *, simulated: bool) -> tuple[str, ...]:
     Typst refuses to write a file that breaks the standards which it is to claim; this sees a
     file that was made in another way, or changed.
     """
-    wanted = {
-        "no PDF/A-2a": b"<pdfaid:part>2</pdfaid:part><pdfaid:conformance>A</pdfaid:conformance>",
-        "no PDF/UA-1": b"<pdfuaid:part>1</pdfuaid:part>",
-        "no tags": b"/StructTreeRoot",
-        "no language": b"/Lang",
-        "no end": b"%%EOF",
-    }
-    found = [problem for problem, mark in wanted.items() if mark not in content]
-    title = re.search(rb'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">([^<]+)<', content)
-    if title is None:
-        found.append("no title")
-    elif simulated and not title[1].startswith(b"SIMULATED "):
-        found.append("does not say SIMULATED")
-    return tuple(found)
+    import pikepdf
+
+    try:
+        with pikepdf.open(io.BytesIO(content)) as pdf:
+            return tuple(_pdf_problems(pdf, simulated=simulated))
+    except (pikepdf.PdfError, ET.ParseError):
+        return ("no whole PDF",)
+
+
+def _pdf_problems(pdf: pikepdf.Pdf, *, simulated: bool) -> Iterator[str]:
+    root = pdf.Root
+    said = ET.fromstring(root.Metadata.read_bytes()) if "/Metadata" in root else ET.Element("none")
+    for problem, claims in _PDF_CLAIMS.items():
+        if any(said.findtext(f".//{name}") != value for name, value in claims.items()):
+            yield problem
+    if "/StructTreeRoot" not in root or "/K" not in root.StructTreeRoot:
+        yield "no tags"
+    if not str(root.get("/Lang", "")):
+        yield "no language"
+    title = said.findtext(_PDF_TITLE)
+    if not title:
+        yield "no title"
+    elif simulated and not title.startswith("SIMULATED "):
+        yield "does not say SIMULATED"
 
 
 def collect(rows: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -224,11 +224,36 @@ def _meta(
             "levels": dict(settings.reach.levels),
             "needs": dict(settings.reach.needs),
         },
+        "findings": _findings(package, settings),
         "tiers": dict(settings.spend.tiers),
         "prevention": list(settings.spend.prevention),
         "support": settings.support,
         "councils": _councils(),
     }
+
+
+def _findings(package: Package, settings: Settings) -> list[dict[str, Any]]:
+    """The adjusted differences of each outcome by factor, in tenths of a point."""
+    titles = {row.factor: row.title for row in package.risks if row.title}
+
+    def tenths(text: str) -> int | None:
+        return round(float(text) * 10) if text else None
+
+    return [
+        {
+            "outcome": row.outcome,
+            "title": f"{package.measures[row.outcome].title}, "
+            f"{settings.surveys[row.survey].who.lower()}",
+            "factor": titles[row.factor],
+            "points": tenths(row.effect_points),
+            "low": tenths(row.effect_low),
+            "high": tenths(row.effect_high),
+            "clear": row.is_clear == "true",
+            "mark": row.status[0],
+        }
+        for row in sorted(package.models, key=lambda row: titles.get(row.factor, ""))
+        if row.kind == "term" and row.factor in titles and row.outcome in package.measures
+    ]
 
 
 def _group_words(settings: Settings, breakdown: str, group: str) -> str:

@@ -34,6 +34,7 @@ from rcs_assets.reporting.blocks import (
     Tiles,
     plain,
 )
+from rcs_assets.reporting.findings import FindingPart, OutcomePart
 from rcs_assets.reporting.package import Measure
 from rcs_assets.reporting.parts import (
     LEGEND,
@@ -72,14 +73,69 @@ class _Setter:
 
     def document(self) -> Document:
         """The report."""
-        page = self.page
         sections = tuple(self.sections())
+        blocks = (*self.opening(), *self.contents(sections), *sections)
+        return self.set(self.page.path, self.page.kind, "head", blocks)
+
+    def one_page(self) -> Document:
+        """The summary for elected members: one page of what the report says."""
+        page = self.page
+        care = (page.care[1], page.chance) if page.is_rated else page.care
+        blocks = [*self.notes(), Tiles(page.tiles)]
+        if page.stand_out and any(part.count("rated") for part in page.surveys):
+            blocks.append(self.stand_out())
+        blocks.append(self.glance())
+        blocks.append(
+            Pair(
+                Section("talk", 2, self.word("talk"), (_list(page.talk),)),
+                Section("care", 2, self.word("care"), (_list(care),)),
+            )
+        )
+        marks = Terms(tuple((f"[{key}]", text) for key, text in page.marks if key == "c"), "marks")
+        blocks.append(marks)
+        if page.support:
+            blocks.append(Paragraph(plain(page.support), "muted"))
+        return self.set("summary", "summary", "head_summary", tuple(blocks))
+
+    def glance(self) -> Section:
+        """One measure an outcome and survey of pupils: the first priority measure of each."""
+        rows: list[Row] = []
+        for survey in self.page.surveys:
+            if not survey.stages:
+                continue
+            order = self.settings.priority[survey.key]
+            for domain in survey.domains:
+                found = [row for row in domain.rows if row.indicator in order]
+                if found:
+                    first = min(found, key=lambda row: order.index(row.indicator))
+                    rows.append(self.glanced(f"{domain.title}, {survey.who.lower()}", first))
+        columns = [
+            Column(self.word("domain")),
+            Column(self.word("measure")),
+            Column(self.word(self.page.kind), "number"),
+            Column(self.word("likely_range"), "number"),
+        ]
+        columns += [Column(self.page.area, "number")] * self.page.has_area
+        caption = self.word("glance_caption")
+        table = Table("glance", caption, tuple(columns), tuple(rows), scroll=caption)
+        return Section("glance", 2, self.word("glance"), (table,))
+
+    def glanced(self, head: str, row: MeasureRow) -> Row:
+        """One measure of the summary."""
+        title = f"{row.title} ({row.note})" if row.note else row.title
+        cells = [Cell(title), Cell(row.value, "number own"), Cell(row.span, "number")]
+        cells += [Cell(row.area, "number")] * self.page.has_area
+        return Row(plain(head), tuple(cells), indicator=row.indicator)
+
+    def set(self, path: str, kind: str, head_words: str, blocks: tuple[Block, ...]) -> Document:
+        """Blocks with the head and the foot that every document of the package has."""
+        page = self.page
         simulated = f"{self.word('simulated_mark')} " if page.is_simulated else ""
-        head = self.word("head", title=page.title, release=page.release)
+        head = self.word(head_words, title=page.title, release=page.release)
         running = self.word("running", title=page.title, year=page.year).rstrip()
         return Document(
-            path=page.path,
-            kind=page.kind,
+            path=path,
+            kind=kind,
             head=simulated + head,
             title=page.title,
             kicker=page.kicker,
@@ -89,7 +145,7 @@ class _Setter:
             running=simulated + running,
             page_words=(self.word("page"), self.word("of")),
             as_of=page.as_of,
-            blocks=(*self.opening(), *self.contents(sections), *sections),
+            blocks=blocks,
             foot=(
                 Terms(tuple(pair for pair in page.facts if pair[1]), "facts"),
                 Paragraph(plain(self.word("foot"))),
@@ -98,6 +154,16 @@ class _Setter:
 
     def opening(self) -> Iterator[Block]:
         """What stands above the first heading, the summary of a CPP, and the tiles."""
+        page = self.page
+        yield from self.notes()
+        if page.summary:
+            said_by = self.word("authored" if page.is_authored else "standard")
+            by = Paragraph(plain(said_by), "muted")
+            yield Section("summary", 2, self.word("summary"), (*page.summary, by), "summary")
+        yield Tiles(page.tiles)
+
+    def notes(self) -> Iterator[Block]:
+        """What the figures are: simulated, of which release, how many are not shown."""
         page = self.page
         if page.is_simulated:
             mark = Run(f"{self.word('simulated_mark')}.", "strong")
@@ -108,11 +174,6 @@ class _Setter:
         yield Paragraph(plain(f"{said} {more}"), "release")
         if page.statement:
             yield Paragraph(plain(page.statement), "statement")
-        if page.summary:
-            said_by = self.word("authored" if page.is_authored else "standard")
-            by = Paragraph(plain(said_by), "muted")
-            yield Section("summary", 2, self.word("summary"), (*page.summary, by), "summary")
-        yield Tiles(page.tiles)
 
     def contents(self, sections: Sequence[Block]) -> Iterator[Block]:
         """Links to the main sections of a long page; a school's needs none."""
@@ -140,11 +201,20 @@ class _Setter:
                 yield self.pairs(survey)
             for table in survey.groups:
                 yield self.groups(survey, table)
+        yield from self.more()
+        yield self.about()
+
+    def more(self) -> Iterator[Section]:
+        """What the report of a CPP or of the programme adds."""
+        page = self.page
+        if page.findings:
+            yield self.findings()
         for at, part in enumerate(page.places, 1):
             yield self.places(part, at)
         for at, services in enumerate(page.services, 1):
             yield from self.services(services, at)
-        yield self.about()
+        if page.outcomes:
+            yield self.plan()
 
     # --- the first page ----------------------------------------------------------------
 
@@ -234,12 +304,14 @@ class _Setter:
             said.append(f"{survey.hidden} not shown [c].")
         domains = tuple(self.domain(survey, domain) for domain in survey.domains)
         title = self.word("results") + self.suffix(survey)
+        # A campus has two surveys: its results flow on, so that no page stays nearly empty.
+        starts_page = self.page.kind != "school" or len(self.page.surveys) == 1
         return Section(
             f"results-{survey.key}",
             2,
             title,
             (Paragraph(plain(" ".join(said)), "muted"), *domains),
-            "page",
+            "page" if starts_page else "",
         )
 
     def domain(self, survey: SurveyPart, domain: DomainPart) -> Section:
@@ -484,6 +556,60 @@ class _Setter:
         scroll = self.word("spend_scroll", name=part.name)
         yield Table("spend", self.word("spend_caption"), columns, tuple(rows), scroll=scroll)
 
+    # --- the plan and the findings ---------------------------------------------------------
+
+    def plan(self) -> Section:
+        """The outcome table of a children's services plan, by SHANARRI outcome."""
+        about = Paragraph(plain(self.word("plan_about")))
+        tables = tuple(self.outcome(part) for part in self.page.outcomes)
+        return Section("plan", 2, self.word("plan"), (about, *tables), "page")
+
+    def outcome(self, part: OutcomePart) -> Section:
+        """The sentences of one outcome."""
+        columns = (
+            Column(self.word("plan_sentence")),
+            Column(self.word("result"), "number"),
+            Column(self.word("likely_range"), "number"),
+        )
+        rows = (
+            Row(
+                plain(row.sentence),
+                (Cell(row.value, "number own"), Cell(row.span, "number")),
+                indicator=row.indicator,
+            )
+            for row in part.rows
+        )
+        caption = self.word("plan_caption", domain=part.title)
+        table = Table("plan", caption, columns, tuple(rows), scroll=caption)
+        return Section(f"plan-{part.key}", 3, part.title, (table,), "domain")
+
+    def findings(self) -> Section:
+        """What goes together with the outcomes of the published analysis."""
+        about = Paragraph(plain(self.word("findings_about")))
+        tables = tuple(self.finding(part) for part in self.page.findings)
+        return Section("findings", 2, self.word("findings"), (about, *tables), "page")
+
+    def finding(self, part: FindingPart) -> Section:
+        """One outcome."""
+        blocks: list[Block] = [Paragraph(plain(part.sentence))]
+        if part.rows:
+            columns = (
+                Column(self.word("factor")),
+                Column(self.word("points"), "number"),
+                Column(self.word("likely_range"), "number"),
+            )
+            rows = (
+                Row(
+                    plain(row.factor),
+                    (Cell(row.points, "number own"), Cell(row.span, "number")),
+                    table="models",
+                )
+                for row in part.rows
+            )
+            caption = self.word("findings_caption", outcome=part.title)
+            blocks.append(Table("findings", caption, columns, tuple(rows), scroll=caption))
+        return Section(f"findings-{part.key}", 3, part.title, tuple(blocks), "domain")
+
     # --- about -------------------------------------------------------------------------
 
     def about(self) -> Section:
@@ -497,12 +623,11 @@ class _Setter:
             if survey.took_part:
                 title = self.word("took_part") + self.suffix(survey)
                 table = self.took_part(survey, survey.took_part)
-                yield Section(f"took-part-{survey.key}", 3, title, (table,))
-        marks = Terms(tuple((f"[{key}]", text) for key, text in page.marks), "marks")
-        yield Section("marks", 3, self.word("marks"), (marks,))
-        yield self.told("rounding", page.rounding)
-        if page.support:
-            yield self.told("support", page.support)
+                yield Section(f"took-part-{survey.key}", 3, title, (table,), "whole")
+        terms = Terms(tuple((f"[{key}]", text) for key, text in page.marks), "marks")
+        yield Section("marks", 3, self.word("marks"), (terms,))
+        rounding = self.told("rounding", page.rounding)
+        yield Pair(rounding, self.told("support", page.support)) if page.support else rounding
         if page.kind in ("cpp", "public"):
             keys = ["method_text", *(["method_cpp"] if page.kind == "cpp" else []), "method_parent"]
             yield self.told("method", " ".join(self.word(key) for key in keys))
@@ -555,6 +680,11 @@ class _Setter:
 def document(page: Page, settings: Settings) -> Document:
     """The report of a view."""
     return _Setter(page, settings).document()
+
+
+def one_page(page: Page, settings: Settings) -> Document:
+    """The summary for elected members, of the view of a CPP or of the programme."""
+    return _Setter(page, settings).one_page()
 
 
 def _rated(rating: Rating) -> Rated:

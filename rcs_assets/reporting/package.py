@@ -173,6 +173,40 @@ class Spend(NamedTuple):
     status: str
 
 
+class Outcome(NamedTuple):
+    """One row of `outcomes`: a sentence for a plan; empty where its figure is not shown."""
+
+    engagement: str
+    domain: str
+    survey: str
+    indicator: str
+    title: str
+    is_core: str
+    status: str
+    sentence: str
+
+
+class Model(NamedTuple):
+    """One row of `models`; effects are released text, in points."""
+
+    survey: str
+    outcome: str
+    kind: str
+    factor: str
+    is_clear: str
+    effect_points: str
+    effect_low: str
+    effect_high: str
+    status: str
+
+
+class Risk(NamedTuple):
+    """What `risks` calls a factor."""
+
+    factor: str
+    title: str
+
+
 @dataclass(frozen=True)
 class Package:
     """All that a page may say.
@@ -195,6 +229,9 @@ class Package:
     participation: tuple[Participation, ...]
     reach: tuple[Reach, ...]
     spend: tuple[Spend, ...]
+    outcomes: tuple[Outcome, ...]
+    models: tuple[Model, ...]
+    risks: tuple[Risk, ...]
     summary: str | None
     data_file: str
     data_sha256: str
@@ -228,6 +265,12 @@ class Package:
         return self.cells.places.get(place) or place.code
 
 
+# What a row that is not shown must leave empty, in whatever table it stands.
+_FIGURES = frozenset(
+    "n estimate ci_low ci_high verdict respondents_n roll_n response_band schools_n observed_pct "
+    "corrected_pct bound_low bound_high gbp children_n odds_ratio effect_points effect_low "
+    "effect_high value share_pct outcome_pct sentence".split()
+)
 _CELL = (
     "engagement survey geography_level geography_code geography_name breakdown group "
     "indicator statistic n estimate ci_low ci_high status note"
@@ -253,6 +296,9 @@ _COLUMNS: Mapping[str, tuple[Any, str]] = {
     ),
     "reach": (Reach, " ".join(Reach._fields)),
     "spend": (Spend, " ".join(Spend._fields)),
+    "outcomes": (Outcome, " ".join(Outcome._fields)),
+    "models": (Model, " ".join(Model._fields)),
+    "risks": (Risk, " ".join(Risk._fields)),
 }
 
 
@@ -282,6 +328,9 @@ def read_package(folder: Path, name: str) -> Package:
         participation=tuple(_rows(folder, "participation", needed=False)),
         reach=tuple(_rows(folder, "reach", needed=False)),
         spend=tuple(_rows(folder, "spend", needed=False)),
+        outcomes=tuple(_rows(folder, "outcomes", needed=False)),
+        models=tuple(_rows(folder, "models", needed=False)),
+        risks=tuple(_rows(folder, "risks", needed=False)),
         summary=_summary(folder),
         data_file=data_file,
         data_sha256=_listed(manifest, data_file),
@@ -330,7 +379,6 @@ def _own(name: str, places: Iterable[Place]) -> Place:
 def _cells(folder: Path) -> tuple[Cells, str]:
     """The estimates, and the path of their file in the package."""
     header, rows, file = _read(folder, "estimates", needed=True)
-    rows = list(rows)
 
     def columns(names: str) -> Callable[[Sequence[str]], tuple[str, ...]]:
         return _columns(names, header, file)
@@ -370,19 +418,46 @@ def _rows(folder: Path, table: str, *, needed: bool = True) -> list[Any]:
 
 def _read(
     folder: Path, table: str, *, needed: bool
-) -> tuple[Sequence[str], Iterable[Sequence[str]], Path]:
-    """Header, rows and file of a table; no header where the table is absent and may be."""
+) -> tuple[Sequence[str], Sequence[Sequence[str]], Path]:
+    """Header, rows and file of a table; no header where the table is absent and may be.
+
+    Raises:
+        InputError: the table is missing, or a row that is not shown holds a figure.
+    """
     parquet = folder / "parquet" / f"{table}.parquet"
-    if parquet.is_file():
-        return *_read_parquet(parquet), parquet
     plain = folder / _CSV_NAMES.get(table, f"{table}.csv")
-    if plain.is_file():
-        return *_read_csv(plain), plain
+    for file, reader in ((parquet, _read_parquet), (plain, _read_csv)):
+        if file.is_file():
+            header, found = reader(file)
+            rows = list(found)
+            _refuse_hidden_figures(header, rows, file)
+            return header, rows, file
     if needed:
         raise InputError(
             f"A package holds no table {table}", where=str(folder), fix="run: rcs materialise"
         )
     return (), (), plain
+
+
+def _refuse_hidden_figures(
+    header: Sequence[str], rows: Sequence[Sequence[str]], file: Path
+) -> None:
+    """A figure in a hidden row is a fault of protection: nothing is made of such a package."""
+    if "status" not in header:
+        return
+    status = header.index("status")
+    columns = [i for i, name in enumerate(header) if name in _FIGURES]
+    for line, row in enumerate(rows, 1):
+        if row[status] in SHOWN or not row[status]:
+            continue
+        for i in columns:
+            if row[i]:
+                raise InputError(
+                    f"A row that is not shown holds a figure in column {header[i]}",
+                    where=f"{file}, row {line}",
+                    why=f"its status is {row[status]}: protection must leave it empty",
+                    fix="do not hand this package on; run: rcs materialise",
+                )
 
 
 def _read_csv(file: Path) -> tuple[list[str], Iterable[Sequence[str]]]:

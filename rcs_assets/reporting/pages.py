@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rcs_assets.reporting import explorer
 from rcs_assets.reporting.blocks import Document
-from rcs_assets.reporting.layout import document
+from rcs_assets.reporting.layout import document, one_page
 from rcs_assets.reporting.package import Package, read_package
 from rcs_assets.reporting.pdf import render_pdf
 from rcs_assets.reporting.render import render_html
@@ -29,7 +29,10 @@ def package_documents(package: Package) -> tuple[Document, ...]:
         InputError: the authored summary is refused.
     """
     settings = load_settings()
-    return tuple(document(page, settings) for page in package_pages(package, settings))
+    pages = package_pages(package, settings)
+    documents = [document(page, settings) for page in pages]
+    documents += [one_page(page, settings) for page in pages if page.kind in ("cpp", "public")]
+    return tuple(documents)
 
 
 def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[str]:

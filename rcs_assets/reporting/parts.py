@@ -480,7 +480,7 @@ def _pairs(subject: Subject, survey: str, measures: Iterable[Measure]) -> PairPa
         if (girls := _sex(subject, survey, measure, "F")) is not None
         and (boys := _sex(subject, survey, measure, "M")) is not None
     ]
-    shown = [row for row in asked if row[1].ci_low and row[2].ci_low]
+    shown = [row for row in asked if all(cell.is_shown and cell.ci_low for cell in row[1:])]
     if not asked:
         return None
     if not shown:

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.blocks import Bullets, Paragraph, Tile
 from rcs_assets.reporting.charts import Example
+from rcs_assets.reporting.findings import (
+    FindingPart,
+    OutcomePart,
+    finding_parts,
+    outcome_parts,
+)
 from rcs_assets.reporting.package import SHOWN, Measure, Package, Participation, Place
 from rcs_assets.reporting.parts import (
     PlaceTable,
@@ -75,6 +81,8 @@ class Page:
     surveys: tuple[SurveyPart, ...]
     places: tuple[PlacePart, ...]
     services: tuple[ServicePart, ...]
+    outcomes: tuple[OutcomePart, ...]
+    findings: tuple[FindingPart, ...]
     reading: str
     example: Example
     talk: tuple[str, ...]
@@ -179,13 +187,24 @@ def public_page(package: Package, settings: Settings) -> Page:
     """The page of the programme: all areas together, and the CPPs side by side by name."""
     subject = Subject(package, settings, package.own, "all areas", None, "all areas")
     cpps = _places(package, "cpp")
-    places = _place_parts(
-        subject,
-        cpps,
-        "Areas side by side",
-        "By name, not by result. The tall dark bar is all areas together. The areas were asked "
-        "in different years, so a gap can also be a change over time.",
-        "Area",
+    places = (
+        *_place_parts(
+            subject,
+            _places(package, "tranche"),
+            "Tranches",
+            "Each tranche is a group of areas, asked in the same years. In the order of the years. "
+            "The tall dark bar is all areas together. Other areas were asked each time, so a gap "
+            "is no change over time.",
+            "Tranche",
+        ),
+        *_place_parts(
+            subject,
+            cpps,
+            "Areas side by side",
+            "By name, not by result. The tall dark bar is all areas together. The areas were asked "
+            "in different years, so a gap can also be a change over time.",
+            "Area",
+        ),
     )
     n = wording.counted(len({place.code for place in cpps}))
     return _page(
@@ -232,6 +251,8 @@ def _page(
         surveys=surveys,
         places=places,
         services=_services(package, settings, kind),
+        outcomes=outcome_parts(package, settings, subject.place) if kind == "cpp" else (),
+        findings=finding_parts(package, settings) if kind == "public" else (),
         reading=_reading(subject, is_rated),
         example=_example(subject),
         talk=settings.talk["cluster" if kind == "small" else kind],

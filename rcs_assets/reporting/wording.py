@@ -163,6 +163,49 @@ def gap_sentence(first: Cell | None, last: Cell | None) -> str:
     return f"{number(f'{abs(gap):.1f}')} {unit} {'higher' if gap > 0 else 'lower'}"
 
 
+def points(text: str) -> str:
+    """A released difference in points: `-6.0` → `6 points lower`; empty stays empty."""
+    if not text:
+        return ""
+    size = number(text.lstrip("-"))
+    if size == "0":
+        return "0 points"
+    unit = "point" if size == "1" else "points"
+    return f"{size} {unit} {'lower' if text.startswith('-') else 'higher'}"
+
+
+def points_span(low: str, high: str) -> str:
+    """The likely range of a difference, the smaller size first; empty where none was released.
+
+    `-8.0`, `-4.0` → `4 to 8 lower`; `-1.0`, `2.0` → `1 lower to 2 higher`.
+    """
+    if not (low and high):
+        return ""
+    below, above = (number(text.lstrip("-")) for text in (low, high))
+    if float(low) < 0 < float(high):
+        return f"{below} lower to {above} higher"
+    if float(low) < 0:
+        return f"{above} to {below} lower"
+    return f"{below} to {above} higher"
+
+
+def finding_sentence(clear: int, shown: int, factors: int) -> str:
+    """How many factors go clearly with an outcome; every branch has its words.
+
+    Args:
+        clear: factors whose likely range leaves out "no difference".
+        shown: factors with a result.
+        factors: factors that were looked at.
+    """
+    if not shown:
+        return "Results are not shown."
+    hidden = hidden_sentence(factors - shown)
+    if not clear:
+        return f"No clear link with any of {plural(shown, 'factor')}.{hidden}"
+    verb = "has" if clear == 1 else "have"
+    return f"{clear} of {plural(shown, 'factor')} {verb} a clear link.{hidden}"
+
+
 def ranges_apart(first: Cell, second: Cell) -> bool:
     """Whether the likely ranges of two shown rows do not meet."""
     return float(first.ci_low) > float(second.ci_high) or float(second.ci_low) > float(

@@ -41,6 +41,17 @@ REACH = (
     "corrected_pct bound_low bound_high status"
 ).split()
 SPEND = "engagement sector tier age_band funding_origin domain gbp children_n status".split()
+OUTCOMES = (
+    "engagement geography_name domain survey indicator title is_core direction estimate ci_low "
+    "ci_high status sentence"
+).split()
+MODELS = (
+    "survey outcome kind factor level odds_ratio ci_low ci_high is_clear effect_points effect_low "
+    "effect_high value n status"
+).split()
+RISKS = (
+    "survey outcome kind domain factor title level n share_pct outcome_pct ci_low ci_high status"
+).split()
 STAGES = {"primary": ("P5", "P6", "P7"), "secondary": ("S1", "S2", "S3", "S4"), "parent": ()}
 
 # (indicator, breakdown, group) → status, or status and note
@@ -215,8 +226,9 @@ def participation(survey: str, level: str, code: str, **values: str) -> dict[str
 def write_school(
     folder: Path,
     *,
-    survey: str = "secondary",
+    surveys: Iterable[str] = ("secondary",),
     name: str = "Carron Bridge High School",
+    area: str = "Falkirk",
     statuses: Statuses = some_hidden,
     verdict: Callable[[str], str] | None = None,
     breakdowns: Iterable[str] = ("total", "sex", "stage", "stage:sex"),
@@ -225,16 +237,19 @@ def write_school(
     simulated: bool = True,
 ) -> Path:
     """A school package: CSV files and a manifest."""
-    own = cells(
-        survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step
-    )
-    area = cells(survey, "cpp", COUNCIL, "Falkirk", breakdowns=("total", "sex", "stage"), n=3000)
-    _csv(folder / "table.csv", ESTIMATES, [*own, *area])
+    rows, rated, shares = [], [], []
+    for survey in surveys:
+        rows += cells(
+            survey, "school", SCHOOL, name, statuses=statuses, breakdowns=breakdowns, n=n, step=step
+        )
+        rows += cells(survey, "cpp", COUNCIL, area, breakdowns=("total", "sex", "stage"), n=3000)
+        rated += comparisons(survey, "school", SCHOOL, statuses=statuses, verdict=verdict)
+        shares.append(participation(survey, "school", SCHOOL))
+    _csv(folder / "table.csv", ESTIMATES, rows)
     _csv(folder / "indicators.csv", INDICATORS, indicators())
-    rows = comparisons(survey, "school", SCHOOL, statuses=statuses, verdict=verdict)
-    _csv(folder / "comparisons.csv", COMPARISONS, rows)
+    _csv(folder / "comparisons.csv", COMPARISONS, rated)
     _csv(folder / "geographies.csv", GEOGRAPHIES, geographies([(SCHOOL, name)]))
-    _csv(folder / "participation.csv", PARTICIPATION, [participation(survey, "school", SCHOOL)])
+    _csv(folder / "participation.csv", PARTICIPATION, shares)
     _manifest(folder, f"school/{SCHOOL}", simulated)
     return folder
 
@@ -299,6 +314,8 @@ def write_cpp(
     }
     if services:
         tables |= {"reach": (REACH, reach(ENGAGEMENT)), "spend": (SPEND, spend(ENGAGEMENT))}
+    own = [e for e in estimates if (e["geography_level"], e["breakdown"]) == ("cpp", "total")]
+    tables["outcomes"] = (OUTCOMES, outcomes(own))
     for table, (columns, rows) in tables.items():
         _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
     if summary is not None:
@@ -307,10 +324,12 @@ def write_cpp(
     return folder
 
 
-def write_public(folder: Path) -> Path:
-    """The public package with two CPPs."""
+def write_public(folder: Path, *, findings: str = "clear") -> Path:
+    """The public package with two CPPs; `findings` are clear, unclear, hidden or none."""
     estimates, listed = [], geographies([])
     for survey in ("primary", "secondary"):
+        for code, name in (("t1", "Tranche 1 (2015-16)"), (TRANCHE, "Tranche 2 (2016-17)")):
+            estimates += cells(survey, "tranche", code, name, engagement=None, n=4000)
         estimates += cells(
             survey,
             "all",
@@ -339,10 +358,54 @@ def write_public(folder: Path) -> Path:
         "reach": (REACH, reach(ENGAGEMENT)),
         "spend": (SPEND, spend(ENGAGEMENT)),
     }
+    if findings != "none":
+        tables |= {"models": (MODELS, models(findings)), "risks": (RISKS, risks())}
     for table, (columns, rows) in tables.items():
         _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
     _manifest(folder, "public", True)
     return folder
+
+
+def outcomes(own: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """A sentence for each shown total of a CPP, as the table `outcomes` has them."""
+    known = load_codebook().indicators
+    rows = []
+    for cell in own:
+        indicator = known[cell["indicator"]]
+        row = {column: cell.get(column, "") for column in OUTCOMES} | {
+            "domain": indicator.domain, "title": indicator.title,
+            "is_core": str(indicator.is_core).lower(), "direction": indicator.direction,
+            "sentence": f"{cell['estimate']} of those asked: {indicator.title}.",
+        }  # fmt: skip
+        rows.append(row if cell["estimate"] else row | {"sentence": ""})
+    return rows
+
+
+FACTORS = {"often_lonely": "Often lonely", "poor_health": "Fair or poor health", "hidden": "Hidden"}
+
+
+def models(findings: str) -> list[dict[str, str]]:
+    """Three factors of one outcome; the third is never shown."""
+    effects = {"often_lonely": ("7.0", "5.0", "9.0"), "poor_health": ("-1.0", "-3.0", "1.0")}
+    rows = []
+    for factor in FACTORS:
+        row = dict.fromkeys(MODELS, "") | {
+            "survey": "secondary", "outcome": "secondary_sdq_very_high_emotional", "kind": "term",
+            "factor": factor, "level": "risk", "status": "c",
+        }  # fmt: skip
+        if factor in effects and findings != "hidden":
+            figures = dict(
+                zip(("effect_points", "effect_low", "effect_high"), effects[factor], strict=True)
+            )
+            clear = str(findings == "clear" and factor == "often_lonely").lower()
+            row |= {**figures, "is_clear": clear, "status": "published"}
+        rows.append(row)
+    return [*rows, rows[0] | {"factor": "sex", "level": "F"}, rows[0] | {"kind": "check"}]
+
+
+def risks() -> list[dict[str, str]]:
+    base = dict.fromkeys(RISKS, "") | {"kind": "factor", "level": "risk", "status": "c"}
+    return [base | {"factor": factor, "title": title} for factor, title in FACTORS.items()]
 
 
 def reach(engagement: str) -> list[dict[str, str]]:
@@ -406,7 +469,7 @@ def _csv(file: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None
 
 _NUMBERS = frozenset(
     "n estimate ci_low ci_high respondents_n roll_n schools_n observed_pct corrected_pct "
-    "bound_low bound_high gbp children_n".split()
+    "bound_low bound_high gbp children_n effect_points effect_low effect_high".split()
 )
 
 

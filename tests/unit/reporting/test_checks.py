@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 23
+    assert attach(place, pages, "0" * 64) == 27
     return place
 
 
@@ -77,7 +77,7 @@ def change(home: Home):
 def test_pages_as_made_pass(check, bench) -> None:
     verdict = check.judge(bench)
     assert verdict.passed, verdict.observed
-    assert verdict.observed.startswith(("5 pages", "3 packages", "5 PDFs", "2 explorers"))
+    assert verdict.observed.startswith(("7 pages", "3 packages", "7 PDFs", "2 explorers"))
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,8 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
     assert "spend" in checks.pages_show_released_figures_only(bench).observed
     change(page, b">31% to 51%<", b">31% to 52%<")
     assert "reach" in checks.pages_show_released_figures_only(bench).observed
+    change("public/report.html", b">7 points higher<", b">8 points higher<")
+    assert "models" in checks.pages_show_released_figures_only(bench).observed
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,8 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
         f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html",
         f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}-small.html",
         "public/report.pdf",
+        "public/summary.pdf",
+        f"cpp/{made.ENGAGEMENT}/summary.html",
     ],
 )
 def test_a_missing_page_is_found(page, bench, home) -> None:

@@ -76,7 +76,8 @@ def test_every_page_keeps_the_form(school_page, cpp_pages, public_page) -> None:
 
 def test_a_cpp_has_a_page_a_cluster_and_one_of_its_small_schools(cpp_pages) -> None:
     assert set(cpp_pages) == {
-        "report.html", f"clusters/{made.CLUSTER}.html", f"clusters/{made.CLUSTER}-small.html",
+        "report.html", "summary.html", f"clusters/{made.CLUSTER}.html",
+        f"clusters/{made.CLUSTER}-small.html",
     }  # fmt: skip
     page = cpp_pages[f"clusters/{made.CLUSTER}.html"]
     assert headings(page, "h1") == ["Carron Bridge High cluster"]
@@ -293,6 +294,7 @@ def test_a_made_package_is_in_the_released_columns() -> None:
         ("estimates", made.ESTIMATES), ("geographies", made.GEOGRAPHIES),
         ("indicators", made.INDICATORS), ("comparisons", made.COMPARISONS),
         ("participation", made.PARTICIPATION), ("reach", made.REACH), ("spend", made.SPEND),
+        ("outcomes", made.OUTCOMES), ("models", made.MODELS), ("risks", made.RISKS),
     ):  # fmt: skip
         assert set(columns) == {c.name for c in specs[table].columns}, table
 
@@ -304,3 +306,76 @@ def test_manifests_of_made_packages_are_read(school_folder) -> None:
 def test_a_cpp_without_services_has_no_such_parts(tmp_path) -> None:
     page = rendered(made.write_cpp(tmp_path, services=False), CPP)["report.html"]
     assert not {"Need and reach", "Spend by tier"} & set(headings(page, "h2"))
+
+
+def section(page: bytes, anchor: str) -> str:
+    """Text of the section that a heading names; empty where there is none."""
+    found = [e for e in tree(page).iter("section") if e.get("aria-labelledby") == anchor]
+    return " ".join("".join(found[0].itertext()).split()) if found else ""
+
+
+def test_the_plan_has_sentences_by_outcome(cpp_pages, cpp_folder) -> None:
+    said = section(cpp_pages["report.html"], "plan")
+    domains = list(load_settings().domains.values())
+    assert all(f"{domain}: sentences for the plan" in said for domain in domains)
+    core = {i.title for i in load_codebook().indicators.values() if i.is_core}
+    assert all(f"of those asked: {title}." in said for title in core)
+
+
+def test_a_hidden_outcome_has_its_mark_and_no_sentence(tmp_path) -> None:
+    folder = made.write_cpp(tmp_path, statuses=made.all_hidden, services=False)
+    said = section(rendered(folder, CPP)["report.html"], "plan")
+    assert "[c]" in said and "of those asked" not in said
+    assert not re.search(r"\d%", said)
+
+
+@pytest.mark.parametrize(
+    ("findings", "said", "row"),
+    [
+        ("clear", "1 of 2 factors has a clear link. 1 result is not shown.", "7 points higher"),
+        ("unclear", "No clear link with any of 2 factors. 1 result is not shown.", ""),
+        ("hidden", "Results are not shown.", ""),
+        ("none", "", ""),
+    ],
+)
+def test_findings_in_each_state(tmp_path, findings, said, row) -> None:
+    page = rendered(made.write_public(tmp_path, findings=findings), "public")["report.html"]
+    found = section(page, "findings")
+    assert said in found and row in found
+    assert bool(found) == (findings != "none")
+    assert ("points higher" in found) == bool(row)
+    assert "need not be a cause" in found or findings == "none"
+
+
+def test_tranches_stand_in_the_programme_in_the_order_of_years(public_page) -> None:
+    caption = "Feels safe in local area, tranche by tranche, by name"
+    tables = [
+        t
+        for t in tree(public_page).iter("table")
+        if (t.findtext("caption") or "").strip() == caption
+    ]
+    assert len(tables) == 2  # primary and secondary pupils
+    for table in tables:
+        heads = [text_of(h) for h in table.iter("th") if h.get("scope") == "row"]
+        assert heads == ["Tranche 1 (2015-16)", "Tranche 2 (2016-17)"]
+
+
+@pytest.mark.parametrize("statuses", (made.all_shown, made.some_hidden, made.all_hidden))
+def test_the_summary_has_one_measure_an_outcome(tmp_path, statuses) -> None:
+    folder = made.write_cpp(tmp_path, statuses=statuses, services=False)
+    page = rendered(folder, CPP)["summary.html"]
+    assert form_problems(page) == () and outside_problems(page) == ()
+    assert says_simulated(page)
+    rows = [r for r in tree(page).iter("tr") if r.get("data-indicator")]
+    domains = [t for t in load_settings().domains.values() for _ in ("primary", "secondary")]
+    assert sorted(text_of(row.find("th")).partition(",")[0] for row in rows) == sorted(domains)
+    own = {text_of(cell)[:3] for row in rows for cell in row.iter("td") if is_own(cell)}
+    assert (own == {"[c]"}) == (statuses is made.all_hidden)
+
+
+def is_own(cell) -> bool:
+    return "own" in (cell.get("class") or "").split()
+
+
+def text_of(element) -> str:
+    return "".join(element.itertext())

@@ -21,7 +21,7 @@ from rcs_assets.reporting.render import render_html
 from tests.unit.reporting import made
 from tests.unit.reporting.conftest import CPP, SCHOOL, tree
 
-KINDS = ("school", "cpp", "cluster", "public")
+KINDS = ("school", "cpp", "cluster", "public", "summary")
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +154,40 @@ def test_the_same_document_gives_the_same_bytes(documents, pdfs) -> None:
     assert render_pdf(documents["school"]) == pdfs["school"]
 
 
-def test_a_school_report_is_four_pages_and_small(pdfs) -> None:
-    assert len(PdfReader(io.BytesIO(pdfs["school"])).pages) == 4
-    assert len(pdfs["school"]) < 250_000
+def report(folder: Path, **options) -> list[str]:
+    """Text of each page of a school's report, which is small enough to be sent by e-mail."""
+    (document,) = package_documents(read_package(made.write_school(folder, **options), SCHOOL))
+    made_pdf = render_pdf(document)
+    assert len(made_pdf) < 250_000
+    return [page.extract_text() for page in PdfReader(io.BytesIO(made_pdf)).pages]
+
+
+LONG = "Comhairle nan Eilean Siar"
+
+
+@pytest.mark.parametrize("statuses", (made.all_shown, made.some_hidden, made.all_hidden))
+@pytest.mark.parametrize("survey", ("primary", "secondary"))
+def test_a_school_report_is_four_pages_and_the_first_tells_the_story(
+    tmp_path, survey, statuses
+) -> None:
+    """The most that page 1 can hold: three headlines a side, a long name of the area."""
+    found = report(tmp_path, surveys=(survey,), statuses=statuses, area=LONG)
+    assert len(found) <= 4
+    assert "Use with care" in found[0] and "Results by wellbeing domain" in found[1]
+    assert min(map(len, found)) > 800
+
+
+def test_a_campus_with_both_surveys_is_at_most_seven_pages(tmp_path) -> None:
+    found = report(tmp_path, surveys=("primary", "secondary"))
+    assert len(found) <= 7
+    assert min(map(len, found)) > 400
+
+
+@pytest.mark.parametrize("statuses", (made.all_shown, made.some_hidden, made.all_hidden))
+def test_the_summary_for_members_is_one_page(tmp_path, statuses) -> None:
+    folder = made.write_cpp(tmp_path, statuses=statuses, services=False)
+    (summary,) = (d for d in package_documents(read_package(folder, CPP)) if d.path == "summary")
+    assert len(PdfReader(io.BytesIO(render_pdf(summary))).pages) == 1
 
 
 def test_nothing_in_a_name_is_a_command(tmp_path) -> None:
@@ -167,14 +198,28 @@ def test_nothing_in_a_name_is_a_command(tmp_path) -> None:
 
 
 def test_what_is_not_a_tagged_pdf_is_found(pdfs) -> None:
-    school = pdfs["school"]
-    for old, new, problem in (
-        (b"<pdfaid:part>2", b"<pdfaid:part>3", "no PDF/A-2a"),
-        (b"<pdfuaid:part>1", b"<pdfuaid:part>2", "no PDF/UA-1"),
-        (b'x-default">SIMULATED ', b'x-default">Simulated ', "does not say SIMULATED"),
-        (b"/StructTreeRoot", b"/StructTreeFoot", "no tags"),
-        (b"%%EOF", b"", "no end"),
-    ):
-        assert old in school
-        assert pdf_problems(school.replace(old, new), simulated=True) == (problem,)
-    assert pdf_problems(school.replace(b"SIMULATED ", b""), simulated=False) == ()
+    import pikepdf
+
+    def changed(change) -> tuple[str, ...]:
+        out = io.BytesIO()
+        with pikepdf.open(io.BytesIO(pdfs["school"])) as pdf:
+            change(pdf.Root)
+            pdf.save(out)
+        return pdf_problems(out.getvalue(), simulated=True)
+
+    def swap(old: bytes, new: bytes):
+        def change(root) -> None:
+            said = root.Metadata.read_bytes()
+            assert old in said
+            root.Metadata.write(said.replace(old, new))
+
+        return change
+
+    assert changed(lambda root: None) == ()
+    assert changed(swap(b"<pdfaid:part>2", b"<pdfaid:part>3")) == ("no PDF/A-2a",)
+    assert changed(swap(b"<pdfuaid:part>1", b"<pdfuaid:part>2")) == ("no PDF/UA-1",)
+    assert changed(swap(b'x-default">SIMULATED ', b'x-default">')) == ("does not say SIMULATED",)
+    assert changed(swap(b"dc:title", b"dc:topic")) == ("no title",)
+    assert changed(lambda root: root.__delitem__("/StructTreeRoot")) == ("no tags",)
+    assert changed(lambda root: root.__delitem__("/Lang")) == ("no language",)
+    assert pdf_problems(b"not a PDF", simulated=True) == ("no whole PDF",)

@@ -79,6 +79,36 @@ def test_an_empty_list_says_why(verdict, left_out, rated, said) -> None:
     assert wording.empty_list(verdict, left_out, rated) == said
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((0, 0, 3), "Results are not shown."),
+        ((0, 1, 1), "No clear link with any of 1 factor."),
+        ((0, 2, 3), "No clear link with any of 2 factors. 1 result is not shown."),
+        ((1, 2, 2), "1 of 2 factors has a clear link."),
+        ((3, 3, 5), "3 of 3 factors have a clear link. 2 results are not shown."),
+    ],
+)
+def test_a_finding_says_how_many_factors_are_clear(counts, said) -> None:
+    assert wording.finding_sentence(*counts) == said
+
+
+@pytest.mark.parametrize(
+    ("low", "effect", "high", "said", "span"),
+    [
+        ("5.0", "7.0", "9.0", "7 points higher", "5 to 9 higher"),
+        ("-8.0", "-6.0", "-4.0", "6 points lower", "4 to 8 lower"),
+        ("-1.0", "1.0", "2.0", "1 point higher", "1 lower to 2 higher"),
+        ("-2.0", "-1.0", "0.0", "1 point lower", "0 to 2 lower"),
+        ("0.0", "0.0", "0.5", "0 points", "0 to 0.5 higher"),
+        ("", "", "", "", ""),
+    ],
+)
+def test_a_difference_is_told_in_points(low, effect, high, said, span) -> None:
+    assert wording.points(effect) == said
+    assert wording.points_span(low, high) == span
+
+
 def test_values_stand_as_they_were_released() -> None:
     assert wording.value(cell()) == "62%"
     assert wording.value(cell(estimate="74.5")) == "74.5%"

@@ -5,8 +5,8 @@
 const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
 (() => {
   const VIEWS = {
-    compare: "Compare places", profile: "Profile", groups: "Groups", reach: "Need and reach",
-    spend: "Spend by tier", balance: "Need against spend", map: "Map", build: "Build a table",
+    compare: "Compare places", profile: "Profile", groups: "Groups", change: "Change", reach: "Need and reach",
+    spend: "Spend by tier", balance: "Need against spend", findings: "Findings", map: "Map", build: "Build a table",
     measures: "Measures", about: "About the data",
   };
   const LEVELS = { school: "Schools", cluster: "Clusters", cpp: "Areas", tranche: "Tranches", all: "All areas" };
@@ -181,15 +181,16 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     measure: () => select("measure", "Measure", meta.measures.filter((m) => m.survey === state.survey && m.domain === state.domain).map((m) => [m.i, m.title + (m.direction === "lower_better" ? " (lower is better)" : "")])),
     group: () => select("group", "Who", meta.groups.map((g, i) => [i, g[0] === "total" ? "All" : `${meta.breakdowns[g[0]] || g[0]}: ${g[2]}`]).filter(([i]) => heldGroups().has(i))),
     level: () => select("level", "Show", ["school", "cluster", "cpp", "tranche"].filter((l) => meta.places.some((p) => p.level === l)).map((l) => [l, LEVELS[l]])),
-    order: () => ({ ...select("order", "Order by", [["value", "Result"], ["name", "Name"]]), radio: true }),
+    order: () => ({ ...select("order", "Order by", [["name", "Name"], ["value", "Result"]]), radio: true }),
     place: () => select("place", "Place", meta.places.map((p) => [p.i, `${p.name} (${LEVELS[p.level].toLowerCase()})`])),
     breakdown: () => select("breakdown", "Groups", Object.entries(meta.breakdowns).filter(([b]) => hasBreakdown(b))),
     cpp: () => select("place", "Area", meta.places.filter((p) => p.level === "cpp").map((p) => [p.i, p.name])),
     need: () => select("need", "Need", Object.entries(meta.reach.needs)),
+    outcome: () => select("outcome", "Outcome", [...new Map(meta.findings.map((f) => [f.outcome, f.title]))]),
   };
   const CONTROLS = {
     compare: ["level", "survey", "domain", "measure", "group", "order"], profile: ["place", "survey"],
-    groups: ["place", "survey", "domain", "measure", "breakdown"], reach: ["cpp", "need"], spend: ["cpp"],
+    groups: ["place", "survey", "domain", "measure", "breakdown"], change: [], findings: ["outcome"], reach: ["cpp", "need"], spend: ["cpp"],
     balance: ["cpp", "survey"], map: ["survey", "domain", "measure"], build: ["place", "survey", "breakdown"], measures: ["q"], about: [],
   };
   const heldGroups = () => {
@@ -209,7 +210,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     if (!meta.places[Number(state.place)]) state.place = area;
     if (["reach", "spend", "balance"].includes(state.view) && place().level !== "cpp") state.place = area;
     state.place = Number(state.place);
-    for (const [name, value] of Object.entries({ level: null, survey: null, order: "value", need: null, breakdown: null })) {
+    for (const [name, value] of Object.entries({ level: null, survey: null, order: "name", need: null, breakdown: null, outcome: null })) {
       const options = choices[name]().options.map((o) => String(o[0]));
       if (!options.includes(String(state[name]))) state[name] = value || options[0] || "";
     }
@@ -224,8 +225,9 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   // --- controls -----------------------------------------------------------------------------------
   function controls(focused) {
     const form = $("controls");
-    form.hidden = !CONTROLS[state.view].length;
-    form.replaceChildren(...CONTROLS[state.view].flatMap((name) => {
+    const names = CONTROLS[state.view].filter((name) => name === "q" || choices[name]().options.length);
+    form.hidden = !names.length;
+    form.replaceChildren(...names.flatMap((name) => {
       if (name === "q") {
         const input = el("input", { type: "search", id: "f-q", value: state.q || "" });
         input.addEventListener("input", () => { state.q = input.value; draw(); keep(); });
@@ -355,6 +357,26 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         rows: rows.map((r) => [r.words, r.gbp === null ? r.mark : `£${r.gbp.toLocaleString("en-GB")}`, String(r.worse), String(r.of)]),
       };
     },
+    // Places are asked in waves; a release with one wave of each has no change to show, and says so.
+    change() {
+      const asked = meta.places.filter((p) => p.level === "cpp").map((p) => [p.name, (above(p) || { name: "[x]" }).name]);
+      return {
+        title: "No change can be shown in this release", about: "Each area was asked once, in the years of its tranche. A change needs two waves of the same area. Two areas asked in different years are not a change over time.",
+        head: ["Area", "Asked in"], rows: asked,
+      };
+    },
+    findings() {
+      const found = meta.findings.filter((f) => f.outcome === state.outcome).map((f) => ({ ...f, label: f.factor, cell: f.points === null ? { mark: f.mark } : { mark: f.mark, value: f.points, low: f.low, high: f.high } }));
+      const points = { mean: true, scale: [-20, 20] };
+      const clear = found.filter((f) => f.clear).length, rows = found.filter((f) => isShown(f.cell)).length;
+      if (!found.length) return { title: "Findings are of all areas together", about: "They stand in the public package: what goes together with low mood and other outcomes was worked out from all areas, not from one.", head: ["Table", "Where"], rows: [["models", "public package"], ["risks", "public package"]] };
+      return {
+        title: `${found[0].title}: ${clear} of ${rows} factors have a clear link`,
+        about: `Points by which the share with the outcome is higher or lower with the factor, all else alike. What goes together need not be a cause. All areas together are not Scotland. Not shown [c]: ${found.length - rows}.`,
+        chart: dots(found[0].title, found, points, null), head: ["Factor", "Points", "Likely range", "Link"],
+        rows: found.map((f) => [f.label, figure(f.cell, points), span(f.cell, points), isShown(f.cell) ? (f.clear ? "Clear" : "Not clear") : mark(f.cell)]),
+      };
+    },
     map() {
       const m = measure(), shown = meta.places.filter((p) => p.level === "cpp").map((p) => ({ p, cell: cellOf(p, m, 0) }));
       const [low, high] = ends(m) || [0, 100], step = (high - low) / 3;
@@ -401,7 +423,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
 
   // --- downloads: a cell that a spreadsheet would run is made text ------------------------------------
   const text = (cell) => typeof cell === "string" ? cell : cell.textContent;
-  const field = (value) => { const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value; return `"${safe.replaceAll('"', '""')}"`; };
+  const field = (value) => { const safe = /^[=+\-@\t\r]/.test(value) && !/^-[\d.]+$/.test(value) ? `'${value}` : value; return `"${safe.replaceAll('"', '""')}"`; };
   function save(content, type, ending) {
     const name = `${meta.simulated ? "SIMULATED-" : ""}${state.view}-${$("finding").textContent}`.normalize("NFD").replace(/[^A-Za-z0-9]+/g, "-").slice(0, 80);
     const link = el("a", { href: URL.createObjectURL(new Blob([content], { type })), download: `${name}.${ending}` });
@@ -451,7 +473,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     if (shown.chart) button("Download this chart (SVG)", async () => save(await picture(), "image/svg+xml", "svg"));
     if (shown.files) for (const [path, words] of [["../rcs.duckdb", "Whole package: database (DuckDB)"], ["../parquet/estimates.parquet", "Whole package: estimates (Parquet)"], ["../report.html", "Report"]]) buttons.push(el("a", { class: "button", href: path }, words));
     $("downloads").replaceChildren(...buttons);
-    const sensitive = CONTROLS[state.view].includes("measure") ? measure().sensitive : state.view === "profile" || state.view === "build" || state.view === "reach";
+    const sensitive = CONTROLS[state.view].includes("measure") ? measure().sensitive : state.view === "profile" || state.view === "findings" || state.view === "build" || state.view === "reach";
     $("support").textContent = sensitive ? meta.support : "";
     $("status").textContent = `${VIEWS[state.view]}: ${shown.title}`;
     document.title = `${meta.simulated ? "SIMULATED " : ""}${shown.title} (${VIEWS[state.view]}), release ${meta.release}`;
@@ -459,7 +481,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       if (link.dataset.view === state.view) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
   }
-  const keep = () => { const words = new URLSearchParams({ view: state.view }); for (const name of ["level", "survey", "domain", "measure", "group", "order", "place", "breakdown", "need", "q"]) if (state[name] !== undefined && state[name] !== "") words.set(name, state[name]); history.replaceState(null, "", `#${words}`); };
+  const keep = () => { const words = new URLSearchParams({ view: state.view }); for (const name of ["level", "survey", "domain", "measure", "group", "order", "place", "breakdown", "need", "outcome", "q"]) if (state[name] !== undefined && state[name] !== "") words.set(name, state[name]); history.replaceState(null, "", `#${words}`); };
   function read() {
     const words = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
     state = words.view || !state.view ? { ...state, ...words } : state;
