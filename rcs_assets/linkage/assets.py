@@ -1,7 +1,7 @@
-"""Assets of the room linkage: project ids and link rates, by engagement.
+"""Assets of the room linkage: project ids, link rates and the intruder's view, by engagement.
 
-Belongs here: the wiring of `engagements.py` and `by_group.py` into the graph. Does not
-belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
+Belongs here: the wiring of `engagements.py`, `by_group.py` and `attacker_view.py` into the
+graph. Does not belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
@@ -13,6 +13,7 @@ import dagster as dg
 
 from rcs_assets.intake.exchange import INDEXER_FILES
 from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
+from rcs_assets.linkage.attacker_view import write_attacker_view
 from rcs_assets.linkage.by_group import write_link_rates_by_group
 from rcs_assets.linkage.engagements import (
     LinkedRows,
@@ -36,6 +37,8 @@ _SPINE = (
 )
 # The quintile of a record's data zone comes from the reference data.
 _GROUPS = (*_SPINE, ("intake", "simd"))
+# Assets with a row a record.
+_ROWS = ("project_ids", "attacker_view")
 
 
 def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE) -> dg.AssetSpec:
@@ -43,7 +46,7 @@ def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE
         "linkage",
         thing,
         zone="warehouse",
-        sensitivity="pseudonymised" if thing == "project_ids" else "aggregate",
+        sensitivity="pseudonymised" if thing in _ROWS else "aggregate",
         description=description,
         deps=deps,
     )
@@ -68,6 +71,13 @@ def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE
             "link_rates_by_group",
             "Link rates by sex, stage, deprivation, looked-after status and so on, for groups "
             "of ten or more records. Safe haven only.",
+            _GROUPS,
+        ),
+        _spec(
+            "attacker_view",
+            "What the council knows of each pupil: its own payload, stage, sex, school and SIMD "
+            "under a salted id, without a name, date or postcode. For the test of "
+            "re-identification; never released.",
             _GROUPS,
         ),
     ],
@@ -102,9 +112,11 @@ def linkage(
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
         groups_n = write_link_rates_by_group(warehouse, rows.identified_groups, engagements, groups)
+        pupils_n = write_attacker_view(warehouse, place.key("attacker_view"), engagements)
     yield _result("project_ids", _totals(rows))
     yield _result("link_rates", _totals(rows))
     yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
+    yield _result("attacker_view", {"dagster/row_count": pupils_n})
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

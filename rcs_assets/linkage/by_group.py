@@ -118,7 +118,7 @@ def _education() -> str:
         {_census_macros().ethnicity_group("payload.ethnic_background")} as ethnicity
     from intake.education as payload
     left join intake.simd as zones
-        on payload.datazone = zones.datazone and zones.vintage = {sql_literal(_simd_vintage())}
+        on payload.datazone = zones.datazone and zones.vintage = {sql_literal(simd_vintage())}
     """
 
 
@@ -199,7 +199,7 @@ def _dbt_project() -> Path:
 
 
 @cache
-def _simd_vintage() -> str:
+def simd_vintage() -> str:
     """One vintage for all tranches, as the dbt models use it (domain.md 4.1)."""
     project = yaml.safe_load((_dbt_project() / "dbt_project.yml").read_text(encoding="utf-8"))
     return str(project["vars"]["simd_vintage"])

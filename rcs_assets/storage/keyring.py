@@ -47,6 +47,7 @@ PURPOSES: Mapping[str, str] = {
     "project_id": "project ids inside the warehouse",
     **{f"index_{name}": f"index numbers of {name}" for name in INDEX_DATASETS},
     "release": "ids of released microdata",
+    "attacker_view": "ids of the intruder's view, against which re-identification is tried",
 }
 
 

@@ -147,3 +147,30 @@ def test_the_planted_pupil_did_reach_the_vault(searched: tuple[Path, list[Findin
         ).fetchall()
     assert found == [(1,)]
     assert former == [(1,)]
+
+
+def test_the_intruders_view_has_the_pupil_but_nothing_that_names_it(
+    searched: tuple[Path, list[Finding]],
+) -> None:
+    from rcs_assets.storage import Home, open_warehouse
+
+    home, findings = searched
+    with open_warehouse(Home.open(home), read_only=True) as con:
+        pupils, ids, known = con.execute(
+            "select count(*), count(distinct salted_id), count_if(has_education) "
+            "from linkage.attacker_view where engagement = ?",
+            [ENGAGEMENT],
+        ).fetchall()[0]
+        linked = con.execute(
+            "select count(*) from linkage.project_ids where dataset = 'sample' and engagement = ?",
+            [ENGAGEMENT],
+        ).fetchall()[0][0]
+        shared = con.execute(
+            "select count(*) from linkage.attacker_view where salted_id in "
+            "(select project_id from linkage.project_ids union all "
+            "select record_id from linkage.project_ids)"
+        ).fetchall()[0][0]
+    assert pupils == ids == linked > 0
+    assert known > 0
+    assert shared == 0
+    assert [found for found in findings if found.file == "warehouse.duckdb"] == []
