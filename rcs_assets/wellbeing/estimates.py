@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook, Indicator
-from rcs_assets.codebook.versions import is_comparable
 from rcs_assets.estimation import Design, estimate_each, pooled_design_effect, wilson_sql
 from rcs_assets.estimation.intervals import floats_or_null, t_quantile
 from rcs_assets.wellbeing.breakdowns import (
@@ -76,10 +75,9 @@ def write_estimates(
         Number of rows written.
     """
     run = _Run(con, rules, tuple(codebook.indicators.values()))
-    make_rolls(con, engagements, rules)
-    apart = not_pooled(codebook, _tranches(con))
-    con.register("indicator_list", _indicator_table(run.indicators, apart))
+    con.register("indicator_list", _indicator_table(run.indicators))
     con.execute("create or replace temp table asked as from indicator_list")
+    make_rolls(con, engagements, rules)
     prepare_pupils(con, run.indicators, rules)
     count(con, run.indicators, rules)
     _estimate_by_design(run)
@@ -95,19 +93,9 @@ def write_estimates(
     return int(con.execute("select count(*) from wellbeing.estimates").fetchall()[0][0])
 
 
-def not_pooled(codebook: Codebook, tranches: set[str]) -> frozenset[str]:
-    """Indicators that these tranches did not ask alike: there is no figure of them together."""
-    return frozenset(n for n in codebook.indicators if not is_comparable(codebook, n, tranches))
-
-
-def _tranches(con: duckdb.DuckDBPyConnection) -> set[str]:
-    return {row[0] for row in con.execute("select distinct tranche from rolls").fetchall()}
-
-
-def _indicator_table(indicators: Iterable[Indicator], apart: frozenset[str]) -> Any:
+def _indicator_table(indicators: Iterable[Indicator]) -> Any:
     return pa.table(
         {
-            "is_pooled": pa.array([i.name not in apart for i in indicators], pa.bool_()),
             "indicator": pa.array([i.name for i in indicators], pa.string()),
             "survey": pa.array([i.survey for i in indicators], pa.string()),
             "statistic": pa.array([i.statistic for i in indicators], pa.string()),

@@ -92,8 +92,8 @@ def make_grid(con: duckdb.DuckDBPyConnection, rules: Estimators) -> None:
     Columns: tranche, engagement, survey, geography_level, geography_code, area, breakdown,
     group, indicator, statistic, roll_n (pupils of the stages that are asked; null where the
     breakdown is not one of the sample file) and is_asked. Schools and clusters have the
-    stages of their roll, larger areas those of the wave. What tranches did not ask alike was
-    asked of no `all` of them. Reads the temporary tables `rolls` and `asked`.
+    stages of their roll, larger areas those of the wave. Reads the temporary tables
+    `rolls` and `asked`.
     """
     con.execute(_units(rules))
     con.execute(_groups(rules))
@@ -106,11 +106,8 @@ def make_grid(con: duckdb.DuckDBPyConnection, rules: Estimators) -> None:
             case
                 when breakdown in ({listed(ROLL_BREAKDOWNS)}) then coalesce(rolled.roll_n, 0)
             end as roll_n,
-            (
-                breakdown not in ({listed(STAGE_BREAKDOWNS)})
-                or list_contains(asked.stages, split_part("group", ':', 1))
-            )
-            and (geography_level <> 'all' or asked.is_pooled) as is_asked
+            breakdown not in ({listed(STAGE_BREAKDOWNS)})
+            or list_contains(asked.stages, split_part("group", ':', 1)) as is_asked
         from groups
         inner join asked using (survey)
         left join rolled using (geography_level, area, survey, breakdown, "group", stage_set)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import duckdb
 import numpy as np
 import pytest
 from scipy import stats
 
-from rcs_assets.codebook.model import VersionChange
 from rcs_assets.wellbeing.estimates import write_estimates
-from tests.unit.wellbeing.made import FEW, MANY, NO_P7, OUT, RULES, STAGES, fill
+from tests.unit.wellbeing.made import FEW, MANY, NO_P7, OUT, RULES, STAGES
 
 
 def row(con, **where):
@@ -251,24 +248,3 @@ def test_the_same_data_give_the_same_table(con, codebook):
     for _ in range(3):
         write_estimates(con, codebook, [FEW, MANY], RULES)
         assert con.execute("from wellbeing.estimates").to_arrow_table().equals(before)
-
-
-def test_what_tranches_did_not_ask_alike_is_not_pooled(codebook):
-    """A reworded question has figures of each tranche, and none of all of them together."""
-    change = ("frequency_feeling_lonely", "reworded", True, "made up", "[DES]")
-    broken = VersionChange("t2-primary", *change)
-    with duckdb.connect() as con:
-        fill(con)
-        write_estimates(con, replace(codebook, version_changes=(broken,)), [MANY, FEW], RULES)
-        found = con.execute(
-            "select geography_level, indicator = 'primary_lonely', count(estimate) > 0, "
-            "any_value(reason) from wellbeing.estimates where survey = 'primary' "
-            "and breakdown = 'total' and geography_level in ('tranche', 'all') "
-            "group by all order by all"
-        ).fetchall()
-    assert found == [
-        ("all", False, True, ""),
-        ("all", True, False, "not_asked"),
-        ("tranche", False, True, ""),
-        ("tranche", True, True, ""),
-    ]
