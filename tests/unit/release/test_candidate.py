@@ -18,7 +18,7 @@ INTERFACE = {
     "geography_name breakdown group indicator statistic n estimate ci_low ci_high status note",
     "geographies": "geography_level geography_code geography_name parent_level parent_code",
     "indicators": "indicator title domain direction definition denominator stages instrument "
-    "source is_sensitive sentence is_core",
+    "source is_sensitive sentence is_core comparability",
     "reach": "engagement breakdown group need need_level service n observed_pct ci_low ci_high "
     "corrected_pct bound_low bound_high status",
     "spend": "engagement sector tier age_band funding_origin domain gbp children_n status",
