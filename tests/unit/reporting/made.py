@@ -27,7 +27,7 @@ ESTIMATES = (
 GEOGRAPHIES = "geography_level geography_code geography_name parent_level parent_code".split()
 INDICATORS = (
     "indicator title domain direction definition denominator stages instrument source is_sensitive "
-    "sentence is_core"
+    "sentence is_core comparability"
 ).split()
 COMPARISONS = (
     "engagement survey geography_level geography_code indicator statistic comparator verdict status"
@@ -163,6 +163,7 @@ def indicators() -> list[dict[str, str]]:
             "stages": ", ".join(i.stages), "instrument": i.instrument, "source": i.source,
             "is_sensitive": str(i.is_sensitive).lower(), "sentence": i.sentence,
             "is_core": str(i.is_core).lower(),
+            "comparability": "comparable",
         }
         for i in load_codebook().indicators.values()
     ]  # fmt: skip
