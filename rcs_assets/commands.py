@@ -25,7 +25,7 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
-from rcs_assets.intake.retention import end_retention, ended_engagements
+from rcs_assets.intake.retention import end_retention, ended_engagements, pending_certificates
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
@@ -215,8 +215,9 @@ def retention(options: argparse.Namespace) -> int:
     programme, day = load_programme(home.config), Settings.from_environment().as_of
     ended = ended_engagements(home, programme, day)
     certificates = end_retention(home, programme, day) if options.destroy else ()
+    begun = pending_certificates(home)
     if options.json:
-        _print_json({"ended": ended, "certificates": certificates})
+        _print_json({"ended": ended, "certificates": certificates, "begun_n": len(begun)})
         return DONE
     for item in ended:
         print(
@@ -225,6 +226,8 @@ def retention(options: argparse.Namespace) -> int:
         )
     for file in certificates:
         print(f"Certificate: {file}")
+    if begun:
+        print(f"Begun and not completed: {len(begun)}. Next: rcs retention --destroy")
     if not ended:
         print(f"No engagement with deliveries is past its retention on {day.isoformat()}.")
     elif options.destroy:

@@ -38,7 +38,9 @@ from rcs_assets.errors import ConfigurationError, InputError
 
 STATUS = "status"
 PUBLISHED, PRIMARY, SECONDARY = "published", "primary", "secondary"
-OPTIMAL, QUICK = "optimal", "quick"
+AUTO, OPTIMAL, QUICK = "auto", "optimal", "quick"
+# Cells up to which the best choice is looked for without being asked: some seconds at most.
+OPTIMAL_MOST = 1_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Rule:
         high_ok: the same for the upper bound: at least this.
         cost: column of what is lost with a cell (0 or more): pupils weighted by importance,
             say; the value itself if left out. A cell in several tables costs the most of them.
-        search: `optimal` (the least loss, or a bound on what could be saved) or `quick`
-            (line by line; a bound that says little).
+        search: `optimal` (the least loss, or a bound on what could be saved; minutes and more
+            for thousands of cells), `quick` (line by line; a bound that says little), or
+            `auto`: optimal for up to 1,000 cells.
 
     Raises:
         ConfigurationError: k or rounding below 1, or nothing to protect.
@@ -71,7 +74,7 @@ class Rule:
     low_ok: str | None = None
     high_ok: str | None = None
     cost: str | None = None
-    search: str = OPTIMAL
+    search: str = AUTO
 
     def __post_init__(self) -> None:
         if (self.k is not None and self.k < 1) or (self.rounding is not None and self.rounding < 1):
@@ -82,11 +85,11 @@ class Rule:
                 where="Rule",
                 fix="give k, or the columns low_ok and high_ok",
             )
-        if self.search not in (OPTIMAL, QUICK):
+        if self.search not in (AUTO, OPTIMAL, QUICK):
             raise ConfigurationError(
                 "The rule names no search that there is",
                 where="Rule.search",
-                fix=f"{OPTIMAL} or {QUICK}",
+                fix=f"{AUTO}, {OPTIMAL} or {QUICK}",
             )
 
 
@@ -142,7 +145,8 @@ def protect_with_bound(
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
     need = needs_of(tables, cells, rule)
-    if rule.search == OPTIMAL:
+    is_small = len(need.is_primary) <= OPTIMAL_MOST
+    if rule.search == OPTIMAL or (rule.search == AUTO and is_small):
         choice = cheapest(cells, need, rule.rounding)
     else:
         choice = quick(cells, need, rule.rounding)

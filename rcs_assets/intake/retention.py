@@ -5,12 +5,14 @@ the certificate. Does not belong here: keys themselves (`keys.py`) and the rows 
 warehouse: a delivery without key counts as refused, so the next run removes them.
 
 Every delivery of the engagement goes, earlier ones too; nothing is left that could be opened.
+
+The certificate is written first, as a pending one; it gets its name when the last key is gone.
+A run that was killed between them is completed by the next.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +23,7 @@ from rcs_assets.programme import Programme
 from rcs_assets.storage import Home, write_atomically, write_lock
 
 CERTIFICATES = "certificates"
+PENDING = ".pending"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def ended_engagements(home: Home, programme: Programme, on: date) -> tuple[Ended
 
 
 def end_retention(home: Home, programme: Programme, on: date) -> tuple[Path, ...]:
-    """Destroy the keys of every ended engagement.
+    """Destroy the keys of every ended engagement, after completing what a killed run began.
 
     Returns:
         The certificates, one an engagement.
@@ -53,18 +56,28 @@ def end_retention(home: Home, programme: Programme, on: date) -> tuple[Path, ...
         StorageError: another process writes to the home.
     """
     with write_lock(home, "ending retention"):
-        return tuple(_end(home, ended, on) for ended in ended_engagements(home, programme, on))
+        completed = [_destroy(home, file) for file in pending_certificates(home)]
+        ended = ended_engagements(home, programme, on)
+        return (*completed, *(_destroy(home, _begin(home, one, on)) for one in ended))
 
 
-def _end(home: Home, ended: Ended, on: date) -> Path:
-    deliveries = _openable(home, ended.engagement)
+def pending_certificates(home: Home) -> list[Path]:
+    """Certificates of destructions that were begun and not completed."""
+    return sorted((home.drop / CERTIFICATES).glob(f"*.json{PENDING}"))
+
+
+def _destroy(home: Home, pending: Path) -> Path:
+    """Destroy what a pending certificate lists, then let it hold."""
+    content = json.loads(pending.read_text(encoding="utf-8"))
     reason = (
-        f"Retention of {ended.engagement} ended on {ended.retention_until.isoformat()}; the key of "
-        f"this delivery was destroyed on {on.isoformat()}. What to do: leave the engagement out "
-        f"(rcs materialise --publish --leave-out {ended.engagement})."
+        f"Retention of {content['engagement']} ended on {content['retention_until']}; the key of "
+        f"this delivery was destroyed on {content['destroyed_on']}. What to do: leave the "
+        f"engagement out (rcs materialise --publish --leave-out {content['engagement']})."
     )
-    keys.destroy_keys(home, [delivery.seq for delivery in deliveries], reason)
-    return _certify(home, ended, on, deliveries)
+    keys.destroy_keys(home, [line["seq"] for line in content["deliveries"]], reason)
+    certificate = pending.with_name(pending.name.removesuffix(PENDING))
+    pending.replace(certificate)
+    return certificate
 
 
 def _openable(home: Home, engagement: str) -> list[Delivery]:
@@ -77,8 +90,8 @@ def _openable(home: Home, engagement: str) -> list[Delivery]:
     ]
 
 
-def _certify(home: Home, ended: Ended, on: date, deliveries: Sequence[Delivery]) -> Path:
-    """What was destroyed, without a value of a record; written after the keys are gone."""
+def _begin(home: Home, ended: Ended, on: date) -> Path:
+    """The pending certificate: what is to be destroyed, without a value of a record."""
     folder = home.drop / CERTIFICATES
     folder.mkdir(exist_ok=True, mode=0o700)
     number = len(list(folder.glob(f"{ended.engagement}-*.json"))) + 1
@@ -96,10 +109,10 @@ def _certify(home: Home, ended: Ended, on: date, deliveries: Sequence[Delivery])
                 "sha256": line.sha256,
                 "received_on": line.received_on,
             }
-            for line in deliveries
+            for line in _openable(home, ended.engagement)
         ],
         "not_covered": "copies of keys/ in backups; the packages of releases already published",
     }
-    file = folder / f"{ended.engagement}-{number}.json"
+    file = folder / f"{ended.engagement}-{number}.json{PENDING}"
     write_atomically(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return file

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from rcs_assets.errors import StorageError
+from rcs_assets.intake import keys
 from rcs_assets.intake.drop import current_deliveries, opened, read_register
-from rcs_assets.intake.retention import end_retention, ended_engagements
+from rcs_assets.intake.retention import (
+    CERTIFICATES,
+    end_retention,
+    ended_engagements,
+    pending_certificates,
+)
 from rcs_assets.intake.take import take, take_education, take_social_work
 from rcs_assets.programme import Programme
 from tests.unit.intake.conftest import CANARIES, ENGAGEMENT, World
@@ -88,3 +95,34 @@ def test_a_key_that_is_lost_is_no_retention(delivered: World) -> None:
     (world.home.keys / "deliveries" / f"{line.seq}.key").unlink()
     with pytest.raises(StorageError, match="restore keys/"), opened(world.home, line):
         pass
+
+
+@pytest.mark.parametrize("keys_gone", [0, 1, 3])
+def test_a_run_that_was_killed_is_completed_by_the_next(
+    delivered: World, monkeypatch: pytest.MonkeyPatch, keys_gone: int
+) -> None:
+    """Killed after the reasons were recorded: no key stays, and the certificate comes."""
+    world, programme = delivered, until(delivered, UNTIL)
+    seqs = [line.seq for line in read_register(world.home) if line.engagement == ENGAGEMENT]
+    erase, erased = keys._erase, []
+
+    def killed(file: Path) -> None:
+        if len(erased) == keys_gone:
+            raise KeyboardInterrupt
+        erased.append(file)
+        erase(file)
+
+    monkeypatch.setattr(keys, "_erase", killed)
+    with pytest.raises(KeyboardInterrupt):
+        end_retention(world.home, programme, AFTER)
+    folder = world.home.drop / CERTIFICATES
+    assert not list(folder.glob("*.json"))
+    assert len(pending_certificates(world.home)) == 1
+    monkeypatch.undo()
+    later = AFTER + timedelta(days=3)
+    (certificate,) = end_retention(world.home, programme, later)
+    said = json.loads(certificate.read_text())
+    assert [line["seq"] for line in said["deliveries"]] == seqs
+    assert pending_certificates(world.home) == []
+    assert not any(keys._file(world.home, seq).exists() for seq in seqs)
+    assert end_retention(world.home, programme, later) == ()
