@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation import STATISTICS, Design, estimate, estimate_each
+from rcs_assets.estimation import INTERVALS, STATISTICS, Design, estimate, estimate_each
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 DESIGN = Design(strata="stratum", clusters="school", weight="w", lonely_psu="certainty")
@@ -172,7 +172,7 @@ def edge(condition: str) -> dict:
     return estimate(con, "chosen", DESIGN, ["flag"]).to_pylist()[0]
 
 
-@pytest.mark.parametrize("ci", ["t", "logit", "beta", "wilson"])
+@pytest.mark.parametrize("ci", INTERVALS)
 def test_an_indicator_without_data(ci: str) -> None:
     con = small()
     con.execute("create view v as select *, null::double as never, null::text as nothing from t")
@@ -191,7 +191,7 @@ def test_an_empty_table() -> None:
     assert estimate(con, "empty", DESIGN, ["y"]).to_pylist()[0]["reason"] == "no_data"
 
 
-@pytest.mark.parametrize("ci", ["logit", "beta", "wilson"])
+@pytest.mark.parametrize("ci", ["logit", "beta", "wilson", "likelihood"])
 def test_all_equal_gives_a_share_an_interval(ci: str) -> None:
     con = small()
     con.execute("create view chosen as select * from t where flag = 1")
