@@ -215,6 +215,21 @@ def test_one_respondent() -> None:
     con.execute("create view one as select * from t where y = 8")
     row = estimate(con, "one", Design(), ["y"]).to_pylist()[0]
     assert (row["n"], row["estimate"], row["se"], row["deff"]) == (1, 8.0, None, None)
+    assert row["ci_low"] is None and row["reason"] == "lonely_psu"
+
+
+@pytest.mark.parametrize("ci", INTERVALS)
+def test_a_school_with_one_respondent_among_others(ci: str) -> None:
+    con = duckdb.connect()
+    con.execute(
+        "create table t as select * from (values ('one', 1), ('more', 1), ('more', 0), "
+        "('more', 0)) as v(school, flag)"
+    )
+    rows = estimate(con, "t", Design(), ["flag"], by="school", ci=ci).to_pylist()
+    found = {row["school"]: row for row in rows}
+    assert (found["one"]["n"], found["one"]["estimate"], found["one"]["df"]) == (1, 1.0, 0)
+    assert found["one"]["reason"] == "no_df"
+    assert found["more"]["reason"] == "" and found["more"]["se"] > 0
 
 
 def test_rows_of_weight_zero_count_for_nothing() -> None:
