@@ -26,13 +26,21 @@ from rcs_assets.estimation.replicates import Replicates
 from rcs_assets.estimation.request import STATISTICS
 from rcs_assets.estimation.shrinkage import Shrunken, shrink
 from rcs_assets.estimation.standardise import standardised
-from rcs_assets.estimation.weights import Margin, WeightReport, Weights, post_stratify, rake
+from rcs_assets.estimation.weights import (
+    Margin,
+    NotConvergedError,
+    WeightReport,
+    Weights,
+    post_stratify,
+    rake,
+)
 
 __all__ = [
     "INTERVALS",
     "STATISTICS",
     "Design",
     "Margin",
+    "NotConvergedError",
     "Replicates",
     "Shrunken",
     "WeightReport",

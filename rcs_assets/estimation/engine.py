@@ -27,6 +27,7 @@ from rcs_assets.estimation.intervals import (
     t_interval,
     wilson_interval,
 )
+from rcs_assets.estimation.likelihood import likelihood_interval, likelihood_starts
 from rcs_assets.estimation.quantiles import estimate_quantiles
 from rcs_assets.estimation.relation import Bounds, Profile, literal, profile, quote
 from rcs_assets.estimation.replicates import Replicates, replicate_variance
@@ -64,8 +65,8 @@ def estimate(
             means between the values of the last `by` column (a row a pair, the by-column
             holds the second, `level` says "second - first").
         by: columns that define domains; a null in one is outside every domain.
-        ci: "t"; for shares also "logit", "beta" (Korn-Graubard), "asin" and "wilson" (on
-            n / deff; on n itself in a simple sample).
+        ci: "t"; for shares also "logit", "beta" (Korn-Graubard), "asin", "likelihood" (as
+            R profiles it) and "wilson" (on n / deff; on n itself in a simple sample).
         level: confidence level.
         quantiles: probabilities for "quantile".
         replicates: jackknife or bootstrap variances instead of linearised ones.
@@ -135,18 +136,28 @@ def _estimate_sets(
     measures = _measures(con, request, found)
     _check_interval(request, measures)
     cells = fetch_cells(con, request.relation, request.design, found, measures, request.by)
-    return [_from_cells(replace(request, by=by), measures, cells) for by in sets]
+    tables = []
+    for by in sets:
+        within, domains = replace(request, by=by), with_domains(cells, by)
+        starts = None
+        if request.ci == "likelihood":
+            starts = likelihood_starts(
+                con, request.relation, request.design, measures, domains.domains, found.weight.high
+            )
+        tables.append(_from_cells(within, measures, domains, starts))
+    return tables
 
 
-def _from_cells(request: Request, measures: Sequence[Measure], cells: Cells) -> pa.Table:
-    cells = with_domains(cells, request.by)
+def _from_cells(
+    request: Request, measures: Sequence[Measure], cells: Cells, starts: Floats | None
+) -> pa.Table:
     if request.statistic == "difference":
         return _differences(request, measures, cells)
     kind = request.statistic if request.statistic in ("total", "ratio") else "mean"
     values = estimate_cells(cells, request.design, measures, kind)
     if request.replicates is not None:
         values = _replicated(request, measures, cells, values, kind)
-    return _result(request, measures, values, cells.domains)
+    return _result(request, measures, values, cells.domains, starts=starts)
 
 
 def _replicated(
@@ -294,6 +305,7 @@ def _result(
     values: Estimates,
     domains: pa.Table,
     levels: Sequence[str] | None = None,
+    starts: Floats | None = None,
 ) -> pa.Table:
     """Intervals and reasons, then the long table; `levels` by domain, else by measure."""
     se = np.sqrt(values.variance)
@@ -303,7 +315,7 @@ def _result(
         labels,
         values,
         se,
-        _interval(request, values, se),
+        _interval(request, values, se, starts),
         reasons(values, se),
     )
     if levels is None:
@@ -312,7 +324,9 @@ def _result(
     return table.set_column(table.column_names.index("level"), "level", column)
 
 
-def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, Floats]:
+def _interval(
+    request: Request, values: Estimates, se: Floats, starts: Floats | None
+) -> tuple[Floats, Floats]:
     """The interval of the request, D x M; an exact one where a share has no variance."""
     share, level = values.estimate, request.level
     df = np.broadcast_to(values.df[:, None], share.shape)
@@ -330,6 +344,8 @@ def _interval(request: Request, values: Estimates, se: Floats) -> tuple[Floats, 
         low, high = logit_interval(share, se, df, level)
     elif request.ci == "asin":
         low, high = asin_interval(share, se, df, level)
+    elif starts is not None:
+        low, high = likelihood_interval(share, se, df, values.n, starts, level)
     else:
         rows_n = np.broadcast_to(values.rows_n[:, None], share.shape)
         low, high = beta_interval(share, se, df, rows_n, level)

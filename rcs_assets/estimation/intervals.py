@@ -2,8 +2,8 @@
 
 Belongs here: t, logit, beta (Korn and Graubard, as R `svyciprop`), Wilson (1927), and
 the two helpers that publishing by policy.md Table B needs: Wilson from a rounded n and
-percentage, and the pooled design effect. Does not belong here: rounding or suppression
-(room disclosure).
+percentage, and the pooled design effect. Does not belong here: R's likelihood interval,
+which needs a profile (`likelihood`); rounding or suppression (room disclosure).
 
 Everything is vectorised over arrays. Nothing here knows where the numbers came from.
 """
@@ -20,7 +20,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.relation import literal, quote
 
-INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin")
+INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin", "likelihood")
 _TINY_DF: Final = 1.0  # smallest df for which a t quantile exists
 
 

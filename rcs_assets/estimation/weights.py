@@ -30,6 +30,15 @@ _FACTORS: Final = "rcs_rake_factors"
 _SHOWN: Final = 5
 
 
+class NotConvergedError(InputError):
+    """Weights that cannot agree with their margins; none are given.
+
+    `reason` is what a table that must hold a row all the same puts in its reason column.
+    """
+
+    reason: Final = "not_converged"
+
+
 @dataclass(frozen=True)
 class Margin:
     """Known counts of the population by some columns.
@@ -119,8 +128,8 @@ def rake(
 
     Raises:
         InputError: unknown or null columns; a margin cell without respondents, or
-            respondents without a margin cell; margins with different totals; weights
-            that cannot converge (which margin, how far off).
+            respondents without a margin cell; margins with different totals.
+        NotConvergedError: weights that cannot converge (which margin, how far off).
     """
     known = _margins(margins)
     relation = open_relation(con, table)
@@ -405,7 +414,7 @@ def _fit(
         if max(gaps) <= tolerance:
             return factors, iteration, max(gaps)
     worst = int(np.argmax(gaps))
-    raise InputError(
+    raise NotConvergedError(
         f"The weights do not converge in {max_iterations} cycles",
         where=f"margin {', '.join(margins[worst].names)}, {gaps[worst]:.2g} off (relative)",
         why="the margins contradict each other in the cells that have respondents, or the "

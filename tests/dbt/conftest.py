@@ -79,8 +79,8 @@ def dbt() -> Callable[..., dict[str, str]]:
     return _dbt
 
 
-def _dbt(home: Home, *arguments: str) -> dict[str, str]:
-    project, target = project_dir(), home.logs / "dbt"
+def _dbt(home: Home, *arguments: str, project: Path | None = None) -> dict[str, str]:
+    project, target = project or project_dir(), home.logs / "dbt"
     subprocess.run(
         [
             str(Path(sys.executable).parent / "dbt"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from rcs_assets.codebook.model import RuleKind
 from rcs_assets.wellbeing import score
 from rcs_assets.wellbeing.dbt_build import DbtBuildError
+from rcs_assets.wellbeing.scoring import project_dir
 
 # One worker builds once for all of them.
 pytestmark = pytest.mark.xdist_group("dbt-build")
@@ -190,6 +194,25 @@ def test_each_rule_that_is_broken_is_found(copy, dbt):
         "linked_pupil_once_a_survey",
         "scores_hold_every_item_answers_record",
     }
+
+
+def test_a_model_that_breaks_its_contract_stops(copy, dbt, tmp_path):
+    """A column lost, and one of another type."""
+    project = shutil.copytree(project_dir(), tmp_path / "project")
+    for model, line, instead in (
+        ("services/services__budget_gap", "    mapped_gbp,\nfrom compared", "from compared"),
+        ("linkage/linkage__linked", "    is_linked,\n", "    is_linked::integer as is_linked,\n"),
+    ):
+        file = project / "models" / f"{model}.sql"
+        before = file.read_text(encoding="utf-8")
+        assert before.count(line) == 1
+        file.write_text(before.replace(line, instead), encoding="utf-8")
+    names = ("linkage__linked", "services__budget_gap", "services__spend")
+    statuses = dbt(copy, "run", "--select", *names, project=project)
+    assert statuses == dict(zip(names, ("error", "error", "success"), strict=True))
+    ran = json.loads((copy.logs / "dbt" / "run_results.json").read_text(encoding="utf-8"))
+    messages = [node["message"] for node in ran["results"] if node["status"] == "error"]
+    assert all("enforced contract" in message for message in messages)
 
 
 def test_a_rerun_replaces_its_engagement_and_knows_a_new_indicator(copy, build, engagements):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation import STATISTICS, Design, estimate, estimate_each
+from rcs_assets.estimation import INTERVALS, STATISTICS, Design, estimate, estimate_each
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 DESIGN = Design(strata="stratum", clusters="school", weight="w", lonely_psu="certainty")
@@ -172,7 +172,7 @@ def edge(condition: str) -> dict:
     return estimate(con, "chosen", DESIGN, ["flag"]).to_pylist()[0]
 
 
-@pytest.mark.parametrize("ci", ["t", "logit", "beta", "wilson"])
+@pytest.mark.parametrize("ci", INTERVALS)
 def test_an_indicator_without_data(ci: str) -> None:
     con = small()
     con.execute("create view v as select *, null::double as never, null::text as nothing from t")
@@ -191,7 +191,7 @@ def test_an_empty_table() -> None:
     assert estimate(con, "empty", DESIGN, ["y"]).to_pylist()[0]["reason"] == "no_data"
 
 
-@pytest.mark.parametrize("ci", ["logit", "beta", "wilson"])
+@pytest.mark.parametrize("ci", ["logit", "beta", "wilson", "likelihood"])
 def test_all_equal_gives_a_share_an_interval(ci: str) -> None:
     con = small()
     con.execute("create view chosen as select * from t where flag = 1")
@@ -215,6 +215,21 @@ def test_one_respondent() -> None:
     con.execute("create view one as select * from t where y = 8")
     row = estimate(con, "one", Design(), ["y"]).to_pylist()[0]
     assert (row["n"], row["estimate"], row["se"], row["deff"]) == (1, 8.0, None, None)
+    assert row["ci_low"] is None and row["reason"] == "lonely_psu"
+
+
+@pytest.mark.parametrize("ci", INTERVALS)
+def test_a_school_with_one_respondent_among_others(ci: str) -> None:
+    con = duckdb.connect()
+    con.execute(
+        "create table t as select * from (values ('one', 1), ('more', 1), ('more', 0), "
+        "('more', 0)) as v(school, flag)"
+    )
+    rows = estimate(con, "t", Design(), ["flag"], by="school", ci=ci).to_pylist()
+    found = {row["school"]: row for row in rows}
+    assert (found["one"]["n"], found["one"]["estimate"], found["one"]["df"]) == (1, 1.0, 0)
+    assert found["one"]["reason"] == "no_df"
+    assert found["more"]["reason"] == "" and found["more"]["se"] > 0
 
 
 def test_rows_of_weight_zero_count_for_nothing() -> None:

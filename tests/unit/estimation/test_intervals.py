@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation import (
@@ -106,3 +106,50 @@ def test_pooling_the_engines_own_estimates_finds_the_clustering() -> None:
     areas = estimate(con, "t", Design(strata="area", clusters="school"), ["y"], by="area")
     pooled = pooled_design_effect(con, areas).to_pylist()[0]
     assert pooled["design_effect"] == pytest.approx(10.0, rel=0.05)
+
+
+def shares_of(n: int, repeats: int = 1) -> duckdb.DuckDBPyConnection:
+    """Groups of n answers each, with 0 to n of them yes, in a scrambled order."""
+    con = duckdb.connect()
+    con.execute(
+        f"""create table answers as
+        select yes_n, (answer < yes_n)::int as y, 1.5 as w
+        from range({n + 1}) as groups(yes_n), range({n}) as answers(answer)
+        order by hash(yes_n * 1000 + answer + {repeats})"""
+    )
+    return con
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
+def test_likelihood_intervals_hold_the_exact_ones(n: int) -> None:
+    """R reads the limits off a spline: at most 0.0003 inside those of the deviance itself."""
+    rows = estimate(
+        shares_of(n), "answers", Design(weight="w"), "y", by="yes_n", ci="likelihood"
+    ).to_pylist()
+    every = n * (n + 1)  # rows of all groups: variances of a domain keep the whole design
+    rise = stats.t.ppf(0.975, n - 1) ** 2 * every / (every - 1) * n / (n - 1)
+
+    def misfit(bound: float, share: float) -> float:
+        return (
+            2 * n * float(np.sum(special.rel_entr([share, 1 - share], [bound, 1 - bound]))) - rise
+        )
+
+    for row in rows[1:-1]:
+        share = row["estimate"]
+        assert 0 <= row["ci_low"] < share < row["ci_high"] <= 1
+        for outside in (row["ci_low"] - 3e-4, row["ci_high"] + 3e-4):
+            assert not 0 < outside < 1 or misfit(outside, share) > 0
+        mirrored = rows[n - row["yes_n"]]
+        assert row["ci_low"] == pytest.approx(1 - mirrored["ci_high"], abs=1e-9)
+    assert [rows[at]["reason"] for at in (0, -1)] == ["all_equal", "all_equal"]
+    assert (rows[0]["ci_low"], rows[-1]["ci_high"]) == (0.0, 1.0)
+
+
+def test_likelihood_intervals_do_not_depend_on_the_order_of_rows() -> None:
+    found = [
+        estimate(
+            shares_of(20, repeats), "answers", Design(weight="w"), "y", "mean", by, "likelihood"
+        )
+        for repeats, by in ((1, "yes_n"), (2, "yes_n"))
+    ]
+    assert found[0].equals(found[1])

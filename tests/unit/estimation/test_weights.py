@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation import Margin, post_stratify, rake
+from rcs_assets.estimation import Margin, NotConvergedError, post_stratify, rake
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -111,7 +111,7 @@ def test_bounds_and_trimming_hold() -> None:
 
 
 def test_bounds_without_room_do_not_converge() -> None:
-    with pytest.raises(InputError, match="do not converge"):
+    with pytest.raises(NotConvergedError, match="do not converge"):
         rake(pupils(), "t", {"sex": SEX, "stage": STAGE}, bounds=(0.99, 1.01), max_iterations=50)
 
 
@@ -120,8 +120,9 @@ def test_margins_that_contradict_each_other_do_not_converge() -> None:
     con.execute(
         "create table t as select i as record_id, i % 2 as a, i % 2 as b from range(10) r(i)"
     )
-    with pytest.raises(InputError, match=r"do not converge.*margin"):
+    with pytest.raises(NotConvergedError, match=r"do not converge.*margin") as caught:
         rake(con, "t", {"a": {0: 5, 1: 5}, "b": {0: 3, 1: 7}}, max_iterations=50)
+    assert caught.value.reason == "not_converged"
 
 
 @pytest.mark.parametrize(
