@@ -198,7 +198,10 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
                 why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
                 fix="correct the row and deliver the file again",
             )
-        tombstones.honour(con, desk.home, engagement.key, delivery.file)
+        held = desk.vault.execute(
+            "select uid, scope from opt_outs where engagement = ? order by all", [engagement.key]
+        ).fetchall()
+        tombstones.honour(con, desk.home, engagement.key, delivery.file, held)
         rows = con.execute(
             "select ? as engagement, survey_uid as uid, scope, received_on "
             "from accepted order by all",

@@ -11,6 +11,7 @@ it would come back without anybody having decided so: such a list is refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -22,8 +23,22 @@ from rcs_assets.storage.keyring import TOMBSTONE, key_generations
 Tombstone = tuple[str, str, str]
 
 
-def honour(con: duckdb.DuckDBPyConnection, home: Home, engagement: str, file: str) -> None:
+def honour(
+    con: duckdb.DuckDBPyConnection,
+    home: Home,
+    engagement: str,
+    file: str,
+    held: Sequence[tuple[str, str]],
+) -> None:
     """Compare the accepted opt-outs on the scratch connection with those before; add the new.
+
+    Args:
+        con: holds the list as table `accepted`.
+        home: the installation.
+        engagement: whose list.
+        file: its name, for messages.
+        held: UID and scope of the list before, from the vault: what tells after a rotation of
+            the key, when the hashes before say nothing.
 
     Raises:
         InputError: an opt-out that was honoured before is not on the list.
@@ -32,7 +47,13 @@ def honour(con: duckdb.DuckDBPyConnection, home: Home, engagement: str, file: st
     rows = con.execute(f"select {macro}(survey_uid), scope from accepted order by all").fetchall()
     now = {(engagement, str(key), str(scope)) for key, scope in rows}
     known = read_tombstones(home)
-    lost = [stone for stone in known if stone[0] == engagement and stone not in now]
+    if not held and not any(stone[0] == engagement for stone in known):
+        _refuse_unknown(home, engagement, file)
+    # After a rotation the list before gets stones under the new key, whatever this one holds.
+    again = {(engagement, key, scope) for key, scope in _hashed(con, macro, held)} - set(known)
+    _add(home, sorted(again))
+    known += sorted(again)
+    lost = {stone for stone in known if stone[0] == engagement and stone not in now}
     if lost:
         raise InputError(
             f"{len(lost)} opt-outs that were honoured before are not on the list",
@@ -42,6 +63,29 @@ def honour(con: duckdb.DuckDBPyConnection, home: Home, engagement: str, file: st
             fix="deliver the earlier rows and the new ones in one file",
         )
     _add(home, sorted(now - set(known)))
+
+
+def _hashed(
+    con: duckdb.DuckDBPyConnection, macro: str, held: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    uids, scopes = [uid for uid, _ in held], [scope for _, scope in held]
+    rows = con.execute(
+        f"select {macro}(uid), scope "
+        "from (select unnest(?::varchar[]) as uid, unnest(?::varchar[]) as scope)",
+        [uids, scopes],
+    ).fetchall()
+    return [(str(key), str(scope)) for key, scope in rows]
+
+
+def _refuse_unknown(home: Home, engagement: str, file: str) -> None:
+    """After a rotation, without the list before: nobody can tell whether somebody is missing."""
+    if any(entry["engagement"] == engagement for entry in map(json.loads, _lines(home))):
+        raise InputError(
+            "The list cannot be compared with what was honoured before",
+            where=f"file {file}",
+            why="the key of the hashes was rotated, and the vault holds no list of before",
+            fix="restore the vault, keys/ and keys.json from one backup, then run: rcs materialise",
+        )
 
 
 def read_tombstones(home: Home) -> list[Tombstone]:

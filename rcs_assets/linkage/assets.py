@@ -24,7 +24,7 @@ from rcs_assets.linkage.engagements import (
 )
 from rcs_assets.linkage.settings import LinkSettings, load_link_rules
 from rcs_assets.programme import approval_problems
-from rcs_assets.storage import open_vault, open_warehouse
+from rcs_assets.storage import open_vault, open_warehouse, public_count
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
 _SPINE = (
@@ -116,7 +116,7 @@ def linkage(
     yield _result("project_ids", _totals(rows))
     yield _result("link_rates", _totals(rows))
     yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
-    yield _result("attacker_view", {"dagster/row_count": pupils_n})
+    yield _result("attacker_view", {"pupils": public_count(pupils_n)})
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

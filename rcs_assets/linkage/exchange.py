@@ -20,6 +20,8 @@ import pyarrow.csv
 
 from rcs_assets.codebook import Codebook, Sensitivity
 from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.intake.drop import current_deliveries
+from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
 from rcs_assets.linkage.standardise import letters, postcode_7, sex_code
 from rcs_assets.programme import Programme, approval_problems
 from rcs_assets.storage import Home, Settings, hmac_expression, open_vault, open_warehouse
@@ -37,6 +39,40 @@ ADMIN_IDS = (
 )  # fmt: skip
 _COUNCIL = {"edu": "education", "sw": "social_work"}
 _SURVEYS = {"primary": "primary_survey", "secondary": "secondary_survey"}
+OPT_OUTS = "opt_outs"
+# Who refused stands in no file. An answer is known by its UID. A social work record that has no
+# SCN and is linked to nobody could be that of a child who opted out: where there is such a child,
+# it stays here.
+_BARRED = """
+create or replace temp table barred as
+select ids.record_id
+from survey_identifiers as ids
+inner join opt_outs using (engagement, uid)
+where engagement = $engagement
+union
+select ids.record_id
+from education_identifiers as ids
+inner join opt_outs using (engagement, uid)
+where engagement = $engagement
+union
+select ids.record_id
+from social_work_identifiers as ids
+left join index_numbers as numbers
+    on
+        numbers.engagement = ids.engagement
+        and numbers.dataset = 'social_work'
+        and numbers.record_id = ids.record_id
+left join read_through as linked
+    on
+        linked.engagement = ids.engagement
+        and linked.index_social_work = numbers.index_no
+where
+    ids.engagement = $engagement
+    and ids.scn is null
+    and linked.index_social_work is null
+    and exists (select 1 from opt_outs where opt_outs.engagement = $engagement)
+"""
+_NOT_BARRED = "record_id not in (select record_id from barred)"
 
 
 @dataclass(frozen=True)
@@ -108,11 +144,13 @@ def export_files(
         InputError: no valid approval, or nothing to hand on: run linkage before.
     """
     _refuse(home, programme, settings, engagement, kinds, folder)
+    _require_opt_outs(home, engagement)
     tables: dict[str, pa.Table] = {}
     numbers: pa.Table | None = None
     with open_vault(home, read_only=True, settings=settings, purpose="exchange files") as vault:
         hmac_expression(vault, "project", home.key("project_id"))
         _require_linkage(vault, engagement)
+        vault.execute(_BARRED, {"engagement": engagement})
         for kind in kinds:
             if KINDS[kind].zone == "vault":
                 rows = vault.execute(_query(kind), {"engagement": engagement})
@@ -120,7 +158,9 @@ def export_files(
         if any(KINDS[kind].zone == "warehouse" for kind in kinds):
             # Record ids that intake minted and index numbers: no identifier leaves the vault.
             numbers = vault.execute(
-                "select record_id, index_no from index_numbers where engagement = ?", [engagement]
+                "select record_id, index_no from index_numbers "
+                f"where engagement = ? and {_NOT_BARRED}",
+                [engagement],
             ).to_arrow_table()
     if numbers is not None:
         with open_warehouse(home, read_only=True, settings=settings) as warehouse:
@@ -175,6 +215,29 @@ def _refuse(
         )
 
 
+def _require_opt_outs(home: Home, engagement: str) -> None:
+    """Nothing is handed on while an opt-out waits (policy.md: before anything else).
+
+    Raises:
+        InputError: the newest list was rejected, or is not taken in yet.
+    """
+    taken = {
+        receipt.sha256
+        for receipt in read_receipts(home)
+        if receipt.dataset == OPT_OUTS
+        and receipt.engagement == engagement
+        and receipt.status == ReceiptStatus.ACCEPTED
+    }
+    delivery = current_deliveries(home).get((OPT_OUTS, engagement))
+    if delivery is not None and delivery.sha256 not in taken:
+        raise InputError(
+            "Opt-outs are not applied",
+            where=f"{engagement}, file {delivery.file}",
+            why="a child on it could be handed on",
+            fix=f"run: rcs materialise --engagement {engagement}",
+        )
+
+
 def _require_linkage(vault: duckdb.DuckDBPyConnection, engagement: str) -> None:
     known = vault.execute("select 1 from duckdb_tables() where table_name = 'index_numbers'")
     if (
@@ -193,9 +256,9 @@ def _require_linkage(vault: duckdb.DuckDBPyConnection, engagement: str) -> None:
 
 def _query(kind: str) -> str:
     """One file of the vault; `$engagement` names the engagement."""
-    own = "where engagement = $engagement"
+    own = f"where engagement = $engagement and {_NOT_BARRED}"
     if kind == "read_through":
-        return f"""
+        return """
             select
                 index_survey,
                 index_education as index_edu,
@@ -203,7 +266,8 @@ def _query(kind: str) -> str:
                 hmac_project('exchange ' || engagement || ' ' || project_id) as project_id,
                 match_method,
                 weight_band as match_weight_band
-            from read_through {own}
+            from read_through
+            where engagement = $engagement
             order by project_id
         """
     if kind == "survey_ids":

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rcs_assets.programme.model import Approval, Engagement
+from rcs_assets.storage import rounded_count
 
 NAMESPACE = "ddi:codebook:2_5"
 FILE = "ddi_codebook.xml"
@@ -157,7 +158,7 @@ def _file(root: ET.Element, file: DescribedFile, number: int) -> None:
     _add(text, "fileName", f"microdata/{file.survey}.tab")
     _add(text, "fileCont", f"Anonymised answers to the {file.survey} survey, one record a pupil")
     size = _add(text, "dimensns")
-    _add(size, "caseQnty", str(file.records_n))
+    _add(size, "caseQnty", str(rounded_count(file.records_n)))
     _add(size, "varQnty", str(len(file.variables)))
     _add(text, "fileType", "Tab-delimited text; the same as .sav, .dta and Parquet")
 

@@ -30,7 +30,7 @@ from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
-from rcs_assets.storage import hmac_expression, public_count, sql_literal
+from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
 FOLDER = "microdata"
 DICTIONARY = "data_dictionary.csv"
@@ -211,19 +211,20 @@ def complete_deposit(deposit: Deposit) -> None:
 
 
 def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
+    """Counts of pupils for open documents: to the nearest 10 (policy.md, Table A, public)."""
     given_up = {
-        f"records_that_gave_up_{key}": public_count(n) for key, n in survey.given_up.items()
+        f"records_that_gave_up_{key}": rounded_count(n) for key, n in survey.given_up.items()
     }
     return {
-        "records": public_count(survey.records_n),
-        "left_out": public_count(survey.left_out_n),
-        "records_with_coarser_keys": public_count(survey.coarser_n),
+        "records": rounded_count(survey.records_n),
+        "left_out": rounded_count(survey.left_out_n),
+        "records_with_coarser_keys": rounded_count(survey.coarser_n),
         "classes_of_keys": survey.classes_n,
-        "sensitive_answers_withheld_in_classes": survey.withheld_n,
-        "sensitive_answers_withheld": public_count(survey.hidden_n),
+        "sensitive_answers_withheld_in_classes": rounded_count(survey.withheld_n),
+        "sensitive_answers_withheld": rounded_count(survey.hidden_n),
         **given_up,
-        "special_uniques_before": public_count(survey.special_before.special_n),
-        "special_uniques": public_count(survey.special_after.special_n),
+        "special_uniques_before": rounded_count(survey.special_before.special_n),
+        "special_uniques": rounded_count(survey.special_after.special_n),
     }
 
 
@@ -349,14 +350,14 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
     names = " and ".join(f"`{s.survey}`" for s in surveys)
     groups = ", ".join(dict.fromkeys(rule.simd_groups.values()))
     facts = "\n".join(
-        f"| {s.survey} | {public_count(s.records_n)} | {public_count(s.left_out_n)} "
-        f"| {public_count(s.coarser_n)} | {s.withheld_n} |"
+        f"| {s.survey} | {rounded_count(s.records_n)} | {rounded_count(s.left_out_n)} "
+        f"| {rounded_count(s.coarser_n)} | {rounded_count(s.withheld_n)} |"
         for s in surveys
     )
     costs = "\n".join(
-        f"| {s.survey} | {' | '.join(str(public_count(n)) for n in s.given_up.values())} "
-        f"| {public_count(s.hidden_n)} | {public_count(s.special_before.special_n)} "
-        f"| {public_count(s.special_after.special_n)} |"
+        f"| {s.survey} | {' | '.join(str(rounded_count(n)) for n in s.given_up.values())} "
+        f"| {rounded_count(s.hidden_n)} | {rounded_count(s.special_before.special_n)} "
+        f"| {rounded_count(s.special_after.special_n)} |"
         for s in surveys
     )
     return f"""# Anonymised answers

@@ -17,7 +17,7 @@ from rcs_assets.release.certificate import Audited, Told, certificate
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, write_json
 from rcs_assets.release.tables import datapackage, specs_of
-from rcs_assets.storage import public_count
+from rcs_assets.storage import rounded_count
 from rcs_assets.storage.code import code_version
 
 NOT_REPRODUCIBLE = {
@@ -151,8 +151,3 @@ def _deliveries(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     return [
         delivery | {name: rounded_count(delivery[name]) for name in counts} for delivery in found
     ]
-
-
-def rounded_count(n: int) -> int | str:
-    """A count of children for a manifest: to the nearest 10, `<10` where it is 1 to 9."""
-    return public_count(n) if n < 10 else (n + 5) // 10 * 10

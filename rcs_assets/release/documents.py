@@ -205,7 +205,8 @@ def _report(study: Study, rule: MicrodataRule, told: Mapping[str, Mapping[str, i
         if (w := study.engagement.wave(f.survey))
     )
     files = "\n".join(
-        f"| {f.survey} | {f.records_n:,} | {len(f.variables)} | {told[f.survey]['left_out']} "
+        f"| {f.survey} | {told[f.survey]['records']} | {len(f.variables)} "
+        f"| {told[f.survey]['left_out']} "
         f"| {told[f.survey]['records_with_coarser_keys']} | {told[f.survey]['classes_of_keys']} "
         f"| {told[f.survey]['sensitive_answers_withheld_in_classes']} |"
         for f in study.files

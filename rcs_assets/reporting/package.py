@@ -448,7 +448,7 @@ def _refuse_hidden_figures(
     status = header.index("status")
     columns = [i for i, name in enumerate(header) if name in _FIGURES]
     for line, row in enumerate(rows, 1):
-        if row[status] in SHOWN or not row[status]:
+        if row[status] in SHOWN:
             continue
         for i in columns:
             if row[i]:

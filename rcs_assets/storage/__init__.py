@@ -6,7 +6,7 @@ them to assets. Does not belong here: what a zone contains; the rooms own that.
 """
 
 from rcs_assets.storage.connect import open_memory, open_vault, open_warehouse, sql_literal
-from rcs_assets.storage.counts import public_count
+from rcs_assets.storage.counts import public_count, rounded_count
 from rcs_assets.storage.files import write_atomically
 from rcs_assets.storage.home import Home, home_path
 from rcs_assets.storage.lock import write_lock
@@ -23,6 +23,7 @@ __all__ = [
     "open_warehouse",
     "operator_name",
     "public_count",
+    "rounded_count",
     "sql_literal",
     "write_atomically",
     "write_lock",

@@ -124,6 +124,9 @@ def _head_text(number: int, head: str) -> str:
 
 def _read_head(home: Home) -> tuple[int, str]:
     if not _head_file(home).exists():
+        # The making of keys is the first entry of a log.
+        if (home.path / "keys.json").exists() and home.vault.exists():
+            raise _broken("access.head", "there are keys and a vault, and no record of their use")
         return 0, START
     try:
         head = json.loads(_head_file(home).read_text(encoding="utf-8"))

@@ -218,7 +218,13 @@ def _is_there(home: Home, name: str) -> bool:
 
 
 def _has_data(home: Home) -> bool:
-    return home.vault.exists() or home.warehouse.exists()
+    places = (
+        home.vault,
+        home.warehouse,
+        home.drop / "register.jsonl",
+        home.drop / "tombstones.jsonl",
+    )
+    return any(place.exists() for place in places)
 
 
 def _checked(home: Home, name: str) -> bytes:
@@ -229,6 +235,8 @@ def _checked(home: Home, name: str) -> bytes:
         _write_key(file, _derived(home.seed, name, known.generation))
     files = [place for place in (file, _waiting(file, known.generation)) if place.exists()]
     if not files and _variable(name) not in os.environ:
+        if _register(home) and name not in _register(home) and home.seed is None:
+            raise _unrecorded(name)
         raise _missing(home, name)
     if home.seed is None and not known.check:
         raise _unrecorded(name)

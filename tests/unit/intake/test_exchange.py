@@ -320,3 +320,38 @@ def test_nothing_is_handed_on_unasked(linked: World, tmp_path: Path) -> None:
         con.execute("delete from index_numbers")
     with pytest.raises(InputError, match="no index numbers yet"):
         export(linked, tmp_path / "two", "survey_ids")
+
+
+@pytest.mark.parametrize("scope", ["linkage", "survey", "all"])
+def test_who_refused_is_handed_on_to_nobody(linked: World, tmp_path: Path, scope: str) -> None:
+    """Nothing leaves while the refusal waits; afterwards no file has the child's answers."""
+    world, uid = linked, "CA00000004"
+    payload = ("payload_primary", "payload_secondary")
+    kinds = ("survey_ids", "index_return_survey", *payload, "admin_ids_sw")
+    before = {kind: rows_of(file) for kind, file in export(world, tmp_path / "a", *kinds).items()}
+    assert uid in {row["survey_uid"] for row in before["survey_ids"]}
+    write_csv(
+        world.path("opt_outs"), [{"survey_uid": uid, "scope": scope, "received_on": "2016-01-01"}]
+    )
+    world.deliver()
+    with pytest.raises(InputError, match="Opt-outs are not applied"):
+        export(world, tmp_path / "waits", *kinds)
+    assert not (tmp_path / "waits").exists()
+    take_all(world)
+    link_all(world)
+    after = {kind: rows_of(file) for kind, file in export(world, tmp_path / "b", *kinds).items()}
+    assert uid not in {row["survey_uid"] for row in after["survey_ids"]}
+    for together in (("survey_ids",), ("index_return_survey",), payload):
+        counts = [sum(len(rows[kind]) for kind in together) for rows in (before, after)]
+        assert counts[1] == counts[0] - 1, together
+    # A record that could be the child's, since it has no number and no link, stays here.
+    with open_vault(world.home, read_only=True) as con:
+        unlinked = {
+            row[0]
+            for row in con.execute(
+                "select supplier_id from social_work_identifiers where scn is null and record_id "
+                "not in (select n.record_id from index_numbers as n "
+                "inner join read_through as r on r.index_social_work = n.index_no)"
+            ).fetchall()
+        }
+    assert not unlinked & {row["record_id"] for row in after["admin_ids_sw"]}

@@ -452,6 +452,9 @@ def test_a_list_without_an_earlier_opt_out_is_refused(delivered: World) -> None:
     log = (world.home.drop / "tombstones.jsonl").read_text(encoding="utf-8")
     assert len(log.splitlines()) == 2 and "CA0000" not in log
     rotate_keys(world.home, ["tombstone"])
+    world.deliver(write_csv(path, [second]))
+    assert "1 opt-outs" in world.take("opt_outs").reason
+    world.deliver(write_csv(path, [second, first]))
     assert world.take("opt_outs").accepted_n == 2
     world.deliver(write_csv(path, [second]))
     assert "1 opt-outs" in world.take("opt_outs").reason
