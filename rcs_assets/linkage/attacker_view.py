@@ -72,8 +72,8 @@ def write_attacker_view(
         Number of rows written: one a pupil of the sample file with a project id, whether or
         not it answered. `simd_quintile` is 1 (most deprived) to 5; attendance is per cent.
         What education or social work supplied is null where no record of theirs is linked.
-        Pupils who opted out of linkage have no project id and do not stand here, which
-        leaves the intruder fewer to confuse: the test errs towards finding them.
+        Pupils who refused linkage stand here with what the sample file has, and with no
+        council record.
     """
     definition = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
     con.execute(f"create table if not exists linkage.{TABLE} ({definition})")

@@ -272,9 +272,7 @@ def _links() -> str:
     return f"""
     create or replace temp table links as
     select
-        -- Who refused linkage has no number that leaves the vault.
-        'sample' as dataset, engagement, record_id,
-        if(is_opted_out, null, project_id) as project_id,
+        'sample' as dataset, engagement, record_id, project_id,
         {PASS_SPINE} as pass_no, false as is_ambiguous, {exact}
     from spine
     union all by name
