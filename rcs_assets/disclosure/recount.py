@@ -100,7 +100,7 @@ wanted as (
         when t.geography_level = 'cluster' then k.is_shown
         else true
     end
-),
+)
 """
 
 _CELLS = """
@@ -145,8 +145,8 @@ def recount(con: duckdb.DuckDBPyConnection, policy: Policy) -> None:
         con: a warehouse connection, reading.
         policy: Table A, whose rows are combined here anew.
     """
-    con.execute(f"create or replace temp table recount_wanted as {_with(con, policy)} from wanted")
-    con.execute(f"create or replace temp table recount_cells as {_with(con, policy)} from cells")
+    con.execute(f"create or replace temp table recount_wanted as {_wanted(con, policy)}")
+    con.execute(f"create or replace temp table recount_cells as {_cells(policy)}")
 
 
 def is_recounted(con: duckdb.DuckDBPyConnection) -> bool:
@@ -283,7 +283,7 @@ RULES = {
 }
 
 
-def _with(con: duckdb.DuckDBPyConnection, policy: Policy) -> str:
+def _wanted(con: duckdb.DuckDBPyConnection, policy: Policy) -> str:
     rule = policy.clusters
     engagements = con.execute(
         "select distinct engagement from wellbeing.estimates where engagement is not null"
@@ -291,8 +291,7 @@ def _with(con: duckdb.DuckDBPyConnection, policy: Policy) -> str:
     audiences = ["public", *(f"cpp/{row[0]}" for row in sorted(engagements))]
     listed = ", ".join(f"({sql_literal(audience)})" for audience in audiences)
     return (
-        f"with thresholds as ({' union all '.join(_threshold_rows(policy))}), "
-        f"bands as ({' union all '.join(_band_rows(policy))}), "
+        f"with bands as ({' union all '.join(_band_rows(policy))}), "
         f"audiences as (select * from (values {listed}) as a (audience)), "
         + _SIZES.format(
             cluster_surveys=list(rule.surveys),
@@ -303,7 +302,16 @@ def _with(con: duckdb.DuckDBPyConnection, policy: Policy) -> str:
         )
         + _TRUTH
         + _WANTED
+        + "from wanted"
+    )
+
+
+def _cells(policy: Policy) -> str:
+    thresholds = " union all ".join(_threshold_rows(policy))
+    return (
+        f"with thresholds as ({thresholds}), wanted as (from recount_wanted), "
         + _CELLS.format(special=(*policy.special, ""))
+        + " from cells"
     )
 
 
