@@ -241,6 +241,16 @@ def read_receipts(home: Home) -> tuple[Receipt, ...]:
     return tuple(found)
 
 
+def is_taken(home: Home, delivery: Delivery) -> bool:
+    """Whether these very bytes were taken in, and not refused."""
+    return any(
+        (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
+        and receipt.sha256 == delivery.sha256
+        and receipt.status == ReceiptStatus.ACCEPTED
+        for receipt in read_receipts(home)
+    )
+
+
 def required_datasets(codebook: Codebook, engagement: Engagement) -> tuple[Dataset, ...]:
     """The datasets without which an engagement is incomplete; a survey only where it has a wave."""
     return tuple(

@@ -31,10 +31,9 @@ from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, opened
 from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
-    ReceiptStatus,
     count_receipt,
+    is_taken,
     quarantined_rows,
-    read_receipts,
 )
 from rcs_assets.intake.reference import reference_rows
 from rcs_assets.intake.splitter import Taken, mint_record_ids
@@ -109,7 +108,7 @@ def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
         InputError: the opt-outs were rejected, or newer ones wait.
     """
     delivery = held_delivery(desk, "opt_outs", engagement.key)
-    if delivery is not None and not _is_taken(desk, delivery):
+    if delivery is not None and not is_taken(desk.home, delivery):
         raise InputError(
             "Opt-outs are not applied",
             where=f"{engagement.key}, file {delivery.file}",
@@ -129,7 +128,7 @@ def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> Non
         InputError: the sample file is missing, was rejected, or a newer one waits.
     """
     delivery = held_delivery(desk, "sample_file", engagement.key)
-    if delivery is None or not _is_taken(desk, delivery):
+    if delivery is None or not is_taken(desk.home, delivery):
         raise InputError(
             f"The {extract.title} extract cannot be checked",
             where=engagement.key,
@@ -137,15 +136,6 @@ def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> Non
             "which is missing or was rejected",
             fix="deliver the sample file, then run: rcs materialise",
         )
-
-
-def _is_taken(desk: Desk, delivery: Delivery) -> bool:
-    return any(
-        (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
-        and receipt.sha256 == delivery.sha256
-        and receipt.status == ReceiptStatus.ACCEPTED
-        for receipt in read_receipts(desk.home)
-    )
 
 
 def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:

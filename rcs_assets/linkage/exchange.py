@@ -21,10 +21,17 @@ import pyarrow.csv
 from rcs_assets.codebook import Codebook, Sensitivity
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import current_deliveries
-from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
+from rcs_assets.intake.receipts import is_taken
 from rcs_assets.linkage.standardise import letters, postcode_7, sex_code
 from rcs_assets.programme import Programme, approval_problems
-from rcs_assets.storage import Home, Settings, hmac_expression, open_vault, open_warehouse
+from rcs_assets.storage import (
+    Home,
+    Settings,
+    hmac_expression,
+    open_vault,
+    open_warehouse,
+    write_lock,
+)
 from rcs_assets.storage.access_log import Access, record_access
 
 # Column order of PHS CHILI, domain.md 3.4. A blank one has no source here.
@@ -144,7 +151,17 @@ def export_files(
         InputError: no valid approval, or nothing to hand on: run linkage before.
     """
     _refuse(home, programme, settings, engagement, kinds, folder)
-    _require_opt_outs(home, engagement)
+    # No run changes a zone, and no list of opt-outs comes, between the question and the answer.
+    with write_lock(home, "writing exchange files"):
+        _require_opt_outs(home, engagement)
+        tables = _read(home, codebook, settings, engagement, kinds)
+    return _write(home, engagement, {kind: tables[kind] for kind in kinds}, folder)
+
+
+def _read(
+    home: Home, codebook: Codebook, settings: Settings, engagement: str, kinds: Sequence[str]
+) -> dict[str, pa.Table]:
+    """Kind → rows; vault and warehouse one after the other."""
     tables: dict[str, pa.Table] = {}
     numbers: pa.Table | None = None
     with open_vault(home, read_only=True, settings=settings, purpose="exchange files") as vault:
@@ -171,7 +188,7 @@ def export_files(
                     tables[kind] = warehouse.execute(
                         query, {"engagement": engagement}
                     ).to_arrow_table()
-    return _write(home, engagement, {kind: tables[kind] for kind in kinds}, folder)
+    return tables
 
 
 def _refuse(
@@ -221,15 +238,8 @@ def _require_opt_outs(home: Home, engagement: str) -> None:
     Raises:
         InputError: the newest list was rejected, or is not taken in yet.
     """
-    taken = {
-        receipt.sha256
-        for receipt in read_receipts(home)
-        if receipt.dataset == OPT_OUTS
-        and receipt.engagement == engagement
-        and receipt.status == ReceiptStatus.ACCEPTED
-    }
     delivery = current_deliveries(home).get((OPT_OUTS, engagement))
-    if delivery is not None and delivery.sha256 not in taken:
+    if delivery is not None and not is_taken(home, delivery):
         raise InputError(
             "Opt-outs are not applied",
             where=f"{engagement}, file {delivery.file}",
@@ -338,7 +348,7 @@ def _payload_query(kind: str, codebook: Codebook) -> str:
 def _write(
     home: Home, engagement: str, tables: Mapping[str, pa.Table], folder: Path
 ) -> tuple[Path, ...]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The files under names of their own, renamed when all are whole and recorded."""
     empty = [kind for kind, table in tables.items() if not table.num_rows]
     if empty:
         raise InputError(
@@ -346,15 +356,23 @@ def _write(
             where=engagement,
             fix="leave it out, or deliver what it is made of",
         )
-    written = []
-    for kind, table in tables.items():
-        file = folder / f"{engagement}_{kind}.csv"
-        record_access(home, Access.FILE_EXPORTED, file.name, f"for the {KINDS[kind].receiver}")
-        file.touch(mode=0o600)
-        options = pyarrow.csv.WriteOptions(quoting_style="needed")
-        pyarrow.csv.write_csv(table, file, options)
-        written.append(file)
-    return tuple(written)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = {kind: folder / f"{engagement}_{kind}.csv" for kind in tables}
+    parts = {kind: file.with_name(f".{file.name}.part") for kind, file in files.items()}
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    try:
+        for kind, table in tables.items():
+            parts[kind].touch(mode=0o600)
+            pyarrow.csv.write_csv(table, parts[kind], options)
+        for kind, file in files.items():
+            record_access(home, Access.FILE_EXPORTED, file.name, f"for the {KINDS[kind].receiver}")
+        for kind, file in files.items():
+            parts[kind].replace(file)
+    finally:
+        # What was identified and did not get its name does not stay.
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return tuple(files.values())
 
 
 def default_kinds(receiver: str) -> tuple[str, ...]:
