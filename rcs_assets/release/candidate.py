@@ -39,7 +39,13 @@ from rcs_assets.release.contents import (
     typed_sql,
 )
 from rcs_assets.release.database import write_database
-from rcs_assets.release.deposit import complete_deposit, document_deposits, write_deposit
+from rcs_assets.release.deposit import (
+    Deposit,
+    complete_deposit,
+    described_microdata,
+    document_deposits,
+    write_deposit,
+)
 from rcs_assets.release.describe import (
     Head,
     Written,
@@ -52,9 +58,13 @@ from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
 from rcs_assets.release.tables import DATA_SOURCE, specs_of
+from rcs_assets.release.technical import FILE as TECHNICAL
+from rcs_assets.release.technical import KINDS as TECHNICAL_KINDS
+from rcs_assets.release.technical import Run, technical_report
 from rcs_assets.release.witnesses import write_witnesses
 from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.code import room_version
+from rcs_assets.wellbeing.estimators import load_estimators
 
 SUMMARY = "summary.md"
 SUMMARIES = "summaries"
@@ -105,8 +115,9 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         head = Head(sources, version, content_hash, is_simulated, read_audit(con))
         written = _write_packages(con, folder, packages, head)
         completed.result()
+    reports = _write_reports(con, home, folder, packages, head, written, deposit)
     document_deposits(
-        folder, packages, deposit, sources, release=version, is_simulated=is_simulated
+        folder, packages, deposit, sources, reports, release=version, is_simulated=is_simulated
     )
     write_notes(home, folder, head)
     for package in packages:
@@ -247,6 +258,36 @@ def _write_csv(con: duckdb.DuckDBPyConnection, target: Path, package: Package, h
             f"copy (select *, {mark} as {DATA_SOURCE} from read_parquet({source}) "
             f"order by {spec.order_list}) to {file} (format csv, header true)"
         )
+
+
+def _write_reports(
+    con: duckdb.DuckDBPyConnection,
+    home: Home,
+    folder: Path,
+    packages: Sequence[Package],
+    head: Head,
+    written: Mapping[str, Written],
+    deposit: Deposit,
+) -> dict[str, str]:
+    """Write the technical reports of public and CPPs; returns package → report, deposits too."""
+    statuses = head.sources.policy.statuses
+    run = Run(
+        head.version,
+        head.is_simulated,
+        head.sources,
+        load_estimators(home.config),
+        head.audited,
+        {name: one.cells(statuses) for name, one in written.items()},
+    )
+    reports = {
+        package.name: technical_report(con, package, run, described_microdata(package, deposit))
+        for package in packages
+        if package.kind in TECHNICAL_KINDS
+    }
+    for package in packages:
+        if package.name in reports and package.kind != "archive":
+            (folder / package.name / TECHNICAL).write_text(reports[package.name], encoding="utf-8")
+    return reports
 
 
 def _put_in_place(home: Home, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.disclosure.policy import SENSITIVE, Policy
+from rcs_assets.disclosure.policy import SENSITIVE, OutputClass, Policy
 from rcs_assets.release.contents import Package
 
 _RULES = (
@@ -132,6 +132,10 @@ def certificate(
 
 
 def _thresholds(package: Package, policy: Policy) -> dict[str, Any]:
+    return {row.name: asdict(row) for row in rows_in_force(package, policy)}
+
+
+def rows_in_force(package: Package, policy: Policy) -> list[OutputClass]:
     """Rows of Table A that hold in the package, by the name of the row."""
     audience = policy.audiences["cpp" if package.kind in ("cpp", "school") else "public"]
     names = set(audience.output_classes.values()) | {SENSITIVE} | set(policy.special.values())
@@ -139,4 +143,4 @@ def _thresholds(package: Package, policy: Policy) -> dict[str, Any]:
         names |= {size.output_class for size in policy.school_sizes}
     if package.kind == "school":
         names -= set(policy.special.values()) | {audience.output_classes["cluster"]}
-    return {name: asdict(policy.output_classes[name]) for name in sorted(names)}
+    return [policy.output_classes[name] for name in sorted(names)]

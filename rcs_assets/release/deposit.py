@@ -30,6 +30,7 @@ from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
+from rcs_assets.release.technical import DescribedMicrodata
 from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
 FOLDER = "microdata"
@@ -159,6 +160,7 @@ def document_deposits(
     packages: Sequence[Package],
     deposit: Deposit,
     sources: Sources,
+    reports: Mapping[str, str],
     *,
     release: str,
     is_simulated: bool,
@@ -170,6 +172,7 @@ def document_deposits(
         packages: all packages of the release.
         deposit: what was written.
         sources: register and policy.
+        reports: package → its technical report.
         release: the version, which the documents name.
         is_simulated: marks every document.
     """
@@ -193,8 +196,23 @@ def document_deposits(
         there = [p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()]
         later = ["manifest.json", "certificate.json", "datapackage.json"]
         write_documents(
-            target, study, sources.policy.microdata, deposit.told[package.name], [*there, *later]
+            target,
+            study,
+            sources.policy.microdata,
+            deposit.told[package.name],
+            [*there, *later],
+            reports[package.name],
         )
+
+
+def described_microdata(package: Package, deposit: Deposit) -> DescribedMicrodata | None:
+    """The files of answers of a package as its technical report tells of them."""
+    if package.name not in deposit.told:
+        return None
+    files = deposit.described[str(package.engagement)]
+    return DescribedMicrodata(
+        {file.survey: len(file.variables) for file in files}, deposit.told[package.name]
+    )
 
 
 def complete_deposit(deposit: Deposit) -> None:

@@ -1,8 +1,9 @@
-"""The documents of a deposit: DDI codebook, access, licence, notices, Five Safes, report.
+"""The documents of a deposit: DDI codebook, access, licence, notices, Five Safes.
 
 Belongs here: `documentation/` of an archive package, written from the register, the policy
 and what this run did. Does not belong here: the data files (`deposit.py`), the XML itself
-(`ddi.py`), decisions of the data owner: what is not known is said not to be known.
+(`ddi.py`), the technical report (`technical.py`), decisions of the data owner: what is not known
+is said not to be known.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import yaml
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.programme.model import Approval
 from rcs_assets.release.ddi import FILE, Study, codebook_xml
+from rcs_assets.release.technical import SIMULATED_MARK
 
 FOLDER = "documentation"
 ACCESS = "access.csv"
 FIVE_SAFES = "FIVE_SAFES.md"
-TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", FIVE_SAFES, "TECHNICAL_REPORT.md")
+TECHNICAL_REPORT = "TECHNICAL_REPORT.md"
+TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", FIVE_SAFES, TECHNICAL_REPORT)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def write_documents(
     rule: MicrodataRule,
     told: Mapping[str, Mapping[str, int | str]],
     paths: Sequence[str],
+    report: str,
 ) -> None:
     """Write `documentation/` of one archive package.
 
@@ -71,22 +75,23 @@ def write_documents(
         rule: what microdata keep to.
         told: survey → what anonymising did, counts of 1 to 9 children as `<10`.
         paths: files of the package, whether or not they are written yet.
+        report: the technical report, with its mark (`technical.py`).
     """
     target = package / FOLDER
     target.mkdir(parents=True)
     (target / FILE).write_bytes(codebook_xml(study))
-    mark = "**SIMULATED: no record is of a real child.**\n\n" if study.is_simulated else ""
+    mark = f"{SIMULATED_MARK}\n\n" if study.is_simulated else ""
     texts = {
         "LICENCE.md": _licence(),
         "PRIVACY_NOTICE.md": _privacy(study.approval),
         "ETHICS.md": _ethics(study.approval),
         FIVE_SAFES: _five_safes(study, rule, told),
-        "TECHNICAL_REPORT.md": _report(study, rule, told),
     }
     for name, text in texts.items():
         title, _, rest = text.partition("\n\n")
         (target / name).write_text(f"{title}\n\n{mark}{rest}", encoding="utf-8")
-    own = [f"{FOLDER}/{name}" for name in (FILE, ACCESS, *texts)]
+    (target / TECHNICAL_REPORT).write_text(report, encoding="utf-8")
+    own = [f"{FOLDER}/{name}" for name in (FILE, ACCESS, TECHNICAL_REPORT, *texts)]
     _write_access(target / ACCESS, sorted({*paths, *own}), study.is_simulated)
 
 
@@ -195,50 +200,3 @@ publishes none of which a hidden figure can be worked out.
 
 def _day(day: date | None) -> str:
     return day.isoformat() if day else "no day given"
-
-
-def _report(study: Study, rule: MicrodataRule, told: Mapping[str, Mapping[str, int | str]]) -> str:
-    waves = "\n".join(
-        f"| {w.survey} | {w.contractor} | {w.design} | {w.mode.replace('_', ' ')} "
-        f"| {' '.join(w.stages)} | {w.fieldwork_start} to {w.fieldwork_end} |"
-        for f in study.files
-        if (w := study.engagement.wave(f.survey))
-    )
-    files = "\n".join(
-        f"| {f.survey} | {told[f.survey]['records']} | {len(f.variables)} "
-        f"| {told[f.survey]['left_out']} "
-        f"| {told[f.survey]['records_with_coarser_keys']} | {told[f.survey]['classes_of_keys']} "
-        f"| {told[f.survey]['sensitive_answers_withheld_in_classes']} |"
-        for f in study.files
-    )
-    return f"""# Technical report
-
-Made by the run that made release {study.release} ({study.as_of}). Area:
-{study.engagement.cpp.name}, {study.tranche}.
-
-## Fieldwork
-
-| survey | contractor | design | mode | stages | fieldwork |
-|---|---|---|---|---|---|
-{waves}
-
-## Files, and what anonymising lost
-
-| survey | records | variables | left out | with coarser keys | classes of keys | answers withheld |
-|---|---|---|---|---|---|---|
-{files}
-
-"Left out" and "with coarser keys" count pupils (1 to 9 read <10); "answers withheld" counts
-sensitive variables by class of keys. At least {rule.k} records share each combination of area,
-survey, stage, sex, SIMD group and support that occurs; in each, every sensitive variable has at
-least {rule.l} values or is withheld.
-
-## Weights
-
-A record's weight is the number of pupils on the roll that it stands for, the mean of its area,
-stage and sex, in steps of {rule.weight_step}. Finer weights would tell schools apart.
-
-## Missing values
-
-Codes from -9 to -1. Codes that tell the contractor or the version of a questionnaire are merged.
-"""

@@ -28,6 +28,7 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 ASSET = ("reporting", "pages")
 REPORT = "report.html"
 SUMMARY = "summary.html"
+TECHNICAL = "technical_report.html"
 EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
@@ -92,12 +93,13 @@ def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verd
 def every_page_is_there(bench: Bench) -> Verdict:
     """Each school, CPP and the programme has a report, each cluster with rows its own.
 
-    A CPP and the programme have a summary of one page beside it. Each is a page and a PDF.
+    A CPP and the programme have a summary of one page and a technical report beside it. Each
+    is a page and a PDF.
     """
     found = []
     folders = _folders(bench)
     for name, folder in folders.items():
-        wanted = {REPORT} if name.startswith("school/") else {REPORT, SUMMARY}
+        wanted = {REPORT} if name.startswith("school/") else {REPORT, SUMMARY, TECHNICAL}
         made = {
             f.relative_to(folder).as_posix()
             for f in folder.rglob("*")

@@ -8,7 +8,7 @@ and sentences about results (`views.py`, `parts.py`, `wording.py`), fixed words
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rcs_assets.reporting import wording
 from rcs_assets.reporting.blocks import (
@@ -49,6 +49,7 @@ from rcs_assets.reporting.parts import (
 )
 from rcs_assets.reporting.services import ReachTable, SpendTable
 from rcs_assets.reporting.settings import Settings
+from rcs_assets.reporting.technical import technical_blocks
 from rcs_assets.reporting.views import Page, PlacePart, ServicePart
 
 _FEW_PLACES = 20
@@ -96,6 +97,16 @@ class _Setter:
         if page.support:
             blocks.append(Paragraph(plain(page.support), "muted"))
         return self.set("summary", "summary", "head_summary", tuple(blocks))
+
+    def technical(self, text: str) -> Document:
+        """The technical report that the run wrote, as it stands."""
+        blocks = technical_blocks(text, self.word("technical_opening"))
+        sections = (block for block in blocks if isinstance(block, Section))
+        links = Contents(self.word("contents"), tuple((s.anchor, s.title) for s in sections))
+        made = self.set("technical_report", "technical", "head_technical", (links, *blocks))
+        title = self.word("technical_title", title=self.page.title)
+        simulated = f"{self.word('simulated_mark')} " if self.page.is_simulated else ""
+        return replace(made, title=title, running=f"{simulated}{title}")
 
     def glance(self) -> Section:
         """One measure an outcome and survey of pupils: the first priority measure of each."""
@@ -685,6 +696,11 @@ def document(page: Page, settings: Settings) -> Document:
 def one_page(page: Page, settings: Settings) -> Document:
     """The summary for elected members, of the view of a CPP or of the programme."""
     return _Setter(page, settings).one_page()
+
+
+def technical(page: Page, settings: Settings, text: str) -> Document:
+    """The technical report of the package that a view is of."""
+    return _Setter(page, settings).technical(text)
 
 
 def _rated(rating: Rating) -> Rated:

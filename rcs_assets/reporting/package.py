@@ -21,6 +21,7 @@ from rcs_assets.errors import InputError
 
 SHOWN = ("published", "u")
 SUMMARY = "summary.md"
+TECHNICAL = "technical_report.md"
 # A school package names its files for people (interfaces.md, A release).
 _CSV_NAMES = {"estimates": "table.csv"}
 
@@ -212,7 +213,8 @@ class Package:
     """All that a page may say.
 
     `own` is the school or CPP of the package; for `public` it is the programme as a whole.
-    `summary` is the authored summary of a CPP, None where nobody wrote one. `data_file` is
+    `summary` is the authored summary of a CPP, None where nobody wrote one; `technical` is the
+    technical report, which a school's package does not have. `data_file` is
     the file of the estimates in the package, with the checksum that its manifest gives.
     """
 
@@ -233,6 +235,7 @@ class Package:
     models: tuple[Model, ...]
     risks: tuple[Risk, ...]
     summary: str | None
+    technical: str | None
     data_file: str
     data_sha256: str
 
@@ -331,7 +334,8 @@ def read_package(folder: Path, name: str) -> Package:
         outcomes=tuple(_rows(folder, "outcomes", needed=False)),
         models=tuple(_rows(folder, "models", needed=False)),
         risks=tuple(_rows(folder, "risks", needed=False)),
-        summary=_summary(folder),
+        summary=_text(folder / SUMMARY),
+        technical=_text(folder / TECHNICAL),
         data_file=data_file,
         data_sha256=_listed(manifest, data_file),
     )
@@ -356,8 +360,7 @@ def _listed(manifest: Mapping[str, Any], path: str) -> str:
     return next(found, "")
 
 
-def _summary(folder: Path) -> str | None:
-    file = folder / SUMMARY
+def _text(file: Path) -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 

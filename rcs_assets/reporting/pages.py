@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rcs_assets.reporting import explorer
 from rcs_assets.reporting.blocks import Document
-from rcs_assets.reporting.layout import document, one_page
+from rcs_assets.reporting.layout import document, one_page, technical
 from rcs_assets.reporting.package import Package, read_package
 from rcs_assets.reporting.pdf import render_pdf
 from rcs_assets.reporting.render import render_html
@@ -32,6 +32,8 @@ def package_documents(package: Package) -> tuple[Document, ...]:
     pages = package_pages(package, settings)
     documents = [document(page, settings) for page in pages]
     documents += [one_page(page, settings) for page in pages if page.kind in ("cpp", "public")]
+    if package.technical is not None:
+        documents.append(technical(pages[0], settings, package.technical))
     return tuple(documents)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.reporting.numerals import NumeralRules, numeral_rules
 
 FILE = "reporting/data/report.yaml"
 
@@ -96,6 +97,7 @@ class Settings:
     not_scotland: str
     accessibility: tuple[str, ...]
     words: Mapping[str, str]
+    numerals: NumeralRules
 
     def group_label(self, breakdown: str, group: str) -> str:
         """The word for a group; the group itself where none is needed (`S3`)."""
@@ -153,4 +155,9 @@ def parse_settings(text: str) -> Settings:
         not_scotland=programme["not_scotland"],
         accessibility=tuple(content["accessibility"]["texts"]),
         words=content["words"]["texts"],
+        numerals=numeral_rules(
+            content["numerals"]["words"],
+            content["numerals"]["phrases"],
+            content["numerals"]["patterns"],
+        ),
     )

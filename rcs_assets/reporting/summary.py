@@ -6,8 +6,8 @@ write, and Markdown to blocks. Does not belong here: where the file comes from (
 
 A figure is written `{{ indicator }}` (all pupils) or
 `{{ indicator | breakdown=sex group=F show=range }}`; `show` is value (default), range or n.
-`{{ area }}` is the CPP's name. Text may hold no per cent in digits: it would be a second
-truth beside the tables, and could tell what they hide. Raw HTML is not rendered.
+`{{ area }}` is the CPP's name. Text may hold no figure by hand, in digits or in words: it would be
+a second truth beside the tables, and could tell what they hide. Raw HTML is not rendered.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from markdown_it.token import Token
 from rcs_assets.errors import InputError
 from rcs_assets.reporting import wording
 from rcs_assets.reporting.blocks import Bullets, Item, Paragraph, Run, Runs
+from rcs_assets.reporting.numerals import figure_by_hand
 from rcs_assets.reporting.package import Cell, Package
+from rcs_assets.reporting.settings import load_settings
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _BRACES = re.compile(r"\{\{|\}\}")
-_FIGURE = re.compile(
-    r"\d[\d.,]*\s*(?:%|per\s?cent\b|percentage\b|in\s+(?:every\s+)?\d|out\s+of\s+\d)", re.IGNORECASE
-)
+# Rules of Markdown that are switched off: what they would make stays text.
+TEXT_ONLY = (
+    "link", "image", "autolink", "heading", "lheading", "html_block", "html_inline",
+    "fence", "code", "backticks", "blockquote", "hr",
+)  # fmt: skip
 _OPTION = re.compile(r"^(breakdown|group|show)=(\S+)$")
 
 
@@ -44,7 +48,7 @@ def summary_blocks(package: Package) -> tuple[tuple[Paragraph | Bullets, ...], b
     authored text nothing is left out: it is refused.
 
     Raises:
-        InputError: a figure in digits, an unknown placeholder, or a figure that is not shown;
+        InputError: a figure by hand, an unknown placeholder, or a figure that is not shown;
             it names file, line and what to do.
     """
     if package.summary is None:
@@ -68,7 +72,7 @@ def _blocks(markdown: str) -> tuple[Paragraph | Bullets, ...]:
                 found.append(Bullets(tuple(items), is_ordered))
                 items = []
         elif token.type == "inline":
-            runs = _runs(token.children or ())
+            runs = runs_of(token.children or ())
             if depth:
                 items.append(Item(runs))
             else:
@@ -76,7 +80,8 @@ def _blocks(markdown: str) -> tuple[Paragraph | Bullets, ...]:
     return tuple(found)
 
 
-def _runs(tokens: Iterable[Token]) -> Runs:
+def runs_of(tokens: Iterable[Token]) -> Runs:
+    """Inline tokens as runs of text."""
     runs: list[Run] = []
     kinds: list[str] = []
     for token in tokens:
@@ -99,7 +104,7 @@ def filled(text: str, package: Package, where: str) -> str:
         package: the CPP's package.
         where: the file, for messages.
     """
-    _refuse_figures(text, where)
+    _refuse_figures(text, package, where)
     done = _PLACEHOLDER.sub(
         lambda found: _figure(found[1], package, f"{where}, line {_line(text, found.start())}"),
         text,
@@ -129,17 +134,40 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _refuse_figures(text: str, where: str) -> None:
-    plain = _PLACEHOLDER.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
-    found = _FIGURE.search(plain)
-    if found:
+def _refuse_figures(text: str, package: Package, where: str) -> None:
+    """Of the text as it will be read: an entity, an escape or emphasis hides no digit."""
+    blank = _PLACEHOLDER.sub(lambda found: re.sub(r"[^\n]", "x", found[0]), text)
+    names = _names(package)
+    for token in _parser().parse(blank):
+        if token.type != "inline" or token.map is None:
+            continue
+        seen = "".join(
+            "\n" if child.type in ("softbreak", "hardbreak") else child.content
+            for child in token.children or ()
+        )
+        at = figure_by_hand(seen, load_settings().numerals, names)
+        if at is None:
+            continue
+        # What was found is not told again: it may be a hidden figure.
+        line = token.map[0] + 1 + seen.count("\n", 0, at)
         raise InputError(
-            "The summary holds a figure in digits",
-            where=f"{where}, line {_line(plain, found.start())}",
+            "The summary holds a figure by hand, in digits or in words",
+            where=f"{where}, line {line}",
             why="figures come from the release alone, so that text and tables agree and nothing "
             "hidden is told",
-            fix="write a placeholder such as {{ secondary_trusted_adult }}",
+            fix="write a placeholder such as {{ secondary_trusted_adult }}; years, days of a "
+            "month and stages such as S2 may stand",
         )
+
+
+def _names(package: Package) -> set[str]:
+    """Stages, places and measures of the package, whose names may hold digits."""
+    stages = {s for m in package.measures.values() for s in re.split(r"[,\s]+", m.stages) if s}
+    return {
+        *stages,
+        *(place.name for place in package.geographies),
+        *(measure.title for measure in package.measures.values()),
+    }
 
 
 def _figure(text: str, package: Package, where: str) -> str:
@@ -202,8 +230,4 @@ def _parser() -> MarkdownIt:
 
     Headings stay text: the report has its own.
     """
-    rules = [
-        "link", "image", "autolink", "heading", "lheading", "html_block", "html_inline",
-        "fence", "code", "backticks", "blockquote", "hr",
-    ]  # fmt: skip
-    return MarkdownIt("commonmark", {"html": False}).disable(rules)
+    return MarkdownIt("commonmark", {"html": False}).disable(TEXT_ONLY)

@@ -54,6 +54,34 @@ RISKS = (
 ).split()
 STAGES = {"primary": ("P5", "P6", "P7"), "secondary": ("S1", "S2", "S3", "S4"), "parent": ()}
 
+TECHNICAL = """# Technical report
+
+**SIMULATED: no record is of a real child.**
+
+Falkirk. Written by the run.
+
+| what | which |
+| --- | --- |
+| Release | 2020.06.30 of 2020-06-30 |
+
+## Fieldwork
+
+A census \\*asked\\* every <b>pupil</b>; [no](other.html).
+
+| area | survey | records | fieldwork |
+| --- | --- | --- | --- |
+| Falkirk | primary | 1,960 | 2017-01-09 to 2017-06-30 |
+| A \\| B | secondary | [c] | 2017-01-09 to 2017-06-30 |
+
+| status | cells |
+| --- | --- |
+| published | 12 |
+
+## Limits
+
+Answers are of one day.
+"""
+
 # (indicator, breakdown, group) → status, or status and note
 Statuses = Callable[[str, str, str], str]
 
@@ -319,6 +347,7 @@ def write_cpp(
     tables["outcomes"] = (OUTCOMES, outcomes(own))
     for table, (columns, rows) in tables.items():
         _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
+    (folder / "technical_report.md").write_text(TECHNICAL, encoding="utf-8")
     if summary is not None:
         (folder / "summary.md").write_text(summary, encoding="utf-8")
     _manifest(folder, f"cpp/{ENGAGEMENT}", True)
@@ -363,6 +392,7 @@ def write_public(folder: Path, *, findings: str = "clear") -> Path:
         tables |= {"models": (MODELS, models(findings)), "risks": (RISKS, risks())}
     for table, (columns, rows) in tables.items():
         _parquet(folder / "parquet" / f"{table}.parquet", columns, rows)
+    (folder / "technical_report.md").write_text(TECHNICAL, encoding="utf-8")
     _manifest(folder, "public", True)
     return folder
 

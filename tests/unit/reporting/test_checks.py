@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 27
+    assert attach(place, pages, "0" * 64) == 31
     return place
 
 

@@ -48,7 +48,8 @@ def test_it_names_the_pages_of_the_current_release(report, home) -> None:
     release = home.releases / "2020.06.30"
     wanted = [
         f"{CPP}/clusters/{made.CLUSTER}-small.html", f"{CPP}/clusters/{made.CLUSTER}.html",
-        f"{CPP}/report.html", f"{CPP}/summary.html", f"{SCHOOL}/report.html",
+        f"{CPP}/report.html", f"{CPP}/summary.html", f"{CPP}/technical_report.html",
+        f"{SCHOOL}/report.html",
         f"{SCHOOL}/report.pdf",
     ]  # fmt: skip
     assert status == 0
