@@ -159,7 +159,7 @@ def _design(wave: SurveyWave) -> str:
 
 def _area(engagement: Engagement, run: Run) -> str:
     label = run.sources.programme.tranches[engagement.tranche].label
-    return f"{engagement.cpp.name} ({label})"
+    return f"{engagement.cpp.name}, {label}"
 
 
 def _participation(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -> list[str]:
@@ -211,7 +211,7 @@ def _measures(run: Run) -> list[str]:
 
 
 def _estimation(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -> list[str]:
-    rules = run.estimators
+    rules, methods = run.estimators, _methods(con, package)
     return [
         "## Weights, ranges and comparisons",
         "Answers of pupils are raked to the roll by area, stage and sex, for areas and above; "
@@ -222,7 +222,7 @@ def _estimation(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -> l
         "where it has fewer, it is the Wilson interval on the pupils divided by the design effect "
         f"of all areas, at least {rules.design_effect_floor:g}. A school's is the Wilson interval "
         "of its pupils.",
-        _table(("level", "survey", "method", "places"), _methods(con, package)),
+        *([_table(("level", "survey", "method", "places"), methods)] if methods else []),
         "A school is compared with the other schools of its area, a cluster with the rest of it. "
         "Better or worse is said only where the gap is at least "
         f"{rules.comparison_least_points:g} points (of a mean "
@@ -265,9 +265,9 @@ def _protection(package: Package, run: Run) -> list[str]:
             ("status", "meaning", "cells"),
             ((status, policy.statuses[status], f"{n:,}") for status, n in cells.items()),
         ),
-        f"All packages of the release were attacked together, by {words['coalitions']:,} "
-        f"coalitions of readers: {words['attacked']:,} quantities with {words['programs']:,} "
-        f"linear programs. Unsafe: {words['unsafe']:,}.",
+        "All packages of the release were attacked together. Coalitions of readers: "
+        f"{words['coalitions']:,}. Quantities attacked: {words['attacked']:,}, with "
+        f"{words['programs']:,} linear programs. Unsafe: {words['unsafe']:,}.",
     ]
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.reporting.package import Package, Place
+from rcs_assets.reporting.package import Change, Package, Place
 from rcs_assets.reporting.render import template
 from rcs_assets.reporting.settings import Settings
 
@@ -166,18 +166,19 @@ def _unit(con: duckdb.DuckDBPyConnection, unit: str, package: Package) -> dict[s
     ).fetchall()[0]
     keys, marks, *figures = (part or [] for part in row)
     engagements = {p.engagement for p in package.cells.places if p.code == unit}
-    own = {(p.level, p.code) for p in package.cells.places if p.engagement in (engagements or {""})}
+    own = {p for p in package.cells.places if p.engagement in (engagements or {""})}
     return {
         "keys": [after - before for before, after in zip([0, *keys], keys, strict=False)],
         "marks": marks or "",
         **dict(zip(("n", "estimate", "down", "up"), figures, strict=True)),
         "verdicts": [
-            [v.level, v.code, v.survey, v.indicator, v.verdict or v.status]
+            [v.level, v.code, v.engagement, v.survey, v.indicator, v.verdict or v.status]
             for v in package.verdicts.values()
-            if (v.level, v.code) in own and (v.verdict or v.status == "c")
+            if v[:3] in own and (v.verdict or v.status == "c")
         ],
         "reach": [list(row) for row in package.reach if row.engagement in engagements],
         "spend": [list(row) for row in package.spend if row.engagement in engagements],
+        "changes": [_change(row) for row in package.changes if row.engagement in engagements],
     }
 
 
@@ -232,12 +233,19 @@ def _meta(
     }
 
 
+def _tenths(text: str) -> int | None:
+    return round(float(text) * 10) if text else None
+
+
+def _change(row: Change) -> list[str | int | None]:
+    """A change as the page reads it: figures in tenths, null where there is none."""
+    figures = map(_tenths, row[7:12])
+    return [*row[:6], row.n or None, *figures, row.verdict, row.status[0], row.note]
+
+
 def _findings(package: Package, settings: Settings) -> list[dict[str, Any]]:
     """The adjusted differences of each outcome by factor, in tenths of a point."""
     titles = {row.factor: row.title for row in package.risks if row.title}
-
-    def tenths(text: str) -> int | None:
-        return round(float(text) * 10) if text else None
 
     return [
         {
@@ -245,9 +253,9 @@ def _findings(package: Package, settings: Settings) -> list[dict[str, Any]]:
             "title": f"{package.measures[row.outcome].title}, "
             f"{settings.surveys[row.survey].who.lower()}",
             "factor": titles[row.factor],
-            "points": tenths(row.effect_points),
-            "low": tenths(row.effect_low),
-            "high": tenths(row.effect_high),
+            "points": _tenths(row.effect_points),
+            "low": _tenths(row.effect_low),
+            "high": _tenths(row.effect_high),
             "clear": row.is_clear == "true",
             "mark": row.status[0],
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -121,10 +122,34 @@ class Verdict(NamedTuple):
 
     level: str
     code: str
+    engagement: str
     survey: str
     indicator: str
     verdict: str
     status: str
+
+
+class Change(NamedTuple):
+    """One row of `changes`: a wave of a CPP against the wave before it; numbers as released.
+
+    `earlier_engagement` is empty for a first wave; `note` says why there is no change.
+    """
+
+    engagement: str
+    earlier_engagement: str
+    survey: str
+    breakdown: str
+    group: str
+    indicator: str
+    n: str
+    earlier_estimate: str
+    later_estimate: str
+    change: str
+    ci_low: str
+    ci_high: str
+    verdict: str
+    status: str
+    note: str
 
 
 class Participation(NamedTuple):
@@ -227,11 +252,12 @@ class Package:
     cells: Cells
     measures: Mapping[str, Measure]
     geographies: tuple[Geography, ...]
-    verdicts: Mapping[tuple[str, str, str, str], Verdict]
+    verdicts: Mapping[tuple[str, ...], Verdict]
     participation: tuple[Participation, ...]
     reach: tuple[Reach, ...]
     spend: tuple[Spend, ...]
     outcomes: tuple[Outcome, ...]
+    changes: tuple[Change, ...]
     models: tuple[Model, ...]
     risks: tuple[Risk, ...]
     summary: str | None
@@ -261,7 +287,7 @@ class Package:
 
     def verdict(self, place: Place, survey: str, indicator: str) -> Verdict | None:
         """The rating of a place on a measure; None where it was not rated."""
-        return self.verdicts.get((place.level, place.code, survey, indicator))
+        return self.verdicts.get((*place, survey, indicator))
 
     def name_of(self, place: Place) -> str:
         """The name of a place, its code where the package names none."""
@@ -272,7 +298,8 @@ class Package:
 _FIGURES = frozenset(
     "n estimate ci_low ci_high verdict respondents_n roll_n response_band schools_n observed_pct "
     "corrected_pct bound_low bound_high gbp children_n odds_ratio effect_points effect_low "
-    "effect_high value share_pct outcome_pct sentence".split()
+    "effect_high value share_pct outcome_pct sentence earlier_estimate later_estimate "
+    "change".split()
 )
 _CELL = (
     "engagement survey geography_level geography_code geography_name breakdown group "
@@ -290,8 +317,9 @@ _COLUMNS: Mapping[str, tuple[Any, str]] = {
     ),
     "comparisons": (
         Verdict,
-        "geography_level geography_code survey indicator verdict status",
+        "geography_level geography_code engagement survey indicator verdict status",
     ),
+    "changes": (Change, " ".join(Change._fields)),
     "participation": (
         Participation,
         "engagement survey geography_level geography_code respondents_n roll_n response_band "
@@ -316,7 +344,8 @@ def read_package(folder: Path, name: str) -> Package:
         InputError: a file or a column is missing, or the package has no rows of its own.
     """
     manifest = _manifest(folder)
-    cells, data_file = _cells(folder)
+    geographies = tuple(_rows(folder, "geographies"))
+    cells, data_file = _cells(folder, geographies)
     return Package(
         name=name,
         kind=name.split("/")[0],
@@ -326,12 +355,13 @@ def read_package(folder: Path, name: str) -> Package:
         own=_own(name, cells.places),
         cells=cells,
         measures={row.indicator: row for row in _rows(folder, "indicators")},
-        geographies=tuple(_rows(folder, "geographies")),
-        verdicts={row[:4]: row for row in _rows(folder, "comparisons")},
+        geographies=geographies,
+        verdicts={row[:5]: row for row in _rows(folder, "comparisons")},
         participation=tuple(_rows(folder, "participation", needed=False)),
         reach=tuple(_rows(folder, "reach", needed=False)),
         spend=tuple(_rows(folder, "spend", needed=False)),
         outcomes=tuple(_rows(folder, "outcomes", needed=False)),
+        changes=tuple(_rows(folder, "changes", needed=False)),
         models=tuple(_rows(folder, "models", needed=False)),
         risks=tuple(_rows(folder, "risks", needed=False)),
         summary=_text(folder / SUMMARY),
@@ -379,7 +409,23 @@ def _own(name: str, places: Iterable[Place]) -> Place:
     )
 
 
-def _cells(folder: Path) -> tuple[Cells, str]:
+def _told_apart(
+    places: Mapping[Place, str], geographies: Iterable[Geography]
+) -> Mapping[Place, str]:
+    """Names; a CPP that was asked in more than one tranche has the tranche's name with it."""
+    waves = Counter(place.code for place in places if place.level == "cpp")
+    tranches = {g.code: g.name for g in geographies if g.level == "tranche"}
+
+    def name(place: Place, found: str) -> str:
+        key = place.engagement.partition("-")[0]
+        if place.level != "cpp" or waves[place.code] == 1 or key not in tranches:
+            return found
+        return f"{found}, {tranches[key]}"
+
+    return {place: name(place, found) for place, found in places.items()}
+
+
+def _cells(folder: Path, geographies: Iterable[Geography]) -> tuple[Cells, str]:
     """The estimates, and the path of their file in the package."""
     header, rows, file = _read(folder, "estimates", needed=True)
 
@@ -392,7 +438,7 @@ def _cells(folder: Path) -> tuple[Cells, str]:
     cells = Cells(
         rows=dict(zip(keys, rows, strict=True)),
         pick=columns(_CELL),
-        places={Place(*h[:3]): h.name for h in held},
+        places=_told_apart({Place(*h[:3]): h.name for h in held}, geographies),
         held=held,
     )
     return cells, file.relative_to(folder).as_posix()

@@ -381,7 +381,7 @@ def _participation(subject: Subject, survey: str) -> Participation | None:
         (
             row
             for row in subject.package.participation
-            if (row.level, row.code, row.survey) == (place.level, place.code, survey)
+            if row[:4] == (place.engagement, survey, place.level, place.code)
         ),
         None,
     )

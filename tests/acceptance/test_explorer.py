@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from rcs_assets.reporting import render_package
+from rcs_assets.reporting.explorer import explorer_files
+from rcs_assets.reporting.package import read_package
+from rcs_assets.reporting.settings import load_settings
 from tests.acceptance.test_report_pages import CONTRAST, FLAGS, OVERFLOW
 from tests.unit.reporting import made
 
@@ -25,12 +28,18 @@ AXE_RUN = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
 NAME = "=cmd|' /C calc'!A0 <img src=x onerror=alert(1)> Sgoil Lèanaidh"
 
 
+def write_explorer(folder: Path, name: str) -> None:
+    """The site beside a made-up package, without waiting for its PDFs."""
+    files = explorer_files(folder, read_package(folder, name), load_settings())
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = made.write_cpp(tmp_path_factory.mktemp("cpp"))
-    for path, content in render_package(folder, f"cpp/{made.ENGAGEMENT}").items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    write_explorer(folder, f"cpp/{made.ENGAGEMENT}")
     return folder / "explorer" / "index.html"
 
 
@@ -175,11 +184,42 @@ def test_one_wave_has_no_change_and_the_view_says_so(opened) -> None:
     ]  # fmt: skip
 
 
+def test_two_waves_of_an_area_show_what_changed(browser, tmp_path) -> None:
+    """Arrows for clear changes alone; a hidden or uncompared measure has its mark and reason."""
+    folder = made.write_public(tmp_path, waves=2)
+    write_explorer(folder, "public")
+    page = browser.new_page()
+    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=change")
+    page.wait_for_selector(READY)
+    assert page.locator("#f-place option").all_inner_texts() == ["Falkirk, Tranche 2 (2016-17)"]
+    assert page.inner_text("#finding") == (
+        "Falkirk, Tranche 2 (2016-17): 1 of 3 tested measures got better and 1 worse"
+    )
+    rows = {
+        cells[0].split(": ", 1)[1]: cells[1:]
+        for row in page.locator("#table tbody tr").all()
+        if (cells := row.inner_text().split("\t"))
+    }
+    titles = {i["indicator"]: i["title"] for i in made.indicators()}
+    lower = " (lower is better)"
+    assert rows[titles["secondary_sdq_very_high_emotional"] + lower] == [
+        "40%", "30%", "\u221210", "\u221214 to \u22126", "Better",
+    ]  # fmt: skip
+    assert rows[titles["secondary_hungry"] + lower] == ["[c]"] * 5
+    assert rows[titles["secondary_lonely"] + lower][0] == "[x] other stages were asked"
+    assert rows[titles["secondary_bullied"] + lower][0] == "[x] the question was changed"
+    assert page.locator("#chart path.move").count() == 2
+    assert page.locator("#chart circle.before").count() > 10
+    # Compared places: the two waves of one council are two places with their own ratings.
+    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=compare&level=cpp")
+    names = page.locator("#table tbody th").all_inner_texts()
+    assert "Falkirk, Tranche 2 (2016-17)" in names
+    page.close()
+
+
 def test_findings_are_those_of_the_public_package(browser, tmp_path) -> None:
     folder = made.write_public(tmp_path)
-    for path, content in render_package(folder, "public").items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    write_explorer(folder, "public")
     page = browser.new_page()
     page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=findings")
     page.wait_for_selector(READY)
@@ -202,10 +242,7 @@ def test_measures_are_searched(opened) -> None:
 
 def test_downloads_hold_what_is_on_screen_and_no_formula(browser, tmp_path) -> None:
     folder = made.write_cpp(tmp_path / "cpp")
-    files = render_package(folder, f"cpp/{made.ENGAGEMENT}")
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    write_explorer(folder, f"cpp/{made.ENGAGEMENT}")
     page = browser.new_context(accept_downloads=True).new_page()
     page.goto((folder / "explorer" / "index.html").as_uri())
     page.wait_for_selector(READY)
@@ -231,9 +268,7 @@ def test_names_are_text_and_formulas_are_quoted(browser, tmp_path, monkeypatch) 
 
     monkeypatch.setattr(made, "cells", named)
     folder = made.write_cpp(tmp_path / "cpp")
-    for path, content in render_package(folder, f"cpp/{made.ENGAGEMENT}").items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    write_explorer(folder, f"cpp/{made.ENGAGEMENT}")
     page = browser.new_context(accept_downloads=True).new_page()
     page.on("dialog", lambda _: pytest.fail("a name was run"))
     page.goto((folder / "explorer" / "index.html").as_uri())

@@ -52,6 +52,32 @@ def test_counts_match_the_files(package, codebook):
     assert f"| secondary | {cases.text} | {len(names)} |" in report
 
 
+def test_the_technical_report_is_one_text_for_reader_and_archive(built):
+    """The sections of area and deposit are the same; what differs is what their tables hold."""
+    own = (built.path / "cpp" / "t2-falkirk" / "technical_report.md").read_text()
+    deposit = (
+        built.path / "archive" / "t2-falkirk" / "documentation" / "TECHNICAL_REPORT.md"
+    ).read_text()
+    sections = [dict(re.findall(r"^## ([^\n]+)\n\n(.*?)(?=\n\n## |\Z)", t, re.M | re.S)) for t in
+                (own, deposit)]  # fmt: skip
+    assert list(sections[0]) == list(sections[1])
+    assert [title for title in sections[0] if sections[0][title] != sections[1][title]] == [
+        "Disclosure control", "Limits",
+    ]  # fmt: skip
+    public = (built.path / "public" / "technical_report.md").read_text()
+    assert "Files of answers" in own and "Files of answers" not in public
+    # From the run: the register's fieldwork, protected participation, rules and cells.
+    waves = {wave.survey: wave for wave in load_programme().engagements["t2-falkirk"].waves}
+    for survey in ("primary", "secondary", "parent"):
+        assert f"{waves[survey].fieldwork_start} to {waves[survey].fieldwork_end} |" in public
+    assert "| Falkirk, Tranche 2 (2016-17) | secondary | 120 | 160 | 70-74 % | 7 |" in public
+    said = json.loads((built.path / "public" / "certificate.json").read_text())
+    rule = said["thresholds"]["public"]
+    assert f"| {rule['title']} | {rule['base']} | {rule['numerator']} | 1 | 10 |" in public
+    shown = {c["status"]: c["cells"] for c in said["cells_by_status"]}
+    assert f"| published | Shown, rounded | {shown['published']} |" in public
+
+
 def test_every_code_of_the_codebook_is_explained(codebook):
     known = load_codebook()
     for element in codebook.findall(".//d:var", DDI)[8:]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rcs_assets.codebook import load_codebook
 
 ENGAGEMENT, TRANCHE, COUNCIL = "t2-falkirk", "t2", "S12000014"
+EARLIER = "t1-falkirk"
 SCHOOL = "5500001"
 CLUSTER = "C5500009"
 ESTIMATES = (
@@ -41,6 +42,10 @@ REACH = (
     "corrected_pct bound_low bound_high status"
 ).split()
 SPEND = "engagement sector tier age_band funding_origin domain gbp children_n status".split()
+CHANGES = (
+    "engagement earlier_engagement survey geography_code geography_name breakdown group indicator "
+    "statistic n earlier_estimate later_estimate change ci_low ci_high verdict status note"
+).split()
 OUTCOMES = (
     "engagement geography_name domain survey indicator title is_core direction estimate ci_low "
     "ci_high status sentence"
@@ -354,9 +359,23 @@ def write_cpp(
     return folder
 
 
-def write_public(folder: Path, *, findings: str = "clear") -> Path:
-    """The public package with two CPPs; `findings` are clear, unclear, hidden or none."""
+def write_public(folder: Path, *, findings: str = "clear", waves: int = 1) -> Path:
+    """The public package with two CPPs; `findings` are clear, unclear, hidden or none.
+
+    With two `waves`, Falkirk was asked in tranche 1 too.
+    """
     estimates, listed = [], geographies([])
+    if waves == 2:
+        above = ("cpp", COUNCIL, "Falkirk", "tranche", "t1")
+        listed.insert(0, dict(zip(GEOGRAPHIES, above, strict=True)))
+        listed.append(
+            dict(
+                zip(
+                    GEOGRAPHIES, ("tranche", "t1", "Tranche 1 (2015-16)", "all", "all"), strict=True
+                )
+            )
+        )
+        estimates += cells("secondary", "cpp", COUNCIL, "Falkirk", engagement=EARLIER, n=2800)
     for survey in ("primary", "secondary"):
         for code, name in (("t1", "Tranche 1 (2015-16)"), (TRANCHE, "Tranche 2 (2016-17)")):
             estimates += cells(survey, "tranche", code, name, engagement=None, n=4000)
@@ -388,6 +407,8 @@ def write_public(folder: Path, *, findings: str = "clear") -> Path:
         "reach": (REACH, reach(ENGAGEMENT)),
         "spend": (SPEND, spend(ENGAGEMENT)),
     }
+    if waves == 2:
+        tables["changes"] = (CHANGES, changes())
     if findings != "none":
         tables |= {"models": (MODELS, models(findings)), "risks": (RISKS, risks())}
     for table, (columns, rows) in tables.items():
@@ -409,6 +430,40 @@ def outcomes(own: Iterable[dict[str, str]]) -> list[dict[str, str]]:
             "sentence": f"{cell['estimate']} of those asked: {indicator.title}.",
         }  # fmt: skip
         rows.append(row if cell["estimate"] else row | {"sentence": ""})
+    return rows
+
+
+def changes() -> list[dict[str, str]]:
+    """Secondary totals of Falkirk in tranche 2 against tranche 1, with a row of each kind."""
+    kinds = {
+        "secondary_sdq_very_high_emotional": ("40.0", "30.0", "-10.0", "-14.0", "-6.0", "better"),
+        "secondary_positive_wellbeing": ("30.0", "20.0", "-10.0", "-14.0", "-6.0", "worse"),
+        "secondary_sdq_very_high_conduct": ("20.0", "21.0", "1.0", "-3.0", "5.0", "similar"),
+        "secondary_hungry": ("c", ""),
+        "secondary_lonely": ("x", "stages_differ"),
+        "secondary_bullied": ("x", "not_comparable"),
+    }
+    rows = []
+    for indicator in load_codebook().indicators.values():
+        if indicator.survey != "secondary":
+            continue
+        found = kinds.get(indicator.name, ("20.0", "23.0", "3.0", "-1.0", "7.0", ""))
+        row = dict.fromkeys(CHANGES, "") | {
+            "engagement": ENGAGEMENT, "earlier_engagement": EARLIER, "survey": "secondary",
+            "geography_code": COUNCIL, "geography_name": "Falkirk", "breakdown": "total",
+            "group": "all", "indicator": indicator.name, "statistic": indicator.statistic,
+        }  # fmt: skip
+        if len(found) == 2:
+            rows.append(row | {"status": found[0], "note": found[1]})
+            continue
+        names = ("earlier_estimate", "later_estimate", "change", "ci_low", "ci_high", "verdict")
+        rows.append(
+            row | dict(zip(names, found, strict=True)) | {"n": "2500", "status": "published"}
+        )
+        rows.append(
+            row
+            | {"engagement": EARLIER, "earlier_engagement": "", "status": "x", "note": "one_wave"}
+        )
     return rows
 
 
@@ -500,7 +555,8 @@ def _csv(file: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None
 
 _NUMBERS = frozenset(
     "n estimate ci_low ci_high respondents_n roll_n schools_n observed_pct corrected_pct "
-    "bound_low bound_high gbp children_n effect_points effect_low effect_high".split()
+    "bound_low bound_high gbp children_n effect_points effect_low effect_high "
+    "earlier_estimate later_estimate change".split()
 )
 
 

@@ -27,13 +27,15 @@ CASES = [
         "n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")),
     *((CPP, "spend", column) for column in ("gbp", "children_n")),
     *((CPP, "outcomes", column) for column in ("estimate", "ci_low", "ci_high", "sentence")),
+    *(("public", "changes", column) for column in (
+        "n", "earlier_estimate", "later_estimate", "change", "ci_low", "ci_high", "verdict")),
     *(("public", "models", column) for column in ("effect_points", "effect_low", "effect_high")),
     *(("public", "risks", column) for column in ("n", "share_pct", "outcome_pct")),
 ]  # fmt: skip
 WRITERS: dict[str, Callable[[Path], Path]] = {
     SCHOOL: lambda folder: made.write_school(folder, statuses=made.some_hidden),
     CPP: lambda folder: made.write_cpp(folder, statuses=made.some_hidden),
-    "public": lambda folder: made.write_public(folder),
+    "public": lambda folder: made.write_public(folder, waves=2),
 }
 SECRET = "13.7"
 

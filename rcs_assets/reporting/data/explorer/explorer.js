@@ -44,7 +44,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       }
       cells.set(key, cell);
     });
-    const verdicts = new Map(raw.verdicts.map((v) => [v.slice(0, 4).join("|"), v[4]]));
+    const verdicts = new Map(raw.verdicts.map((v) => [v.slice(0, 5).join("|"), v[5]]));
     units[unit] = { ...raw, cells, verdicts };
   }
   const cellOf = (place, measure, group) => {
@@ -52,7 +52,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     return unit && unit.cells.get((place.i * meta.measures.length + measure.i) * meta.groups.length + group);
   };
   const verdictOf = (place, measure) => units[place.unit] &&
-    units[place.unit].verdicts.get([place.level, place.code, measure.survey, measure.indicator].join("|"));
+    units[place.unit].verdicts.get([place.level, place.code, place.engagement, measure.survey, measure.indicator].join("|"));
   const isShown = (cell) => cell && cell.value !== undefined;
   const tenth = (value) => (value % 10 ? (value / 10).toFixed(1) : String(value / 10));
   const number = (value, measure) => measure.mean ? (value / 10).toFixed(1) : `${tenth(value)}%`;
@@ -126,6 +126,11 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       if (isShown(cell) && ends(m)) {
         if (isShown(row.beside)) svg.append(el("line", { class: "area", x1: x(row.beside.value, m), x2: x(row.beside.value, m), y1: middle - 10, y2: middle + 10 }));
         if (cell.low !== undefined) svg.append(el("path", { class: "range", d: `M${x(cell.low, m)} ${middle}H${x(cell.high, m)}` }));
+        if (row.before !== undefined) {
+          const from = x(row.before, m), to = x(cell.value, m), way = Math.sign(to - from), tip = to - 8 * way;
+          if (row.verdict in WORDS && row.verdict !== "similar" && Math.abs(to - from) > 16) svg.append(el("path", { class: "move", d: `M${from + 6 * way} ${middle}H${tip}m${-6 * way} -5l${6 * way} 5l${-6 * way} 5` }));
+          svg.append(el("circle", { class: "before", cx: from, cy: middle, r: 5 }));
+        }
         svg.append(shape(row.verdict, x(cell.value, m), middle));
       } else svg.append(el("text", { x: left + 4, y: middle + 5, class: "soft" }, `${mark(cell)} ${SHORT[cell ? (cell.mark in SHORT ? cell.mark : "c") : "x"]}`));
       if (isShown(cell)) svg.append(el("text", { x: width - right + 8, y: middle + 5, class: "value" }, figure(cell, m)));
@@ -159,16 +164,21 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   const measure = () => meta.measures[state.measure] || meta.measures[0];
   const above = (p) => {
     const level = ABOVE[p.level];
-    if (level === "cpp") return meta.places.find((q) => q.level === "cpp" && q.unit === p.unit);
+    if (level === "cpp") return meta.places.find((q) => q.level === "cpp" && q.engagement === p.engagement);
     if (level === "tranche") {
-      const link = meta.parents.find((g) => g[0] === "cpp" && g[1] === p.code && g[3] === "tranche");
+      const links = meta.parents.filter((g) => g[0] === "cpp" && g[1] === p.code && g[3] === "tranche");
+      const link = links.find((g) => p.engagement.startsWith(`${g[4]}-`)) || links[0];
       return meta.places.find((q) => q.level === "tranche" && (!link || q.code === link[4]));
     }
     return level && meta.places.find((q) => q.level === level);
   };
+  // A wave that has one before it; both are places of the same council.
+  const changesOf = (p) => ((units[p.unit] || {}).changes || []).filter((r) => r[0] === p.engagement);
+  const pairs = () => meta.places.filter((p) => p.level === "cpp" && changesOf(p).some((r) => r[1]));
   const select = (name, label, options, change) => ({ name, label, options, change });
   // Only what the chosen places hold is offered.
   const hasSurvey = (survey) => {
+    if (state.view === "change" && pairs().length) return changesOf(place()).some((r) => r[1] && r[2] === survey);
     const of = meta.measures.filter((m) => m.survey === survey);
     const where = state.view === "compare" ? places(state.level) : ["profile", "groups", "build", "balance"].includes(state.view) ? [place()] : meta.places;
     return of.some((m) => where.some((p) => cellOf(p, m, 0)));
@@ -185,12 +195,14 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     place: () => select("place", "Place", meta.places.map((p) => [p.i, `${p.name} (${LEVELS[p.level].toLowerCase()})`])),
     breakdown: () => select("breakdown", "Groups", Object.entries(meta.breakdowns).filter(([b]) => hasBreakdown(b))),
     cpp: () => select("place", "Area", meta.places.filter((p) => p.level === "cpp").map((p) => [p.i, p.name])),
+    waves: () => pairs().length ? choices.survey() : { options: [] },
+    pair: () => select("place", "Area", pairs().map((p) => [p.i, p.name])),
     need: () => select("need", "Need", Object.entries(meta.reach.needs)),
     outcome: () => select("outcome", "Outcome", [...new Map(meta.findings.map((f) => [f.outcome, f.title]))]),
   };
   const CONTROLS = {
     compare: ["level", "survey", "domain", "measure", "group", "order"], profile: ["place", "survey"],
-    groups: ["place", "survey", "domain", "measure", "breakdown"], change: [], findings: ["outcome"], reach: ["cpp", "need"], spend: ["cpp"],
+    groups: ["place", "survey", "domain", "measure", "breakdown"], change: ["pair", "waves"], findings: ["outcome"], reach: ["cpp", "need"], spend: ["cpp"],
     balance: ["cpp", "survey"], map: ["survey", "domain", "measure"], build: ["place", "survey", "breakdown"], measures: ["q"], about: [],
   };
   const heldGroups = () => {
@@ -209,6 +221,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     const area = meta.places.find((p) => p.level === "cpp").i;
     if (!meta.places[Number(state.place)]) state.place = area;
     if (["reach", "spend", "balance"].includes(state.view) && place().level !== "cpp") state.place = area;
+    if (state.view === "change" && pairs().length && !pairs().includes(place())) state.place = pairs()[0].i;
     state.place = Number(state.place);
     for (const [name, value] of Object.entries({ level: null, survey: null, order: "name", need: null, breakdown: null, outcome: null })) {
       const options = choices[name]().options.map((o) => String(o[0]));
@@ -357,12 +370,35 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         rows: rows.map((r) => [r.words, r.gbp === null ? r.mark : `£${r.gbp.toLocaleString("en-GB")}`, String(r.worse), String(r.of)]),
       };
     },
-    // Places are asked in waves; a release with one wave of each has no change to show, and says so.
+    // A release with one wave of each place has no change to show, and says so.
     change() {
-      const asked = meta.places.filter((p) => p.level === "cpp").map((p) => [p.name, (above(p) || { name: "[x]" }).name]);
+      const p = place(), waves = changesOf(p).filter((r) => r[2] === state.survey && r[3] === "total"), earlier = waves.find((r) => r[1]);
+      if (!pairs().length || !earlier) {
+        const asked = meta.places.filter((q) => q.level === "cpp").map((q) => [q.name, (above(q) || { name: "[x]" }).name]);
+        return {
+          title: pairs().length ? `${p.name}: no change can be shown` : "No change can be shown in this release", about: "Each area was asked once, in the years of its tranche. A change needs two waves of the same area. Two areas asked in different years are not a change over time.",
+          head: ["Area", "Asked in"], rows: asked,
+        };
+      }
+      const WHY = { one_wave: "asked in one wave", stages_differ: "other stages were asked", not_comparable: "the question was changed" };
+      const before = meta.places.find((q) => q.level === "cpp" && q.engagement === earlier[1]), named = before ? (above(before) || before).name : "Wave before";
+      const found = waves.map((r) => ({ r, m: meta.measures.find((m) => m.survey === r[2] && m.indicator === r[5]) })).filter((f) => f.m).map(({ r, m }) => {
+        const isHidden = r[9] === null, why = WHY[r[14]];
+        return { r, m, measure: m, label: `${meta.domains[m.domain]}: ${m.title}`, verdict: r[12], before: isHidden ? undefined : r[7], why, cell: isHidden ? { mark: r[13] } : { mark: r[13], value: r[8] } };
+      });
+      const order = Object.keys(meta.domains), points = (v, m) => `${v > 0 ? "+" : v < 0 ? "\u2212" : ""}${m.mean ? (Math.abs(v) / 10).toFixed(1) : tenth(Math.abs(v))}`;
+      found.sort((a, b) => order.indexOf(a.m.domain) - order.indexOf(b.m.domain) || a.m.i - b.m.i);
+      const n = (kind) => found.filter((f) => f.verdict === kind).length, tested = n("better") + n("similar") + n("worse");
+      const hidden = found.filter((f) => f.before === undefined).length;
+      const title = !tested ? "no change was tested" : n("better") + n("worse") ? `${n("better")} of ${tested} tested measures got better and ${n("worse")} worse` : "no clear change";
       return {
-        title: "No change can be shown in this release", about: "Each area was asked once, in the years of its tranche. A change needs two waves of the same area. Two areas asked in different years are not a change over time.",
-        head: ["Area", "Asked in"], rows: asked,
+        title: hidden === found.length ? `${p.name}: changes are not shown` : `${p.name}: ${title}`,
+        about: `${meta.surveys[state.survey].title}. From ${named} (hollow) to ${(above(p) || p).name} (filled). An arrow stands only where a test shows a clear change. Only the main outcomes were tested; for the others a gap this size could be chance. Other pupils were asked each time. Not shown: ${hidden}.`,
+        key: tested > 0, chart: hidden < found.length ? dots(`${p.name}: change`, found.filter((f) => !f.m.mean), null) : null,
+        head: ["Measure", "Before", "Now", "Change", "Likely range", "Compared"],
+        rows: found.map((f) => [f.label + (f.m.direction === "lower_better" ? " (lower is better)" : ""), ...(f.before === undefined
+          ? Array(4).fill(f.why ? `[${f.r[13]}] ${f.why}` : `[${f.r[13]}]`)
+          : [number(f.r[7], f.m), number(f.r[8], f.m), points(f.r[9], f.m), f.r[10] === null ? "" : `${points(f.r[10], f.m)} to ${points(f.r[11], f.m)}`]), f.before === undefined ? `[${f.r[13]}]` : f.verdict in WORDS ? rated(f.verdict) : "not tested"]),
       };
     },
     findings() {
@@ -415,7 +451,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     },
     about() {
       return {
-        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Each area was asked in its own year, so no change over time is shown. A statement of ${meta.as_of}: made to meet WCAG 2.2 AA, checked by program; people who use screen readers have not tested it yet.`,
+        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time. A statement of ${meta.as_of}: made to meet WCAG 2.2 AA, checked by program; people who use screen readers have not tested it yet.`,
         head: ["Mark", "Meaning"], rows: Object.entries(meta.marks).map(([k, text]) => [`[${k}]`, text]), files: true,
       };
     },
@@ -462,7 +498,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     $("key").replaceChildren(...keys.map(([drawn, words]) => el("li", {}, drawn, words)));
     $("key").hidden = !keys.length;
     $("chart").replaceChildren(...(shown.chart ? [shown.chart] : []));
-    const isNumber = (cell) => /^[£\d[]/.test(text(cell)) && text(cell).length < 24;
+    const isNumber = (cell) => /^[£\d[+\u2212]/.test(text(cell)) && text(cell).length < 24;
     const numbers = shown.head.map((_, i) => i > 0 && shown.rows.length > 0 && shown.rows.every((row) => isNumber(row[i]) || !text(row[i])));
     const table = el("table", {}, el("caption", {}, shown.title), el("thead", {}, el("tr", {}, ...shown.head.map((h, i) => el("th", { scope: "col", class: numbers[i] ? "number" : null }, h)))),
       el("tbody", {}, ...shown.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row[0]), ...row.slice(1).map((cell, i) => el("td", { class: numbers[i + 1] ? "number" : null }, cell))))));
@@ -473,7 +509,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     if (shown.chart) button("Download this chart (SVG)", async () => save(await picture(), "image/svg+xml", "svg"));
     if (shown.files) for (const [path, words] of [["../rcs.duckdb", "Whole package: database (DuckDB)"], ["../parquet/estimates.parquet", "Whole package: estimates (Parquet)"], ["../report.html", "Report"]]) buttons.push(el("a", { class: "button", href: path }, words));
     $("downloads").replaceChildren(...buttons);
-    const sensitive = CONTROLS[state.view].includes("measure") ? measure().sensitive : state.view === "profile" || state.view === "findings" || state.view === "build" || state.view === "reach";
+    const sensitive = CONTROLS[state.view].includes("measure") ? measure().sensitive : ["profile", "change"].includes(state.view) || state.view === "findings" || state.view === "build" || state.view === "reach";
     $("support").textContent = sensitive ? meta.support : "";
     $("status").textContent = `${VIEWS[state.view]}: ${shown.title}`;
     document.title = `${meta.simulated ? "SIMULATED " : ""}${shown.title} (${VIEWS[state.view]}), release ${meta.release}`;
