@@ -229,6 +229,7 @@ def _meta(
         "tiers": dict(settings.spend.tiers),
         "prevention": list(settings.spend.prevention),
         "support": settings.support,
+        "accessibility": list(settings.accessibility),
         "councils": _councils(),
     }
 

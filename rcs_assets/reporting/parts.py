@@ -251,10 +251,7 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         pairs=_pairs(subject, survey, measures),
         groups=_group_tables(subject, survey),
         took_part=_took_part(subject, survey),
-        is_compared=any(
-            v[:3] == (subject.place.level, subject.place.code, survey)
-            for v in subject.package.verdicts
-        ),
+        is_compared=any(key[:4] == (*subject.place, survey) for key in subject.package.verdicts),
         has_sensitive=any(m.is_sensitive == "true" for m in measures),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -153,11 +154,22 @@ def parse_settings(text: str) -> Settings:
         programme=programme["name"],
         programme_title=programme["title"],
         not_scotland=programme["not_scotland"],
-        accessibility=tuple(content["accessibility"]["texts"]),
+        accessibility=_accessibility(content["accessibility"]),
         words=content["words"]["texts"],
         numerals=numeral_rules(
             content["numerals"]["words"],
             content["numerals"]["phrases"],
             content["numerals"]["patterns"],
         ),
+    )
+
+
+def _accessibility(block: Mapping[str, Any]) -> tuple[str, ...]:
+    """The statement with the day of its test, which is data and no clock's."""
+    day = block["tested_on"]
+    if not isinstance(day, date):
+        raise ValueError(f"accessibility.tested_on is no day: {day}")
+    said = f"{day.day} {day:%B %Y}"
+    return tuple(
+        text.format(tested_on=said, tested_with=block["tested_with"]) for text in block["texts"]
     )

@@ -9,7 +9,7 @@ import yaml
 
 from rcs_assets.reporting import wording
 from rcs_assets.reporting.package import Cell
-from rcs_assets.reporting.settings import load_settings
+from rcs_assets.reporting.settings import load_settings, parse_settings
 from rcs_assets.reporting.wording import Counts
 
 
@@ -180,6 +180,26 @@ def test_the_first_page_reads_at_age_eleven() -> None:
     }
     grades = {name: round(grade(text), 1) for name, text in texts.items()}
     assert {name: found for name, found in grades.items() if found > 6} == {}
+
+
+def test_the_statement_has_the_day_and_the_tools_of_its_test(cpp_pages, school_page) -> None:
+    """From data: the tools are those that the tests use, and the day is of no clock."""
+    from tests.acceptance.test_explorer import AXE
+
+    block = yaml.safe_load(_settings_text())["accessibility"]
+    day = block["tested_on"]
+    assert f"axe-core {AXE}" in block["tested_with"]
+    said = f"last tested on {day.day} {day:%B %Y}, with axe-core {AXE}".encode()
+    for page in (cpp_pages["report.html"], school_page):
+        assert said in page
+
+
+@pytest.mark.parametrize("day", ["", "soon", "28 November 2026"])
+def test_a_statement_without_a_day_is_refused(day) -> None:
+    content = yaml.safe_load(_settings_text())
+    content["accessibility"]["tested_on"] = day
+    with pytest.raises(ValueError, match="tested_on is no day"):
+        parse_settings(yaml.safe_dump(content))
 
 
 def test_words_that_judge_are_never_used() -> None:

@@ -189,7 +189,10 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     survey: () => select("survey", "Survey", Object.keys(meta.surveys).filter(hasSurvey).map((s) => [s, meta.surveys[s].title]), firstMeasure),
     domain: () => select("domain", "Wellbeing domain", Object.entries(meta.domains).filter(([d]) => meta.measures.some((m) => m.domain === d && m.survey === state.survey)), firstMeasure),
     measure: () => select("measure", "Measure", meta.measures.filter((m) => m.survey === state.survey && m.domain === state.domain).map((m) => [m.i, m.title + (m.direction === "lower_better" ? " (lower is better)" : "")])),
-    group: () => select("group", "Who", meta.groups.map((g, i) => [i, g[0] === "total" ? "All" : `${meta.breakdowns[g[0]] || g[0]}: ${g[2]}`]).filter(([i]) => heldGroups().has(i))),
+    group: () => {
+      const held = heldGroups();
+      return select("group", "Who", meta.groups.map((g, i) => [i, g[0] === "total" ? "All" : `${meta.breakdowns[g[0]] || g[0]}: ${g[2]}`]).filter(([i]) => held.has(i)));
+    },
     level: () => select("level", "Show", ["school", "cluster", "cpp", "tranche"].filter((l) => meta.places.some((p) => p.level === l)).map((l) => [l, LEVELS[l]])),
     order: () => ({ ...select("order", "Order by", [["name", "Name"], ["value", "Result"]]), radio: true }),
     place: () => select("place", "Place", meta.places.map((p) => [p.i, `${p.name} (${LEVELS[p.level].toLowerCase()})`])),
@@ -278,7 +281,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const hidden = found.filter((r) => !isShown(r.cell)).length, level = LEVELS[state.level].toLowerCase();
       const isRated = n("better") + n("similar") + n("worse") > 0;
       return {
-        title: isRated ? `${m.title}: ${n("better")} of the ${level} are better and ${n("worse")} worse than ${upper.name}` : `${m.title}: ${found.length} ${level}`,
+        title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${upper.name}` : `${m.title}: ${found.length} ${level}`,
         about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
         key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
         head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
@@ -419,7 +422,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const kind = (cell) => isShown(cell) ? `m${Math.min(Math.floor((cell.value / 10 - low) / step), 2) + 1}` : "m0";
       const side = 62, svg = el("svg", { viewBox: `0 0 ${7 * side + 4} ${8 * side + 4}`, role: "img" }, el("title", {}, `${m.title}: tiles of equal size, one a council`), el("desc", {}, "Only areas that took part have a result. The table below has the same figures."));
       for (const [code, name, column, row] of meta.councils) {
-        const found = shown.find((s) => s.p.code === code), x = (column - 2) * side + 2, y = row * side + 2;
+        const found = shown.filter((s) => s.p.code === code).pop(), x = (column - 2) * side + 2, y = row * side + 2;
         const fill = found ? kind(found.cell) : "m0";
         svg.append(el("rect", { class: fill, x, y, width: side - 4, height: side - 4 }), el("title", {}, name));
         wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar"), 9).slice(0, 2).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 15 + 13 * i, class: fill > "m1" ? "onfill tile" : "tile", textLength: line.length > 9 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
@@ -427,7 +430,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       }
       const third = (i) => `${(low + step * i).toFixed(0)} to ${(low + step * (i + 1)).toFixed(0)}${m.mean ? "" : "%"}`;
       return {
-        title: `${m.title}: councils that took part`, about: "Each tile is a council; its place is rough. Councils without a figure did not take part in this release.",
+        title: `${m.title}: councils that took part`, about: "Each tile is a council; its place is rough. An area that was asked twice has its later result. Councils without a figure did not take part in this release.",
         boxes: [["m1", third(0)], ["m2", third(1)], ["m3", third(2)], ["m0", "no result"]], chart: ends(m) ? svg : null,
         head: ["Council", "Result", "Likely range"], rows: shown.map(({ p, cell }) => [p.name, figure(cell, m), span(cell, m)]),
       };
@@ -451,7 +454,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     },
     about() {
       return {
-        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time. A statement of ${meta.as_of}: made to meet WCAG 2.2 AA, checked by program; people who use screen readers have not tested it yet.`,
+        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time. Accessibility statement: ${meta.accessibility.join(" ")}`,
         head: ["Mark", "Meaning"], rows: Object.entries(meta.marks).map(([k, text]) => [`[${k}]`, text]), files: true,
       };
     },
@@ -535,6 +538,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     let wide = innerWidth;
     addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; draw(); } });
     read();
+    performance.mark("first-chart");
     document.body.dataset.ready = "yes";
   }
   start().catch(() => { $("finding").textContent = "The figures could not be read"; $("about").textContent = "A file of the folder data is missing or was changed. Copy the whole folder of the explorer again."; });
