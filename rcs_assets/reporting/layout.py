@@ -640,7 +640,9 @@ class _Setter:
         rounding = self.told("rounding", page.rounding)
         yield Pair(rounding, self.told("support", page.support)) if page.support else rounding
         if page.kind in ("cpp", "public"):
-            keys = ["method_text", *(["method_cpp"] if page.kind == "cpp" else []), "method_parent"]
+            keys = ["method_text", *(["method_cpp"] if page.kind == "cpp" else [])]
+            keys += ["method_parent"] if any(s.key == "parent" for s in page.surveys) else []
+            keys.append("method_protected")
             yield self.told("method", " ".join(self.word(key) for key in keys))
         yield self.definitions(page.definitions)
         lines = (*page.accessibility, self.word("statement", as_of=page.as_of))

@@ -7,9 +7,11 @@ to a folder) and many packages at once (`many.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rcs_assets.errors import InputError
 from rcs_assets.reporting import explorer
 from rcs_assets.reporting.blocks import Document
 from rcs_assets.reporting.layout import document, one_page, technical
@@ -19,6 +21,7 @@ from rcs_assets.reporting.render import render_html
 from rcs_assets.reporting.settings import load_settings
 from rcs_assets.reporting.views import package_pages
 
+_PATH = re.compile(r"(?:\w[\w-]*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)
 KINDS = ("public", "cpp", "school")
 
 
@@ -72,4 +75,17 @@ def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Map
             files[f"{page.path}.pdf"] = render_pdf(page)
     if not screen_only and package.kind in explorer.KINDS:
         files |= explorer.explorer_files(folder, package, load_settings())
+    _refuse_odd_paths(files, name)
     return files
+
+
+def _refuse_odd_paths(paths: Iterable[str], name: str) -> None:
+    """Codes of places become names of files: none may leave the package or trouble a computer."""
+    for path in paths:
+        if not _PATH.fullmatch(path):
+            raise InputError(
+                f"A page would get a name that a file may not have: {path!r}",
+                where=f"package {name}",
+                why="its parts are letters, digits, hyphens, points and underscores",
+                fix="give the cluster or council a code of such letters, then run: rcs materialise",
+            )

@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rcs_assets.errors import InputError
 from rcs_assets.reporting.blocks import Contents, Document, Fold
 
 if TYPE_CHECKING:
@@ -26,14 +27,30 @@ if TYPE_CHECKING:
 
 
 def render_pdf(page: Document) -> bytes:
-    """The report as a PDF."""
+    """The report as a PDF.
+
+    Raises:
+        InputError: a name or a text has a sign that the shipped fonts cannot show: no PDF for
+            the archive may hold one (PDF/A-2, 6.2.11).
+    """
+    import typst
+
     content = json.dumps(_plain(page), ensure_ascii=False, separators=(",", ":"))
-    made = _compiler().compile(
-        format="pdf",
-        sys_inputs={"data": content},
-        pdf_standards=["a-2a", "ua-1"],
-        timestamp=datetime.fromisoformat(page.as_of).replace(tzinfo=UTC),
-    )
+    try:
+        made = _compiler().compile(
+            format="pdf",
+            sys_inputs={"data": content},
+            pdf_standards=["a-2a", "ua-1"],
+            timestamp=datetime.fromisoformat(page.as_of).replace(tzinfo=UTC),
+        )
+    except typst.TypstError as error:
+        raise InputError(
+            "A report cannot be set as PDF",
+            where=f"{page.path}, {page.title!r}",
+            why=str(error).splitlines()[0],
+            fix="write names and the summary in letters of the shipped fonts (Latin with Gaelic "
+            "accents, Greek, Cyrillic), without control signs, then run: rcs materialise",
+        ) from error
     assert isinstance(made, bytes)
     return _packed(made)
 

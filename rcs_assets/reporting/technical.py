@@ -49,13 +49,16 @@ def technical_blocks(text: str, opening: str) -> tuple[Block, ...]:
 
 
 def _blocks(text: str, caption: str) -> Iterator[Block]:
-    """Paragraphs and tables in order; a second table of a section has its number."""
+    """Paragraphs and tables in order.
+
+    A caption has a number, since two landmarks of a page may not have one name.
+    """
     tokens = _parser().parse(text)
     tables = 0
     for at, token in enumerate(tokens):
         if token.type == "table_open":
             tables += 1
-            yield _table(tokens[at:], caption if tables == 1 else f"{caption} ({tables})")
+            yield _table(tokens[at:], f"{caption}, table {tables}")
         elif token.type == "inline" and tokens[at - 1].type == "paragraph_open":
             runs = runs_of(token.children or ())
             is_mark = runs[0].kind == "strong" and runs[0].text.startswith("SIMULATED")

@@ -21,7 +21,7 @@ from rcs_assets.reporting.render import render_html
 from tests.unit.reporting import made
 from tests.unit.reporting.conftest import CPP, SCHOOL, tree
 
-KINDS = ("school", "cpp", "cluster", "public", "summary")
+KINDS = ("school", "cpp", "cluster", "public", "summary", "technical")
 
 
 @pytest.fixture(scope="module")

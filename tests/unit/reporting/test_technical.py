@@ -14,14 +14,14 @@ def test_headings_paragraphs_and_tables_become_blocks() -> None:
     mark, said, about, *sections = blocks
     assert isinstance(mark, Paragraph) and mark.kind == "simulated"
     assert isinstance(said, Paragraph) and said.kind == ""
-    assert isinstance(about, Table) and about.caption == "About"
+    assert isinstance(about, Table) and about.caption == "About, table 1"
     assert [s.title for s in sections if isinstance(s, Section)] == ["Fieldwork", "Limits"]
     paragraph, fieldwork, cells = sections[0].blocks
     # Markup of a name or a sentence stays text, and a bar that was escaped is one.
     assert paragraph.runs[0].text == "A census *asked* every <b>pupil</b>; [no](other.html)."
     assert fieldwork.rows[1].head[0].text == "A | B"
     assert [column.kind for column in fieldwork.columns] == ["", "", "number", ""]
-    assert cells.caption == "Fieldwork (2)"
+    assert cells.caption == "Fieldwork, table 2"
 
 
 def test_an_empty_table_keeps_its_head() -> None:
