@@ -21,7 +21,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
-KINDS = ("school", "cpp", "cluster", "public")
+KINDS = ("school", "cpp", "cluster", "public", "summary", "technical")
 
 # Relative luminance and ratio as WCAG 2.2 defines them; text on the nearest opaque background.
 CONTRAST = """
@@ -81,6 +81,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "cpp": root / "cpp" / "report.html",
         "cluster": root / "cpp" / "clusters" / f"{made.CLUSTER}.html",
         "public": root / "public" / "report.html",
+        "summary": root / "cpp" / "summary.html",
+        "technical": root / "cpp" / "technical_report.html",
     }
 
 

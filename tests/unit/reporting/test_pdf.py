@@ -99,7 +99,7 @@ def test_the_pdf_says_what_the_page_says(documents, pdfs, kind) -> None:
     )
     page = words("".join(page_text(render_html(document))))
     pdf = words(pdf_text(pdfs[kind], document))
-    assert sum(page.values()) > 500
+    assert sum(page.values()) > (50 if kind == "technical" else 500)
     tables = [block for block in walk(document.blocks) if isinstance(block, Table)]
     heads = [words(" ".join(column.label for column in table.columns)) for table in tables]
     lists = [block for block in walk(document.blocks) if isinstance(block, Bullets)]
