@@ -159,6 +159,14 @@ def _add_reports(commands: Any) -> None:
         do.report,
         "The reports of the current release, or made again elsewhere.",
     )
+    tableau = _command(
+        commands, "tableau", do.tableau, "Write packages of the current release as .hyper."
+    )
+    tableau.add_argument(
+        "--package", metavar="NAME", help="one package, e.g. public; else every area's"
+    )
+    tableau.add_argument("--out", type=Path, metavar="DIR", required=True, help="where to")
+    tableau.add_argument("--json", action="store_true", help=AS_JSON)
     explore = _command(
         commands, "explore", do.explore, "Where the explorers of the current release are."
     )

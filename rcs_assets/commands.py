@@ -336,6 +336,28 @@ def explore(options: argparse.Namespace) -> int:
     return DONE
 
 
+def tableau(options: argparse.Namespace) -> int:
+    """Write the packages of areas, or one package, as Tableau extracts."""
+    from rcs_assets.reporting.tableau import write_extract
+
+    home = _open_home(options)
+    folder = home.releases / packages.resolve_version(home, packages.CURRENT)
+    names = _packages_with_pages(home, options.package, None)
+    if options.package is None:
+        names = [name for name in names if name.startswith("cpp/")]
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name in names:
+        file = options.out / f"{name.replace('/', '-')}.hyper"
+        found[str(file)] = write_extract(folder / name, name, file)
+    if options.json:
+        _print_json(found)
+    else:
+        for path, rows in found.items():
+            print(f"{path}: {len(rows)} tables, {sum(rows.values()):,} rows")
+    return DONE
+
+
 def codebook_contracts(options: argparse.Namespace) -> int:
     """Write the contracts, the home's overlay in them, one file a dataset or version."""
     from rcs_assets.codebook.odcs import open_contracts
