@@ -332,7 +332,12 @@ def explore(options: argparse.Namespace) -> int:
     if options.open:
         import webbrowser
 
-        webbrowser.open(found[0].as_uri())
+        if not webbrowser.open(found[0].as_uri()):
+            raise InputError(
+                "No browser could be opened here",
+                where=str(found[0]),
+                fix="open this file in a browser; it works without a server and a network",
+            )
     return DONE
 
 

@@ -99,7 +99,7 @@ def test_an_area_without_a_parent_survey_says_nothing_of_one(tmp_path, monkeypat
     page = rendered(folder, CPP)["report.html"]
     assert form_problems(page) == ()
     assert "parent survey" not in text(page).lower()
-    assert "Every table was protected" in text(page)
+    assert "Small numbers were hidden" in text(page)
     meta = explorer_files(folder, read_package(folder, CPP), load_settings())
     (tmp_path / "meta.js").write_bytes(meta["explorer/data/meta.js"])
     assert {m["survey"] for m in unpacked(tmp_path / "meta.js")["measures"]} == {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterator
+from importlib import resources
 
 import pytest
 import yaml
@@ -11,6 +14,8 @@ from rcs_assets.reporting import wording
 from rcs_assets.reporting.package import Cell
 from rcs_assets.reporting.settings import load_settings, parse_settings
 from rcs_assets.reporting.wording import Counts
+from tests.unit.reporting import made
+from tests.unit.reporting.conftest import SCHOOL, rendered, text
 
 
 def cell(**values: str) -> Cell:
@@ -182,6 +187,80 @@ def test_the_first_page_reads_at_age_eleven() -> None:
     assert {name: found for name, found in grades.items() if found > 6} == {}
 
 
+def _sentences(value: object) -> Iterator[str]:
+    """Texts of the settings that are sentences or longer heads; no list of words."""
+    if isinstance(value, str) and len(value.split()) >= 8:
+        yield re.sub(r"\{\w+\}", "Falkirk", value)
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _sentences(one)
+
+
+def test_every_text_of_a_page_reads_at_age_eleven() -> None:
+    """Block by block, since one short sentence says little; titles and captions are none."""
+    content = yaml.safe_load(_settings_text())
+    del content["numerals"]
+    for block in content.values():
+        del block["source"], block["reason"]
+    words = content.pop("words")["texts"]
+    summary = re.sub(r"\{\{.*?\}\}", "Half", _default_summary()).replace("\n- ", ". ")
+    units = {name: " ".join(_sentences(block)) for name, block in content.items()}
+    units |= {name: said for name, said in words.items() if len(said.split()) >= 15}
+    units = {name: said for name, said in units.items() if said} | {"summary": summary}
+    assert len(units) > 18 and {"care", "accessibility", "reach_about", "plan_about"} <= set(units)
+    # Two names that cannot be shortened.
+    for name, short in (("Multiple Deprivation", "Need"), ("Web Content Accessibility ", "")):
+        units = {key: said.replace(name, short) for key, said in units.items()}
+    grades = {name: round(grade(said), 1) for name, said in units.items()}
+    assert {name: found for name, found in grades.items() if found > 6} == {}
+
+
+MIXED = Counts(measures=9, better=2, similar=3, worse=2, hidden=2, withheld=3)
+SAID = [
+    wording.domain_sentence(MIXED, "X"),
+    wording.domain_sentence(Counts(measures=3, similar=3), "X"),
+    wording.domain_sentence(Counts(measures=3, hidden=1, withheld=3), "X"),
+    wording.empty_list("better", 0, 9), wording.empty_list("worse", 2, 9),
+    wording.finding_sentence(0, 2, 3), wording.finding_sentence(2, 3, 3),
+    "No clear gap between girls and boys on 9 measures.",
+]  # fmt: skip
+
+
+def test_sentences_about_results_read_at_age_eleven() -> None:
+    assert {text: grade(text) for text in SAID if grade(text) > 6} == {}
+
+
+def test_nothing_ranks_and_nothing_is_a_traffic_light() -> None:
+    """Ranking is spoken of only to ask not to; no red, amber or green in any look."""
+    folder = resources.files("rcs_assets.reporting") / "data"
+    files = [
+        folder / name
+        for name in (
+            "report.yaml", "summary.md", "page.css", "explorer/explorer.css",
+            "explorer/explorer.js", "typst/report.typ", "templates/blocks.html",
+            "templates/page.html", "templates/explorer.html",
+        )
+    ]  # fmt: skip
+    text = "\n".join(file.read_text("utf-8") for file in files).lower()
+    spoken = re.findall(r"[^.\n]*\brank\w*[^.\n]*", text)
+    assert spoken and all("not rank" in line or "no_rank" in line for line in spoken), spoken
+    assert not re.search(r"\b(league|traffic|amber|best|worst|top \d|bottom \d)\b", text)
+    assert not re.search(r"(?<![\w-])(red|green)(?![\w-])", text)
+    for light in ("#d4351c", "#00703c", "#f00", "#ff0000", "#0f0", "#00ff00", "#ffa500", "#ffbf00"):
+        assert light not in text
+
+
+def test_a_page_with_sensitive_measures_points_to_support(cpp_pages, school_page, tmp_path) -> None:
+    words = "Childline on 0800 1111"
+    for page in (school_page, cpp_pages["report.html"], cpp_pages["summary.html"]):
+        assert words in text(page)
+    calm = made.write_school(tmp_path, surveys=("primary",))
+    with (calm / "indicators.csv").open() as stream:
+        rows = [row | {"is_sensitive": "false"} for row in csv.DictReader(stream)]
+    made._csv(calm / "indicators.csv", made.INDICATORS, rows)
+    assert words not in text(rendered(calm, SCHOOL)["report.html"])
+
+
 def test_the_statement_has_the_day_and_the_tools_of_its_test(cpp_pages, school_page) -> None:
     """From data: the tools are those that the tests use, and the day is of no clock."""
     from tests.acceptance.test_explorer import AXE
@@ -209,6 +288,8 @@ def test_words_that_judge_are_never_used() -> None:
 
 
 def _settings_text() -> str:
-    from importlib import resources
-
     return (resources.files("rcs_assets.reporting") / "data" / "report.yaml").read_text("utf-8")
+
+
+def _default_summary() -> str:
+    return (resources.files("rcs_assets.reporting") / "data" / "summary.md").read_text("utf-8")
