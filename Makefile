@@ -77,8 +77,9 @@ bench: $(READY)  ## wall, peak memory and each room's share at small, full and a
 docs: $(READY)  ## write the generated reference pages anew
 	@$(BIN)/python docs/build_reference.py
 
-snapshots: $(READY)  ## accept the graph as it is now: tests/graph/snapshots (review the difference)
+snapshots: $(READY)  ## accept graph and pictures of pages as they are now (review the difference)
 	@$(BIN)/python -m tests.graph.snapshot
+	@! command -v chromium > /dev/null || $(BIN)/python -m tests.acceptance.pictures
 
 constraints: $(READY)  ## pin everything anew after a change of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras \
