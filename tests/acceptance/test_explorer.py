@@ -327,14 +327,24 @@ def test_no_rule_of_axe_is_broken_by_a_report(browser, tmp_path, axe) -> None:
 
 @pytest.mark.slow
 def test_the_first_chart_and_a_filter_are_quick(opened) -> None:
-    """outputs.md: 0.5 s and 0.1 s; a machine that does other work is given three times that."""
+    """outputs.md: 0.5 s and 0.1 s.
+
+    A filter is held to it in processor time of the page's thread. The first chart waits for
+    files too: a machine that does other work is given three times as long.
+    """
     page = opened()
-    first = page.evaluate(
-        "performance.getEntriesByType('navigation')[0].domContentLoadedEventStart"
-    )
-    filtered = page.evaluate(
-        "(() => { const s = document.getElementById('f-domain'), t = performance.now();"
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used() -> float:
+        metrics = chrome.send("Performance.getMetrics")["metrics"]
+        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
+    first = page.evaluate("performance.getEntriesByName('first-chart')[0].startTime")
+    before = used()
+    page.evaluate(
+        "(() => { const s = document.getElementById('f-domain');"
         " s.value = s.options[s.options.length - 1].value;"
-        " s.dispatchEvent(new Event('change')); return performance.now() - t })()"
+        " s.dispatchEvent(new Event('change')); document.body.getBoundingClientRect() })()"
     )
-    assert first < 1500 and filtered < 300
+    assert 0 < first < 1500 and 0 < used() - before < 0.1
