@@ -15,8 +15,8 @@ from rcs_assets.disclosure.derived import protect_comparisons, protect_participa
 from rcs_assets.disclosure.estimates_audit import (
     AUDITED_SQL,
     audit_estimates,
-    read_safe,
-    write_safe,
+    read_answers,
+    write_answers,
 )
 from rcs_assets.disclosure.models import protect_models, protect_risks
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
@@ -58,10 +58,10 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
-        safe = read_safe(con, version)
-        protected = protect_estimates(con, sources, policy, audience_names(engagements), safe)
+        answers = read_answers(con, version)
+        protected = protect_estimates(con, sources, policy, audience_names(engagements), answers)
         replace_tables(con, "disclosure", {"estimates": protected})
-        write_safe(con, safe, version)
+        write_answers(con, answers, version)
     return _counted(protected, policy)
 
 
@@ -88,8 +88,8 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
-        safe = read_safe(con, version)
-        found = audit_estimates(con, sources, policy, "disclosure.estimates", safe)
+        answers = read_answers(con, version)
+        found = audit_estimates(con, sources, policy, "disclosure.estimates", answers)
         subject = con.execute(AUDITED_SQL).fetchall()[0][0]
         table = found.table.append_column(
             "audited", pa.array([subject] * found.table.num_rows, pa.string())

@@ -18,8 +18,8 @@ equation, every shown figure with its rounding a bound, so is every public roll 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -28,7 +28,7 @@ from scipy.sparse import csr_array, hstack, vstack
 
 from rcs_assets.disclosure.cells import PARTIAL
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown, Texts
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, without_fixed
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
@@ -57,26 +57,7 @@ select
     (row_number() over (partition by cells.survey order by place_id) - 1)::bigint as variable_id,
     -- Only its own coalition sees into a CPP.
     if(level in ('school', 'cluster'), engagement, '') as owner,
-    {block} as block,
 from cells
-left join sdc_parent as u on u.survey = cells.survey and u.child = cells.unit
-"""
-
-# The cluster that a school or cluster lies in: a part of the system that few rows tie to
-# the rest.
-_BLOCK = """
-case
-    when unit like 'cluster:%' then replace(unit, '-small', '')
-    when u.parent like 'cluster:%' then u.parent
-    else ''
-end
-"""
-_PLACE_BLOCKS = f"""
-select {_BLOCK} as block
-from sdc_place as p
-left join sdc_parent as u on u.survey = p.survey and u.child = p.unit
-where p.survey = $survey
-order by place_id
 """
 
 _EXPRESSIONS = """
@@ -154,8 +135,7 @@ class Structure:
     `expression` (places × variables): what each cell is the sum of. `equations` (rows ×
     variables): sums that are zero.
     `equation_owner`, `owner`: the engagement whose coalition alone sees a row or variable;
-    empty for everybody's. `place`: a place of each variable. `block`, `place_block`: the
-    cluster that a variable or place lies in, or empty.
+    empty for everybody's. `place`: a place of each variable.
     """
 
     expression: csr_array
@@ -163,8 +143,6 @@ class Structure:
     equation_owner: Texts
     owner: Texts
     place: Ints
-    block: Texts
-    place_block: Texts
 
 
 @dataclass(frozen=True)
@@ -184,7 +162,8 @@ class Attack:
 
     `cells_n` cells that the coalition's packages have rows for, `hidden_n` of them hidden,
     `targets_n` quantities asked for, `programs_n` linear programs, `unsafe` findings,
-    `system_hash` of the question: all bounds, sums and targets.
+    `system_hash` of the question: all bounds, sums and targets. `answers`: of the question and
+    its parts, by hash.
     """
 
     coalition: str
@@ -197,15 +176,47 @@ class Attack:
     programs_n: int
     unsafe: tuple[Unsafe, ...]
     system_hash: str
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found of a question: `open_at`, targets that it did not certify, by position.
+
+    `programs_n`: linear programs that it took. `parts`: questions that it was answered from.
+    """
+
+    programs_n: int
+    open_at: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+class Answers:
+    """Answers known from before, and those that this run has used or found.
+
+    The same question has the same answer. `known`: hash of a question → answer. `used`: those
+    that will be asked again as long as nothing changes; the others need not be kept.
+    """
+
+    def __init__(self, known: Mapping[str, Answer] | None = None) -> None:
+        self.known = dict(known or {})
+        self.used: dict[str, Answer] = {}
+
+    def note(self, outcomes: Iterable[Attack]) -> None:
+        """Keep what attacks have used or found."""
+        for outcome in outcomes:
+            self.known |= outcome.answers
+            for question, answer in outcome.answers.items():
+                self.used[question] = answer
+                self.used |= {part: self.known[part] for part in answer.parts}
 
 
 def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
     """The sums of one survey, from `sdc_place`, `sdc_parent` and `sdc_school`."""
-    con.execute(_VARIABLES.format(partial=PARTIAL, block=_BLOCK))
+    con.execute(_VARIABLES.format(partial=PARTIAL))
     survey = {"survey": grid.survey}
     variables = con.execute(
-        "select place_id, owner, block from sdc_variable where survey = $survey "
-        "order by variable_id",
+        "select place_id, owner from sdc_variable where survey = $survey order by variable_id",
         survey,
     ).fetchnumpy()
     place = np.asarray(variables["place_id"], dtype=np.int64)
@@ -227,8 +238,6 @@ def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
         equation_owner=owners,
         owner=_texts(variables["owner"]),
         place=place,
-        block=_texts(variables["block"]),
-        place_block=_texts(con.execute(_PLACE_BLOCKS, survey).fetchnumpy()["block"]),
     )
 
 
@@ -258,10 +267,9 @@ class Attacker:
         self.equations = csr_array(structure.equations[rows][:, mine])
         self.expression = csr_array(structure.expression[:, mine])
         self.variable_place = structure.place[mine]
-        self.block = structure.block[mine]
-        self.stands_above = (self.block == "") & np.isin(
-            grid.engagement[self.variable_place], ["", coalition]
-        )
+        level = grid.level[self.variable_place]
+        self.is_school: Bools = np.asarray(level == "school", dtype=bool)
+        self.is_above: Bools = np.asarray(~np.isin(level, ["school", "cluster"]), dtype=bool)
         # Variables that are no area's sum of its parts; what holds for them holds above.
         is_minus = self.equations.data < 0
         row = np.repeat(np.arange(self.equations.shape[0]), np.diff(self.equations.indptr))
@@ -277,14 +285,13 @@ class Attacker:
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self._memory: dict[int, _Memory] = {}
 
-    def attack(self, shown: Shown, row: int, safe: Mapping[str, int]) -> Attack:
+    def attack(self, shown: Shown, row: int, known: Mapping[str, Answer]) -> Attack:
         """Attack one indicator.
 
         Args:
             shown: what the release tells.
             row: the indicator's row in the grid.
-            safe: hashes of questions whose answer is known to be safe, with the number of
-                programs that showed it: the same question has the same answer.
+            known: answers to earlier questions, by hash.
         """
         asked = self._asked(shown, row)
         released = self.sees & self.grid.is_released & ~self.grid.is_empty[row]
@@ -303,36 +310,39 @@ class Attacker:
         if not len(asked.place):
             return outcome
         system = self.system(shown, row)
-        question = system_hash(system, asked.targets)
+        question = self._hash(asked, system, row)
         outcome = replace(outcome, system_hash=question)
-        if question in safe:
-            return replace(outcome, programs_n=safe[question])
+        if question in known:
+            answer = known[question]
+            return replace(outcome, programs_n=answer.programs_n, answers={question: answer})
         before = self._memory.get(row)
         kept = before.still_holds(asked, shown, row, self.sees) if before else None
-        known = np.zeros(len(asked.place), dtype=bool) if kept is None else kept
+        safe = np.zeros(len(asked.place), dtype=bool) if kept is None else kept
         programs_n = before.programs_n if before and kept is not None else 0
-        open_ = np.flatnonzero(~known)
-        findings, unsafe, more = self._find(asked.some(open_), system, shown, row)
-        outcome = replace(outcome, programs_n=programs_n + more, unsafe=findings)
-        known[open_] = ~unsafe
-        self._memory[row] = _Memory(shown, asked.some(np.flatnonzero(known)), outcome.programs_n)
-        return outcome
+        open_ = np.flatnonzero(~safe)
+        some = asked.some(open_)
+        certified, answers = self._certified(some, system, row, known)
+        findings, unsafe, more = self._find(some, ~certified, system, shown, row)
+        programs_n += more + sum(answer.programs_n for answer in answers.values())
+        if not findings:
+            answers[question] = Answer(programs_n, parts=tuple(answers))
+        safe[open_] = ~unsafe
+        self._memory[row] = _Memory(shown, asked.some(np.flatnonzero(safe)), programs_n)
+        return replace(outcome, programs_n=programs_n, unsafe=findings, answers=answers)
 
     def _find(
-        self, asked: _Asked, system: System, shown: Shown, row: int
+        self, asked: _Asked, unsafe: Bools, system: System, shown: Shown, row: int
     ) -> tuple[tuple[Unsafe, ...], Bools, int]:
-        """Findings, which targets no point has certified, and programs solved."""
-        certified, programs_n = self._certified(asked, system, row)
-        unsafe = ~certified
+        """Of targets that no part has certified: findings, which no point has, programs solved."""
         at = np.flatnonzero(unsafe)
         if not len(at):
-            return (), unsafe, programs_n
-        asked = asked.some(at)
+            return (), unsafe, 0
+        asked, unsafe = asked.some(at), unsafe.copy()
         if len(at) <= FEW:
             system = replace(system, start=self._truth(row))
-        found, open_, more = self._judge(asked, system, row)
+        found, open_, programs_n = self._judge(asked, system, row)
         unsafe[at] = open_
-        known, even_more = self._known_before(asked, open_, found, shown, row)
+        known, more = self._known_before(asked, open_, found, shown, row)
         findings = tuple(
             Unsafe(
                 row,
@@ -343,41 +353,53 @@ class Attacker:
             )
             for i in np.flatnonzero(open_ & ~known)
         )
-        return findings, unsafe, programs_n + more + even_more
+        return findings, unsafe, programs_n + more
 
-    def _certified(self, asked: _Asked, system: System, row: int) -> tuple[Bools, int]:
-        """Targets that are safe even from who knows much exactly.
+    def _certified(
+        self, asked: _Asked, system: System, row: int, known: Mapping[str, Answer]
+    ) -> tuple[Bools, dict[str, Answer]]:
+        """Targets that are safe even from who knows much exactly, and the answers by part.
 
-        With every cluster's sums at their true value the clusters are apart; with all
-        clusters at theirs, the areas above are a small system; so is one cluster with what
-        stands above it. What is feasible in these is feasible in the whole, and what none of
-        them certifies, the whole system judges.
+        What is feasible in a part is feasible in the whole, and what no part certifies, the
+        whole system judges.
         """
-        safe, programs_n = np.zeros(len(asked.place), dtype=bool), 0
+        safe: Bools = np.zeros(len(asked.place), dtype=bool)
+        answers: dict[str, Answer] = {}
         truth = self._truth(row)
-        of_target = self.structure.place_block[asked.place]
-        levels = self.grid.level
-        schools = (self.block != "") & (levels[self.variable_place] == "school")
-        tiers = [
-            ((of_target != "") & (levels[asked.place] == "school"), schools),
-            (of_target == "", self.block == ""),
-        ]
-        blocks = [name for name in np.unique(of_target.astype(str)) if name]
-        tiers += [(of_target == b, (self.block == b) | self.stands_above) for b in blocks]
-        for wanted, free in tiers:
-            at = np.flatnonzero(wanted & ~safe)
-            if not len(at) or not free.any():
+        for free in self._parts():
+            at = np.flatnonzero((self.expression @ free > 0)[asked.place] & ~safe)
+            if not len(at):
                 continue
-            moves = np.tile(free, 2)
+            some, moves = asked.some(at), np.tile(free, 2)
             part = replace(
                 system,
                 lower=np.where(moves, system.lower, truth),
                 upper=np.where(moves, system.upper, truth),
             )
-            _, unsafe, more = self._judge(asked.some(at), part, row)
-            safe[at] = ~unsafe
-            programs_n += more
-        return safe, programs_n
+            question = self._hash(some, part, row)
+            if question not in known:
+                _, unsafe, programs_n = self._judge(some, part, row)
+                answers[question] = Answer(programs_n, tuple(np.flatnonzero(unsafe).tolist()))
+            else:
+                answers[question] = known[question]
+            safe[at] = True
+            safe[at[list(answers[question].open_at)]] = False
+        return safe, answers
+
+    def _parts(self) -> tuple[Bools, Bools, Bools]:
+        """Variables of each part; all others stand at their true value.
+
+        With every cluster's sums at theirs the clusters are apart; the areas above are a small
+        system by themselves. With those at theirs, what another CPP tells does not matter: an
+        answer holds whatever changes there.
+        """
+        return self.is_school, self.is_above, ~self.is_above
+
+    def _hash(self, asked: _Asked, system: System, row: int) -> str:
+        """Of a question: what can move, its sums and bounds, and how far is far enough."""
+        smaller, targets, _ = without_fixed(system, asked.targets)
+        width = (asked.targets.high_ok - asked.truth(self.grid, row))[asked.is_exactness]
+        return system_hash(smaller, targets, width)
 
     def _truth(self, row: int) -> Floats:
         """The true value of every variable."""
@@ -647,9 +669,9 @@ class _Memory:
         return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
-def system_hash(system: System, targets: Targets) -> str:
-    """sha256 over a system and its targets: the same question has the same answer."""
-    digest = hashlib.sha256()
+def system_hash(system: System, targets: Targets, width: Floats) -> str:
+    """sha256 over a system, its targets and how exactly these may be known."""
+    digest = hashlib.sha256(np.ascontiguousarray(width).tobytes())
     for part in (system, targets):
         for name, array in vars(part).items():
             # Where a search starts from is no part of what is asked.

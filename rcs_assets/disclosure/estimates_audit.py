@@ -14,16 +14,24 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from rcs_assets.disclosure.attack import Attack, Attacker, coalitions, read_structure
+from rcs_assets.disclosure.attack import (
+    Answer,
+    Answers,
+    Attack,
+    Attacker,
+    coalitions,
+    read_structure,
+)
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rules import attack_all
 from rcs_assets.disclosure.witness import Witnesses
 
-_SAFE = """
-create table if not exists disclosure.safe_questions (
-    system_hash varchar not null, programs_n integer not null, code_version varchar not null
+_ANSWERS = """
+create table if not exists disclosure.answers (
+    system_hash varchar not null, programs_n integer not null, open_at integer[] not null,
+    parts varchar[] not null, code_version varchar not null
 )
 """
 # Fingerprint of the protected rows: an audit speaks of these and of no others.
@@ -62,7 +70,7 @@ def audit_estimates(
     sources: Sources,
     policy: Policy,
     released: str,
-    safe: dict[str, int],
+    answers: Answers,
 ) -> Audit:
     """Attack released rows from every coalition (policy.md, Audiences).
 
@@ -71,7 +79,7 @@ def audit_estimates(
         sources: the unprotected counts: what is judged in the end, and the public rolls.
         policy: Table A.
         released: relation in the columns of `disclosure.estimates`.
-        safe: questions known to be safe; those of this audit are added.
+        answers: of earlier questions; those of this audit are noted.
     """
     read_cells(con, policy, sources)
     outcomes: list[Attack] = []
@@ -84,7 +92,7 @@ def audit_estimates(
         attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
         shown = from_release(con, grid, released)
         jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
-        found = attack_all(attackers, shown, jobs, safe)
+        found = attack_all(attackers, shown, jobs, answers)
         outcomes += found
         places += [
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
@@ -149,39 +157,42 @@ def _table(outcomes: Sequence[Attack]) -> pa.Table:
     )
 
 
-def read_safe(con: duckdb.DuckDBPyConnection, code_version: str) -> dict[str, int]:
-    """Questions that this code has answered before, from `disclosure.safe_questions`."""
+def read_answers(con: duckdb.DuckDBPyConnection, code_version: str) -> Answers:
+    """Questions that this code has answered before, from `disclosure.answers`."""
     con.execute("create schema if not exists disclosure")
-    con.execute(_SAFE)
-    return dict(
-        con.execute(
-            "select system_hash, programs_n from disclosure.safe_questions where code_version = ?",
-            [code_version],
-        ).fetchall()
-    )
+    con.execute(_ANSWERS)
+    rows = con.execute(
+        "select system_hash, programs_n, open_at, parts from disclosure.answers "
+        "where code_version = ?",
+        [code_version],
+    ).fetchall()
+    return Answers({name: Answer(n, tuple(at), tuple(parts)) for name, n, at, parts in rows})
 
 
-def write_safe(con: duckdb.DuckDBPyConnection, safe: dict[str, int], code_version: str) -> None:
-    """Keep the questions of this release alone: others do not come back."""
-    con.execute(_SAFE)
+def write_answers(con: duckdb.DuckDBPyConnection, answers: Answers, code_version: str) -> None:
+    """Keep what was asked for this release alone: other questions do not come back."""
+    con.execute(_ANSWERS)
+    used = answers.used
     con.register(
-        "safe_rows",
+        "answer_rows",
         pa.table(
             {
-                "system_hash": pa.array(list(safe), pa.string()),
-                "programs_n": pa.array(list(safe.values()), pa.int32()),
+                "system_hash": pa.array(list(used), pa.string()),
+                "programs_n": pa.array([a.programs_n for a in used.values()], pa.int32()),
+                "open_at": pa.array([a.open_at for a in used.values()], pa.list_(pa.int32())),
+                "parts": pa.array([a.parts for a in used.values()], pa.list_(pa.string())),
             }
         ),
     )
     con.execute("begin")
-    con.execute("delete from disclosure.safe_questions")
+    con.execute("delete from disclosure.answers")
     con.execute(
-        "insert into disclosure.safe_questions "
-        "select system_hash, programs_n, ? from safe_rows order by system_hash",
+        "insert into disclosure.answers "
+        "select system_hash, programs_n, open_at, parts, ? from answer_rows order by system_hash",
         [code_version],
     )
     con.execute("commit")
-    con.unregister("safe_rows")
+    con.unregister("answer_rows")
 
 
 # A CPP without a survey has no package rows of it: its holder sees what the public sees.

@@ -42,8 +42,9 @@ TOLERANCE = 1e-7
 SLACK = 1e-6
 # Shared programs stop once one certifies fewer targets than this share of those open.
 WORTH_SHARE = 0.05
-# Perturbed costs speed up the first solves and slow down warm ones (benchmarks/disclosure.py).
-PERTURBED_N = 3
+# The first programs go far: the dual method with perturbed costs. From then on a point is near
+# what the next program asks, and the primal method goes on from it (benchmarks/disclosure.py).
+FAR_N = 3
 # Values of HiGHS's simplex_strategy.
 DUAL, PRIMAL = 1, 4
 PERTURBATION = "dual_simplex_cost_perturbation_multiplier"
@@ -150,7 +151,7 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
         InputError: no x fits the system; the truth always does, so the release
             contradicts itself or was written down wrongly.
     """
-    smaller, asked, offset = _without_fixed(system, targets)
+    smaller, asked, offset = without_fixed(system, targets)
     if exact:
         found = _reach_exactly(smaller, asked)
     else:
@@ -269,7 +270,7 @@ class _Search:
             if before == 0:
                 return
             self.push(self.wishes())
-            if program >= PERTURBED_N and before - self.open_n() < WORTH_SHARE * before:
+            if program >= FAR_N and before - self.open_n() < WORTH_SHARE * before:
                 return
 
     def use_blocks(self, system: System, targets: Targets) -> None:
@@ -377,8 +378,9 @@ class _Solver:
 
     def minimise(self, cost: FloatArray) -> FloatArray | None:
         """The x of least cost; None where the cost has no lower bound."""
-        if self.programs_n == PERTURBED_N:
+        if self.programs_n == FAR_N:
             self.highs.setOptionValue(PERTURBATION, 0.0)
+            self.highs.setOptionValue("simplex_strategy", PRIMAL)
         moved = cost if self.start is None else np.r_[cost, -cost]
         self.highs.changeColsCost(len(moved), self.columns, moved)
         status = self._run()
@@ -405,7 +407,7 @@ class _Solver:
         return self.highs.getModelStatus()
 
 
-def _without_fixed(system: System, targets: Targets) -> tuple[System, Targets, FloatArray]:
+def without_fixed(system: System, targets: Targets) -> tuple[System, Targets, FloatArray]:
     """The system in the variables that can move, and what the others add to each target."""
     lower, upper = system.lower, system.upper
     if (lower > upper + SLACK).any():

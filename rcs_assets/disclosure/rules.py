@@ -15,11 +15,20 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.attack import Attack, Attacker, Unsafe, coalitions, read_structure
+from rcs_assets.disclosure.attack import (
+    Answers,
+    Attack,
+    Attacker,
+    Structure,
+    Unsafe,
+    coalitions,
+    read_structure,
+)
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.grid import (
     Bools,
     Grid,
+    Lines,
     Shown,
     as_released,
     read_grid,
@@ -41,7 +50,7 @@ def protect_estimates(
     sources: Sources,
     policy: Policy,
     audiences: Sequence[str],
-    safe: dict[str, int] | None = None,
+    answers: Answers | None = None,
 ) -> pa.Table:
     """Protect estimates for each audience.
 
@@ -50,8 +59,7 @@ def protect_estimates(
         sources: counts of pupils, `estimate` in per cent or score points, unrounded.
         policy: thresholds and steps (Table A of policy.md).
         audiences: `public` first, then `cpp/<engagement>`.
-        safe: questions of earlier attacks that are known to be safe (`attack.py`); those of
-            this one are added.
+        answers: of earlier attacks (`attack.py`); those of this one are noted.
 
     Returns:
         `audience`, the columns of `estimates` in interfaces.md (`release` null until it is
@@ -67,8 +75,11 @@ def protect_estimates(
         policy.audience(audience)
     register_rounding(con)
     read_cells(con, policy, sources)
-    safe = {} if safe is None else safe
-    hidden = [protect_survey(con, policy, survey, safe) for survey in surveys(con)]
+    answers = Answers() if answers is None else answers
+    read = [_read(con, survey) for survey in surveys(con)]
+    # What one survey does alone, another one's programs fill.
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        hidden = list(pool.map(lambda survey: _protect_survey(*survey, policy, answers), read))
     con.register("sdc_hidden_rows", pa.concat_tables(hidden))
     con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
     con.unregister("sdc_hidden_rows")
@@ -84,24 +95,29 @@ def protect_estimates(
     return protected
 
 
-def protect_survey(
-    con: duckdb.DuckDBPyConnection, policy: Policy, survey: str, safe: dict[str, int]
+def _read(con: duckdb.DuckDBPyConnection, survey: str) -> tuple[Grid, Lines, Structure]:
+    """The nodes of one survey, what adds up to what, and what a coalition makes of it."""
+    grid = read_grid(con, survey)
+    return grid, read_lines(con, survey), read_structure(con, grid)
+
+
+def _protect_survey(
+    grid: Grid, lines: Lines, structure: Structure, policy: Policy, answers: Answers
 ) -> pa.Table:
     """Which nodes of one survey are hidden, and their notes.
 
     Returns:
         `survey, indicator, place_id, is_hidden, note` (empty, low or high).
     """
-    grid = read_grid(con, survey)
-    suppression = Suppression(grid, read_lines(con, survey), linked_rows(grid, policy))
+    suppression = Suppression(grid, lines, linked_rows(grid, policy))
     suppression.settle()
     suppression.write_notes()
-    _repair(con, grid, suppression, safe)
+    _repair(grid, structure, suppression, answers)
     size = grid.base.size
     names = np.repeat(grid.indicators, grid.base.shape[1])
     return pa.table(
         {
-            "survey": pa.array([survey] * size),
+            "survey": pa.array([grid.survey] * size),
             "indicator": pa.array(names, pa.string()),
             "place_id": np.tile(np.arange(grid.base.shape[1], dtype=np.int32), len(grid.base)),
             "is_hidden": (suppression.hidden & grid.is_showable).ravel(),
@@ -124,37 +140,34 @@ def attack_all(
     attackers: Sequence[Attacker],
     shown: Shown,
     jobs: Iterable[tuple[int, int]],
-    safe: dict[str, int],
+    answers: Answers,
 ) -> list[Attack]:
-    """Attack what a release shows, and note in `safe` which questions were safe.
+    """Attack what a release shows, and note the answers.
 
     Args:
         attackers: one a coalition.
         shown: what the release tells.
         jobs: pairs of an attacker's position and an indicator's row.
-        safe: questions known to be safe, with the number of programs that showed it.
+        answers: of earlier questions.
     """
 
     def attack(job: tuple[int, int]) -> Attack:
-        return attackers[job[0]].attack(shown, job[1], safe)
+        return attackers[job[0]].attack(shown, job[1], answers.known)
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         outcomes = list(pool.map(attack, jobs))
-    safe |= {o.system_hash: o.programs_n for o in outcomes if o.system_hash and not o.unsafe}
+    answers.note(outcomes)
     return outcomes
 
 
-def _repair(
-    con: duckdb.DuckDBPyConnection, grid: Grid, suppression: Suppression, safe: dict[str, int]
-) -> None:
+def _repair(grid: Grid, structure: Structure, suppression: Suppression, answers: Answers) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
-    structure = read_structure(con, grid)
     names = coalitions(grid)
     attackers = [Attacker(grid, structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
         shown = as_released(grid, suppression.hidden, suppression.note)
-        outcomes = attack_all(attackers, shown, jobs, safe)
+        outcomes = attack_all(attackers, shown, jobs, answers)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:
             return

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.cells import OWN, UNKNOWN_GROUP
 from rcs_assets.disclosure.grid import (
@@ -58,6 +60,12 @@ class Suppression:
         self.grid, self.lines = grid, lines
         self.linked = [np.array(rows, dtype=np.int64) for rows in linked]
         self.by_part, self.by_total = _Places.of(lines.part), _Places.of(lines.total)
+        pairs = np.arange(len(lines.part))
+        ones = np.ones(len(pairs))
+        shape = (len(lines.total), grid.base.shape[1])
+        self.sums = csr_array((ones, (lines.line, lines.part)), shape=shape)
+        self.of_line = csr_array((ones, (lines.line, pairs)), shape=(shape[0], len(pairs)))
+        self.if_shown = {quantity: _if_shown(grid, quantity) for quantity in QUANTITIES}
         areas = (grid.view + "|" + grid.unit).astype(str)
         self.by_area = _Places.of(np.unique(areas, return_inverse=True)[1])
         self.own, self.public = own_of_public(grid)
@@ -145,9 +153,9 @@ class Suppression:
         note, is_empty = self.note[rows], grid.is_empty[rows]
         part, total = note[:, lines.part], note[:, lines.total]
         counts = grid.is_showable[rows][:, lines.part] & ~is_empty[:, lines.part]
-        lacks = _any_of_line(counts & (part != total[:, lines.line]), lines) & (total != 0)
+        lacks = self._any_of_line(counts & (part != total[:, lines.line])) & (total != 0)
         told = self._told(rows, "numerator", ROUNDS)[1] | self._told(rows, "complement", ROUNDS)[1]
-        noted = _any_of_line(part != 0, lines) | (total != 0)
+        noted = self._any_of_line(part != 0) | (total != 0)
         row, line = np.nonzero(lacks)
         note[row, lines.total[line]] = 0
         # What the public is told of a hidden figure, its own package's readers know too.
@@ -231,25 +239,20 @@ class Suppression:
         return np.unique(np.concatenate(found))
 
     def _bounds(self, rows: Ints, quantity: str, rounds: int) -> tuple[Floats, Floats]:
-        """What is known of each node, rounding if shown, else the roll, handed on so often."""
+        """What is known of each node, rounding if shown, else the roll, handed on so often.
+
+        Returns:
+            places × rows: what lines gather and add up lies side by side.
+        """
         grid = self.grid
-        shown = as_released(grid, self.hidden, self.note)
-        base = grid.base[rows]
-        if quantity == "base":
-            low, high = shown.low_n[rows], shown.high_n[rows]
-        else:
-            numerator = (base * shown.low_p[rows], base * shown.high_p[rows])
-            low, high = (
-                numerator if quantity == "numerator" else (base - numerator[1], base - numerator[0])
-            )
-            low = np.maximum(low, getattr(grid, f"k_{quantity}")[rows])
-            high = np.maximum(high, low)
-        is_shown, is_empty = shown.is_shown[rows], grid.is_empty[rows]
-        low = np.where(is_empty | ~is_shown, 0.0, low)
-        high = np.where(is_empty, 0.0, np.where(is_shown, high, grid.roll[rows]))
+        is_shown = _down(grid.is_showable & ~self.hidden, rows)
+        low, high = (_down(bound, rows) for bound in self.if_shown[quantity])
+        low = np.where(is_shown, low, 0.0)
+        roll = np.where(_down(grid.is_empty, rows), 0.0, _down(grid.roll, rows))
+        high = np.where(is_shown, high, roll)
         if quantity in NOTED:
-            is_noted = self.note[rows] == NOTED[quantity]
-            k = getattr(grid, f"k_{quantity}")[rows]
+            is_noted = _down(self.note, rows) == NOTED[quantity]
+            k = _down(grid.k(quantity), rows)
             high = np.where(is_noted, np.minimum(high, k - 1), high)
         for _ in range(rounds):
             low, high = self._hand_on(low, high)
@@ -258,10 +261,9 @@ class Suppression:
     def _read_lines(self, low: Floats, high: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """What lines say of their parts (low, high; a pair each) and totals (a line each)."""
         lines = self.lines
-        sum_low = np.add.reduceat(low[:, lines.part], lines.start, axis=1)
-        sum_high = np.add.reduceat(high[:, lines.part], lines.start, axis=1)
-        from_total = (low[:, lines.total] - sum_high)[:, lines.line] + high[:, lines.part]
-        to_total = (high[:, lines.total] - sum_low)[:, lines.line] + low[:, lines.part]
+        sum_low, sum_high = self.sums @ low, self.sums @ high
+        from_total = (low[lines.total] - sum_high)[lines.line] + high[lines.part]
+        to_total = (high[lines.total] - sum_low)[lines.line] + low[lines.part]
         return from_total, to_total, sum_low, sum_high
 
     def _hand_on(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -269,18 +271,14 @@ class Suppression:
         from_total, to_total, sum_low, sum_high = self._read_lines(low, high)
         # What one holder reads in his own package is not handed on to what others see.
         private = self.lines.is_private
-        from_total[:, private[self.lines.line]] = -np.inf
-        to_total[:, private[self.lines.line]] = np.inf
-        sum_low[:, private], sum_high[:, private] = -np.inf, np.inf
+        from_total[private[self.lines.line]] = -np.inf
+        to_total[private[self.lines.line]] = np.inf
+        sum_low[private], sum_high[private] = -np.inf, np.inf
         low, high = low.copy(), high.copy()
-        for places, new_low, new_high in (
-            (self.by_part, from_total, to_total),
-            (self.by_total, sum_low, sum_high),
-        ):
-            most = np.maximum.reduceat(new_low[:, places.order], places.start, axis=1)
-            least = np.minimum.reduceat(new_high[:, places.order], places.start, axis=1)
-            low[:, places.place] = np.maximum(low[:, places.place], most)
-            high[:, places.place] = np.minimum(high[:, places.place], least)
+        self.by_part.gather(np.maximum, from_total, low)
+        self.by_part.gather(np.minimum, to_total, high)
+        self.by_total.gather(np.maximum, sum_low, low)
+        self.by_total.gather(np.minimum, sum_high, high)
         return low, high
 
     def _pick(self, rows: Ints, rounds: int) -> Bools:
@@ -302,12 +300,12 @@ class Suppression:
         picked[row, lines.total[line]] = True
         can = bad & (has_part | shown[:, lines.total])
         helped = np.zeros(told.shape, dtype=bool)
-        helped[:, self.by_part.place] |= self.by_part.any(can[:, lines.line])
-        helped[:, self.by_total.place] |= self.by_total.any(can)
+        self.by_part.gather(np.logical_or, can[:, lines.line].T, helped.T)
+        self.by_total.gather(np.logical_or, can.T, helped.T)
         # Where no line can lose anything by itself, several together led there: the area loses.
         areas = self.by_area
         lost = areas.any(told & ~helped & ~picked.any(axis=1, keepdims=True))
-        area = np.repeat(np.arange(len(areas.start)), np.diff(np.r_[areas.start, len(areas.order)]))
+        area = np.repeat(np.arange(len(areas.start)), areas.sizes())
         more, _ = _smallest(cost, areas.order, area, areas.start, lost)
         return picked | more
 
@@ -317,44 +315,90 @@ class Suppression:
         A line tells if it does so by itself, from what is known of its other members.
         """
         grid, lines = self.grid, self.lines
-        k, roll = grid.k(quantity)[rows], grid.roll[rows]
-        is_noted = self.note[rows] == NOTED.get(quantity, -1)
+        k, roll = _down(grid.k(quantity), rows), _down(grid.roll, rows)
+        is_noted = _down(self.note, rows) == NOTED.get(quantity, -1)
         least, most = np.where(is_noted, 0, 1), np.minimum(np.where(is_noted, k - 1, k), roll)
-        hidden, small = self.hidden[rows], self.hidden[rows] & grid.small(quantity)[rows]
-        has_row = hidden & grid.is_released & (roll >= 1)
+        hidden = _down(self.hidden, rows)
+        small = hidden & _down(grid.small(quantity), rows)
+        has_row = hidden & grid.is_released[:, None] & (roll >= 1)
 
         def tells(at: Ints | slice, low: Floats, high: Floats) -> Bools:
-            too_much = (low > least[:, at] + NOISE) | (high < most[:, at] - NOISE)
+            too_much = (low > least[at] + NOISE) | (high < most[at] - NOISE)
             exact = high - low < 1 - NOISE
-            return np.asarray((small[:, at] & too_much) | (has_row[:, at] & exact), dtype=bool)
+            return np.asarray((small[at] & too_much) | (has_row[at] & exact), dtype=bool)
 
         low, high = self._bounds(rows, quantity, rounds)
         part_low, part_high, sum_low, sum_high = self._read_lines(low, high)
         # What a holder reads of his own CPP in a sum above it, he knew before.
         is_his = lines.is_private[lines.line] & (grid.view[lines.part] == OWN)
-        by_part = tells(lines.part, part_low, part_high) & ~is_his
-        by_total = tells(lines.total, sum_low, sum_high) & ~lines.is_private
-        return tells(slice(None), low, high), _any_of_line(by_part, lines) | by_total
+        by_part = tells(lines.part, part_low, part_high) & ~is_his[:, None]
+        by_total = tells(lines.total, sum_low, sum_high) & ~lines.is_private[:, None]
+        tellers = self._any_of_line(by_part.T) | by_total.T
+        return tells(slice(None), low, high).T, tellers
+
+    def _any_of_line(self, pairs: Bools) -> Bools:
+        """Rows × lines: whether any pair of a line is true."""
+        return np.asarray((self.of_line @ pairs.T).T > 0)
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Entries sorted by place, for reductions: `order`, each place's `start`, the `place`s."""
+    """Entries sorted by place, for reductions: `order`, each place's `start`, the `place`s.
+
+    `ranks`: the first entry of every place, the second of those that have one, and so on.
+    """
 
     order: Ints
     start: Ints
     place: Ints
+    ranks: tuple[tuple[Ints, Ints], ...]
 
     @staticmethod
     def of(places: Ints) -> _Places:
         order = np.argsort(places, kind="stable")
-        place, start = np.unique(places[order], return_index=True)
-        return _Places(order, start, place)
+        place, start, size = np.unique(places[order], return_index=True, return_counts=True)
+        ranks = tuple(
+            (order[start[size > rank] + rank], place[size > rank])
+            for rank in range(int(size.max(initial=0)))
+        )
+        return _Places(order, start, place, ranks)
+
+    def sizes(self) -> Ints:
+        """Entries of each place."""
+        return np.asarray(np.diff(np.r_[self.start, len(self.order)]))
+
+    def gather(self, choose: np.ufunc, entries: NDArray[Any], into: NDArray[Any]) -> None:
+        """Choose between what stands at a place (`into`, a row each) and all its entries.
+
+        A few steps over many places: `reduceat` is slow where groups are small.
+        """
+        for entry, place in self.ranks:
+            into[place] = choose(into[place], entries[entry])
 
     def any(self, entries: Bools) -> Bools:
         """Whether any entry of a place is true; one column a place."""
         found = np.logical_or.reduceat(entries[:, self.order], self.start, axis=1)
         return np.asarray(found, dtype=bool)
+
+
+def _down(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """Some indicators' values, a row a place."""
+    return np.ascontiguousarray(values[rows].T)
+
+
+def _if_shown(grid: Grid, quantity: str) -> tuple[Floats, Floats]:
+    """Least and most of a quantity that a shown figure leaves, indicators × places."""
+    nothing = np.zeros(grid.base.shape, dtype=bool)
+    shown = as_released(grid, nothing, nothing.astype(np.int8))
+    if quantity == "base":
+        low, high = shown.low_n, shown.high_n
+    else:
+        low, high = grid.base * shown.low_p, grid.base * shown.high_p
+        if quantity == "complement":
+            low, high = grid.base - high, grid.base - low
+        low = np.maximum(low, grid.k(quantity))
+        high = np.maximum(high, low)
+    return np.where(grid.is_empty, 0.0, low), np.where(grid.is_empty, 0.0, high)
 
 
 def _smallest(
@@ -380,7 +424,3 @@ def _smallest(
         first = np.r_[True, (row[1:] != row[:-1]) | (group[pair[1:]] != group[pair[:-1]])]
         taken[row[first], member[pair[first]]] = True
     return taken, np.asarray(has)
-
-
-def _any_of_line(pairs: Bools, lines: Lines) -> Bools:
-    return np.asarray(np.logical_or.reduceat(pairs, lines.start, axis=1), dtype=bool)

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
+from rcs_assets.disclosure.attack import Answers
 from rcs_assets.disclosure.cells import Sources
 from rcs_assets.disclosure.estimates_audit import Audit, audit_estimates
 from tests.disclosure.attacker import SHOWN, Attack, Finding, World, cell_of
@@ -112,7 +113,7 @@ class Programme:
         """The product's own audit of the rows as they stand."""
         self.con.register("released_rows", pa.Table.from_pylist(self.released, self.table.schema))
         self.con.execute("create or replace table released as from released_rows")
-        return audit_estimates(self.con, SOURCES, load_policy(), "released", {})
+        return audit_estimates(self.con, SOURCES, load_policy(), "released", Answers())
 
     def shown_share(self) -> float:
         """Share of the rows that have a figure."""

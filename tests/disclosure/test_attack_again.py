@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rcs_assets.disclosure import load_policy
-from rcs_assets.disclosure.attack import Attacker, coalitions, read_structure
+from rcs_assets.disclosure.attack import Answers, Attacker, coalitions, read_structure
 from rcs_assets.disclosure.cells import read_cells
 from rcs_assets.disclosure.grid import as_released, read_grid, read_lines, surveys
 from rcs_assets.disclosure.rounding import register_rounding
@@ -62,3 +62,32 @@ def test_a_release_that_says_more_is_asked_everything_again(drawn):
     assert found(attacker.attack(more, 0, {})) == found(
         Attacker(grid, structure, own).attack(more, 0, {})
     )
+
+
+def test_what_another_cpp_tells_leaves_the_answers_within_a_cpp_as_they_are(drawn):
+    grid, structure, suppression = drawn
+    hidden, notes = suppression.hidden, np.zeros(suppression.hidden.shape, dtype=np.int8)
+    mine, other = coalitions(grid)[1:3]
+    before = Attacker(grid, structure, mine).attack(as_released(grid, hidden, notes), 0, {})
+    answers = Answers()
+    answers.note([before])
+    elsewhere = (grid.view == "public") & (grid.engagement == other)
+    less = as_released(grid, hidden | (elsewhere & grid.is_showable), notes)
+    fresh = Attacker(grid, structure, mine).attack(less, 0, {})
+    again = Attacker(grid, structure, mine).attack(less, 0, answers.known)
+    assert fresh.system_hash != before.system_hash
+    assert found(again) == found(fresh) and again.answers == fresh.answers
+    # Schools apart, and all within the CPP: as asked before. The areas above: asked anew.
+    assert len(set(again.answers) & set(answers.known)) == 2
+    assert len(set(again.answers) - set(answers.known)) >= 1
+
+
+def test_answers_keep_the_parts_of_a_question_that_is_known(drawn):
+    grid, structure, suppression = drawn
+    everything = as_released(grid, suppression.hidden | grid.is_showable, suppression.note)
+    name = coalitions(grid)[1]
+    first = Answers()
+    first.note([Attacker(grid, structure, name).attack(everything, 0, {})])
+    again = Answers(first.used)
+    again.note([Attacker(grid, structure, name).attack(everything, 0, again.known)])
+    assert again.used == first.used and len(first.used) > 1
