@@ -18,6 +18,7 @@ from rcs_assets.disclosure.estimates_audit import (
     read_safe,
     write_safe,
 )
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.models import protect_models, protect_risks
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
@@ -59,7 +60,10 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
         safe = read_safe(con, version)
-        protected = protect_estimates(con, sources, policy, audience_names(engagements), safe)
+        earlier = earlier_releases(home.home().releases)
+        protected = protect_estimates(
+            con, sources, policy, audience_names(engagements), safe, earlier
+        )
         replace_tables(con, "disclosure", {"estimates": protected})
         write_safe(con, safe, version)
     return _counted(protected, policy)
@@ -89,7 +93,8 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
         safe = read_safe(con, version)
-        found = audit_estimates(con, sources, policy, "disclosure.estimates", safe)
+        earlier = earlier_releases(home.home().releases)
+        found = audit_estimates(con, sources, policy, "disclosure.estimates", safe, earlier)
         subject = con.execute(AUDITED_SQL).fetchall()[0][0]
         table = found.table.append_column(
             "audited", pa.array([subject] * found.table.num_rows, pa.string())
@@ -99,6 +104,8 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
             "unsafe": found.findings,
             "certificate_tables": found.certificate_tables,
             "certificate_cells": found.certificate_cells,
+            "differences": found.differences.table,
+            "difference_places": found.differences.places,
         }
         replace_tables(con, "disclosure", made)
     columns = ("cells_n", "hidden_n", "targets_n", "programs_n")
@@ -106,6 +113,7 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         metadata={
             "dagster/row_count": table.num_rows,
             "unsafe_n": found.unsafe_n,
+            "earlier_releases": len(earlier),
             **{name: int(pc.sum(table[name]).as_py() or 0) for name in columns},
             "first_places": "; ".join(found.places) or "none",
         }

@@ -16,7 +16,8 @@ from data_quality import (
     load_thresholds,
 )
 from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure.estimates_audit import audit_problem
+from rcs_assets.disclosure.earlier import earlier_releases
+from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
@@ -59,6 +60,23 @@ def no_cell_is_unsafe(bench: Bench) -> Verdict:
     ).fetchall()[0]
     said = "cells {}, hidden {}, quantities asked {}, unsafe {}, linear programs {}".format(*counts)
     return Verdict(not problem and counts[3] == 0, problem or said)
+
+
+def no_difference_is_told(bench: Bench) -> Verdict:
+    """No cell of any release before, beside this one's, tells of the change of 1-9 pupils."""
+    problem = differences_problem(bench.con, earlier_releases(bench.home.releases))
+    row = bench.con.execute(
+        "select count(*), coalesce(sum(compared_n), 0), coalesce(sum(unsafe_n), 0) "
+        "from disclosure.differences"
+    ).fetchall()[0]
+    found = bench.con.execute(
+        "select distinct concat_ws(' ', release, audience, indicator, geography_code, breakdown, "
+        '"group") from disclosure.difference_places order by all'
+    ).fetchall()
+    said = "releases before {}, cells compared {}, changes told {}".format(*row)
+    return Verdict(
+        not problem and not found and row[2] == 0, problem or places([r[0] for r in found], said)
+    )
 
 
 NO_RELEASE = "do not publish; report the check and its places as a defect of disclosure"
@@ -126,6 +144,15 @@ PYTHON_CHECKS = (
         "policy.md, How protection is judged (Safe)",
         "do not publish; run: rcs materialise; if it stands, report what disclosure.unsafe lists",
         no_cell_is_unsafe,
+    ),
+    PythonCheck(
+        AUDIT,
+        "no_difference_is_told",
+        "Beside any earlier release no cell tells that 1 to 9 pupils' answers changed",
+        "policy.md, Change between releases; Table A, change between waves",
+        "run: rcs materialise (a release came in between); if it stands, report what "
+        "disclosure.difference_places lists",
+        no_difference_is_told,
     ),
     PythonCheck(
         CELLS,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow as pa
 
 from rcs_assets.disclosure.attack import Attack, Attacker, Unsafe, coalitions, read_structure
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
+from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
 from rcs_assets.disclosure.grid import (
     Bools,
     Grid,
@@ -42,6 +45,7 @@ def protect_estimates(
     policy: Policy,
     audiences: Sequence[str],
     safe: dict[str, int] | None = None,
+    earlier: Sequence[Path] = (),
 ) -> pa.Table:
     """Protect estimates for each audience.
 
@@ -52,6 +56,7 @@ def protect_estimates(
         audiences: `public` first, then `cpp/<engagement>`.
         safe: questions of earlier attacks that are known to be safe (`attack.py`); those of
             this one are added.
+        earlier: folders of all releases before, in whose company this one will be read.
 
     Returns:
         `audience`, the columns of `estimates` in interfaces.md (`release` null until it is
@@ -62,41 +67,66 @@ def protect_estimates(
         InputError: cells missing, twice, impossible or not adding up; nothing is protected
             then, since protection follows who is counted where.
         ConfigurationError: an audience that the policy does not know.
+        StorageError: a release before cannot be read.
     """
     for audience in audiences:
         policy.audience(audience)
     register_rounding(con)
     read_cells(con, policy, sources)
     safe = {} if safe is None else safe
-    hidden = [protect_survey(con, policy, survey, safe) for survey in surveys(con)]
-    con.register("sdc_hidden_rows", pa.concat_tables(hidden))
-    con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
-    con.unregister("sdc_hidden_rows")
     con.execute(
         "create or replace temp table sdc_setting as select ?::int as n_below, ?::double as wide",
         [policy.unreliable_n_below, policy.unreliable_interval_wider_than],
     )
     chosen = ", ".join(f"'{audience}'" for audience in audiences)
-    protected = con.execute(
-        SHOWN_SQL.format(geographies=sources.geographies, audiences=chosen)
-    ).to_arrow_table()
+    shown_sql = SHOWN_SQL.format(geographies=sources.geographies, audiences=chosen)
+    if earlier:
+        _compare(con, shown_sql, policy, earlier)
+    hidden = [
+        protect_survey(con, policy, survey, safe, is_first=not earlier) for survey in surveys(con)
+    ]
+    con.register("sdc_hidden_rows", pa.concat_tables(hidden))
+    con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
+    con.unregister("sdc_hidden_rows")
+    protected = con.execute(shown_sql).to_arrow_table()
     drop_cells(con)
     return protected
 
 
+def _compare(
+    con: duckdb.DuckDBPyConnection, shown_sql: str, policy: Policy, earlier: Sequence[Path]
+) -> None:
+    """What each cell would say if it were shown, beside what it said before."""
+    con.execute(
+        "create or replace temp table sdc_hidden (survey varchar, indicator varchar, "
+        "place_id integer, is_hidden boolean, note varchar)"
+    )
+    con.execute(f"create or replace temp table sdc_figure as {shown_sql}")
+    compare_with_earlier(con, earlier, policy.changed_least)
+
+
 def protect_survey(
-    con: duckdb.DuckDBPyConnection, policy: Policy, survey: str, safe: dict[str, int]
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    survey: str,
+    safe: dict[str, int],
+    *,
+    is_first: bool = True,
 ) -> pa.Table:
     """Which nodes of one survey are hidden, and their notes.
+
+    `is_first`: no release was before; else `sdc_earlier` says what they told.
 
     Returns:
         `survey, indicator, place_id, is_hidden, note` (empty, low or high).
     """
     grid = read_grid(con, survey)
     suppression = Suppression(grid, read_lines(con, survey), linked_rows(grid, policy))
+    before = Earlier.none(grid) if is_first else read_earlier(con, grid)
+    suppression.hidden |= before.held & grid.is_showable
     suppression.settle()
     suppression.write_notes()
-    _repair(con, grid, suppression, safe)
+    _repair(con, grid, suppression, safe, before)
     size = grid.base.size
     names = np.repeat(grid.indicators, grid.base.shape[1])
     return pa.table(
@@ -108,6 +138,20 @@ def protect_survey(
             "note": pa.array(np.array(["", "low", "high"])[suppression.note].ravel(), pa.string()),
         }
     )
+
+
+def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
+    """What a reader of this release and of those before has: a cell that has not changed stands."""
+    # What is small by the rules of today was shown by others: no reader can hold it to these.
+    known = earlier.known & ~shown.is_shown & ~grid.is_empty & ~grid.is_primary
+    if not known.any():
+        return shown
+    told = as_released(grid, np.zeros_like(known), shown.note)
+    bounds = {
+        name: np.where(known, getattr(told, name), getattr(shown, name))
+        for name in ("low_n", "high_n", "low_p", "high_p")
+    }
+    return replace(shown, is_shown=shown.is_shown | known, **bounds)
 
 
 def linked_rows(grid: Grid, policy: Policy) -> list[list[int]]:
@@ -145,7 +189,11 @@ def attack_all(
 
 
 def _repair(
-    con: duckdb.DuckDBPyConnection, grid: Grid, suppression: Suppression, safe: dict[str, int]
+    con: duckdb.DuckDBPyConnection,
+    grid: Grid,
+    suppression: Suppression,
+    safe: dict[str, int],
+    earlier: Earlier,
 ) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
     structure = read_structure(con, grid)
@@ -153,7 +201,9 @@ def _repair(
     attackers = [Attacker(grid, structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
-        shown = as_released(grid, suppression.hidden, suppression.note)
+        shown = with_known(
+            grid, as_released(grid, suppression.hidden, suppression.note), earlier
+        )
         outcomes = attack_all(attackers, shown, jobs, safe)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:
