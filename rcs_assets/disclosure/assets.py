@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rcs_assets.disclosure.derived import protect_comparisons, protect_participation
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import (
     AUDITED_SQL,
     audit_estimates,
     read_safe,
     write_safe,
 )
-from rcs_assets.disclosure.earlier import earlier_releases
-from rcs_assets.disclosure.models import protect_models, protect_risks
+from rcs_assets.disclosure.models import protect_findings
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
 from rcs_assets.disclosure.rounding import register_rounding
@@ -223,7 +223,12 @@ def reach(home: HomeResource) -> dg.MaterializeResult[None]:
         sensitivity="protected",
         description="Findings as everybody may see them: risk factors, counts of risks and "
         "models by the row of Table A; the tables disclosure.risks and disclosure.models.",
-        deps=[("research", "findings"), ("codebook", "tables")],
+        deps=[
+            ("research", "findings"),
+            ("codebook", "tables"),
+            ("wellbeing", "estimates"),
+            ("disclosure", "estimates"),
+        ],
     )
 )
 def findings(home: HomeResource) -> dg.MaterializeResult[None]:
@@ -234,10 +239,7 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     # 1 - 0.95 is not 0.05 in binary fractions.
     alpha = round(1 - rules.confidence, 9)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        made = {
-            "risks": protect_risks(con, policy.models, home.codebook(), titles),
-            "models": protect_models(con, policy.models, home.codebook(), alpha),
-        }
+        made = protect_findings(con, policy.models, home.codebook(), titles, alpha)
         replace_tables(con, "disclosure", made)
     return dg.MaterializeResult(
         metadata={

@@ -18,6 +18,8 @@ from data_quality import (
 from rcs_assets.codebook import load_codebook
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
+from rcs_assets.disclosure.findings_attack import attack_findings
+from rcs_assets.disclosure.models import register_flags
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
@@ -261,6 +263,20 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
     return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups and terms"))
 
 
+def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
+    """Nobody works out a small group from all splits, models and totals of an outcome together."""
+    register_flags(bench.con, bench.codebook)
+    leaks, asked_n = attack_findings(
+        bench.con,
+        load_policy(bench.home.config).models,
+        risks="disclosure.risks",
+        models="disclosure.models",
+        estimates="disclosure.estimates",
+    )
+    found = sorted({leak.place() for leak in leaks})
+    return Verdict(asked_n > 0 and not found, places(found, f"{asked_n} quantities attacked"))
+
+
 FINDINGS_CHECKS = (
     PythonCheck(
         ("disclosure", "findings"),
@@ -269,6 +285,15 @@ FINDINGS_CHECKS = (
         "policy.md, Table A, models",
         "do not publish; report a defect of disclosure",
         findings_obey_table_a,
+    ),
+    PythonCheck(
+        ("disclosure", "findings"),
+        "findings_cannot_be_worked_out",
+        "Splits by risk factors, counts of risks, models and totals together tell of no small "
+        "group, nor of those who did not answer",
+        "policy.md, How protection is judged (Safe); Table A, models",
+        "do not publish; report a defect of disclosure",
+        findings_cannot_be_worked_out,
     ),
 )
 findings_checks = room_checks("protected_findings_checks", FINDINGS_CHECKS)

@@ -108,7 +108,8 @@ figures as (
 ),
 compared as (
     select
-        survey, indicator, place_id, status in ('published', 'u') as was_shown, status = 'c' as was_c,
+        survey, indicator, place_id, status in ('published', 'u') as was_shown,
+        status = 'c' as was_c,
         {FIGURES_DIFFER} as differs, has_counts,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case

@@ -201,9 +201,7 @@ def _repair(
     attackers = [Attacker(grid, structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
-        shown = with_known(
-            grid, as_released(grid, suppression.hidden, suppression.note), earlier
-        )
+        shown = with_known(grid, as_released(grid, suppression.hidden, suppression.note), earlier)
         outcomes = attack_all(attackers, shown, jobs, safe)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:

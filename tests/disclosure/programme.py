@@ -132,7 +132,9 @@ class Programme:
             place = folder / package / "parquet"
             place.mkdir(parents=True)
             name, relation = (
-                ("estimates", f"released where {own}") if own else ("estimates_unrounded", "estimates")
+                ("estimates", f"released where {own}")
+                if own
+                else ("estimates_unrounded", "estimates")
             )
             self.con.execute(f"copy (from {relation}) to '{place / name}.parquet'")
         return folder

@@ -88,7 +88,9 @@ def test_what_many_pupils_changed_is_told(tmp_path: Path) -> None:
 
 def test_two_releases_that_hide_different_cells_are_attacked_together(tmp_path: Path) -> None:
     """Girls and boys hidden, their total shown; then the total hidden and the boys shown."""
-    programme = Programme(Shape((Measure("some"),), clusters=(3, 3), schools=(4, 6), roll=(20, 260)), 1)
+    programme = Programme(
+        Shape((Measure("some"),), clusters=(3, 3), schools=(4, 6), roll=(20, 260)), 1
+    )
     before = programme.publish(tmp_path / "2026.01.01")
     for row in programme.pick(
         lambda r: r["geography_level"] == "school" and r["breakdown"] == "sex"
@@ -106,7 +108,13 @@ def test_two_releases_that_hide_different_cells_are_attacked_together(tmp_path: 
         kept = [dict(r) for r in programme.released]
         for other in here:
             if other["status"] in SHOWN:
-                other |= {"status": "c", "n": None, "estimate": None, "ci_low": None, "ci_high": None}
+                other |= {
+                    "status": "c",
+                    "n": None,
+                    "estimate": None,
+                    "ci_low": None,
+                    "ci_high": None,
+                }
         programme.show(row)
         alone = programme.audit()
         if alone.unsafe_n == 0:
