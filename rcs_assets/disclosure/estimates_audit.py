@@ -44,7 +44,7 @@ class Audit:
     `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
     programs_n, unsafe_n, system_hash. `places`: the first unsafe quantities, in words.
     `findings`: all of them with the range that the attacker learns; these stay in the warehouse.
-    `certificate_tables`, `certificate_cells`: made-up tables that fit the public package, and
+    `certificate_tables`, `certificate_cells`: made-up tables that fit a package (audience), and
     which of them has each of its hidden cells low and high. `differences`: what this release and
     each before it tell together.
     """
@@ -106,7 +106,8 @@ def audit_estimates(
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
         ]
         findings.append(_findings(grid, found))
-        witnesses.add(next(a for a in attackers if a.is_public), told)
+        for attacker in attackers:
+            witnesses.add(attacker, told)
     tables, cells = witnesses.relations(con)
     drop_cells(con)
     differences = find_differences(

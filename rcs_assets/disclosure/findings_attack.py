@@ -269,7 +269,8 @@ class OutcomeAttack:
         if not asked:
             return []
         terms = {"base": (1.0, 0.0), "numerator": (0.0, 1.0), "complement": (1.0, -1.0)}
-        index, value = [], []
+        index: list[int] = []
+        value: list[float] = []
         for i, quantity, _, _ in asked:
             index += [2 * i, 2 * i + 1]
             value += terms[quantity]
@@ -342,7 +343,10 @@ def attack_findings(
     asked_n = 0
     for (survey, outcome), rows in by_outcome.items():
         attack = OutcomeAttack(
-            [Level(*row[2:6], int(row[6]), int(row[7]), bool(row[8])) for row in rows],
+            [
+                Level(kind, domain, factor, level, int(n), int(yes), bool(is_shown))
+                for _, _, kind, domain, factor, level, n, yes, is_shown, _ in rows
+            ],
             rule,
             is_sensitive=bool(rows[0][9]),
             total=totals.get((survey, outcome)),

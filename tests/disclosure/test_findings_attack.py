@@ -1,4 +1,4 @@
-"""Splits by risk factors, counts of risks and totals are attacked together; planted leaks are found."""
+"""Splits by risk factors, counts of risks and totals are one system; planted leaks are found."""
 
 from __future__ import annotations
 
