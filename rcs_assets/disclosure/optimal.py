@@ -33,9 +33,6 @@ ROUNDS_MOST, ROUNDS_LARGE = 60, 20
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
-# A choice that costs so little more than the best is relieved of what it has too much, by so
-# many attacks.
-NEAR, SHOWN_AGAIN = 0.03, 12
 
 
 @dataclass(frozen=True)
@@ -125,17 +122,15 @@ class _Descent:
 
         The conditions hold for every choice, so the master learns many from one solution.
         """
-        chosen = self.trial.is_hidden.copy()
-        while len(unsafe := self.trial.unsafe(self.rounding)):
-            hidden = self.trial.is_hidden
+        among = None
+        while len(unsafe := self.trial.unsafe(self.rounding, among)):
+            hidden = self.trial.is_hidden.copy()
             self.master.add(self.against(hidden, unsafe))
             self.trial.is_hidden = self.master.add_to(hidden)
             if (self.trial.is_hidden == hidden).all():
                 # The solver's tolerance hides what is missing: line by line then.
                 self.trial.hide_beside(unsafe)
-        if not self.is_small_table and self.trial.cost() < self.cost * (1 + NEAR):
-            added = np.flatnonzero(self.trial.is_hidden & ~chosen)
-            self.trial.show_again(added, SHOWN_AGAIN)
+            among = self.trial.open_after(hidden, unsafe)
         self.take()
 
     def at_first(self) -> Iterator[_Cut]:
