@@ -53,6 +53,8 @@ def test_the_packages_of_a_candidate(built):
         data = {"rcs.duckdb", "parquet", "datapackage.json"}
         notes = {"RELEASE_NOTES.md", "DISCLOSURE_REPORT.md", "CITATION.cff"}
         data |= {"certificate", "csv", *notes} if package == "public" else {"microdata"}
+        if package.startswith("cpp"):
+            data |= {"certificate"}
         if package.startswith("archive"):
             data |= {"documentation"}
         if package.startswith("school"):
