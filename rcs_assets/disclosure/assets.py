@@ -26,6 +26,7 @@ from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.spend import protect_spend
+from rcs_assets.disclosure.together import load_parts
 from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_literal
@@ -54,7 +55,7 @@ from rcs_assets.storage.tables import replace_tables
 )
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.estimates for the public and for each CPP."""
-    policy = load_policy(home.home().config)
+    policy = load_parts(home.codebook(), home.home().config).policy
     version = room_version("disclosure")
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
