@@ -169,7 +169,8 @@ PYTHON_CHECKS = (
 
 def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
     """The frames of the boundary candidate."""
-    return disclosure_profiles(bench.con, bench.codebook)
+    before = earlier_releases(bench.home.releases)
+    return disclosure_profiles(bench.con, bench.codebook, before)
 
 
 def release_rules(policy: Policy) -> ReleaseRules:

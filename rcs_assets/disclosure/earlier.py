@@ -159,7 +159,7 @@ class Earlier:
 
 
 def earlier_releases(releases: Path) -> tuple[Path, ...]:
-    """Folders of all releases that were ever published from an installation, by version.
+    """Folders of all releases that were ever published from an installation, oldest first.
 
     Args:
         releases: the folder `releases/` of the home.
@@ -175,7 +175,12 @@ def earlier_releases(releases: Path) -> tuple[Path, ...]:
                     and (folder / "public" / _ESTIMATES).is_file()
                 ):
                     found[folder.name] = folder
-    return tuple(found[name] for name in sorted(found))
+    return tuple(found[name] for name in sorted(found, key=_order))
+
+
+def _order(version: str) -> tuple[int, ...]:
+    """Ten comes after nine."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def read_told(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:

@@ -98,8 +98,9 @@ def _compare(
 ) -> None:
     """What each cell would say if it were shown, beside what it said before."""
     con.execute(
-        "create or replace temp table sdc_hidden (survey varchar, indicator varchar, "
-        "place_id integer, is_hidden boolean, note varchar)"
+        # So few round to nobody, of whom there is no figure; they are never shown.
+        "create or replace temp table sdc_hidden as "
+        "select survey, indicator, place_id, base_n < n_step as is_hidden, '' as note from sdc_node"
     )
     con.execute(f"create or replace temp table sdc_figure as {shown_sql}")
     compare_with_earlier(con, earlier, policy.changed_least)

@@ -127,13 +127,16 @@ def test_two_releases_that_hide_different_cells_are_attacked_together(tmp_path: 
 
 
 def test_a_withdrawn_release_counts_and_one_that_cannot_be_read_stops_all(tmp_path: Path) -> None:
-    programme = Programme(Shape((Measure("some"),), tranches=(1,), clusters=(1, 1)), 1)
+    programme = Programme(Shape((Measure("some"),), clusters=(1, 1), roll=(6, 90)), 1)
     programme.publish(tmp_path / "2026.01.02")
     withdrawn = programme.publish(tmp_path / ".withdrawn" / "2026.01.01")
     (tmp_path / "2026.01.01").mkdir()
     (tmp_path / "current").symlink_to("2026.01.02")
     (tmp_path / ".candidate").mkdir()
     assert earlier_releases(tmp_path) == (withdrawn, tmp_path / "2026.01.02")
+    # Nobody's answer has changed: a second release says the same.
+    again = programme.protect(earlier=earlier_releases(tmp_path))
+    assert again.to_pylist() == programme.released
     (withdrawn / "safe_haven" / "parquet" / "estimates_unrounded.parquet").write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"2026\.01\.01 told cannot be read"):
         programme.protect(earlier=earlier_releases(tmp_path))
