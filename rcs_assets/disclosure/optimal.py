@@ -28,7 +28,9 @@ from rcs_assets.disclosure.structure import Cells, Index, Mask
 # A condition that a choice breaks by less than this is kept, for the solver's tolerance.
 BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
-ROUNDS_MOST, ROUNDS_LARGE = 60, 20
+ROUNDS_MOST = 60
+# Larger tables: a round costs about as much as the cells squared, so that fewer are made.
+ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 40_000
 # Below so many cells the master is solved to the end; above, to a part of the gap asked.
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
@@ -97,7 +99,7 @@ class _Descent:
 
     def run(self) -> Choice:
         self.master.add(self.at_first())
-        for _ in range(ROUNDS_MOST if self.is_small_table else ROUNDS_LARGE):
+        for _ in range(self.rounds()):
             x, bound = self.master.solve(self.best)
             self.bound = max(self.bound, min(bound, self.cost))
             if self.is_close():
@@ -107,6 +109,12 @@ class _Descent:
             if self.is_close():
                 break
         return Choice(self.best, self.cost, self.bound)
+
+    def rounds(self) -> int:
+        """How many rounds are made at most; the bound then says how far the best may be."""
+        if self.is_small_table:
+            return ROUNDS_MOST
+        return max(1, min(ROUNDS_LARGE, ROUNDS_TIMES_CELLS // len(self.cells.value)))
 
     def is_close(self) -> bool:
         least = SLACK if self.is_small_table else GAP
