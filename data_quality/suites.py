@@ -617,7 +617,11 @@ def candidate_suite(
     """What stands ready for release, cell by cell."""
     return Suite(
         boundary="candidate",
-        grains={"cells": CELL, "coverage": ("audience", "survey")},
+        grains={
+            "cells": CELL,
+            "coverage": ("audience", "survey"),
+            "drift": ("audience", "survey"),
+        },
         expectations=(
             *_cell_forms(codebook, rules),
             *_cell_bases(rules),
@@ -629,6 +633,26 @@ def candidate_suite(
                 CELLS,
                 "coverage.shown_totals_pct",
                 "look for a cut file or a threshold that was raised; run: rcs status",
+            ),
+            _limit(
+                thresholds,
+                "hidden_since_last_release",
+                "few_cells_are_hidden_since_the_last_release",
+                "Few cells that the last release showed are hidden now",
+                CELLS,
+                "drift.hidden_since_pct",
+                "look what was withdrawn, cut or raised since; batch withdrawals; if it is meant, "
+                "add a threshold with its reason (config/thresholds.csv)",
+            ),
+            _limit(
+                thresholds,
+                "moved_since_last_release",
+                "figures_moved_little_since_the_last_release",
+                "Percentages of totals are about where the last release had them",
+                CELLS,
+                "drift.moved_points",
+                "compare: rcs release diff; if a correction explains it, add a threshold with its "
+                "reason (config/thresholds.csv)",
             ),
         ),
     )

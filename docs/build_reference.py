@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 from rcs_assets.cli import build_parser
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.model import Codebook, Dataset, Field
-from rcs_assets.disclosure.policy import OutputClass, Policy, load_policy
+from rcs_assets.disclosure.policy import OutputClass, Policy
+from rcs_assets.disclosure.together import Parts, load_parts
+from rcs_assets.programme import load_programme
 from rcs_assets.release.gate import load_required_checks
 from rcs_assets.release.tables import table_specs
 from rcs_assets.wellbeing.lineage import chain_of
@@ -177,8 +179,9 @@ def _class_row(row: OutputClass) -> tuple[str, ...]:
 
 
 def policy() -> str:
-    """The platform's disclosure policy, without an adopter's overlay."""
-    rules = load_policy()
+    """The platform's policy of every room, without an adopter's overlay; none against another."""
+    parts = load_parts(load_codebook())
+    rules = parts.policy
     header = (
         "output class", "base ≥", "numerator ≥", "complement ≥", "% to", "mean to",
         "interval to", "n to", "extra", "reason",
@@ -189,8 +192,11 @@ def policy() -> str:
     ]
     return "\n".join(
         [
-            "# Disclosure policy\n",
+            "# Policy\n",
             NOTE,
+            "Each part lies in the room that applies it. `rcs doctor` and each run hold them "
+            "against each other and refuse a contradiction.\n",
+            "## What may be shown: `disclosure/data/policy.yaml`\n",
             f"Version {rules.label}. Where several rows apply to a cell, the strictest entry of "
             "each column holds; `+10` is added to the base of the other row. Counts are tested "
             "unrounded.\n",
@@ -203,6 +209,7 @@ def policy() -> str:
             f"{rules.unreliable_interval_wider_than:g} points.\n",
             "## Signatures\n",
             table(("profile", "signatures needed", "simulated deliveries only"), approvals),
+            *_other_rooms(parts),
         ]
     )
 
@@ -241,12 +248,65 @@ def _other_outputs(rules: Policy) -> Iterator[str]:
         ("Files of answers", rules.microdata),
         ("Spend", rules.spend),
         ("Need × reach", rules.reach),
+        ("Models and risks", rules.models),
     ):
         yield f"## {title}\n"
         settings = [
             (f"`{field.name}`", _shown(getattr(rule, field.name))) for field in fields(rule)
         ]
         yield table(("setting", "value"), settings)
+
+
+def _other_rooms(parts: Parts) -> Iterator[str]:
+    """Table B, need and receipt, findings, denominators and cut-offs, approvals."""
+    yield "## Change between releases\n"
+    yield (
+        f"A cell that an earlier release told of says something else only once "
+        f"{parts.policy.changed_least} pupils' answers at least have changed since.\n"
+    )
+    for title, rule in (
+        ("How it is estimated: `wellbeing/data/estimators.yaml`", parts.estimators),
+        ("Findings: `research/data/findings.yaml`", parts.findings),
+    ):
+        yield f"## {title}\n"
+        settings = [
+            (f"`{field.name}`", _shown(getattr(rule, field.name)))
+            for field in fields(rule)
+            if field.name != "factors"
+        ]
+        yield table(("setting", "value"), settings)
+    yield "## Need and receipt: `services/data/reach.yaml`\n"
+    needs = [(need.title, need.survey, ", ".join(need.indicators)) for need in parts.reach.needs]
+    yield table(("need", "survey", "indicators that count the same pupils"), needs)
+    supports = [
+        (support.title, support.dataset, ", ".join(support.any_of))
+        for support in parts.reach.supports.values()
+    ]
+    yield table(("support", "links of", "any of"), supports)
+    yield (
+        f"No sentence on unmet need where fewer than {parts.reach.sensitivity_floor:.0%} of the "
+        "true links are found.\n"
+    )
+    yield from _of_codebook(parts)
+    yield "## Approvals: `programme/data/privacy.csv`\n"
+    approvals = [
+        (key, a.controller, a.ethics, a.panel) for key, a in load_programme().approvals.items()
+    ]
+    yield table(("engagement", "controller", "ethics", "panel"), approvals)
+
+
+def _of_codebook(parts: Parts) -> Iterator[str]:
+    yield "## Denominators and cut-offs: `codebook/data/`\n"
+    sets = [
+        (f"`{one.name}`", one.title, one.missing_rule, one.denominator, one.dated)
+        for one in parts.codebook.definition_sets.values()
+    ]
+    yield table(("definition set", "title", "missing answers", "denominator", "dated"), sets)
+    cuts = [
+        (f"`{cut.name}`", f"{cut.score} {cut.operator} {cut.cut:g}", cut.dated, cut.source)
+        for cut in parts.codebook.cutoff_sets.values()
+    ]
+    yield table(("cut-off set", "positive", "dated", "source"), cuts)
 
 
 def _shown(value: object) -> str:

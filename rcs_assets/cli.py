@@ -294,7 +294,7 @@ def _add_release(commands: Any) -> None:
     verify.add_argument(
         "--certificate",
         action="store_true",
-        help="check instead that the hidden cells of the public package are open",
+        help="check instead that the hidden cells of public and CPP packages are open",
     )
     diff = _command(actions, "diff", do.release_diff, "What changed between two releases.")
     diff.add_argument("older", nargs="?", help="(default: the release before the newer one)")

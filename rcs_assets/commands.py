@@ -579,22 +579,28 @@ def release_verify(options: argparse.Namespace) -> int:
 
 
 def _verify_certificate(options: argparse.Namespace) -> int:
-    """Check the public certificate as whoever holds the package could."""
+    """Check each package's certificate as whoever holds the package could."""
     from rcs_assets.release.verify_certificate import verify
 
     home = _open_home(options)
-    found = verify(home.releases / packages.resolve_version(home, options.version) / "public")
+    release = home.releases / packages.resolve_version(home, options.version)
+    folders = [release / "public", *sorted((release / "cpp").glob("*"))]
+    each = {folder.relative_to(release).as_posix(): verify(folder) for folder in folders}
+    problems = [f"{name}: {text}" for name, found in each.items() for text in found["problems"]]
+    counts = ("hidden_cells", "open_from_1_to_k", "tables", "seconds")
+    total = {name: round(sum(f.get(name, 0) for f in each.values()), 2) for name in counts}
     if options.json:
-        _print_json(found)
-    elif not found["problems"]:
-        print(
-            f"{found['hidden_cells']:,} hidden cells of {found['package']}, {found['tables']:,} "
-            f"made-up tables: all fit what is shown. {found['open_from_1_to_k']:,} cells can be "
-            "anything from 1 to their threshold, the others are not known exactly."
-        )
-    for problem in found["problems"]:
+        _print_json({**total, "problems": problems, "packages": each})
+    elif not problems:
+        for name, found in each.items():
+            print(
+                f"{name}: {found['hidden_cells']:,} hidden cells, {found['tables']:,} made-up "
+                f"tables: all fit what is shown. {found['open_from_1_to_k']:,} cells can be "
+                "anything from 1 to their threshold, the others are not known exactly."
+            )
+    for problem in problems:
         print(f"rcs: {problem}", file=sys.stderr)
-    return REFUSED if found["problems"] else DONE
+    return REFUSED if problems else DONE
 
 
 # --- parts -------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 
+from rcs_assets.codebook import load_codebook
+from rcs_assets.disclosure.together import load_parts
 from rcs_assets.errors import RcsError
 from rcs_assets.storage import Home, open_vault, open_warehouse
 from rcs_assets.storage.access_log import read_access
@@ -38,6 +40,7 @@ def examine(home: Home) -> list[Finding]:
         _disk(home),
         _keys(home),
         _access(home),
+        _policy(home),
         _opens(home, "warehouse"),
         _opens(home, "vault"),
         _telemetry(home),
@@ -67,6 +70,15 @@ def _access(home: Home) -> Finding:
     except RcsError as error:
         return Finding("access log", False, str(error))
     return Finding("access log", True, f"whole, {len(entries)} entries")
+
+
+def _policy(home: Home) -> Finding:
+    """Table A and B, need and receipt, findings, denominators: each part and all together."""
+    try:
+        policy = load_parts(load_codebook(home.config), home.config).policy
+    except RcsError as error:
+        return Finding("policy", False, str(error))
+    return Finding("policy", True, f"version {policy.version}, no part against another")
 
 
 def _opens(home: Home, zone: str) -> Finding:

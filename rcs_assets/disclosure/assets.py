@@ -12,19 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rcs_assets.disclosure.derived import protect_comparisons, protect_participation
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import (
     AUDITED_SQL,
     audit_estimates,
     read_answers,
     write_answers,
 )
-from rcs_assets.disclosure.models import protect_models, protect_risks
+from rcs_assets.disclosure.models import protect_findings
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.spend import protect_spend
+from rcs_assets.disclosure.together import load_parts
 from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_literal
@@ -53,13 +55,16 @@ from rcs_assets.storage.tables import replace_tables
 )
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.estimates for the public and for each CPP."""
-    policy = load_policy(home.home().config)
+    policy = load_parts(home.codebook(), home.home().config).policy
     version = room_version("disclosure")
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
         answers = read_answers(con, version)
-        protected = protect_estimates(con, sources, policy, audience_names(engagements), answers)
+        earlier = earlier_releases(home.home().releases)
+        protected = protect_estimates(
+            con, sources, policy, audience_names(engagements), answers, earlier
+        )
         replace_tables(con, "disclosure", {"estimates": protected})
         write_answers(con, answers, version)
     return _counted(protected, policy)
@@ -89,7 +94,8 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
         answers = read_answers(con, version)
-        found = audit_estimates(con, sources, policy, "disclosure.estimates", answers)
+        earlier = earlier_releases(home.home().releases)
+        found = audit_estimates(con, sources, policy, "disclosure.estimates", answers, earlier)
         subject = con.execute(AUDITED_SQL).fetchall()[0][0]
         table = found.table.append_column(
             "audited", pa.array([subject] * found.table.num_rows, pa.string())
@@ -99,6 +105,8 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
             "unsafe": found.findings,
             "certificate_tables": found.certificate_tables,
             "certificate_cells": found.certificate_cells,
+            "differences": found.differences.table,
+            "difference_places": found.differences.places,
         }
         replace_tables(con, "disclosure", made)
     columns = ("cells_n", "hidden_n", "targets_n", "programs_n")
@@ -106,6 +114,7 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         metadata={
             "dagster/row_count": table.num_rows,
             "unsafe_n": found.unsafe_n,
+            "earlier_releases": len(earlier),
             **{name: int(pc.sum(table[name]).as_py() or 0) for name in columns},
             "first_places": "; ".join(found.places) or "none",
         }
@@ -215,7 +224,12 @@ def reach(home: HomeResource) -> dg.MaterializeResult[None]:
         sensitivity="protected",
         description="Findings as everybody may see them: risk factors, counts of risks and "
         "models by the row of Table A; the tables disclosure.risks and disclosure.models.",
-        deps=[("research", "findings"), ("codebook", "tables")],
+        deps=[
+            ("research", "findings"),
+            ("codebook", "tables"),
+            ("wellbeing", "estimates"),
+            ("disclosure", "estimates"),
+        ],
     )
 )
 def findings(home: HomeResource) -> dg.MaterializeResult[None]:
@@ -226,10 +240,7 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     # 1 - 0.95 is not 0.05 in binary fractions.
     alpha = round(1 - rules.confidence, 9)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        made = {
-            "risks": protect_risks(con, policy.models, home.codebook(), titles),
-            "models": protect_models(con, policy.models, home.codebook(), alpha),
-        }
+        made = protect_findings(con, policy.models, home.codebook(), titles, alpha)
         replace_tables(con, "disclosure", made)
     return dg.MaterializeResult(
         metadata={

@@ -300,7 +300,7 @@ order by seen.survey, seen.indicator, place_id
 
 TEMPORARY = (
     "reason", "breakdown", "level", "size", "rule", "input", "parent", "school", "cluster",
-    "node", "place", "variable", "hidden", "setting",
+    "node", "place", "variable", "hidden", "setting", "figure", "told", "earlier",
 )  # fmt: skip
 
 

@@ -16,7 +16,10 @@ from data_quality import (
     load_thresholds,
 )
 from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure.estimates_audit import audit_problem
+from rcs_assets.disclosure.earlier import earlier_releases
+from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
+from rcs_assets.disclosure.findings_attack import attack_findings
+from rcs_assets.disclosure.models import register_flags
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
@@ -59,6 +62,23 @@ def no_cell_is_unsafe(bench: Bench) -> Verdict:
     ).fetchall()[0]
     said = "cells {}, hidden {}, quantities asked {}, unsafe {}, linear programs {}".format(*counts)
     return Verdict(not problem and counts[3] == 0, problem or said)
+
+
+def no_difference_is_told(bench: Bench) -> Verdict:
+    """No cell of any release before, beside this one's, tells of the change of 1-9 pupils."""
+    problem = differences_problem(bench.con, earlier_releases(bench.home.releases))
+    row = bench.con.execute(
+        "select count(*), coalesce(sum(compared_n), 0), coalesce(sum(unsafe_n), 0) "
+        "from disclosure.differences"
+    ).fetchall()[0]
+    found = bench.con.execute(
+        "select distinct concat_ws(' ', release, audience, indicator, geography_code, breakdown, "
+        '"group") from disclosure.difference_places order by all'
+    ).fetchall()
+    said = "releases before {}, cells compared {}, changes told {}".format(*row)
+    return Verdict(
+        not problem and not found and row[2] == 0, problem or places([r[0] for r in found], said)
+    )
 
 
 NO_RELEASE = "do not publish; report the check and its places as a defect of disclosure"
@@ -128,6 +148,15 @@ PYTHON_CHECKS = (
         no_cell_is_unsafe,
     ),
     PythonCheck(
+        AUDIT,
+        "no_difference_is_told",
+        "Beside any earlier release no cell tells that 1 to 9 pupils' answers changed",
+        "policy.md, Change between releases; Table A, change between waves",
+        "run: rcs materialise (a release came in between); if it stands, report what "
+        "disclosure.difference_places lists",
+        no_difference_is_told,
+    ),
+    PythonCheck(
         CELLS,
         "warehouse_has_no_identifier_columns",
         "When the release is made, no table of the warehouse has a column for an identifier",
@@ -140,7 +169,8 @@ PYTHON_CHECKS = (
 
 def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
     """The frames of the boundary candidate."""
-    return disclosure_profiles(bench.con, bench.codebook)
+    before = earlier_releases(bench.home.releases)
+    return disclosure_profiles(bench.con, bench.codebook, before)
 
 
 def release_rules(policy: Policy) -> ReleaseRules:
@@ -234,6 +264,20 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
     return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups and terms"))
 
 
+def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
+    """Nobody works out a small group from all splits, models and totals of an outcome together."""
+    register_flags(bench.con, bench.codebook)
+    leaks, asked_n = attack_findings(
+        bench.con,
+        load_policy(bench.home.config).models,
+        risks="disclosure.risks",
+        models="disclosure.models",
+        estimates="disclosure.estimates",
+    )
+    found = sorted({leak.place() for leak in leaks})
+    return Verdict(asked_n > 0 and not found, places(found, f"{asked_n} quantities attacked"))
+
+
 FINDINGS_CHECKS = (
     PythonCheck(
         ("disclosure", "findings"),
@@ -242,6 +286,15 @@ FINDINGS_CHECKS = (
         "policy.md, Table A, models",
         "do not publish; report a defect of disclosure",
         findings_obey_table_a,
+    ),
+    PythonCheck(
+        ("disclosure", "findings"),
+        "findings_cannot_be_worked_out",
+        "Splits by risk factors, counts of risks, models and totals together tell of no small "
+        "group, nor of those who did not answer",
+        "policy.md, How protection is judged (Safe); Table A, models",
+        "do not publish; report a defect of disclosure",
+        findings_cannot_be_worked_out,
     ),
 )
 findings_checks = room_checks("protected_findings_checks", FINDINGS_CHECKS)

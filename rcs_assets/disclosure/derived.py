@@ -70,7 +70,8 @@ from judged
 order by all
 """
 
-# Rates in bands, and only where refusals are not few; below, n is not said either.
+# Rates in bands, and only where refusals are not few; below, n is not said either. The row of
+# response rates has no step for n: that of the package's own row holds (Table A, how to read it).
 _PARTICIPATION = """
 with places as (
     select
@@ -82,14 +83,16 @@ with places as (
         or (r.geography_level = 'school' and r.respondents_n >= {smallest_school})
 ),
 seen as (
-    select 'cpp/' || engagement as audience, * from places
+    select 'cpp/' || engagement as audience, *,
+        if(geography_level = 'school', {school_n_step}, {cpp_n_step}) as n_step
+    from places
     union all
-    select 'public', * from places where geography_level = 'cpp'
+    select 'public', *, {public_n_step} from places where geography_level = 'cpp'
 )
 select
     audience, engagement, survey, geography_level, geography_code,
-    if(is_shown, rcs_round(respondents_n, {n_step}), null)::integer as respondents_n,
-    if(is_shown, rcs_round(roll_n, {n_step}), null)::integer as roll_n,
+    if(is_shown, rcs_round(respondents_n, n_step), null)::integer as respondents_n,
+    if(is_shown, rcs_round(roll_n, n_step), null)::integer as roll_n,
     if(is_shown, band::integer || ' to ' || (band + {band} - 1)::integer || ' %', null)
         as response_band,
     if(geography_level = 'cpp', schools_n, null)::integer as schools_n,
@@ -140,8 +143,16 @@ def protect_participation(
         base=rule.base,
         refusals=rule.complement,
         band=int(rule.pct_step),
-        n_step=rule.n_step,
+        public_n_step=_n_step(policy, policy.audiences["public"].output_classes["cpp"]),
+        cpp_n_step=_n_step(policy, policy.audiences["cpp"].output_classes["cpp"]),
+        school_n_step=_n_step(policy, policy.audiences["cpp"].output_classes["school"]),
         smallest_school=policy.smallest_school.respondents,
         audiences=", ".join(map(sql_literal, audiences)),
     )
     return con.execute(sql).to_arrow_table()
+
+
+def _n_step(policy: Policy, output_class: str) -> float:
+    """The strictest step of a package's row of Table A and of the row of response rates."""
+    rows = (policy.output_classes[output_class], policy.output_classes["response_rate"])
+    return max(row.n_step for row in rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -23,9 +24,11 @@ from rcs_assets.disclosure.attack import (
     read_structure,
 )
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
+from rcs_assets.disclosure.differences import Differences, find_differences
+from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
 from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.rules import attack_all
+from rcs_assets.disclosure.rules import attack_all, with_known
 from rcs_assets.disclosure.witness import Witnesses
 
 _ANSWERS = """
@@ -49,8 +52,9 @@ class Audit:
     `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
     programs_n, unsafe_n, system_hash. `places`: the first unsafe quantities, in words.
     `findings`: all of them with the range that the attacker learns; these stay in the warehouse.
-    `certificate_tables`, `certificate_cells`: made-up tables that fit the public package, and
-    which of them has each of its hidden cells low and high.
+    `certificate_tables`, `certificate_cells`: made-up tables that fit a package (audience), and
+    which of them has each of its hidden cells low and high. `differences`: what this release and
+    each before it tell together.
     """
 
     table: pa.Table
@@ -58,6 +62,7 @@ class Audit:
     findings: pa.Table
     certificate_tables: pa.Table
     certificate_cells: pa.Table
+    differences: Differences
 
     @property
     def unsafe_n(self) -> int:
@@ -71,6 +76,7 @@ def audit_estimates(
     policy: Policy,
     released: str,
     answers: Answers,
+    earlier: Sequence[Path] = (),
 ) -> Audit:
     """Attack released rows from every coalition (policy.md, Audiences).
 
@@ -80,8 +86,16 @@ def audit_estimates(
         policy: Table A.
         released: relation in the columns of `disclosure.estimates`.
         answers: of earlier questions; those of this audit are noted.
+        earlier: folders of all releases before: what has not changed since they were made is
+            known from them, and what has is compared.
+
+    Raises:
+        StorageError: a release before cannot be read.
     """
     read_cells(con, policy, sources)
+    if earlier:
+        con.execute(f"create or replace temp table sdc_figure as from {released}")
+        compare_with_earlier(con, earlier, policy.changed_least)
     outcomes: list[Attack] = []
     places: list[str] = []
     findings: list[pa.Table] = []
@@ -90,7 +104,9 @@ def audit_estimates(
         grid = read_grid(con, survey)
         structure = read_structure(con, grid)
         attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
-        shown = from_release(con, grid, released)
+        before = read_earlier(con, grid) if earlier else Earlier.none(grid)
+        told = from_release(con, grid, released)
+        shown = with_known(grid, told, before)
         jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
         found = attack_all(attackers, shown, jobs, answers)
         outcomes += found
@@ -98,15 +114,25 @@ def audit_estimates(
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
         ]
         findings.append(_findings(grid, found))
-        witnesses.add(next(a for a in attackers if a.is_public), shown)
+        for attacker in attackers:
+            witnesses.add(attacker, told)
     tables, cells = witnesses.relations(con)
     drop_cells(con)
+    differences = find_differences(
+        con,
+        released=released,
+        estimates=sources.estimates,
+        indicators=sources.indicators,
+        earlier=earlier,
+        least=policy.changed_least,
+    )
     return Audit(
         _table(outcomes),
         tuple(places[:_PLACES_SHOWN]),
         pa.concat_tables(findings),
         tables,
         cells,
+        differences,
     )
 
 
@@ -223,3 +249,10 @@ def audit_problem(con: duckdb.DuckDBPyConnection) -> str:
         return "the audit is of other rows than those in disclosure.estimates, or of none"
     missing = con.execute(_COMPLETE).fetchall()[0][0]
     return f"{missing} attacks of a coalition on an indicator are missing" if missing else ""
+
+
+def differences_problem(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> str:
+    """Why `disclosure.differences` does not speak of all releases before; empty if it does."""
+    rows = con.execute("select release from disclosure.differences").fetchall()
+    missing = {folder.name for folder in earlier} - {row[0] for row in rows}
+    return f"not compared with release {', '.join(sorted(missing))}" if missing else ""

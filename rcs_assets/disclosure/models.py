@@ -5,18 +5,87 @@ analysis (`research`), the thresholds (policy.yaml, `models`).
 
 A split of pupils is shown whole or not at all: the groups of one factor, or the counts of one
 domain, add up to those who answered. A term is hidden by the smaller of its two groups; the
-others of its model stand, since odds ratios do not add up.
+others of its model stand, since odds ratios do not add up. What several splits tell together
+is attacked (`findings_attack.py`), and of what tells too much more is hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook
+from rcs_assets.disclosure.findings_attack import ALL, COUNT, FindingLeak, attack_findings
 from rcs_assets.disclosure.service_rules import ModelRule
+from rcs_assets.errors import ConfigurationError
+
+# Survey, outcome, kind, domain, factor: the groups that are shown whole or not at all.
+Split = tuple[str, str, str, str, str]
+
+
+def protect_findings(
+    con: duckdb.DuckDBPyConnection,
+    rule: ModelRule,
+    codebook: Codebook,
+    titles: Mapping[str, str],
+    alpha: float,
+) -> dict[str, pa.Table]:
+    """`risks` and `models` as everybody may see them, safe from what they tell together.
+
+    Args:
+        con: a connection that sees `research.*`, `wellbeing.estimates`, `disclosure.estimates`.
+        rule: Table A, row models.
+        codebook: which outcomes are sensitive.
+        titles: of the factors.
+        alpha: the corrected p below which a term is clear.
+
+    Raises:
+        ConfigurationError: hiding all does not help, since the estimates tell too much.
+    """
+    models = protect_models(con, rule, codebook, alpha)
+    con.register("shown_models", models)
+    hidden: set[Split] = set()
+    while True:
+        risks = protect_risks(con, rule, codebook, titles, hidden)
+        con.register("shown_risks", risks)
+        leaks, _ = attack_findings(
+            con, rule, risks="shown_risks", models="shown_models", estimates="disclosure.estimates"
+        )
+        more = _to_hide(risks, leaks) - hidden
+        if leaks and not more:
+            raise ConfigurationError(
+                "The findings could not be made safe",
+                where=leaks[0].place(),
+                why="hiding every group beside it still tells too much",
+                fix="leave the outcome out (findings.yaml)",
+            )
+        hidden |= more
+        if not leaks:
+            con.unregister("shown_risks")
+            con.unregister("shown_models")
+            return {"risks": risks, "models": models}
+
+
+def _to_hide(risks: pa.Table, leaks: Iterable[FindingLeak]) -> set[Split]:
+    """The groups that a leak is of or, where these are hidden, the smallest shown beside them."""
+    least: dict[Split, float] = {}
+    for row in risks.to_pylist():
+        if row["status"] == "published":
+            key = (row["survey"], row["outcome"], row["kind"], row["domain"], row["factor"])
+            least[key] = min(least.get(key, float("inf")), row["n"])
+    found: set[Split] = set()
+    for leak in leaks:
+        own = (leak.survey, leak.outcome, *leak.split)
+        same = [key for key in least if key[:2] == own[:2]]
+        beside = [
+            key for key in same if key[3] == own[3] or ALL in (key[3], own[3]) or key[2] == COUNT
+        ]
+        choice = [own] if own in least else beside or same
+        if choice:
+            found.add(min(choice, key=lambda key: (least[key], key)))
+    return found
 
 
 def protect_risks(
@@ -24,9 +93,21 @@ def protect_risks(
     rule: ModelRule,
     codebook: Codebook,
     titles: Mapping[str, str],
+    also_hidden: Iterable[Split] = (),
 ) -> pa.Table:
     """`research.risks` as everybody may see it, with the factors' titles; hidden is null."""
-    _register_flags(con, codebook)
+    register_flags(con, codebook)
+    hidden = sorted(also_hidden)
+    names = ("survey", "outcome", "kind", "domain", "factor")
+    con.register(
+        "hidden_splits",
+        pa.table(
+            {
+                name: pa.array([key[at] for key in hidden], pa.string())
+                for at, name in enumerate(names)
+            }
+        ),
+    )
     con.register(
         "factor_titles", pa.table({"factor": list(titles), "title": list(titles.values())})
     )
@@ -49,7 +130,12 @@ def protect_risks(
             left join factor_titles as titles using (factor)
         ),
         stated as (
-            select *, case when not is_safe then 'c' when is_missing then 'x' else 'published' end
+            select *, case
+                when not is_safe
+                    or (survey, outcome, kind, domain, factor) in (
+                        select (survey, outcome, kind, domain, factor) from hidden_splits
+                    ) then 'c'
+                when is_missing then 'x' else 'published' end
                 as status
             from judged
         )
@@ -78,7 +164,7 @@ def protect_models(
         codebook: which outcomes are sensitive.
         alpha: the corrected p below which a term is clear (findings.yaml, 1 - confidence).
     """
-    _register_flags(con, codebook)
+    register_flags(con, codebook)
     decimals, points = rule.decimals, rule.pct_step
     shown = {
         "odds_ratio": f"round(odds_ratio, {decimals})",
@@ -118,7 +204,8 @@ def protect_models(
     ).to_arrow_table()
 
 
-def _register_flags(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> None:
+def register_flags(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> None:
+    """Make `outcome_flags`: outcome, is_sensitive."""
     flags = {name: i.is_sensitive for name, i in codebook.indicators.items()}
     con.register(
         "outcome_flags",

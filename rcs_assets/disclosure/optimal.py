@@ -28,14 +28,13 @@ from rcs_assets.disclosure.structure import Cells, Index, Mask
 # A condition that a choice breaks by less than this is kept, for the solver's tolerance.
 BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
-ROUNDS_MOST, ROUNDS_LARGE = 60, 20
+ROUNDS_MOST = 60
+# Larger tables: a round costs about as much as the cells squared, so that fewer are made.
+ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 40_000
 # Below so many cells the master is solved to the end; above, to a part of the gap asked.
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
-# A choice that costs so little more than the best is relieved of what it has too much, by so
-# many attacks.
-NEAR, SHOWN_AGAIN = 0.03, 12
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class _Descent:
 
     def run(self) -> Choice:
         self.master.add(self.at_first())
-        for _ in range(ROUNDS_MOST if self.is_small_table else ROUNDS_LARGE):
+        for _ in range(self.rounds()):
             x, bound = self.master.solve(self.best)
             self.bound = max(self.bound, min(bound, self.cost))
             if self.is_close():
@@ -110,6 +109,12 @@ class _Descent:
             if self.is_close():
                 break
         return Choice(self.best, self.cost, self.bound)
+
+    def rounds(self) -> int:
+        """How many rounds are made at most; the bound then says how far the best may be."""
+        if self.is_small_table:
+            return ROUNDS_MOST
+        return max(1, min(ROUNDS_LARGE, ROUNDS_TIMES_CELLS // len(self.cells.value)))
 
     def is_close(self) -> bool:
         least = SLACK if self.is_small_table else GAP
@@ -125,17 +130,15 @@ class _Descent:
 
         The conditions hold for every choice, so the master learns many from one solution.
         """
-        chosen = self.trial.is_hidden.copy()
-        while len(unsafe := self.trial.unsafe(self.rounding)):
-            hidden = self.trial.is_hidden
+        among = None
+        while len(unsafe := self.trial.unsafe(self.rounding, among)):
+            hidden = self.trial.is_hidden.copy()
             self.master.add(self.against(hidden, unsafe))
             self.trial.is_hidden = self.master.add_to(hidden)
             if (self.trial.is_hidden == hidden).all():
                 # The solver's tolerance hides what is missing: line by line then.
                 self.trial.hide_beside(unsafe)
-        if not self.is_small_table and self.trial.cost() < self.cost * (1 + NEAR):
-            added = np.flatnonzero(self.trial.is_hidden & ~chosen)
-            self.trial.show_again(added, SHOWN_AGAIN)
+            among = self.trial.open_after(hidden, unsafe)
         self.take()
 
     def at_first(self) -> Iterator[_Cut]:

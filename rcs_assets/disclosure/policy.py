@@ -147,7 +147,10 @@ class Approvals:
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole policy. `version` is its label and the sha256 over its files."""
+    """The whole policy. `version` is its label and the sha256 over its files.
+
+    `changed_least`: contributors that must have changed before another figure of a cell is told.
+    """
 
     label: str
     version: str
@@ -159,6 +162,7 @@ class Policy:
     school_sizes: tuple[SchoolSize, ...]
     clusters: ClusterRule
     least_other_schools: int
+    changed_least: int
     statuses: Mapping[str, str]
     empty_reasons: Mapping[str, str]
     unreliable_n_below: int
@@ -299,6 +303,7 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
         ),
         clusters=ClusterRule(**{**content["clusters"], "surveys": tuple(clusters["surveys"])}),
         least_other_schools=int(content["comparisons"]["least_other_schools"]),
+        changed_least=int(content["releases"]["changed_least"]),
         statuses=dict(content["statuses"]),
         empty_reasons=dict(content["empty_reasons"]),
         unreliable_n_below=int(unreliable["n_below"]),
@@ -400,6 +405,8 @@ def _order_problems(policy: Policy) -> Iterable[str]:
     sizes = [size.respondents for size in policy.school_sizes]
     if not sizes or sizes != sorted(sizes, reverse=True):
         yield "school_sizes are needed, the largest first"
+    if policy.changed_least < policy.output_classes["public"].numerator:
+        yield "a change between releases may be told of fewer pupils than a public numerator"
 
 
 def _vocabulary_problems(policy: Policy) -> Iterable[str]:

@@ -7,11 +7,14 @@ protection itself (`rules.py`), and anything unprotected.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from rcs_assets.codebook import Codebook
+from rcs_assets.disclosure.drift import drift_profile
 from rcs_assets.storage import sql_literal
 
 if TYPE_CHECKING:
@@ -63,16 +66,17 @@ order by all
 
 
 def disclosure_profiles(
-    con: duckdb.DuckDBPyConnection, codebook: Codebook
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, earlier: Sequence[Path] = ()
 ) -> dict[str, pd.DataFrame]:
     """The profile frames of the boundary candidate.
 
     Args:
         con: a warehouse connection; read only.
         codebook: gives the lowest and highest value of each score.
+        earlier: folders of the releases before, oldest first.
 
     Returns:
-        `cells` (a row of disclosure.estimates each) and `coverage` (audience × survey).
+        `cells` (a row of disclosure.estimates each), `coverage` and `drift` (audience × survey).
     """
     scores = " union all ".join(
         f"select {sql_literal(name)} as score, {low} as low, {high} as high"
@@ -81,6 +85,7 @@ def disclosure_profiles(
     return {
         "cells": con.execute(_CELLS.format(scores=scores)).df(),
         "coverage": con.execute(_COVERAGE).df(),
+        "drift": drift_profile(con, earlier),
     }
 
 

@@ -8,16 +8,23 @@ Source of the rule: policy.md, "Microdata": the intruder is the council that sup
 records; the released file holds no name to match, so he matches on the keys. The engine
 links nobody by its own thresholds where no pair stands out; so it is also made to guess: its
 best one-to-one assignment of all records, however unlikely.
+
+What the council supplied stands in `linkage.attacker_view`, a row a pupil of the sample file,
+whether he answered or not: the intruder does not know who did. Of its fields those with a
+counterpart in the file can be compared: stage, sex, SIMD as the file groups it, and support, which
+he works out from his own records. School, data zone, ethnicity, attendance and the rest have none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.errors import InputError
 from rcs_assets.linkage import LinkSettings, link
 
@@ -104,6 +111,49 @@ def reidentify(
     return Reidentification(
         len(released), len(usual), len(guessed), right_n, float(chance), float(most_sure)
     )
+
+
+_PAYLOAD = """
+select
+    salted_id as record_id, sex, stage,
+    {simd_group} as simd_group,
+    case
+        when has_social_work or {support} then 'Y'
+        when has_education then 'N'
+    end as any_support,
+from linkage.attacker_view
+where engagement = $engagement and stage in (select unnest($stages))
+order by salted_id
+"""
+# policy.md, Table B, receipt: a co-ordinated support plan (type 1), an individual programme (2), a
+# child's plan (6), or need codes 26 and 28.
+_SUPPORT = """
+coalesce(
+    list_has_any(string_split(asn_types, ';'), ['1', '2', '6'])
+    or list_has_any(string_split(asn_needs, ';'), ['26', '28']), false)
+"""
+
+
+def council_records(
+    con: duckdb.DuckDBPyConnection,
+    engagement: str,
+    stages: Sequence[str],
+    rule: MicrodataRule,
+) -> pa.Table:
+    """What the council that supplied the records can lay beside a file: a pupil each.
+
+    Args:
+        con: a connection that sees `linkage.attacker_view`.
+        engagement: whose council.
+        stages: of the file.
+        rule: how the file groups SIMD.
+
+    Returns:
+        `record_id` (the view's salted id), `sex`, `stage`, `simd_group`, `any_support`.
+    """
+    groups = " ".join(f"when {q} then '{group}'" for q, group in rule.simd_groups.items())
+    sql = _PAYLOAD.format(simd_group=f"case simd_quintile {groups} end", support=_SUPPORT)
+    return con.execute(sql, {"engagement": engagement, "stages": list(stages)}).to_arrow_table()
 
 
 def _settings(keys: tuple[str, ...], threads: int | None, **weights: Any) -> LinkSettings:

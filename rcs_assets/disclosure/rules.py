@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -25,6 +27,7 @@ from rcs_assets.disclosure.attack import (
     read_structure,
 )
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
+from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
 from rcs_assets.disclosure.grid import (
     Bools,
     Grid,
@@ -51,6 +54,7 @@ def protect_estimates(
     policy: Policy,
     audiences: Sequence[str],
     answers: Answers | None = None,
+    earlier: Sequence[Path] = (),
 ) -> pa.Table:
     """Protect estimates for each audience.
 
@@ -60,6 +64,7 @@ def protect_estimates(
         policy: thresholds and steps (Table A of policy.md).
         audiences: `public` first, then `cpp/<engagement>`.
         answers: of earlier attacks (`attack.py`); those of this one are noted.
+        earlier: folders of all releases before, in whose company this one will be read.
 
     Returns:
         `audience`, the columns of `estimates` in interfaces.md (`release` null until it is
@@ -70,49 +75,77 @@ def protect_estimates(
         InputError: cells missing, twice, impossible or not adding up; nothing is protected
             then, since protection follows who is counted where.
         ConfigurationError: an audience that the policy does not know.
+        StorageError: a release before cannot be read.
     """
     for audience in audiences:
         policy.audience(audience)
     register_rounding(con)
     read_cells(con, policy, sources)
     answers = Answers() if answers is None else answers
-    read = [_read(con, survey) for survey in surveys(con)]
-    # What one survey does alone, another one's programs fill.
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        hidden = list(pool.map(lambda survey: _protect_survey(*survey, policy, answers), read))
-    con.register("sdc_hidden_rows", pa.concat_tables(hidden))
-    con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
-    con.unregister("sdc_hidden_rows")
     con.execute(
         "create or replace temp table sdc_setting as select ?::int as n_below, ?::double as wide",
         [policy.unreliable_n_below, policy.unreliable_interval_wider_than],
     )
     chosen = ", ".join(f"'{audience}'" for audience in audiences)
-    protected = con.execute(
-        SHOWN_SQL.format(geographies=sources.geographies, audiences=chosen)
-    ).to_arrow_table()
+    shown_sql = SHOWN_SQL.format(geographies=sources.geographies, audiences=chosen)
+    if earlier:
+        _compare(con, shown_sql, policy, earlier)
+    read = [_read(con, survey, is_first=not earlier) for survey in surveys(con)]
+    # What one survey does alone, another one's programs fill.
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        hidden = list(pool.map(lambda survey: _protect_survey(survey, policy, answers), read))
+    con.register("sdc_hidden_rows", pa.concat_tables(hidden))
+    con.execute("create or replace temp table sdc_hidden as from sdc_hidden_rows")
+    con.unregister("sdc_hidden_rows")
+    protected = con.execute(shown_sql).to_arrow_table()
     drop_cells(con)
     return protected
 
 
-def _read(con: duckdb.DuckDBPyConnection, survey: str) -> tuple[Grid, Lines, Structure]:
-    """The nodes of one survey, what adds up to what, and what a coalition makes of it."""
+def _compare(
+    con: duckdb.DuckDBPyConnection, shown_sql: str, policy: Policy, earlier: Sequence[Path]
+) -> None:
+    """What each cell would say if it were shown, beside what it said before."""
+    con.execute(
+        # So few round to nobody, of whom there is no figure; they are never shown.
+        "create or replace temp table sdc_hidden as "
+        "select survey, indicator, place_id, base_n < n_step as is_hidden, '' as note from sdc_node"
+    )
+    con.execute(f"create or replace temp table sdc_figure as {shown_sql}")
+    compare_with_earlier(con, earlier, policy.changed_least)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """The nodes of one survey, what adds up to what, what coalitions make of it, what was told."""
+
+    grid: Grid
+    lines: Lines
+    structure: Structure
+    earlier: Earlier
+
+
+def _read(con: duckdb.DuckDBPyConnection, survey: str, *, is_first: bool) -> _Survey:
+    """One survey; `is_first`: no release was before, else `sdc_earlier` says what they told."""
     grid = read_grid(con, survey)
-    return grid, read_lines(con, survey), read_structure(con, grid)
+    earlier = Earlier.none(grid) if is_first else read_earlier(con, grid)
+    return _Survey(grid, read_lines(con, survey), read_structure(con, grid), earlier)
 
 
-def _protect_survey(
-    grid: Grid, lines: Lines, structure: Structure, policy: Policy, answers: Answers
-) -> pa.Table:
+def _protect_survey(survey: _Survey, policy: Policy, answers: Answers) -> pa.Table:
     """Which nodes of one survey are hidden, and their notes.
+
+    `is_first`: no release was before; else `sdc_earlier` says what they told.
 
     Returns:
         `survey, indicator, place_id, is_hidden, note` (empty, low or high).
     """
-    suppression = Suppression(grid, lines, linked_rows(grid, policy))
+    grid = survey.grid
+    suppression = Suppression(grid, survey.lines, linked_rows(grid, policy))
+    suppression.hidden |= survey.earlier.held & grid.is_showable
     suppression.settle()
     suppression.write_notes()
-    _repair(grid, structure, suppression, answers)
+    _repair(survey, suppression, answers)
     size = grid.base.size
     names = np.repeat(grid.indicators, grid.base.shape[1])
     return pa.table(
@@ -124,6 +157,20 @@ def _protect_survey(
             "note": pa.array(np.array(["", "low", "high"])[suppression.note].ravel(), pa.string()),
         }
     )
+
+
+def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
+    """What a reader of this release and of those before has: a cell that has not changed stands."""
+    # What is small by the rules of today was shown by others: no reader can hold it to these.
+    known = earlier.known & ~shown.is_shown & ~grid.is_empty & ~grid.is_primary
+    if not known.any():
+        return shown
+    told = as_released(grid, np.zeros_like(known), shown.note)
+    bounds = {
+        name: np.where(known, getattr(told, name), getattr(shown, name))
+        for name in ("low_n", "high_n", "low_p", "high_p")
+    }
+    return replace(shown, is_shown=shown.is_shown | known, **bounds)
 
 
 def linked_rows(grid: Grid, policy: Policy) -> list[list[int]]:
@@ -160,13 +207,15 @@ def attack_all(
     return outcomes
 
 
-def _repair(grid: Grid, structure: Structure, suppression: Suppression, answers: Answers) -> None:
+def _repair(survey: _Survey, suppression: Suppression, answers: Answers) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
+    grid = survey.grid
     names = coalitions(grid)
-    attackers = [Attacker(grid, structure, name) for name in names]
+    attackers = [Attacker(grid, survey.structure, name) for name in names]
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
-        shown = as_released(grid, suppression.hidden, suppression.note)
+        released = as_released(grid, suppression.hidden, suppression.note)
+        shown = with_known(grid, released, survey.earlier)
         outcomes = attack_all(attackers, shown, jobs, answers)
         unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
         if not unsafe:

@@ -93,12 +93,16 @@ class Plan:
 
     def fill(self) -> None:
         """Hide more until an attack on exact values finds nothing."""
+        among = None
         while True:
             self.close_lines()
-            unsafe = self.unsafe(None)
+            unsafe = self.unsafe(None, among)
             if not len(unsafe):
                 return
+            before = self.is_hidden.copy()
             self.hide_beside(unsafe)
+            self.close_lines()
+            among = self.open_after(before, unsafe)
 
     def review(self) -> None:
         """Show secondary cells again where all stays safe; what rounding protects comes back."""
@@ -124,13 +128,28 @@ class Plan:
                 halves = [group[middle:], group[:middle]] if len(group) > 1 else []
                 waiting += [half for half in halves if len(half)]
 
-    def unsafe(self, rounding: int | None) -> Index:
-        """Hidden cells of which a reader of values rounded so learns too much."""
-        small = np.flatnonzero(self.need.is_primary)
+    def open_after(self, before: Mask, unsafe: Index) -> Mask:
+        """Which cells need a look once more has been hidden than `before`.
+
+        Who is told less can rule out less: what was safe is safe still.
+        """
+        is_open = self.is_hidden & ~before
+        is_open[unsafe] = True
+        return np.asarray(is_open, dtype=bool)
+
+    def unsafe(self, rounding: int | None, among: Mask | None = None) -> Index:
+        """Hidden cells of which a reader of values rounded so learns too much.
+
+        Args:
+            rounding: to what values are rounded, if they are.
+            among: the cells that are asked about; all if left out.
+        """
+        asked = np.ones(len(self.is_hidden), dtype=bool) if among is None else among
+        small = np.flatnonzero(self.need.is_primary & asked)
         low_ok, high_ok = self.need.low_ok[small], self.need.high_ok[small]
         found = self._fail(small, low_ok, high_ok, rounding)
         # Other hidden cells must only not be exact: movable on one side.
-        other = np.flatnonzero(self.is_hidden & ~self.need.is_primary)
+        other = np.flatnonzero(self.is_hidden & ~self.need.is_primary & asked)
         value = self.cells.value[other]
         step = np.where(value % 1 == 0, 1.0, AMOUNT_PART * value)
         none = np.full(len(other), np.inf)

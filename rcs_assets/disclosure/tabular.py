@@ -39,8 +39,8 @@ from rcs_assets.errors import ConfigurationError, InputError
 STATUS = "status"
 PUBLISHED, PRIMARY, SECONDARY = "published", "primary", "secondary"
 AUTO, OPTIMAL, QUICK = "auto", "optimal", "quick"
-# Cells up to which the best choice is looked for without being asked: some seconds at most.
-OPTIMAL_MOST = 1_000
+# Cells up to which the best choice is looked for without being asked: ten seconds or so.
+OPTIMAL_MOST = 1_500
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Rule:
         high_ok: the same for the upper bound: at least this.
         cost: column of what is lost with a cell (0 or more): pupils weighted by importance,
             say; the value itself if left out. A cell in several tables costs the most of them.
-        search: `optimal` (the least loss, or a bound on what could be saved; minutes and more
-            for thousands of cells), `quick` (line by line; a bound that says little), or
-            `auto`: optimal for up to 1,000 cells.
+        search: `optimal` (the least loss, or a bound on what could be saved; minutes for
+            thousands of cells), `quick` (line by line; a bound that says little), or
+            `auto`: optimal for up to 1,500 cells.
 
     Raises:
         ConfigurationError: k or rounding below 1, or nothing to protect.

@@ -1,15 +1,17 @@
 """Witnesses of safety: made-up tables that fit everything that a package shows.
 
 Belongs here: for each hidden cell two synthetic tables, in one of which its figure is as low
-and in the other as high as asked, both consistent with every shown figure, sum and note of
-the public package. Whoever holds the package can check them without any data
-(`release/data/verify_certificate.py`). Does not belong here: judging whether a release is
-safe (`estimates_audit.py`), which also knows which hidden cells are small.
+and in the other as high as asked, both consistent with every shown figure, sum and note that
+the reader of a package has: the public one, or a CPP's beside it. Whoever holds the package can
+check them without any data (`release/verify_certificate.py`). Does not belong here: judging
+whether a release is safe (`estimates_audit.py`), which also knows which hidden cells are small.
 
 A witness is built from what a reader knows and from nothing else: which cells are really
 small, and the true figures, play no part. A table that happens to be the true one is thrown
 away. Few tables serve many cells: a program pushes all cells that are still open, each to a
-random side, and what one table shows for a cell is taken.
+random side, and what one table shows for a cell is taken. In a CPP's package one cell of each
+school, cluster and area is pushed at a time; once its two tables tell different figures, a cell
+is pushed no further.
 """
 
 from __future__ import annotations
@@ -73,22 +75,29 @@ class Witnesses:
         con.register("witness_tables", tables)
         con.register("witness_cells", cells)
         place = (
-            "n.survey, w.indicator, n.tranche, n.engagement, n.geography_level, "
+            "w.audience, n.survey, w.indicator, n.tranche, n.engagement, n.geography_level, "
             'n.geography_code, n.breakdown, n."group"'
         )
         join = (
             "as w inner join sdc_node as n on n.survey = w.survey and n.indicator = w.indicator "
             "and n.place_id = w.place_id"
         )
-        order = "order by n.survey, w.indicator, w.place_id"
+        order = "order by w.audience, n.survey, w.indicator, w.place_id"
+        figure_step = "if(n.statistic = 'mean', n.mean_step, n.pct_step)"
+        # What a note speaks of is below k.
+        k = (
+            "case w.quantity when 'base' then n.k_base when 'numerator' then n.k_numerator "
+            "else n.k_complement end"
+        )
         found = (
             con.execute(
                 f"select w.table_no, {place}, round(w.n, 4)::decimal(12, 4) as n, "
-                "round(w.positive, 4)::decimal(14, 4) as positive "
+                "round(w.positive, 4)::decimal(14, 4) as positive, "
+                f"n.n_step::decimal(4, 0) as n_step, {figure_step}::decimal(4, 1) as figure_step "
                 f"from witness_tables {join} {order}, w.table_no"
             ).to_arrow_table(),
             con.execute(
-                f"select {place}, w.quantity, w.low_table, w.high_table "
+                f"select {place}, w.quantity, {k}::integer as k, w.low_table, w.high_table "
                 f"from witness_cells {join} {order}"
             ).to_arrow_table(),
         )
@@ -98,7 +107,8 @@ class Witnesses:
 
 
 def _concat(parts: list[pa.Table], columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
-    empty = pa.schema([("survey", pa.string()), ("indicator", pa.string()), *columns])
+    names = ("audience", "survey", "indicator")
+    empty = pa.schema([*((name, pa.string()) for name in names), *columns])
     return pa.concat_tables(parts) if parts else empty.empty_table()
 
 
@@ -107,7 +117,9 @@ def _of_indicator(
 ) -> tuple[list[pa.Table], list[pa.Table]]:
     """Tables and cells of one indicator; nothing where nothing of it is hidden."""
     grid = attacker.grid
-    there = attacker.sees & grid.is_released & ~grid.is_empty[row]
+    # A CPP's certificate speaks of its own cells; the public one, which it holds, of the others.
+    mine = attacker.sees if attacker.is_public else attacker.is_own
+    there = mine & grid.is_released & ~grid.is_empty[row]
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
         return [], []
@@ -116,10 +128,17 @@ def _of_indicator(
     at = np.flatnonzero(there)
     search = _Search(system, asked, _truth(attacker, row))
     search.share()
-    search.settle()
+    if attacker.is_public:
+        search.settle()
+    else:
+        search.settle_apart(np.unique(grid.unit[hidden].astype(str), return_inverse=True)[1])
     expression = csr_array(attacker.expression[at])
     size = expression.shape[1]
-    name = {"survey": grid.survey, "indicator": str(grid.indicators[row])}
+    name = {
+        "audience": attacker.coalition if attacker.is_public else f"cpp/{attacker.coalition}",
+        "survey": grid.survey,
+        "indicator": str(grid.indicators[row]),
+    }
     tables = []
     for number, x in enumerate(search.points):
         columns = {
@@ -252,10 +271,31 @@ class _Search:
             for cell in range(len(self.low)):
                 if is_open()[cell]:
                     self.push_one(cell, sign)
+        self.push_together()
+
+    def push_together(self) -> None:
+        """A table for each side of cells whose two tables tell nearly the same figure."""
         for cell in range(len(self.low)):
             for sign in (-1.0, 1.0):
                 if self.high[cell] - self.low[cell] < APART:
                     self.push_one(cell, sign)
+
+    def settle_apart(self, unit: Ints) -> None:
+        """Tables that move one cell of every unit at once, until each cell is moved.
+
+        Args:
+            unit: the school, cluster or area of each cell: few sums tie one to another.
+        """
+        for sign in (1.0, -1.0):
+            waiting = np.ones(len(self.low), dtype=bool)
+            while (open_ := waiting & (self.high - self.low < APART)).any():
+                at = np.flatnonzero(open_)
+                _, first = np.unique(unit[at], return_index=True)
+                wish = np.zeros(len(self.low))
+                wish[at[first]] = sign
+                waiting[at[first]] = False
+                self.push(wish)
+        self.push_together()
 
     def push_one(self, cell: int, sign: float) -> None:
         """One table in which one cell is as low (sign 1) or as high (-1) as can be."""

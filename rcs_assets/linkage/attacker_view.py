@@ -5,8 +5,7 @@ sample file under a salted id, made in the warehouse. Does not belong here: name
 postcodes (no query here could see a name), answers, and the attack itself (disclosure).
 
 The intruder for a CPP's file is the council that supplied the records (policy.md, How
-protection is judged). Today's test of re-identification attacks the keys of a released file alone;
-this table is there for an attack with the whole payload.
+protection is judged). `disclosure.reidentify` attacks a released file with it.
 """
 
 from __future__ import annotations

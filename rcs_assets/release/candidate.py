@@ -105,7 +105,13 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     key = home.key("release")
     write_microdata(con, key, folder / "safe_haven" / "microdata", is_simulated=is_simulated)
     deposit = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
-    witnesses = write_witnesses(con, folder / "public", sources.policy, is_simulated=is_simulated)
+    witnesses = {
+        package.name: write_witnesses(
+            con, folder, package.name, sources.policy, is_simulated=is_simulated
+        )
+        for package in packages
+        if package.kind in ("public", "cpp")
+    }
     files = file_list(folder)
     with ThreadPoolExecutor(max_workers=1) as beside:
         completed = beside.submit(complete_deposit, deposit)
@@ -122,9 +128,7 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     write_notes(home, folder, head)
     for package in packages:
         if package.has_database:
-            told = Told(
-                deposit.told.get(package.name), witnesses if package.kind == "public" else None
-            )
+            told = Told(deposit.told.get(package.name), witnesses.get(package.name))
             describe_package(folder, package, head, written[package.name], told)
     describe_candidate(con, folder, packages, head, written, summaries)
     _put_in_place(home, folder)

@@ -298,12 +298,12 @@ def certificates_state_a_clean_audit(bench: Bench) -> Verdict:
 
 
 def witnesses_keep_hidden_cells_open(bench: Bench) -> Verdict:
-    """The public certificate holds, checked as a third party would: from the package alone."""
-    found = verify(_root(bench) / "public")
-    return Verdict(
-        not found["problems"],
-        places(found["problems"], f"{found.get('hidden_cells', 0)} hidden cells"),
-    )
+    """Certificates hold, checked as a third party would: each from its package alone."""
+    packages = [name for name in _packages(bench) if name.split("/")[0] in ("public", "cpp")]
+    each = {name: verify(_root(bench) / name) for name in packages}
+    found = [f"{name}: {problem}" for name, said in each.items() for problem in said["problems"]]
+    hidden = sum(said.get("hidden_cells", 0) for said in each.values())
+    return Verdict("public" in each and not found, places(found, f"{hidden} hidden cells"))
 
 
 def _each_answer_file(
@@ -413,8 +413,8 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "witnesses_keep_hidden_cells_open",
-        "For each hidden cell of the public package two made-up tables fit all that it shows, "
-        "one with the cell low and one with it high",
+        "For each hidden cell of the public package and of a CPP's two made-up tables fit all "
+        "that it shows, one with the cell low and one with it high",
         "policy.md, How protection is judged",
         NO_RELEASE,
         witnesses_keep_hidden_cells_open,

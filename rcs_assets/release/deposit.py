@@ -31,6 +31,7 @@ from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
 from rcs_assets.release.technical import DescribedMicrodata
+from rcs_assets.release.syntax import NAME, write_syntax
 from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
 FOLDER = "microdata"
@@ -279,6 +280,7 @@ def _write_engagement(
     target.mkdir(parents=True)
     for survey in surveys:
         _write_survey(con, target, survey, files)
+        _write_syntax(target, survey.survey, files)
     _write_dictionary(target / DICTIONARY, [survey.survey for survey in surveys], files)
     (target / README).write_text(_readme(surveys, files), encoding="utf-8")
     return [_sav_task(target, survey, files) for survey in surveys]
@@ -299,6 +301,14 @@ def _write_survey(
     )
     con.unregister("deposit_rows")
     _write_tab(rows, target / f"{survey.survey}.tab")
+
+
+def _write_syntax(target: Path, survey: str, files: _Files) -> None:
+    """Commands that derive scores and indicators, for SPSS, Stata and R."""
+    columns = list(_column_labels(files.variables[survey]))
+    for suffix, text in write_syntax(files.codebook, survey, columns, files.mark).items():
+        path = target / f"{NAME.format(survey=survey)}{suffix}"
+        path.write_text(text, encoding="utf-8")
 
 
 def _write_tab(rows: pa.Table, file: Path) -> None:
@@ -383,6 +393,8 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
 R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables
 and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
+`derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
+withheld is missing there, so that their figures differ a little from the published ones.
 
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least

@@ -164,6 +164,7 @@ def unmarked(folder: Path) -> list[str]:
             for path in microdata.glob("*.dta")
         ),
         *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("*.md")),
+        *((path, SIMULATED in path.read_text("utf-8")) for path in microdata.glob("derive_*")),
         *((path, SIMULATED in path.read_text("utf-8")) for path in folder.glob("*_*.md")),
         *((path, SIMULATED in path.read_text("utf-8")) for path in folder.glob("*.cff")),
         *((path, SIMULATED in path.read_text("utf-8")) for path in sorted(documents.glob("*"))),

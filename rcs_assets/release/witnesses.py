@@ -1,7 +1,7 @@
 """The witnesses of a package as files, and what the certificate says of them.
 
-Belongs here: writing `certificate/` of the public package from the tables that disclosure
-made, with the script that checks them. Does not belong here: finding witnesses
+Belongs here: writing `certificate/` of the public package and of each CPP's from the tables
+that disclosure made, with the script that checks them. Does not belong here: finding witnesses
 (`disclosure/witness.py`) and checking them (`verify_certificate.py`).
 """
 
@@ -19,8 +19,9 @@ from rcs_assets.storage import sql_literal
 
 FOLDER = "certificate"
 SCRIPT = "verify_certificate.py"
-AUDIENCE = "public"
 _FILES = {"tables": "disclosure.certificate_tables", "cells": "disclosure.certificate_cells"}
+# The levels whose hidden cells a package certifies; a CPP holds the public package as well.
+_LEVELS = {"public": ("cpp", "tranche", "all"), "cpp": ("cpp", "cluster", "school")}
 _RULE = (
     "Each table fits all that the package shows; for each hidden cell one has it low and one "
     "high. Numbers of pupils may be fractions. Percentages of areas are weighted, the tables "
@@ -35,51 +36,74 @@ select estimates.statistic, max(abs(
 ))::double as distance
 from disclosure.certificate_tables as w
 inner join disclosure.estimates as estimates
-    on estimates.audience = 'public' and estimates.survey = w.survey
+    on estimates.audience = w.audience and estimates.survey = w.survey
     and estimates.indicator = w.indicator and estimates.geography_level = w.geography_level
     and estimates.geography_code = w.geography_code and estimates.breakdown = w.breakdown
     and estimates."group" = w."group"
-where estimates.status in ('published', 'u') and w.n > 1
+where w.audience = $audience and estimates.status in ('published', 'u') and w.n > 1
+    and w.geography_level in ('cpp', 'tranche', 'all')
 group by estimates.statistic
 """
 
 
 def write_witnesses(
-    con: duckdb.DuckDBPyConnection, package: Path, policy: Policy, *, is_simulated: bool
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    audience: str,
+    policy: Policy,
+    *,
+    is_simulated: bool,
 ) -> dict[str, Any]:
-    """Write `certificate/` into the public package; returns what `certificate.json` says.
+    """Write `certificate/` into one package; returns what its `certificate.json` says.
 
     Args:
         con: a connection to the warehouse.
-        package: the folder of the public package.
+        folder: the candidate's.
+        audience: `public` or `cpp/<engagement>`, which is the package's name too.
         policy: its steps and thresholds.
         is_simulated: whether the deliveries were.
     """
-    target = package / FOLDER
+    target = folder / audience / FOLDER
     target.mkdir(parents=True)
     mark = "SIMULATED" if is_simulated else "no"
     counts = {}
     for name, relation in _FILES.items():
         counts[name] = con.execute(
-            f"copy (from {relation} order by all) to {sql_literal(target / f'{name}.parquet')} "
+            f"copy (select * exclude (audience) from {relation} "
+            f"where audience = {sql_literal(audience)} order by all) "
+            f"to {sql_literal(target / f'{name}.parquet')} "
             f"(format parquet, compression zstd, kv_metadata {{simulated: '{mark}'}})"
         ).fetchall()[0][0]
     script = resources.files("rcs_assets.release") / SCRIPT
     (target / SCRIPT).write_bytes(script.read_bytes())
-    rule = policy.output_classes[policy.audiences[AUDIENCE].output_classes["cpp"]]
-    steps = {"n_step": rule.n_step, "pct_step": rule.pct_step, "mean_step": rule.mean_step}
+    kind = audience.split("/")[0]
+    rule = policy.output_classes[policy.audiences[kind].output_classes["cpp"]]
     return {
         "rule": _RULE,
         "check": f"python {FOLDER}/{SCRIPT}",
         "cells": counts["cells"],
-        "k": max(rule.numerator, rule.complement),
-        **steps,
-        **_margins(con, rule.pct_step, rule.mean_step),
+        "levels": list(_LEVELS[kind]),
+        **_largest(policy),
+        **_margins(con, audience, rule.pct_step, rule.mean_step),
     }
 
 
-def _margins(con: duckdb.DuckDBPyConnection, pct_step: float, mean_step: float) -> dict[str, float]:
-    found = dict(con.execute(_MARGINS).fetchall())
+def _largest(policy: Policy) -> dict[str, float]:
+    """The largest steps and threshold of any row of Table A: no row of a certificate has more."""
+    rows = policy.output_classes.values()
+    return {
+        "k_most": max(max(row.base + row.base_plus, row.pair_base) for row in rows)
+        + max(row.base_plus for row in rows),
+        "n_step_most": max(row.n_step for row in rows),
+        "pct_step_most": max(max(row.pct_step, row.school_pct_step) for row in rows),
+        "mean_step_most": max(row.mean_step for row in rows),
+    }
+
+
+def _margins(
+    con: duckdb.DuckDBPyConnection, audience: str, pct_step: float, mean_step: float
+) -> dict[str, float]:
+    found = dict(con.execute(_MARGINS, {"audience": audience}).fetchall())
     margins = {}
     for statistic, step in (("pct", pct_step), ("mean", mean_step)):
         beyond = max(0.0, (found.get(statistic) or 0.0) - step / 2)

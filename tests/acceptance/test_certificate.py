@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
 
@@ -20,16 +21,23 @@ def test_the_command_checks_the_current_release(released_home: ReleasedHome) -> 
     )  # fmt: skip
     assert done.status == 0, done.output
     found = json.loads(done.stdout)
-    estimates = released_home.release / "public" / "parquet" / "estimates.parquet"
-    hidden = duckdb.sql(f"select count(*) from '{estimates}' where status = 'c'").fetchall()
-    assert found["hidden_cells"] == hidden[0][0] > 1000
-    assert found["problems"] == [] and found["seconds"] < 5
+    hidden_n = {}
+    for name in found["packages"]:
+        file = released_home.release / name / "parquet" / "estimates.parquet"
+        own = "" if name == "public" else "and geography_level in ('cpp', 'cluster', 'school')"
+        sql = f"select count(*) from '{file}' where status = 'c' {own}"
+        hidden_n[name] = duckdb.sql(sql).fetchall()[0][0]
+    assert set(hidden_n) == {"public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk"}
+    assert {n: said["hidden_cells"] for n, said in found["packages"].items()} == hidden_n
+    assert min(hidden_n.values()) > 1000 and found["problems"] == []
+    assert all(said["seconds"] < 5 for said in found["packages"].values())
 
 
+@pytest.mark.parametrize("name", ["public", "cpp/t2-falkirk"])
 def test_the_script_needs_the_package_and_duckdb_alone(
-    released_home: ReleasedHome, tmp_path: Path
+    released_home: ReleasedHome, tmp_path: Path, name: str
 ) -> None:
-    package = Path(shutil.copytree(released_home.release / "public", tmp_path / "public"))
+    package = Path(shutil.copytree(released_home.release / name, tmp_path / "package"))
     script = package / "certificate" / "verify_certificate.py"
     assert "rcs_assets" not in script.read_text()
 
@@ -47,7 +55,10 @@ def test_the_script_needs_the_package_and_duckdb_alone(
         copy (
             select * exclude (number)
                 replace (if(number = 1 and status = 'c', 'published', status) as status)
-            from (select *, row_number() over (partition by status) as number from '{file}')
+            from (
+                select *, row_number() over (partition by status, geography_level) as number
+                from '{file}'
+            )
         ) to '{file}.new' (format parquet)
         """
     )
@@ -56,15 +67,16 @@ def test_the_script_needs_the_package_and_duckdb_alone(
     assert spoilt.returncode == 1 and "is not hidden" in spoilt.stdout
 
 
-def test_the_certificate_tells_no_truth(released_home: ReleasedHome) -> None:
+@pytest.mark.parametrize("name", ["public", "cpp/t1-clackmannanshire"])
+def test_the_certificate_tells_no_truth(released_home: ReleasedHome, name: str) -> None:
     """No made-up table is the true one, and none tells which cells are really small."""
-    package = released_home.release / "public"
+    package = released_home.release / name
     said = json.loads((package / "certificate.json").read_text())["witnesses"]
     assert not {"cost", "protection", "order", "primary"} & set(" ".join(said).split())
     cells = duckdb.sql(f"describe from '{package}/certificate/cells.parquet'").fetchall()
     assert {row[0] for row in cells} == {
         "survey", "indicator", "tranche", "engagement", "geography_level", "geography_code",
-        "breakdown", "group", "quantity", "low_table", "high_table",
+        "breakdown", "group", "quantity", "k", "low_table", "high_table",
     }  # fmt: skip
     with duckdb.connect(str(released_home.path / "warehouse.duckdb"), read_only=True) as con:
         same = con.execute(

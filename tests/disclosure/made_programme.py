@@ -173,7 +173,13 @@ from cells
 
 def count_estimates(con: duckdb.DuckDBPyConnection, shape: Shape, seed: int) -> None:
     """Make the relations that protection reads, on `con`, from a drawn programme."""
-    con.register("pupil", draw_pupils(shape, seed))
+    con.register("drawn", draw_pupils(shape, seed))
+    con.execute("create or replace table pupil as from drawn")
+    count_pupils(con, shape)
+
+
+def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
+    """Count the table `pupil` of `con` as it stands."""
     con.execute("""
         create or replace table estimates (
             tranche varchar, engagement varchar, survey varchar, geography_level varchar,

@@ -6,8 +6,9 @@ belong here: the draw (`made_programme.py`), the attack (`attacker.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -39,10 +40,13 @@ class Programme:
         self.table = self.protect()
         self.released: list[dict[str, Any]] = self.table.to_pylist()
 
-    def protect(self, con: duckdb.DuckDBPyConnection | None = None) -> pa.Table:
-        """Protect the truth once more."""
+    def protect(
+        self, con: duckdb.DuckDBPyConnection | None = None, earlier: Sequence[Path] = ()
+    ) -> pa.Table:
+        """Protect the truth once more, releases before it known."""
+        audiences = audience_names(self.engagements)
         return protect_estimates(
-            con or self.con, SOURCES, load_policy(), audience_names(self.engagements)
+            con or self.con, SOURCES, load_policy(), audiences, earlier=earlier
         )
 
     def schools(self, engagement: str) -> list[str]:
@@ -109,11 +113,32 @@ class Programme:
             "note": None,
         }
 
-    def audit(self) -> Audit:
+    def audit(self, earlier: Sequence[Path] = ()) -> Audit:
         """The product's own audit of the rows as they stand."""
+        self.register_released()
+        return audit_estimates(self.con, SOURCES, load_policy(), "released", Answers(), earlier)
+
+    def register_released(self) -> None:
+        """The rows as they stand as the table `released`."""
         self.con.register("released_rows", pa.Table.from_pylist(self.released, self.table.schema))
         self.con.execute("create or replace table released as from released_rows")
-        return audit_estimates(self.con, SOURCES, load_policy(), "released", Answers())
+
+    def publish(self, folder: Path) -> Path:
+        """Lay the rows and the counts behind them down as a release does."""
+        self.register_released()
+        packages = {"public": "audience = 'public'", "safe_haven": ""} | {
+            f"cpp/{name}": f"audience = 'cpp/{name}'" for name in self.engagements
+        }
+        for package, own in packages.items():
+            place = folder / package / "parquet"
+            place.mkdir(parents=True)
+            name, relation = (
+                ("estimates", f"released where {own}")
+                if own
+                else ("estimates_unrounded", "estimates")
+            )
+            self.con.execute(f"copy (from {relation}) to '{place / name}.parquet'")
+        return folder
 
     def shown_share(self) -> float:
         """Share of the rows that have a figure."""

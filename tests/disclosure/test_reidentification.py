@@ -6,17 +6,14 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from rcs_assets.codebook import load_codebook
-from rcs_assets.disclosure.anonymise import anonymise
+from benchmarks.reidentification import KEYS, open_files, records_of
 from rcs_assets.disclosure.policy import load_policy
-from rcs_assets.disclosure.reidentify import reidentify
+from rcs_assets.disclosure.reidentify import council_records, reidentify
 from rcs_assets.errors import InputError
-from rcs_assets.release.deposit import PUPILS_SQL
-from rcs_assets.storage import Home, hmac_expression
+from rcs_assets.storage import Home
 from tests.conftest import ReleasedHome
 
 ENGAGEMENT, SURVEY = "t2-falkirk", "primary"
-KEYS = ("stage", "simd_group", "any_support")
 COLUMNS = "stage, sex, simd_group, any_support"
 
 
@@ -64,33 +61,23 @@ def test_a_file_that_cannot_be_attacked_is_refused() -> None:
 
 
 def test_the_released_file_stands_the_councils_own_attack(released_home: ReleasedHome) -> None:
-    """With stage, sex, SIMD and support of every pupil, as the council's records have them."""
+    """With the payload that the council supplied, of every pupil, whether he answered or not."""
     home = Home.open(released_home.path)
     file = released_home.release / "cpp" / ENGAGEMENT / "microdata" / f"{SURVEY}.parquet"
-    variables = {SURVEY: load_codebook().variables_of(SURVEY)}
-    rule = load_policy().microdata
-    with duckdb.connect(str(home.path / "warehouse.duckdb"), read_only=True) as con:
-        con.execute(
-            "create temp view release_geographies as select distinct engagement from linkage.linked"
-        )
-        con.execute(PUPILS_SQL)
-        macro = hmac_expression(con, "release", home.key("release"))
-        anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
-        of_file = f"where engagement = '{ENGAGEMENT}' and survey = '{SURVEY}'"
-        known = con.execute(
-            f"select record_id, {COLUMNS} from anonymised_pupils {of_file} order by record_id"
-        ).to_arrow_table()
-        truth = con.execute(
-            f"select record_id, {COLUMNS} from anonymised_keys {of_file} order by row_order"
-        ).to_arrow_table()
-    # It is the released file, row by row, that is attacked.
+    with open_files(home) as con:
+        truth = records_of(con, home, ENGAGEMENT, SURVEY)
+        known = council_records(con, ENGAGEMENT, ["P5", "P6", "P7"], load_policy().microdata)
+    # It is the released file, row by row, that is attacked; who answered is among those known.
     assert (
-        truth.drop_columns(["record_id"]).to_pylist()
+        truth.select(["stage", "sex", "simd_group", "any_support"]).to_pylist()
         == duckdb.sql(f"select {COLUMNS} from '{file}'").to_arrow_table().to_pylist()
     )
+    ids = set(known["record_id"].to_pylist())
+    assert set(truth["record_id"].to_pylist()) < ids
     found = reidentify(known, truth, KEYS, threads=2)
     assert found.linked_n == 0 and found.guessed_n > 0.9 * found.records_n
     # k pupils at least share what the council knows: nobody is picked out, and a guess is
     # right no more often than k allows.
-    assert found.chance_n / found.records_n <= 1 / rule.k
-    assert found.right_n / found.records_n <= 1 / rule.k and found.most_sure <= 0.5
+    k = load_policy().microdata.k
+    assert found.chance_n / found.records_n <= 1 / k
+    assert found.right_n / found.records_n <= 1 / k and found.most_sure <= 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -10,6 +11,7 @@ import pytest
 from data_quality import evaluate
 from rcs_assets.disclosure.checks import SUITE
 from rcs_assets.disclosure.profile import disclosure_profiles
+from tests.conftest import ReleasedHome
 
 # One cell.
 ONE = """
@@ -60,12 +62,21 @@ MUTATIONS = {
     "cpp_cells_have_their_base": cell("n = 5, status = 'u'", CPP, ORDINARY, SHOWN_PCT),
     "cpp_sensitive_cells_have_their_base": cell("n = 10, status = 'u'", CPP, SENSITIVE, SHOWN_PCT),
     "most_totals_are_shown": f"update disclosure.estimates set status = 'c', note = null, {EMPTY} "
-    "where audience like 'cpp/%' and survey = 'primary' and breakdown = 'total'",
+    "where audience like 'cpp/%' and survey = 'primary' and breakdown = 'total' "
+    "and geography_level = 'cpp'",
+    "few_cells_are_hidden_since_the_last_release": "update disclosure.estimates "
+    f"set status = 'c', note = null, {EMPTY} where audience = 'public' and survey = 'secondary' "
+    "and breakdown in ('sex', 'stage', 'stage:sex', 'simd_quintile') "
+    "and status in ('published', 'u')",
+    "figures_moved_little_since_the_last_release": "update disclosure.estimates set "
+    "estimate = estimate - 6, ci_low = ci_low - 6, ci_high = ci_high - 6 "
+    "where breakdown = 'total' and statistic = 'pct' and ci_low >= 6",
 }
 
 
-def judged(con: duckdb.DuckDBPyConnection, platform: Any) -> Any:
-    return evaluate(SUITE, disclosure_profiles(con, platform.codebook))
+def judged(con: duckdb.DuckDBPyConnection, platform: Any, release: Path) -> Any:
+    """Judged beside the release that was made of these very cells."""
+    return evaluate(SUITE, disclosure_profiles(con, platform.codebook, [release]))
 
 
 def test_every_expectation_has_a_mutation() -> None:
@@ -73,15 +84,19 @@ def test_every_expectation_has_a_mutation() -> None:
 
 
 def test_the_untouched_cells_pass(
-    spoilt: duckdb.DuckDBPyConnection, platform: Any, failed: Any
+    spoilt: duckdb.DuckDBPyConnection, platform: Any, failed: Any, released_home: ReleasedHome
 ) -> None:
-    assert failed(judged(spoilt, platform)) == set()
+    assert failed(judged(spoilt, platform, released_home.release)) == set()
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_spoilt_cell_fails_exactly_this_one(
-    name: str, spoilt: duckdb.DuckDBPyConnection, platform: Any, failed: Any
+    name: str,
+    spoilt: duckdb.DuckDBPyConnection,
+    platform: Any,
+    failed: Any,
+    released_home: ReleasedHome,
 ) -> None:
     changed = spoilt.execute(MUTATIONS[name]).fetchall()
     assert changed[0][0] > 0
-    assert failed(judged(spoilt, platform)) == {name}
+    assert failed(judged(spoilt, platform, released_home.release)) == {name}

@@ -230,6 +230,11 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         f"update disclosure.estimates set n = n + 10 where {shown()}",
         f"update disclosure.estimates set {HIDE} where {shown('cpp/{engagement}')}",
     ),
+    "no_difference_is_told": (
+        "insert into disclosure.differences values ('2020.01.01', 9, 1)",
+        "insert into disclosure.difference_places values ('2020.01.01', 'public', 'primary', "
+        "'primary_low_mood', 'cpp', 'S12000014', 'total', 'all')",
+    ),
     "current_definitions_give_the_estimates": (
         "delete from wellbeing.definition_sets where definition_set = 'current' and n > 0",
         "update wellbeing.definition_sets set estimate = estimate + 0.1 "

@@ -146,6 +146,11 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update research.risks set with_outcome_n = 9 where kind = 'factor'",
         "delete from disclosure.risks; delete from disclosure.models",
     ),
+    "findings_cannot_be_worked_out": (
+        # All groups hidden but those of the count: who has no risk has this one's good side.
+        "update disclosure.risks set status = if(kind = 'count', 'published', 'c')",
+        "delete from disclosure.risks",
+    ),
     "reach_cannot_be_subtracted": (
         SHOW_REACH + "; update disclosure.reach set status = 'c' where need_level = 'some'",
         SHOW_REACH + "; update disclosure.reach set status = 'c' where breakdown = 'total'",

@@ -146,6 +146,13 @@ def test_a_school_below_twenty_has_no_row_and_no_school_is_public():
     assert rows["public", "S1"]["response_band"] == "65 to 69 %"
 
 
+def test_numbers_are_shown_to_the_step_of_the_package() -> None:
+    """Table A has no step for n in the row of response rates: the public's is 10, a CPP's 5."""
+    rows = respondents(("cpp", "S1", 406, 604, 12))
+    assert (rows["public", "S1"]["respondents_n"], rows["public", "S1"]["roll_n"]) == (410, 600)
+    assert (rows[CPP, "S1"]["respondents_n"], rows[CPP, "S1"]["roll_n"]) == (405, 605)
+
+
 def test_an_area_without_a_public_roll_has_no_rate():
     row = respondents(("cpp", "S1", 400, None, 12))["public", "S1"]
     assert (row["status"], row["response_band"], row["schools_n"]) == ("c", None, 12)

@@ -190,14 +190,16 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             21 as cells_n, 2 as hidden_n, 4 as targets_n, 0 as unsafe_n, 8 as programs_n,
             'ab' as system_hash;
         create table disclosure.certificate_tables (
-            table_no integer, survey varchar, indicator varchar, tranche varchar,
-            engagement varchar, geography_level varchar, geography_code varchar,
-            breakdown varchar, "group" varchar, n decimal(12, 4), positive decimal(14, 4)
+            table_no integer, audience varchar, survey varchar, indicator varchar,
+            tranche varchar, engagement varchar, geography_level varchar, geography_code varchar,
+            breakdown varchar, "group" varchar, n decimal(12, 4), positive decimal(14, 4),
+            n_step decimal(4, 0), figure_step decimal(4, 1)
         );
         create table disclosure.certificate_cells (
-            survey varchar, indicator varchar, tranche varchar, engagement varchar,
-            geography_level varchar, geography_code varchar, breakdown varchar, "group" varchar,
-            quantity varchar, low_table integer, high_table integer
+            audience varchar, survey varchar, indicator varchar, tranche varchar,
+            engagement varchar, geography_level varchar, geography_code varchar,
+            breakdown varchar, "group" varchar, quantity varchar, k integer, low_table integer,
+            high_table integer
         );
         """
     )

@@ -55,6 +55,8 @@ def test_the_packages_of_a_candidate(built):
         data |= {"certificate", "csv", *notes} if package == "public" else {"microdata"}
         if package.startswith(("public", "cpp")):
             data |= {"technical_report.md"}
+        if package.startswith("cpp"):
+            data |= {"certificate"}
         if package.startswith("archive"):
             data |= {"documentation"}
         if package.startswith("school"):

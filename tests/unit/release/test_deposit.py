@@ -21,7 +21,8 @@ def files(built):
 def test_each_survey_has_four_forms_with_the_same_rows(files):
     assert {p.name for p in files.iterdir()} == {
         "secondary.sav", "secondary.dta", "secondary.tab", "secondary.parquet",
-        "data_dictionary.csv", "README.md",
+        "data_dictionary.csv", "README.md", "derive_secondary.sps", "derive_secondary.do",
+        "derive_secondary.R",
     }  # fmt: skip
     parquet = duckdb.execute(f"select * from '{files / 'secondary.parquet'}'").fetchall()
     tab = duckdb.execute(

@@ -1,0 +1,251 @@
+"""What earlier releases told: cells that are known already, and cells that must wait.
+
+Belongs here: reading the packages of earlier releases, withdrawn ones included, beside the
+exact counts that stood behind them, and what follows for protection. Does not belong here:
+judging a finished release (`differences.py`), which shares nothing with this but the reading.
+
+policy.md, How protection is judged, Change between releases: if the contributors of a cell in
+two releases differ by 1-9, the old value is kept or both are suppressed. Values stay as they
+are where the change moves no figure; elsewhere the cell is hidden, the earlier release being
+superseded. What was shown before and has not changed is known to every reader: the attack
+counts it as shown, so that two releases with different cells hidden do not fill each other.
+
+Contributors are compared by counts: at least so many pupils must have changed for base,
+numerator and complement to differ so. Joiners and leavers who cancel out look like fewer: a
+cell waits too long rather than too short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from rcs_assets.disclosure.grid import Bools, Grid
+from rcs_assets.errors import StorageError
+from rcs_assets.storage import sql_literal
+
+# Who reads a withdrawn release has it still (release/withdraw.py keeps the files).
+WITHDRAWN_FOLDER = ".withdrawn"
+_ESTIMATES = Path("parquet") / "estimates.parquet"
+_COUNTS = Path("safe_haven") / "parquet" / "estimates_unrounded.parquet"
+_NAMES = (
+    "survey",
+    "indicator",
+    "tranche",
+    "engagement",
+    "geography_level",
+    "geography_code",
+    "breakdown",
+    '"group"',
+)
+CELL = ", ".join(_NAMES)
+_KEYED = ", ".join(
+    f"coalesce({name}, '') as {name}" if name in ("tranche", "engagement") else name
+    for name in _NAMES
+)
+
+_TOLD = """
+create or replace temp table sdc_told (
+    release varchar, audience varchar, survey varchar, indicator varchar, tranche varchar,
+    engagement varchar, geography_level varchar, geography_code varchar, breakdown varchar,
+    "group" varchar, status varchar, n double, estimate double, ci_low double, ci_high double,
+    old_base double, old_yes double, old_sum double, has_counts boolean
+)
+"""
+_TOLD_BY = """
+insert into sdc_told by name
+with counts as (
+    select {keyed}, coalesce(base_n, 0) as old_base, coalesce(numerator_n, 0) as old_yes,
+        coalesce(sum_x, 0) as old_sum, true as has_counts,
+    from read_parquet({counts})
+)
+select
+    {release} as release, {audience} as audience, {cell}, status, n, estimate, ci_low, ci_high,
+    old_base, old_yes, old_sum, coalesce(has_counts, false) as has_counts,
+from (select {keyed}, status, n, estimate, ci_low, ci_high from read_parquet({file})) as shown
+left join counts using ({cell})
+where {own}
+"""
+
+# Columns: base_n, y_n, sum_x, statistic, score_low, score_high, n_step of now; sdc_told's.
+CHANGED_LEAST = """
+case
+    when statistic = 'pct' then greatest(
+        abs(base_n - old_base), abs(y_n - old_yes), abs((base_n - y_n) - (old_base - old_yes))
+    )
+    else greatest(
+        abs(base_n - old_base),
+        ceil(abs(sum_x - old_sum) / greatest(score_high - score_low, 1e-9) - 1e-6)
+    )
+end
+"""
+# Without counts of then (small schools together have no row there), the shown n is all.
+SHOWN_CHANGED_LEAST = "ceil(abs(base_n - n) - n_step / 2 - 1e-9)"
+# The same place in another release: what the figures say is the same or not.
+FIGURES_DIFFER = """
+(now_n, now_estimate, now_low, now_high) is distinct from (n, estimate, ci_low, ci_high)
+"""
+
+_EARLIER = f"""
+create or replace temp table sdc_earlier as
+with now as (
+    select
+        survey, indicator, place_id, coalesce(tranche, '') as tranche,
+        coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
+        "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, statistic, score_low, score_high,
+        n_step, if(view = 'own', 'cpp/' || engagement, 'public') as audience,
+    from sdc_node
+    where is_released and empty_status is null
+),
+figures as (
+    select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,
+        ci_high as now_high,
+    from sdc_figure
+),
+compared as (
+    select
+        survey, indicator, place_id, status in ('published', 'u') as was_shown,
+        status = 'c' as was_c,
+        {FIGURES_DIFFER} as differs, has_counts,
+        -- A figure that moved was moved by somebody; of what is not known, the least is feared.
+        case
+            when has_counts then {CHANGED_LEAST}
+            when was_c then 1
+            when differs then greatest(1, {SHOWN_CHANGED_LEAST})
+            else 0
+        end as changed_n,
+    from now
+    inner join figures using (audience, {CELL})
+    inner join sdc_told using (audience, {CELL})
+)
+select
+    survey, indicator, place_id,
+    bool_or(
+        changed_n between 1 and $least - 1 and (was_c or (was_shown and differs))
+    ) as is_held,
+    bool_or(was_shown and has_counts and changed_n = 0) as is_known,
+from compared
+group by all
+"""
+_MASKS = """
+select coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known
+from sdc_node
+left join sdc_earlier using (survey, indicator, place_id)
+where survey = $survey
+order by indicator, place_id
+"""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Of one survey's nodes, indicators × places.
+
+    `held`: not shown now, since 1-9 pupils' change would be told; `known`: shown before, and
+    nobody's answer has changed since.
+    """
+
+    held: Bools
+    known: Bools
+
+    @staticmethod
+    def none(grid: Grid) -> Earlier:
+        """There was no release before."""
+        nothing = np.zeros(grid.base.shape, dtype=bool)
+        return Earlier(nothing, nothing)
+
+
+def earlier_releases(releases: Path) -> tuple[Path, ...]:
+    """Folders of all releases that were ever published from an installation, oldest first.
+
+    Args:
+        releases: the folder `releases/` of the home.
+    """
+    found = {}
+    for place in (releases, releases / WITHDRAWN_FOLDER):
+        if place.is_dir():
+            # A withdrawn release has a tombstone in its place, without tables.
+            for folder in place.iterdir():
+                if (
+                    not folder.is_symlink()
+                    and not folder.name.startswith(".")
+                    and (folder / "public" / _ESTIMATES).is_file()
+                ):
+                    found[folder.name] = folder
+    return tuple(found[name] for name in sorted(found, key=_order))
+
+
+def _order(version: str) -> tuple[int, ...]:
+    """Ten comes after nine."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def read_told(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
+    """Make `sdc_told`: each cell that a release before showed or hid, with the counts behind.
+
+    Args:
+        con: any connection.
+        earlier: folders of releases.
+
+    Raises:
+        StorageError: a package or the counts behind it cannot be read: nothing is compared then,
+            so nothing may be published.
+    """
+    con.execute(_TOLD)
+    for folder in earlier:
+        for audience, file in _packages(folder):
+            own = "true" if audience == "public" else "engagement <> ''"
+            try:
+                con.execute(
+                    _TOLD_BY.format(
+                        keyed=_KEYED,
+                        cell=CELL,
+                        counts=sql_literal(folder / _COUNTS),
+                        file=sql_literal(file),
+                        release=sql_literal(folder.name),
+                        audience=sql_literal(audience),
+                        own=own,
+                    )
+                )
+            except duckdb.Error:
+                raise StorageError(
+                    f"What release {folder.name} told cannot be read",
+                    where=f"{folder.name}/{file.relative_to(folder)} and {_COUNTS}",
+                    why="a release is attacked together with all before it; without one of them "
+                    "nobody knows what the two tell together",
+                    fix="run: rcs release verify; restore the folder from its backup",
+                ) from None
+
+
+def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
+    yield "public", folder / "public" / _ESTIMATES
+    for package in sorted((folder / "cpp").glob("*")):
+        if (package / _ESTIMATES).is_file():
+            yield f"cpp/{package.name}", package / _ESTIMATES
+
+
+def compare_with_earlier(
+    con: duckdb.DuckDBPyConnection, earlier: Sequence[Path], least: int
+) -> None:
+    """Make `sdc_earlier`: the nodes that are held and those that are known.
+
+    Args:
+        con: a connection with `sdc_node` and `sdc_figure` (what each cell shows if it is shown).
+        earlier: folders of releases.
+        least: contributors that a change needs to be told (policy.yaml, releases).
+    """
+    read_told(con, earlier)
+    con.execute(_EARLIER, {"least": least})
+
+
+def read_earlier(con: duckdb.DuckDBPyConnection, grid: Grid) -> Earlier:
+    """What the releases before mean for one survey, from `sdc_earlier`."""
+    found = con.execute(_MASKS, {"survey": grid.survey}).fetchnumpy()
+    shape = grid.base.shape
+    return Earlier(
+        np.asarray(found["is_held"], dtype=bool).reshape(shape),
+        np.asarray(found["is_known"], dtype=bool).reshape(shape),
+    )

@@ -1,0 +1,350 @@
+"""Syntax that derives scores and indicators from a deposit's answers: SPSS, Stata and R.
+
+Belongs here: the codebook's scales, composites and indicators written as commands that an
+analyst runs on the deposited file. Does not belong here: how the platform itself scores (one
+dbt macro); a test runs what is written here beside it and beside a count by hand.
+
+A missing answer is any code below 0, whatever the reason. What needs a conversion table or a
+lookup of two answers together is named at the end of each file as not derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rcs_assets.codebook import Codebook
+from rcs_assets.codebook.model import Indicator, Item, RuleKind, Scale, ScaleMethod
+from rcs_assets.release.sav import dta_names
+
+NAME = "derive_{survey}"
+SUFFIXES = (".sps", ".do", ".R")
+# No code of an answer is larger.
+MOST_CODE = 999
+_LINE = 200
+_SUMS = (ScaleMethod.PRORATED_SUM, ScaleMethod.SUM, ScaleMethod.MEAN)
+_ANSWERED = (RuleKind.CODES, RuleKind.ALL_OF, RuleKind.ANY_OF)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One new variable: its name, what it is, and `value` where `condition` holds, else missing.
+
+    Both are in the words of one language; an empty condition always holds.
+    """
+
+    name: str
+    title: str
+    value: str
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How one language says it.
+
+    `name`: a variable's name in its file. `within`: 1 where an answer lies in a range, else 0,
+    also where it is missing. `item`: what an answer counts, 0 where it is missing. `one_of`: an
+    answer is one of some codes. `define`: a command. `is_known`: a score is there.
+    """
+
+    comment: Callable[[str], str]
+    name: Callable[[str], str]
+    within: Callable[[str, int, int], str]
+    item: Callable[[str, Item], str]
+    one_of: Callable[[str, Sequence[int]], str]
+    one_text_of: Callable[[str, Sequence[str]], str]
+    is_known: Callable[[str], str]
+    floor: Callable[[str], str]
+    and_: str
+    or_: str
+    define: Callable[[Derived], str]
+    head: str = ""
+
+
+def _points(variable: str, item: Item, times: str, equal: str) -> str:
+    """The points of each answer, added up over the answers that it could be."""
+    answers = range(item.minimum, item.maximum + 1)
+    return " + ".join(
+        f"{points} {times} ({variable} {equal} {code})"
+        for code, points in zip(answers, item.points, strict=True)
+    )
+
+
+def _turned(variable: str, item: Item) -> str:
+    return f"({item.minimum + item.maximum} - {variable})" if item.is_reversed else variable
+
+
+def _sps_item(variable: str, item: Item) -> str:
+    if item.points:
+        return _points(variable, item, "*", "=")
+    return f"RANGE({variable},{item.minimum},{item.maximum}) * {_turned(variable, item)}"
+
+
+def _do_item(variable: str, item: Item) -> str:
+    if item.points:
+        return _points(variable, item, "*", "==")
+    inside = f"inrange({variable},{item.minimum},{item.maximum})"
+    return f"cond({inside}, {_turned(variable, item)}, 0)"
+
+
+def _r_item(variable: str, item: Item) -> str:
+    inside = f"inside({variable}, {item.minimum}, {item.maximum})"
+    counted = _points(variable, item, "*", "==") if item.points else _turned(variable, item)
+    return f"ifelse({inside}, {counted}, 0)"
+
+
+def _sps_command(d: Derived) -> str:
+    """Long commands go over several lines, which older versions need."""
+    start = f"IF ({d.condition}) {d.name}" if d.condition else f"COMPUTE {d.name}"
+    lines = [""]
+    for word in f"{start} = ({d.value}).".split(" "):
+        if len(lines[-1]) + len(word) > _LINE:
+            lines.append(" ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join([*lines, f"VARIABLE LABELS {d.name} {_quoted(d.title)}."])
+
+
+def _do_command(d: Derived) -> str:
+    where = f" if {d.condition}" if d.condition else ""
+    label = f"label variable {d.name} {_quoted(d.title[:80])}"
+    return f"generate {d.name} = ({d.value}){where}\n{label}"
+
+
+def _r_command(d: Derived) -> str:
+    value = f"ifelse({d.condition}, {d.value}, NA)" if d.condition else d.value
+    return f"{d.name} <- as.numeric({value})  # {d.title}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', "'") + '"'
+
+
+def _codes(codes: Sequence[int]) -> str:
+    return ", ".join(map(str, codes))
+
+
+def _texts(values: Sequence[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def _stata_texts(values: Sequence[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
+
+
+def _sps() -> _Dialect:
+    return _Dialect(
+        comment=lambda text: f"* {text}.",
+        name=str,
+        within=lambda v, low, high: f"RANGE({v},{low},{high})",
+        item=_sps_item,
+        one_of=lambda v, codes: f"ANY({v}, {_codes(codes)})",
+        one_text_of=lambda v, values: f"ANY({v}, {_texts(values)})",
+        is_known=lambda v: f"NOT MISSING({v})",
+        floor=lambda v: f"TRUNC({v})",
+        and_=" AND ",
+        or_=" OR ",
+        define=_sps_command,
+        # Nothing is missing while it is counted: RANGE and ANY are then 0, never unknown.
+        head="MISSING VALUES ALL ().",
+    )
+
+
+def _do(named: Mapping[str, str]) -> _Dialect:
+    def name(variable: str) -> str:
+        return named[variable]
+
+    return _Dialect(
+        comment=lambda text: f"* {text}",
+        name=name,
+        within=lambda v, low, high: f"inrange({v},{low},{high})",
+        item=_do_item,
+        one_of=lambda v, codes: f"inlist({v}, {_codes(codes)})",
+        one_text_of=lambda v, values: f"inlist({v}, {_stata_texts(values)})",
+        is_known=lambda v: f"!missing({v})",
+        floor=lambda v: f"floor({v})",
+        and_=" & ",
+        or_=" | ",
+        define=_do_command,
+    )
+
+
+def _r() -> _Dialect:
+    return _Dialect(
+        comment=lambda text: f"# {text}",
+        name=lambda v: f"answers${v}",
+        within=lambda v, low, high: f"inside({v}, {low}, {high})",
+        item=_r_item,
+        one_of=lambda v, codes: f"{v} %in% c({_codes(codes)})",
+        one_text_of=lambda v, values: f"{v} %in% c({_texts(values)})",
+        is_known=lambda v: f"!is.na({v})",
+        floor=lambda v: f"floor({v})",
+        and_=" & ",
+        or_=" | ",
+        define=_r_command,
+        head="inside <- function(x, low, high) !is.na(x) & x >= low & x <= high",
+    )
+
+
+def write_syntax(
+    codebook: Codebook, survey: str, columns: Sequence[str], mark: str
+) -> dict[str, str]:
+    """Text of the three files of one survey, by their suffix.
+
+    Args:
+        codebook: scales, cut-offs and indicators.
+        survey: primary or secondary.
+        columns: of the deposited file, in its order.
+        mark: SIMULATED or delivered.
+    """
+    wanted = [*columns, *_new_names(codebook, survey)]
+    dialects = (_sps(), _do(dta_names(wanted)), _r())
+    return {
+        suffix: _text(codebook, survey, mark, dialect)
+        for suffix, dialect in zip(SUFFIXES, dialects, strict=True)
+    }
+
+
+def _scales(codebook: Codebook, survey: str) -> list[tuple[Scale, tuple[str, ...]]]:
+    """Scales that add up answers, with the stages that are asked."""
+    return [
+        (scale, instrument.stages)
+        for instrument in codebook.instruments.values()
+        if survey in instrument.surveys
+        for scale in instrument.scales
+        if scale.method in _SUMS and not scale.zero_variable
+    ]
+
+
+def _scores(codebook: Codebook, survey: str) -> dict[str, tuple[str, ...]]:
+    """Scores that the syntax makes: their name, and the stages that have them."""
+    found = {scale.name: stages for scale, stages in _scales(codebook, survey)}
+    for instrument in codebook.instruments.values():
+        if survey in instrument.surveys:
+            for composite in instrument.composites:
+                if set(composite.scales) <= set(found):
+                    found[composite.name] = instrument.stages
+    return found
+
+
+def _score_of(codebook: Codebook, indicator: Indicator) -> str:
+    rule = indicator.rule
+    return codebook.cutoff_sets[rule.cutoff_set].score if rule.cutoff_set else rule.score
+
+
+def derived_indicators(codebook: Codebook, survey: str) -> list[Indicator]:
+    """The indicators of a survey that the syntax derives."""
+    scores = _scores(codebook, survey)
+    return [
+        indicator
+        for indicator in codebook.indicators.values()
+        if indicator.survey == survey
+        and (indicator.rule.kind in _ANSWERED or _score_of(codebook, indicator) in scores)
+    ]
+
+
+def _new_names(codebook: Codebook, survey: str) -> list[str]:
+    scales = [f"{s.name}_{part}" for s, _ in _scales(codebook, survey) for part in ("n", "sum")]
+    indicators = [i.name for i in derived_indicators(codebook, survey)]
+    return [*scales, *_scores(codebook, survey), *indicators]
+
+
+def _text(codebook: Codebook, survey: str, mark: str, d: _Dialect) -> str:
+    lines = [
+        d.comment(f"{mark}: scores and indicators of the {survey} survey, from its answers"),
+        d.comment("generated from the codebook; a code below 0 is no answer"),
+        *([d.head] if d.head else []),
+        *(d.define(derived) for derived in _derived(codebook, survey, d)),
+    ]
+    made = {i.name for i in derived_indicators(codebook, survey)}
+    left = [i.name for i in codebook.indicators.values() if i.survey == survey]
+    lines += [
+        d.comment(f"not derived here, since it needs a conversion table: {name}")
+        for name in left
+        if name not in made
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _derived(codebook: Codebook, survey: str, d: _Dialect) -> Iterator[Derived]:
+    for scale, _ in _scales(codebook, survey):
+        yield from _of_scale(scale, d)
+    for instrument in codebook.instruments.values():
+        if survey not in instrument.surveys:
+            continue
+        for composite in instrument.composites:
+            if set(composite.scales) <= set(_scores(codebook, survey)):
+                parts = [d.name(name) for name in composite.scales]
+                yield Derived(
+                    d.name(composite.name),
+                    composite.title,
+                    " + ".join(parts),
+                    d.and_.join(d.is_known(part) for part in parts),
+                )
+    for indicator in derived_indicators(codebook, survey):
+        yield _of_indicator(codebook, indicator, d)
+
+
+def _of_scale(scale: Scale, d: _Dialect) -> Iterator[Derived]:
+    n, total, score = (d.name(f"{scale.name}{part}") for part in ("_n", "_sum", ""))
+    items = [(d.name(item.variable), item) for item in scale.items]
+    yield Derived(
+        n,
+        f"{scale.title}: questions answered",
+        " + ".join(d.within(variable, i.minimum, i.maximum) for variable, i in items),
+    )
+    yield Derived(
+        total,
+        f"{scale.title}: sum of what was answered",
+        " + ".join(d.item(variable, item) for variable, item in items),
+    )
+    size = len(scale.items)
+    value = {
+        ScaleMethod.PRORATED_SUM: d.floor(f"{total} * {size} / {n} + 0.5"),
+        ScaleMethod.SUM: total,
+        ScaleMethod.MEAN: f"{total} / {n}",
+    }[scale.method]
+    needed = size if scale.method is ScaleMethod.SUM else scale.min_answered
+    yield Derived(score, scale.title, value, f"{n} >= {needed}")
+
+
+def _of_indicator(codebook: Codebook, indicator: Indicator, d: _Dialect) -> Derived:
+    rule = indicator.rule
+    if rule.kind in _ANSWERED:
+        variables = [d.name(name) for name in rule.variables]
+        base = [
+            d.one_of(v, rule.base_codes) if rule.base_codes else d.within(v, 0, MOST_CODE)
+            for v in variables
+        ]
+        joint = d.or_ if rule.kind is RuleKind.ANY_OF else d.and_
+        value = joint.join(f"({d.one_of(v, rule.positive_codes)})" for v in variables)
+        asked = [set(codebook.variables[name].stages) for name in rule.variables]
+        stages = set.intersection(*asked)
+    else:
+        name = _score_of(codebook, indicator)
+        score = d.name(name)
+        base = [d.is_known(score)]
+        value = _of_score(codebook, indicator, score, d)
+        stages = set(_scores(codebook, indicator.survey)[name])
+    if not stages <= set(indicator.stages):
+        base.append(d.one_text_of(d.name("stage"), indicator.stages))
+    return Derived(d.name(indicator.name), indicator.title, value, d.and_.join(base))
+
+
+def _of_score(codebook: Codebook, indicator: Indicator, score: str, d: _Dialect) -> str:
+    rule = indicator.rule
+    if rule.kind is RuleKind.MEAN:
+        return score
+    if rule.kind is RuleKind.CUTOFF:
+        cut = codebook.cutoff_sets[rule.cutoff_set]
+        return f"({score} {cut.operator} {_number(cut.cut)})"
+    ends = [
+        f"({score} {sign} {_number(end)})"
+        for sign, end in ((">=", rule.lower), ("<=", rule.upper))
+        if end is not None
+    ]
+    return d.and_.join(ends)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"

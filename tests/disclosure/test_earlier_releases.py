@@ -1,0 +1,142 @@
+"""A release and all before it are one system: what they tell together is attacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.disclosure.earlier import earlier_releases
+from rcs_assets.errors import StorageError
+from tests.disclosure.attacker import SHOWN, cell_of
+from tests.disclosure.made_programme import Measure, Shape, count_pupils
+from tests.disclosure.programme import Programme
+
+SHAPE = Shape(
+    (Measure("some", 0.4), Measure("score", statistic="mean")),
+    tranches=(1,), clusters=(2, 2), schools=(4, 5), roll=(40, 260),
+)  # fmt: skip
+
+
+def withdraw(programme: Programme, pupils_n: int) -> str:
+    """Take the answers of some pupils of the largest school away; which school it is."""
+    school = programme.schools("t1-cpp0")[0]
+    columns = ", ".join(f"value_{m.name} = null" for m in programme.shape.measures)
+    programme.con.execute(
+        f"""
+        update pupil set answered = false, {columns} where rowid in (
+            select rowid from pupil where seed_code = ? and value_some is not null
+            and value_score is not null order by rowid limit ?
+        )
+        """,
+        [school, pupils_n],
+    )
+    count_pupils(programme.con, programme.shape)
+    return school
+
+
+def figures(programme: Programme) -> dict[tuple, tuple]:
+    """What each row says, by audience and cell."""
+    return {
+        (r["audience"], r["indicator"], *cell_of(r)): (
+            r["status"], r["n"], r["estimate"], r["ci_low"], r["ci_high"],
+        )
+        for r in programme.released
+    }  # fmt: skip
+
+
+def test_what_few_pupils_changed_is_not_told(tmp_path: Path) -> None:
+    programme = Programme(SHAPE, 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    told = figures(programme)
+    school = withdraw(programme, 3)
+
+    # As if there had been no release before: the leak that is planted.
+    programme.released = programme.protect().to_pylist()
+    audit = programme.audit([before])
+    found = audit.differences.places.to_pylist()
+    assert audit.differences.table.to_pylist() == [
+        {"release": "2026.01.01", "compared_n": audit.differences.table["compared_n"][0].as_py(),
+         "unsafe_n": len(found)}
+    ]  # fmt: skip
+    assert f"school {school}" in {f"{r['geography_level']} {r['geography_code']}" for r in found}
+    others = {s for s in programme.schools("t1-cpp0") if s != school}
+    assert not others & {r["geography_code"] for r in found}
+
+    # With it: no figure of the three pupils' school moves, and nobody else's is lost for it.
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    audit = programme.audit([before])
+    assert len(audit.differences.places) == 0 == audit.unsafe_n
+    now = figures(programme)
+    shown = {key for key in now if told[key][0] in SHOWN and now[key][0] in SHOWN}
+    assert shown and not {key for key in shown if now[key] != told[key]}
+    lost = {key for key in now if told[key][0] in SHOWN and now[key][0] == "c"}
+    assert lost and len(lost) < 0.25 * sum(said[0] in SHOWN for said in told.values())
+
+
+def test_what_many_pupils_changed_is_told(tmp_path: Path) -> None:
+    programme = Programme(SHAPE, 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    told = figures(programme)
+    school = withdraw(programme, 40)
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert len(programme.audit([before]).differences.places) == 0
+    now = figures(programme)
+    total = next(key for key in now if key[1] == "some" and f"school:{school}" in key[2])
+    assert now[total] != told[total] and now[total][0] in SHOWN
+
+
+def test_two_releases_that_hide_different_cells_are_attacked_together(tmp_path: Path) -> None:
+    """Girls and boys hidden, their total shown; then the total hidden and the boys shown."""
+    programme = Programme(
+        Shape((Measure("some"),), clusters=(3, 3), schools=(4, 6), roll=(20, 260)), 1
+    )
+    before = programme.publish(tmp_path / "2026.01.01")
+    for row in programme.pick(
+        lambda r: r["geography_level"] == "school" and r["breakdown"] == "sex"
+        and r["status_inside"] == "secondary"
+    ):  # fmt: skip
+        here = programme.pick(
+            lambda r, row=row: (
+                r["geography_code"] == row["geography_code"]
+                and r["breakdown"] in ("sex", "stage", "total", "stage:sex")
+            )
+        )
+        total = next(r for r in here if r["breakdown"] == "total")
+        if total["status"] not in SHOWN:
+            continue
+        kept = [dict(r) for r in programme.released]
+        for other in here:
+            if other["status"] in SHOWN:
+                other |= {
+                    "status": "c",
+                    "n": None,
+                    "estimate": None,
+                    "ci_low": None,
+                    "ci_high": None,
+                }
+        programme.show(row)
+        alone = programme.audit()
+        if alone.unsafe_n == 0:
+            together = programme.audit([before])
+            assert together.unsafe_n > 0
+            assert any(row["geography_code"] in place for place in together.places)
+            return
+        programme.released = kept
+    raise AssertionError("no such school in this programme; choose another seed")
+
+
+def test_a_withdrawn_release_counts_and_one_that_cannot_be_read_stops_all(tmp_path: Path) -> None:
+    programme = Programme(Shape((Measure("some"),), clusters=(1, 1), roll=(6, 90)), 1)
+    programme.publish(tmp_path / "2026.01.02")
+    withdrawn = programme.publish(tmp_path / ".withdrawn" / "2026.01.01")
+    (tmp_path / "2026.01.01").mkdir()
+    (tmp_path / "current").symlink_to("2026.01.02")
+    (tmp_path / ".candidate").mkdir()
+    assert earlier_releases(tmp_path) == (withdrawn, tmp_path / "2026.01.02")
+    # Nobody's answer has changed: a second release says the same.
+    again = programme.protect(earlier=earlier_releases(tmp_path))
+    assert again.to_pylist() == programme.released
+    (withdrawn / "safe_haven" / "parquet" / "estimates_unrounded.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StorageError, match=r"2026\.01\.01 told cannot be read"):
+        programme.protect(earlier=earlier_releases(tmp_path))
