@@ -128,7 +128,8 @@ def education_query(chosen: str) -> str:
                 then spine.project_id
         end as project_id,
         {PASS_SCN} as pass_no,
-        spine.scn is not null and (recorded.scn_n > 1 or spine.scn_n > 1) as is_ambiguous
+        spine.scn is not null and (recorded.scn_n > 1 or spine.scn_n > 1) as is_ambiguous,
+        coalesce(spine.is_opted_out, false) as is_refused
     from recorded
     left join (select distinct on (engagement, scn) * from spine where scn is not null) as spine
         on recorded.engagement = spine.engagement and recorded.scn = spine.scn
