@@ -34,6 +34,7 @@ from rcs_assets.linkage.missed import (
     prepare_chances,
     quality_table,
 )
+from rcs_assets.linkage.model import model_id
 from rcs_assets.linkage.received import link_received, received_engagements, received_numbers
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.social_work import link_social_work
@@ -86,6 +87,7 @@ _TABLES = {
         "missed_n": "double",
         "missed_low": "double",
         "missed_high": "double",
+        "model_id": "varchar",
     },
 }
 
@@ -106,7 +108,8 @@ class LinkedRows:
     odds), probability (both null in exact passes), weight_band (exact | auto); linked records
     only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
     exact_n, probabilistic_n, estimated_precision and estimated_recall with their ends, and
-    missed_n, the expected number of missed pairs (null where an outside indexer linked).
+    missed_n, the expected number of missed pairs (null where an outside indexer linked);
+    model_id, the model that the councils' files were compared with, where one was handed over.
     `identified_groups`: counts by what only the vault knows: engagement, dataset, breakdown
     (sex | has_scn), "group", records_n, linked_n, wrong (expected among the links), missed.
     `chances`: dataset, engagement, side (record | pupil), record_id, chance to have been
@@ -194,7 +197,7 @@ def link_engagements(
             "band as weight_band from links where project_id is not null "
             "order by dataset, engagement, record_id"
         ).to_arrow_table(),
-        link_rates=_rates(con, quality),
+        link_rates=_rates(con, quality, chosen_settings),
         identified_groups=con.execute(
             _identified_groups(chosen, wrong_share(rules))
         ).to_arrow_table(),
@@ -272,10 +275,13 @@ def _choose_records(con: duckdb.DuckDBPyConnection, accepted: pa.Table | None) -
         )
 
 
-def _rates(con: duckdb.DuckDBPyConnection, quality: Quality) -> pa.Table:
+def _rates(
+    con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings
+) -> pa.Table:
     estimates = quality_table(quality)
+    name = "null" if settings.model is None else sql_literal(model_id(settings.model))
     con.register("estimates", estimates)
-    rates = con.execute("""
+    rates = con.execute(f"""
         with counted as (
             select
                 engagement,
@@ -290,7 +296,11 @@ def _rates(con: duckdb.DuckDBPyConnection, quality: Quality) -> pa.Table:
             where dataset <> 'sample'
             group by all
         )
-        select counted.*, estimates.* exclude (dataset, engagement)
+        select
+            counted.*,
+            estimates.* exclude (dataset, engagement),
+            if(dataset in {COUNCIL_DATASETS} and missed_n is not null, {name}, null)::varchar
+                as model_id
         from counted
         left join estimates using (dataset, engagement)
         order by counted.engagement, counted.dataset

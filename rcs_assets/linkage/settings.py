@@ -207,6 +207,12 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
     return rules
 
 
+def rules_folder(overlay: Path | None = None) -> DataFolder:
+    """The room's files of rules with an adopter's beside them."""
+    defaults = Path(str(resources.files("rcs_assets.linkage") / "data"))
+    return DataFolder("linkage", defaults, overlay)
+
+
 def load_quality_rules(overlay: Path | None = None) -> QualityRules:
     """How the quality of linkage is looked at.
 
@@ -216,9 +222,8 @@ def load_quality_rules(overlay: Path | None = None) -> QualityRules:
     Raises:
         ConfigurationError: a file that cannot be read, an unknown key, a value without sense.
     """
-    defaults = Path(str(resources.files("rcs_assets.linkage") / "data"))
     return read_rules(
-        DataFolder("linkage", defaults, overlay),
+        rules_folder(overlay),
         QUALITY_FILE,
         _quality,
         _quality_problems,
