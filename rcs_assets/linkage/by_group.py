@@ -262,9 +262,7 @@ def education_groups() -> str:
     """
 
 
-def _grouped(
-    dataset: str, table: str, breakdowns: Sequence[str], chosen: str, wrong: str
-) -> str:
+def _grouped(dataset: str, table: str, breakdowns: Sequence[str], chosen: str, wrong: str) -> str:
     columns = [name for name in breakdowns if name not in IDENTIFIED]
     values = ", ".join("'all' as total" if name == "total" else name for name in columns)
     return f"""

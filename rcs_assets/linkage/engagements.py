@@ -275,9 +275,7 @@ def _choose_records(con: duckdb.DuckDBPyConnection, accepted: pa.Table | None) -
         )
 
 
-def _rates(
-    con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings
-) -> pa.Table:
+def _rates(con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings) -> pa.Table:
     estimates = quality_table(quality)
     name = "null" if settings.model is None else sql_literal(model_id(settings.model))
     con.register("estimates", estimates)

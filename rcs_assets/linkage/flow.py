@@ -87,7 +87,8 @@ def write_flow(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> int:
                     engagement,
                     any_value(invited_n) as invited,
                     count(distinct project_id) as answered,
-                    count(distinct project_id) filter (has_education) as "answered, education record",
+                    count(distinct project_id) filter (has_education)
+                        as "answered, education record",
                     count(distinct project_id) filter (social_work_pass is not null)
                         as "answered, social work record",
                     count(distinct project_id) filter (

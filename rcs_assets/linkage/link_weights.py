@@ -94,7 +94,9 @@ def _weights(
                     and chances.side = 'record'
                     and records.engagement = chances.engagement
                     and records.record_id = chances.record_id
-            where records.engagement in ({chosen}) and ids.pass_no is distinct from {PASS_READ_THROUGH}
+            where
+                records.engagement in ({chosen})
+                and ids.pass_no is distinct from {PASS_READ_THROUGH}
         )
         """
     ]

@@ -147,9 +147,7 @@ def missed_chances(
     return pa.concat_tables([_chances(con, side, missed_n) for side in ("left", "right")])
 
 
-_CHANCES = pa.schema(
-    [("side", pa.string()), ("record_id", pa.string()), ("chance", pa.float64())]
-)
+_CHANCES = pa.schema([("side", pa.string()), ("record_id", pa.string()), ("chance", pa.float64())])
 
 
 def _chances(con: duckdb.DuckDBPyConnection, side: str, missed_n: float) -> pa.Table:

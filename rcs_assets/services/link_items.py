@@ -8,7 +8,6 @@ answers of `data/link_items.yaml`. Does not belong here: the figures (`linkage`,
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +47,15 @@ def load_link_items(overlay: Path | None = None) -> tuple[LinkItem, ...]:
     folder = DataFolder("services", Path(__file__).parent / "data", overlay)
     items = []
     for name, (label, entry) in read_mapping(folder, FILE).items():
-        unknown = set(entry) ^ _KEYS
-        asked = {field for _, field, _, _ in string.Formatter().parse(str(entry.get("answer")))}
-        wrong = sorted(map(str, unknown)) or sorted(asked - {None, *FACTS}, key=str)
+        asked = {
+            field for _, field, _, _ in string.Formatter().parse(str(entry.get("answer"))) if field
+        }
+        wrong = sorted(set(entry) ^ _KEYS) or sorted(asked - FACTS)
         if wrong:
             raise ConfigurationError(
                 f"{label} is not valid",
                 where=f"file {label}, entry {name}",
-                why=f"not known, or missing: {', '.join(map(str, wrong))}",
+                why=f"not known, or missing: {', '.join(wrong)}",
                 fix=f"give guideline, label and answer; facts are {', '.join(sorted(FACTS))}",
             )
         items.append(LinkItem(name, *(str(entry[key]) for key in ("guideline", "label", "answer"))))
@@ -106,7 +106,7 @@ def _said(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _rule_facts(rules: LinkRules) -> Mapping[str, str]:
+def _rule_facts(rules: LinkRules) -> dict[str, str]:
     names = [entry.name.replace("_", " ") for entry in rules.passes if entry.name != "uid"]
     return {
         "passes": ", ".join(names),
@@ -178,13 +178,12 @@ _FACTS = {
         "where breakdown = 'has_scn' group by dataset order by dataset"
     ),
     "waiting": (
-        "select coalesce(sum(clerical_n), 0)::bigint from item_rates "
-        "where dataset = 'social_work'"
+        "select coalesce(sum(clerical_n), 0)::bigint from item_rates where dataset = 'social_work'"
     ),
     "lowest": (
         "select format('{} {} {} {:.1f} % ({})', replace(dataset, '_', ' '), "
         "replace(breakdown, '_', ' '), \"group\", linked_pct, engagement) "
-        "from item_groups where breakdown <> 'school' "
+        "from item_groups where breakdown not in ('school', 'has_scn') "
         'order by linked_pct, engagement, dataset, breakdown, "group" limit 1'
     ),
     "difference": (
