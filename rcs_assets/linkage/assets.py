@@ -1,7 +1,8 @@
 """Assets of the room linkage: the model, project ids, quality and the intruder's view.
 
 Belongs here: the wiring of `model.py`, `engagements.py`, `by_group.py`, `link_weights.py`,
-`flow.py` and `attacker_view.py` into the graph. Does not belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
+`flow.py` and `attacker_view.py` into the graph. Does not belong here: linkage itself, and
+`linkage.linked`, which the dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.

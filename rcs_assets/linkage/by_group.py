@@ -57,6 +57,7 @@ PUPIL_BREAKDOWNS = (
     "total", "sex", "stage", "stage:sex", "school", "simd_quintile", "looked_after", "ethnicity",
     "asn",
 )  # fmt: skip
+_ON_EDUCATION = ("simd_quintile", "looked_after", "ethnicity", "asn")
 _ENDS = ("pct", "low", "high")
 _COLUMNS = {
     "engagement": "varchar not null",
@@ -132,7 +133,8 @@ def write_link_sensitivity(
     the share whose record was found: links that are right against those and the missed. One
     row an engagement, dataset, breakdown and group of ten or more pupils: `pupils_n`, `linked_n`,
     `missed_n` (expected), `sensitivity_pct` with its interval. Groups without any pair, and
-    files that an outside indexer linked, have no row.
+    files that an outside indexer linked, have no row; nor have education's own links by what
+    only a linked education record tells.
 
     Args: as for `write_link_rates_by_group`.
 
@@ -369,7 +371,9 @@ def _pupil_counts(chosen: str, wrong: str, smallest: int) -> str:
                 into name breakdown value "group"
             )
             group by all
-            having count(*) >= {smallest}
+            having
+                count(*) >= {smallest}
+                and not (dataset = 'education' and breakdown in {_ON_EDUCATION})
         )
         select
             counted.*,

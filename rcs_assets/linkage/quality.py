@@ -62,11 +62,12 @@ class LinkQuality:
 
 def quality_of(links_n: int, clerical_n: int, wrong: Expected, missed: Expected) -> LinkQuality:
     """Precision and recall from the numbers of links, wrong links and missed pairs."""
+    right = Expected(links_n - wrong.n, links_n - wrong.high, links_n - wrong.low)
     return LinkQuality(
         links_n,
         clerical_n,
-        *_shares(links_n, wrong.n, wrong.low, wrong.high),
-        *_shares(links_n - wrong.n + missed.n, missed.n, missed.low, missed.high),
+        *_shares((right.n, wrong.n), (right.low, wrong.high), (right.high, wrong.low)),
+        *_shares((right.n, missed.n), (right.low, missed.high), (right.high, missed.low)),
         wrong,
         missed,
     )
@@ -97,7 +98,7 @@ def estimate_quality(
     """).fetchall()[0]
     tail = (1 - rules.groups.confidence) / 2
     wrong = exact_wrong + auto_wrong
-    missed = _missed(con, remainder)
+    missed = _missed(con, rules, remainder)
     return quality_of(
         exact_n + auto_n,
         clerical_n,
@@ -178,7 +179,7 @@ def drawn_to(chances: NDArray[np.float64], total: float) -> NDArray[np.float64]:
 
 
 def _missed(
-    con: duckdb.DuckDBPyConnection, remainder: Remainder | None
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, remainder: Remainder | None
 ) -> tuple[float, float, float]:
     """Expected number of right pairs that are no link, with the ends of its interval.
 
@@ -194,10 +195,10 @@ def _missed(
             anti join (from model_links where band = 'auto') using (left_id, right_id)
         """).fetchall()[0][0]
         return found, found, found
-    linked = con.execute("""
+    linked = con.execute(f"""
         select coalesce(sum(probability::decimal(18, 9)), 0)::double
         from model_links
-        where band = 'auto' and pass_no = (select max(pass_no) from model_links)
+        where band = 'auto' and pass_no = {rules.remainder.pass_no}
     """).fetchall()[0][0]
     shares = (remainder.share, remainder.share_low, remainder.share_high)
     low, middle, high = sorted(max(share * remainder.right_n - linked, 0.0) for share in shares)
@@ -217,10 +218,13 @@ def poisson(
 
 
 def _shares(
-    whole: float, missing: float, fewest: float, most: float
+    middle: tuple[float, float], worst: tuple[float, float], best: tuple[float, float]
 ) -> tuple[float | None, float | None, float | None]:
-    """1 - missing / whole, with the ends that the fewest and the most give."""
-    if whole <= 0:
+    """Shares of good ones among good and bad, the ends about the middle; None without any."""
+    if sum(middle) <= 0:
         return None, None, None
-    middle, high, low = (1 - min(max(n, 0.0) / whole, 1.0) for n in (missing, fewest, most))
-    return round(middle, 6), round(min(low, middle), 6), round(max(high, middle), 6)
+    at, low, high = (
+        max(good, 0.0) / (max(good, 0.0) + max(bad, 0.0)) if good > 0 else 0.0
+        for good, bad in (middle, worst, best)
+    )
+    return round(at, 6), round(min(low, at), 6), round(max(high, at), 6)

@@ -135,6 +135,7 @@ class RemainderRules:
     auto: float
     auto_evidence: float
     prior_records: float
+    estimate_records: float
     likelihood_drop: float
 
 

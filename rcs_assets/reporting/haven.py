@@ -22,12 +22,14 @@ import yaml
 
 from rcs_assets.reporting.blocks import (
     Block,
+    Bullets,
     Cell,
     Column,
     Contents,
     Document,
     Figure,
     Fold,
+    Item,
     Paragraph,
     Row,
     Run,
@@ -164,7 +166,7 @@ def _flow(folder: Path) -> Section:
         steps = totals.setdefault(row["dataset"], {})
         steps[row["step"]] = steps.get(row["step"], 0) + int(row["n"])
     figures = [
-        Figure(_diagram(name, totals[name]), said["datasets"][name], ())
+        _figure(_diagram(name, totals[name]))
         for name in said["datasets"]
         if name in totals and name != "sample"
     ]
@@ -178,6 +180,14 @@ def _flow(folder: Path) -> Section:
         folds.append(Fold(place, (_table(caption, ("Step", "Number"), lines),)))
     intro = Paragraph(plain(said["flow_intro"]))
     return Section("flow", 2, said["flow"], (intro, *figures, *folds))
+
+
+def _figure(flow: Flow) -> Figure:
+    """The diagram, and beside it the same in words."""
+    items = tuple(
+        Item(plain(f"{box}{f' ({beside})' if beside else ''}")) for box, beside in flow.boxes
+    )
+    return Figure(flow, flow.title, (Bullets(items, is_ordered=True),))
 
 
 def _diagram(name: str, steps: Mapping[str, int]) -> Flow:
@@ -317,7 +327,7 @@ def _model(folder: Path) -> Section:
     rows = read_table(folder, "link_model")
     first = rows[0]
     caption = said["model_caption"].format(
-        model=first["model_id"], origin=first["origin"], splink=first["splink_version"]
+        model=first["model_id"][:12], origin=first["origin"], splink=first["splink_version"]
     )
     lines = tuple(
         _row(
