@@ -224,7 +224,7 @@ def _shares(
     if sum(middle) <= 0:
         return None, None, None
     at, low, high = (
-        max(good, 0.0) / (max(good, 0.0) + max(bad, 0.0)) if good > 0 else 0.0
+        1 - max(bad, 0.0) / (max(good, 0.0) + max(bad, 0.0)) if bad > 0 else 1.0
         for good, bad in (middle, worst, best)
     )
     return round(at, 6), round(min(low, at), 6), round(max(high, at), 6)
