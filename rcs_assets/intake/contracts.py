@@ -241,7 +241,7 @@ def _clean(field: Field) -> str:
 
 def _is_part(cell: str) -> str:
     """Whether a date tells no day: 2016, 2016-02, or 00 where day or month should stand."""
-    return f"regexp_full_match({cell}, '[0-9]{{4}}(-00|-(0[1-9]|1[0-2]))?(-00)?')"
+    return f"regexp_full_match({cell}, '[12][0-9]{{3}}(-00|-(0[1-9]|1[0-2]))?(-00)?')"
 
 
 def count_parts(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, int]:
