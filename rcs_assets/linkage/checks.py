@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from data_quality import linked_suite, load_thresholds
 from rcs_assets.codebook import load_codebook
+from rcs_assets.errors import InputError
 from rcs_assets.intake.exchange import INDEXES
 from rcs_assets.linkage.by_group import BREAKDOWNS
 from rcs_assets.linkage.model import read_model
@@ -324,7 +325,10 @@ def flow_adds_up(bench: Bench) -> Verdict:
 
 def links_are_of_this_model(bench: Bench) -> Verdict:
     """The model is what its hash names, written under the rules of now; links are made of it."""
-    stored = read_model(bench.con, bench.home.config)
+    try:
+        stored = read_model(bench.con, bench.home.config)
+    except InputError as error:
+        return Verdict(False, str(error))
     others = bench.con.execute(
         "select distinct engagement from linkage.link_rates where dataset = 'social_work' "
         "and estimated_recall is not null and model_id is distinct from ? order by all",

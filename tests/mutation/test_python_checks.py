@@ -125,8 +125,8 @@ DAMAGE: dict[str, tuple[str, ...]] = {
     ),
     "sensitivities_fit_the_links": (
         "update linkage.link_sensitivity set linked_n = linked_n - 1 where breakdown = 'total'",
-        "update linkage.link_sensitivity set pupils_n = 9 where rowid = 0",
-        "update linkage.link_sensitivity set ci_high = 101 where rowid = 0",
+        "update linkage.link_sensitivity set pupils_n = 9 where breakdown = 'total'",
+        "update linkage.link_sensitivity set ci_high = 101 where breakdown = 'total'",
         "delete from linkage.link_sensitivity where dataset = 'education'",
     ),
     "link_weights_add_up": (
