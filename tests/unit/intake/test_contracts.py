@@ -147,7 +147,7 @@ def test_a_part_of_a_birth_date_is_taken_where_the_contract_says_so(
         assert (number in refused) == (day is None)
         if day is not None:
             assert str(kept[number]) == day
-    assert count_parts(con, dataset) == {"dates_in_part": 5}
+    assert count_parts(con, dataset) == {"dates_in_part": 4}
     assert count_parts(con, codebook.datasets["sample_file"]) == {}
     assert not any(field.takes_parts for field in codebook.datasets["sample_file"].fields)
 
