@@ -432,7 +432,7 @@ def _rates(counts: str, groups: Groups) -> str:
             rates.missed_high as all_missed_high,
             (rates.records_n - rates.linked_n)::double as all_others
         from shares
-        inner join linkage.link_rates as rates using (engagement, dataset)
+        left join linkage.link_rates as rates using (engagement, dataset)
         order by engagement, dataset, breakdown, "group"
     """
 
