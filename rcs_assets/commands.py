@@ -136,7 +136,7 @@ def release_publish(options: argparse.Namespace) -> int:
 
 def exchange(options: argparse.Namespace) -> int:
     """Write the files that go to the indexer, back to the providers, or to the linker."""
-    from rcs_assets.linkage.exchange import KINDS, default_kinds, export_files
+    from rcs_assets.linkage.exchange import default_kinds, export_files, kind_of
 
     home = _open_home(options)
     _refuse_unknown_engagements(home, [options.engagement])
@@ -153,7 +153,7 @@ def exchange(options: argparse.Namespace) -> int:
         _print_json(files)
         return DONE
     for file in files:
-        kind = KINDS[file.stem.partition("_")[2]]
+        kind = kind_of(file)
         print(f"{file}  {kind.sender} to {kind.receiver}: {kind.about}")
     return DONE
 

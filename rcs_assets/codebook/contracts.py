@@ -55,7 +55,17 @@ _RULE_NEEDS = frozenset(["columns", "about"])
 _RULE_MAY = frozenset(["total", "tolerance"])
 _FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
 _FIELD_MAY = frozenset(
-    ["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator", "date_forms"]
+    [
+        "column",
+        "allowed",
+        "marks",
+        "minimum",
+        "maximum",
+        "pattern",
+        "separator",
+        "date_forms",
+        "parts",
+    ]
 )
 
 
@@ -133,6 +143,7 @@ def _field(where: str, name: str, entry: object) -> Field:
         separator=str(entry.get("separator", "")),
         marks=_texts(where, "marks", entry.get("marks", [])),
         date_forms=_date_forms(where, entry),
+        takes_parts=_takes_parts(where, entry),
     )
 
 
@@ -141,6 +152,13 @@ def _date_forms(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     if forms and entry["kind"] != "date":
         raise _problem(where, "date_forms", "only a date has them")
     return forms
+
+
+def _takes_parts(where: str, entry: Mapping[str, Any]) -> bool:
+    takes = _flag(where, "parts", entry.get("parts", False))
+    if takes and (entry["kind"] != "date" or entry.get("date_forms")):
+        raise _problem(where, "parts", "only a date that is written as 2016-02-01 has them")
+    return takes
 
 
 def _mark_meanings(where: str, entries: object, fields: Sequence[Field]) -> dict[str, str]:

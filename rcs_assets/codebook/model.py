@@ -336,7 +336,9 @@ class Field:
     itself must be there in any case. `allowed`: permitted values as text, empty if free within
     `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
     them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`: how
-    a date is written where it is not as 2016-02-01 (strptime).
+    a date is written where it is not as 2016-02-01 (strptime). `takes_parts`: where the day or
+    the month of a date is not known (2016-02, 2016, 00 in their place), the first of the month or
+    of the year stands for it.
     """
 
     name: str
@@ -352,6 +354,7 @@ class Field:
     separator: str = ""
     marks: tuple[str, ...] = ()
     date_forms: tuple[str, ...] = ()
+    takes_parts: bool = False
 
 
 @dataclass(frozen=True)

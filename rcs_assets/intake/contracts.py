@@ -220,7 +220,8 @@ def _clean(field: Field) -> str:
     """A cell without surrounding and non-breaking spaces; null if blank or a publisher's mark.
 
     A date in a form of the publisher's is turned into ours; one in another form stays a text that
-    no date has, so that it is quarantined and not guessed.
+    no date has, so that it is quarantined and not guessed. A part of a date becomes the first of
+    its month or year where the contract takes parts.
     """
     cell = _trimmed(field)
     if field.marks:
@@ -229,7 +230,25 @@ def _clean(field: Field) -> str:
         forms = ", ".join(sql_literal(form) for form in field.date_forms)
         read = f"try_strptime({cell}, [{forms}])"
         cell = f"case when {cell} is not null then coalesce(strftime({read}, '%Y-%m-%d'), '?') end"
+    if field.takes_parts:
+        month = f"replace(coalesce(nullif(substr({cell}, 6, 2), ''), '00'), '00', '01')"
+        cell = (
+            f"case when {_is_part(cell)} then left({cell}, 4) || '-' || {month} || '-01' "
+            f"else {cell} end"
+        )
     return cell
+
+
+def _is_part(cell: str) -> str:
+    """Whether a date tells no day: 2016, 2016-02, or 00 where day or month should stand."""
+    return f"regexp_full_match({cell}, '[12][0-9]{{3}}(-00|-(0[1-9]|1[0-2]))?(-00)?')"
+
+
+def count_parts(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, int]:
+    """Cells of `delivered` that hold a part of a date, where the contract takes parts."""
+    columns = [field for field in dataset.fields if field.takes_parts]
+    found = [count(con, "delivered", _is_part(_trimmed(field))) for field in columns]
+    return {"dates_in_part": sum(found)} if columns else {}
 
 
 def _trimmed(field: Field) -> str:

@@ -29,6 +29,7 @@ from rcs_assets.intake.readers import probe
 from rcs_assets.programme import Engagement, Programme
 from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
 from rcs_assets.storage import Home, write_atomically, write_lock
+from rcs_assets.storage.access_log import Access, process_purpose, record_access
 from rcs_assets.storage.sealed import memory_file, seal, unseal
 
 DeliveryKey = tuple[str, str | None]
@@ -74,6 +75,9 @@ def opened(home: Home, delivery: Delivery) -> Iterator[Path]:
     Raises:
         StorageError: its key is gone, or the sealed copy was changed.
     """
+    # The number, not the name: a supplier's file name may say more than it should.
+    what = f"delivery {delivery.seq} ({delivery.dataset})"
+    record_access(home, Access.DROP_READ, what, process_purpose())
     with memory_file(home.tmp, delivery.file) as plain:
         unseal(delivery.path(home), plain.stream, keys.delivery_key(home, delivery.seq))
         yield plain.path

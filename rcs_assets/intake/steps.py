@@ -23,6 +23,7 @@ from rcs_assets.intake.contracts import (
     check_rows,
     count,
     count_marks,
+    count_parts,
     quarantine,
     quarantine_duplicates,
     quarantine_row_rules,
@@ -322,7 +323,7 @@ def extract_ids(
             "where row_number in (select row_number from withdrawn)"
         ).to_arrow_table()
         return Taken(
-            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            count_receipt(con, delivery, pupils.pupil_flags(con) | count_parts(con, dataset)),
             quarantined_rows(con, delivery),
             vault={splitter.TARGETS[dataset.name].vault[0]: rows},
             record_ids=rows.select(["record_id"]),

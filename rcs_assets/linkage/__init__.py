@@ -13,6 +13,7 @@ from rcs_assets.linkage.engagements import (
     write_linkage,
 )
 from rcs_assets.linkage.engine import Links, link
+from rcs_assets.linkage.model import load_model, save_model
 from rcs_assets.linkage.settings import LinkSettings
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "link",
     "link_engagements",
     "link_keys",
+    "load_model",
+    "save_model",
     "write_linkage",
 ]

@@ -1,7 +1,8 @@
-"""Assets of the room linkage: project ids, link rates and the intruder's view, by engagement.
+"""Assets of the room linkage: the model, project ids, quality and the intruder's view.
 
-Belongs here: the wiring of `engagements.py`, `by_group.py` and `attacker_view.py` into the
-graph. Does not belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
+Belongs here: the wiring of `model.py`, `engagements.py`, `by_group.py`, `link_weights.py`,
+`flow.py` and `attacker_view.py` into the graph. Does not belong here: linkage itself, and
+`linkage.linked`, which the dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
@@ -14,7 +15,7 @@ import dagster as dg
 from rcs_assets.intake.exchange import INDEXER_FILES
 from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
 from rcs_assets.linkage.attacker_view import write_attacker_view
-from rcs_assets.linkage.by_group import write_link_rates_by_group
+from rcs_assets.linkage.by_group import write_link_rates_by_group, write_link_sensitivity
 from rcs_assets.linkage.engagements import (
     LinkedRows,
     accepted_records,
@@ -22,7 +23,10 @@ from rcs_assets.linkage.engagements import (
     link_keys,
     write_linkage,
 )
-from rcs_assets.linkage.settings import LinkSettings, load_link_rules
+from rcs_assets.linkage.flow import write_flow
+from rcs_assets.linkage.link_weights import write_link_weights
+from rcs_assets.linkage.model import platform_model, read_model, write_model
+from rcs_assets.linkage.settings import LinkSettings, load_link_rules, load_quality_rules
 from rcs_assets.programme import approval_problems
 from rcs_assets.storage import open_vault, open_warehouse, public_count
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
@@ -34,11 +38,12 @@ _SPINE = (
     ("intake", "education"),
     ("intake", "social_work"),
     ("intake", "read_through"),
+    ("linkage", "model"),
 )
 # The quintile of a record's data zone comes from the reference data.
 _GROUPS = (*_SPINE, ("intake", "simd"))
 # Assets with a row a record.
-_ROWS = ("project_ids", "attacker_view")
+_ROWS = ("project_ids", "link_weights", "attacker_view")
 
 
 def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE) -> dg.AssetSpec:
@@ -54,6 +59,27 @@ def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE
     return dg.AssetSpec(**options)
 
 
+@dg.asset(
+    **asset_options(
+        "linkage",
+        "model",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="The match model that every prediction is made from: fields, levels, m and "
+        "u probabilities, use of term frequencies, versions, under a hash. The adopter's fitted "
+        "one (config/match_model.json), or the shipped one. No value of a record.",
+    )
+)
+def model(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Write the model down; linkage refuses one that was changed or is older than its rules."""
+    stored = platform_model(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        write_model(con, stored)
+    return dg.MaterializeResult(
+        metadata={"model_id": stored.model_id, "origin": stored.origin, **stored.libraries}
+    )
+
+
 @dg.multi_asset(
     name="linkage",
     specs=[
@@ -65,12 +91,25 @@ def _spec(thing: str, description: str, deps: Sequence[tuple[str, str]] = _SPINE
         _spec(
             "link_rates",
             "Records of each delivery: linked by a number or by the model, ambiguous, waiting "
-            "for a clerk; estimated precision and recall.",
+            "for a clerk; estimated precision and recall with intervals.",
         ),
         _spec(
             "link_rates_by_group",
-            "Link rates by sex, stage, deprivation, looked-after status and so on, for groups "
-            "of ten or more records. Safe haven only.",
+            "Link rates, both error rates, and who is linked against who is not, by sex, stage, "
+            "deprivation, school, looked-after status, ASN, ethnicity and so on, for groups of "
+            "ten or more records. Safe haven only.",
+            _GROUPS,
+        ),
+        _spec(
+            "link_sensitivity",
+            "Of pupils who have a council's record, the share whose record was found, by group "
+            "of pupils. Need × reach is corrected by it. Safe haven only.",
+            _GROUPS,
+        ),
+        _spec(
+            "link_weights",
+            "Inverse-linkage weight of each linked council's record: it stands for those of its "
+            "kind whose link was missed.",
             _GROUPS,
         ),
         _spec(
@@ -96,27 +135,57 @@ def linkage(
     place = home.home()
     engagements = list(context.partition_keys)
     limits = home.settings()
+    with open_warehouse(place, settings=limits) as warehouse:
+        accepted = accepted_records(warehouse)
+        stored = read_model(warehouse, place.config)
     settings = LinkSettings(
-        training="fixed",  # so that an engagement's links depend on its own files alone
+        model=stored.model,  # so that an engagement's links depend on its own files alone
         threads=limits.threads,
         memory_limit=limits.memory_limit,
         overlay=place.config,
     )
-    with open_warehouse(place, settings=limits) as warehouse:
-        accepted = accepted_records(warehouse)
     with open_vault(place, settings=limits, purpose="linkage") as vault:
         rows = link_engagements(
             vault, link_keys(place), _approved(home, engagements), settings, accepted
         )
-    groups = load_link_rules(place.config).groups
+    rules, quality = load_link_rules(place.config), load_quality_rules(place.config)
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
-        groups_n = write_link_rates_by_group(warehouse, rows.identified_groups, engagements, groups)
+        groups_n = write_link_rates_by_group(warehouse, rows, engagements, rules)
+        sensitivity_n = write_link_sensitivity(warehouse, rows, engagements, rules)
+        weights_n = write_link_weights(warehouse, rows, engagements, rules, quality)
         pupils_n = write_attacker_view(warehouse, place.key("attacker_view"), engagements)
     yield _result("project_ids", _totals(rows))
     yield _result("link_rates", _totals(rows))
     yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
+    yield _result("link_sensitivity", {"dagster/row_count": sensitivity_n})
+    yield _result("link_weights", {"records": public_count(weights_n)})
     yield _result("attacker_view", {"pupils": public_count(pupils_n)})
+
+
+@dg.asset(
+    **asset_options(
+        "linkage",
+        "link_flow",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Counts of a flow diagram, from the rows received to the children whose "
+        "answers have linked records. Safe haven only.",
+        deps=(
+            ("intake", "receipts"),
+            ("intake", "sample"),
+            ("linkage", "project_ids"),
+            ("linkage", "link_rates"),
+            ("linkage", "linked"),
+        ),
+    )
+)
+def link_flow(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count the steps of every engagement."""
+    rules = load_link_rules(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_flow(con, rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

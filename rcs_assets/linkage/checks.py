@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from data_quality import linked_suite, load_thresholds
 from rcs_assets.codebook import load_codebook
+from rcs_assets.errors import InputError
 from rcs_assets.intake.exchange import INDEXES
 from rcs_assets.linkage.by_group import BREAKDOWNS
+from rcs_assets.linkage.model import read_model
 from rcs_assets.linkage.profile import linkage_profiles
 from rcs_assets.linkage.received import PASS_READ_THROUGH
 from rcs_assets.linkage.settings import load_link_rules
@@ -28,6 +30,9 @@ PROJECT_IDS = ("linkage", "project_ids")
 LINKED = ("linkage", "linked")
 LINK_RATES = ("linkage", "link_rates")
 BY_GROUP = ("linkage", "link_rates_by_group")
+SENSITIVITY = ("linkage", "link_sensitivity")
+WEIGHTS = ("linkage", "link_weights")
+FLOW = ("linkage", "link_flow")
 _INDEX_NUMBERS = {"index_no", "index_education", "index_social_work", *INDEXES}
 
 
@@ -214,6 +219,125 @@ def rates_by_group_are_complete(bench: Bench) -> Verdict:
     )
 
 
+def estimates_hold_themselves(bench: Bench) -> Verdict:
+    """Every estimated share lies inside its interval, in each file and group."""
+    return _groups(
+        bench,
+        """
+        select distinct engagement || ' ' || dataset
+        from (
+            select engagement, dataset, estimated_precision as share, precision_low as low,
+                precision_high as high
+            from linkage.link_rates
+            union all
+            select engagement, dataset, estimated_recall, recall_low, recall_high
+            from linkage.link_rates
+            union all
+            select engagement, dataset, false_pct / 100, false_low / 100, false_high / 100
+            from linkage.link_rates_by_group
+            union all
+            select engagement, dataset, missed_pct / 100, missed_low / 100, missed_high / 100
+            from linkage.link_rates_by_group
+        )
+        where share is not null and not coalesce(0 <= low and share between low and high
+            and high <= 1, false)
+        order by all
+        """,
+    )
+
+
+def sensitivities_fit_the_links(bench: Bench) -> Verdict:
+    """Sensitivity counts the links that there are, for groups of ten or more pupils."""
+    smallest = load_link_rules(bench.home.config).groups.min_records
+    return _groups(
+        bench,
+        f"""
+        select distinct rates.engagement || ' ' || rates.dataset
+        from linkage.link_rates as rates
+        left join (
+            select
+                engagement,
+                dataset,
+                max(linked_n) filter (breakdown = 'total') as linked_n,
+                min(pupils_n) as smallest_n,
+                bool_and(sensitivity_pct between ci_low and ci_high and ci_low >= 0
+                    and ci_high <= 100) as is_sound
+            from linkage.link_sensitivity
+            group by all
+        ) as found using (engagement, dataset)
+        where
+            rates.dataset in ('education', 'social_work')
+            and rates.estimated_recall is not null
+            and not coalesce(
+                found.linked_n = rates.linked_n and smallest_n >= {smallest} and is_sound, false
+            )
+        order by all
+        """,
+    )
+
+
+def link_weights_add_up(bench: Bench) -> Verdict:
+    """The weights of a file add up to its right links and expected missed pairs."""
+    return _groups(
+        bench,
+        """
+        select distinct rates.engagement || ' ' || rates.dataset
+        from linkage.link_rates as rates
+        left join (
+            select engagement, dataset, count(*) as records_n, sum(link_weight) as pairs
+            from linkage.link_weights
+            group by all
+        ) as found using (engagement, dataset)
+        where
+            rates.dataset in ('education', 'social_work')
+            and rates.estimated_precision is not null
+            and not coalesce(
+                found.records_n = rates.linked_n
+                and abs(pairs - linked_n * estimated_precision - missed_n)
+                    <= 0.01 + 0.001 * linked_n,
+                false
+            )
+        order by all
+        """,
+    )
+
+
+def flow_adds_up(bench: Bench) -> Verdict:
+    """Accepted rows are the linked, the waiting and the others; passes add up to the linked."""
+    return _groups(
+        bench,
+        """
+        select engagement || ' ' || dataset
+        from linkage.link_flow
+        where dataset not in ('sample', 'pupils')
+        group by engagement, dataset
+        having not coalesce(
+            sum(n) filter (step = 'accepted')
+            = sum(n) filter (step in ('linked', 'waits for a clerk', 'not linked'))
+            and max(n) filter (step = 'linked') = coalesce(sum(n) filter (step like 'linked: %'), 0)
+            and min(n) >= 0,
+            false
+        )
+        order by all
+        """,
+    )
+
+
+def links_are_of_this_model(bench: Bench) -> Verdict:
+    """The model is what its hash names, written under the rules of now; links are made of it."""
+    try:
+        stored = read_model(bench.con, bench.home.config)
+    except InputError as error:
+        return Verdict(False, str(error))
+    others = bench.con.execute(
+        "select distinct engagement from linkage.link_rates where dataset = 'social_work' "
+        "and estimated_recall is not null and model_id is distinct from ? order by all",
+        [stored.model_id],
+    ).fetchall()
+    found = [row[0] for row in others if row[0] not in bench.left_out]
+    return Verdict(not found, places(found, f"model {stored.model_id[:12]}"))
+
+
 def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     """No column of schema linkage is named like an identifier or an index number."""
     forbidden = identifier_columns(bench.codebook) | _INDEX_NUMBERS
@@ -283,12 +407,57 @@ PYTHON_CHECKS = (
         rates_by_group_are_complete,
     ),
     PythonCheck(
+        LINK_RATES,
+        "estimates_hold_themselves",
+        "Estimated precision, recall and error rates lie inside their own intervals",
+        "contract of linkage.link_rates and linkage.link_rates_by_group",
+        "do not publish; report a defect of linkage",
+        estimates_hold_themselves,
+    ),
+    PythonCheck(
+        SENSITIVITY,
+        "sensitivities_fit_the_links",
+        "Link sensitivity counts the links that there are, for groups of ten or more pupils",
+        "policy.md, Table B, reach; Table A (base)",
+        "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
+        sensitivities_fit_the_links,
+    ),
+    PythonCheck(
+        WEIGHTS,
+        "link_weights_add_up",
+        "Inverse-linkage weights add up to the pairs of one child that a file is expected to have",
+        "contract of linkage.link_weights",
+        "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
+        link_weights_add_up,
+    ),
+    PythonCheck(
         LINKED,
         "linkage_has_no_identifiers",
         "No table of linkage has a column for an identifier or an index number",
         "design.md, Zones",
         "stop; delete warehouse.duckdb, correct the table's definition, run: rcs materialise",
         linkage_has_no_identifiers,
+    ),
+)
+
+
+# Both are made in other runs than the links: definitions of their own.
+FLOW_CHECKS = (
+    PythonCheck(
+        FLOW,
+        "flow_adds_up",
+        "The steps from accepted rows to linked ones lose nobody",
+        "contract of linkage.link_flow; RECORD 6.3",
+        "run: rcs materialise (the flow is older than the links)",
+        flow_adds_up,
+    ),
+    PythonCheck(
+        FLOW,
+        "links_are_of_this_model",
+        "The match model is what its hash names, and every engagement was linked by it",
+        "contract of linkage.model",
+        "run: rcs materialise for the engagements named",
+        links_are_of_this_model,
     ),
 )
 
@@ -307,3 +476,5 @@ linkage_checks = room_checks(
     profiles,
     assets=(LINKED, LINK_RATES),
 )
+
+flow_checks = room_checks("link_flow_checks", FLOW_CHECKS)

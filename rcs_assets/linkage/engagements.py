@@ -27,9 +27,16 @@ from rcs_assets.linkage.exact import (
     spine_query,
     survey_query,
 )
-from rcs_assets.linkage.quality import LinkQuality
+from rcs_assets.linkage.missed import (
+    Quality,
+    estimate_answers,
+    estimate_education,
+    prepare_chances,
+    quality_table,
+)
+from rcs_assets.linkage.model import model_id
 from rcs_assets.linkage.received import link_received, received_engagements, received_numbers
-from rcs_assets.linkage.settings import LinkSettings
+from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.social_work import link_social_work
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
@@ -72,7 +79,15 @@ _TABLES = {
         "exact_n": "integer",
         "probabilistic_n": "integer",
         "estimated_precision": "double",
+        "precision_low": "double",
+        "precision_high": "double",
         "estimated_recall": "double",
+        "recall_low": "double",
+        "recall_high": "double",
+        "missed_n": "double",
+        "missed_low": "double",
+        "missed_high": "double",
+        "model_id": "varchar",
     },
 }
 
@@ -92,14 +107,20 @@ class LinkedRows:
     `project_ids`: dataset, engagement, record_id, project_id, pass_no, weight (log2 of the
     odds), probability (both null in exact passes), weight_band (exact | auto); linked records
     only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
-    exact_n, probabilistic_n, estimated_precision, estimated_recall (null where a number links).
-    `identified_groups`: link counts by what only the vault knows: engagement, dataset,
-    breakdown (sex | has_scn), "group", records_n, linked_n.
+    exact_n, probabilistic_n, estimated_precision and estimated_recall with their ends, and
+    missed_n, the expected number of missed pairs (null where an outside indexer linked);
+    model_id, the model that the councils' files were compared with, where one was handed over.
+    `identified_groups`: counts by what only the vault knows: engagement, dataset, breakdown
+    (sex | has_scn), "group", records_n, linked_n, wrong (expected among the links), missed.
+    `chances`: dataset, engagement, side (record | pupil), record_id, chance to have been
+    missed. They are added up by group in the warehouse and kept nowhere: `project_ids` stays
+    the one table with a row a record that leaves the vault.
     """
 
     project_ids: Any
     link_rates: Any
     identified_groups: Any
+    chances: Any
 
 
 def link_keys(home: Home) -> LinkKeys:
@@ -159,7 +180,14 @@ def link_engagements(
     for statement in (spine_query(chosen), survey_query(chosen), education_query(_listed(own))):
         con.execute(statement)
     link_received(con, _listed(received))
-    quality = link_social_work(con, settings or LinkSettings(training="fixed"), own)
+    chosen_settings = settings or LinkSettings(training="fixed")
+    rules = load_link_rules(chosen_settings.overlay)
+    prepare_chances(con)
+    quality = {
+        **link_social_work(con, chosen_settings, own),
+        **estimate_education(con, rules, chosen_settings, own),
+        **estimate_answers(con, rules, own),
+    }
     con.execute(_links())
     _write_vault(con, chosen)
     con.execute("commit")
@@ -169,9 +197,23 @@ def link_engagements(
             "band as weight_band from links where project_id is not null "
             "order by dataset, engagement, record_id"
         ).to_arrow_table(),
-        link_rates=_rates(con, quality),
-        identified_groups=con.execute(_identified_groups(chosen)).to_arrow_table(),
+        link_rates=_rates(con, quality, chosen_settings),
+        identified_groups=con.execute(
+            _identified_groups(chosen, wrong_share(rules))
+        ).to_arrow_table(),
+        chances=con.execute(
+            "select * from missed_chances where chance > 0 order by all"
+        ).to_arrow_table(),
     )
+
+
+def wrong_share(rules: LinkRules) -> str:
+    """SQL: the chance that a link is wrong, by its pass and probability; null from outside."""
+    passes = " ".join(
+        f"when pass_no = {entry.pass_no} then {round(1 - entry.precision, 9)!r}"
+        for entry in rules.passes
+    )
+    return f"case when probability is not null then 1 - probability {passes} end"
 
 
 def _listed(engagements: Sequence[str]) -> str:
@@ -193,14 +235,14 @@ def write_linkage(
     for table, columns in _TABLES.items():
         definition = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         con.execute(f"create table if not exists linkage.{table} ({definition})")
-        _add_columns(con, f"linkage.{table}", columns)
+        add_columns(con, f"linkage.{table}", columns)
     con.execute("begin")
     for table, frame in (("project_ids", rows.project_ids), ("link_rates", rows.link_rates)):
         replace_engagements(con, table, frame, engagements)
     con.execute("commit")
 
 
-def _add_columns(con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+def add_columns(con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
     """Columns that a table of an older installation lacks; their values come with a rerun."""
     for name, kind in columns.items():
         con.execute(f"alter table {table} add column if not exists {name} {kind.split()[0]}")
@@ -233,16 +275,11 @@ def _choose_records(con: duckdb.DuckDBPyConnection, accepted: pa.Table | None) -
         )
 
 
-def _rates(con: duckdb.DuckDBPyConnection, quality: Mapping[str, LinkQuality]) -> pa.Table:
-    estimates = pa.table(
-        {
-            "engagement": pa.array(list(quality), pa.string()),
-            "estimated_precision": pa.array([q.precision for q in quality.values()], pa.float64()),
-            "estimated_recall": pa.array([q.recall for q in quality.values()], pa.float64()),
-        }
-    )
+def _rates(con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings) -> pa.Table:
+    estimates = quality_table(quality)
+    name = "null" if settings.model is None else sql_literal(model_id(settings.model))
     con.register("estimates", estimates)
-    rates = con.execute("""
+    rates = con.execute(f"""
         with counted as (
             select
                 engagement,
@@ -257,10 +294,13 @@ def _rates(con: duckdb.DuckDBPyConnection, quality: Mapping[str, LinkQuality]) -
             where dataset <> 'sample'
             group by all
         )
-        select counted.*, estimated_precision, estimated_recall
+        select
+            counted.*,
+            estimates.* exclude (dataset, engagement),
+            if(dataset in {COUNCIL_DATASETS} and missed_n is not null, {name}, null)::varchar
+                as model_id
         from counted
-        left join estimates
-            on counted.dataset = 'social_work' and counted.engagement = estimates.engagement
+        left join estimates using (dataset, engagement)
         order by counted.engagement, counted.dataset
     """).to_arrow_table()
     con.unregister("estimates")
@@ -288,8 +328,8 @@ def _links() -> str:
     """
 
 
-def _identified_groups(chosen: str) -> str:
-    """Link counts by sex and by whether an SCN stands on the record, of the councils' records."""
+def _identified_groups(chosen: str, wrong: str) -> str:
+    """Counts by sex and by whether an SCN stands on the record, of the councils' records."""
     records = " union all ".join(
         f"select '{dataset}' as dataset, engagement, record_id, "
         "coalesce(sex, 'not known') as sex, if(scn is null, 'N', 'Y') as has_scn "
@@ -299,12 +339,23 @@ def _identified_groups(chosen: str) -> str:
     return f"""
         select
             engagement, dataset, breakdown, "group",
-            count(*)::integer as records_n, count(project_id)::integer as linked_n
+            count(*)::integer as records_n,
+            count(project_id)::integer as linked_n,
+            sum(({wrong})::decimal(18, 9)) filter (project_id is not null)::double as wrong,
+            sum(chance::decimal(18, 9))::double as missed
         from (
             unpivot (
-                select records.*, links.project_id
+                select
+                    records.*, links.project_id, links.pass_no, links.probability,
+                    coalesce(missed_chances.chance, 0) as chance
                 from ({records}) as records
                 inner join links using (dataset, engagement, record_id)
+                left join missed_chances
+                    on
+                        missed_chances.side = 'record'
+                        and records.dataset = missed_chances.dataset
+                        and records.engagement = missed_chances.engagement
+                        and records.record_id = missed_chances.record_id
             )
             on sex, has_scn
             into name breakdown value "group"
@@ -322,7 +373,7 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
     )
     definition = ", ".join(f"{name} varchar" for name in _READ_THROUGH)
     con.execute(f"create table if not exists read_through ({definition})")
-    _add_columns(con, "read_through", dict.fromkeys(_READ_THROUGH, "varchar"))
+    add_columns(con, "read_through", dict.fromkeys(_READ_THROUGH, "varchar"))
     cases = " ".join(
         f"when {sql_literal(dataset)} then hmac_index_{dataset}(record_id)" for dataset in DATASETS
     )

@@ -30,7 +30,7 @@ from rcs_assets.linkage.probabilistic import (
     prior_weight,
     score_pairs,
 )
-from rcs_assets.linkage.quality import LinkQuality, estimate_quality
+from rcs_assets.linkage.quality import LinkQuality, estimate_quality, missed_chances
 from rcs_assets.linkage.remainder import link_remainder
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.standardise import FIELDS, standardised
@@ -45,11 +45,14 @@ class Links:
     exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical).
     Pairs of band clerical are proposals for a clerk. `quality`: estimates without truth.
     `model`: what scored the pairs; handed back in `LinkSettings.model`, it repeats them.
+    `missed`: pyarrow.Table, the chance of each record without a link that its partner is there:
+    `side` (left | right), `record_id`, `chance`; either side adds up to `quality.missed`.
     """
 
     table: Any
     quality: LinkQuality
     model: MatchModel
+    missed: Any
 
 
 def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> Links:
@@ -128,7 +131,9 @@ def _link(
         assign_one_to_one(con, lowest)
         band_links(con, rules, settings)
         remainder = link_remainder(con, rules, settings, model)
-    return Links(_result(con), estimate_quality(con, rules, remainder), model)
+    quality = estimate_quality(con, rules, remainder)
+    missed = missed_chances(con, remainder, quality.missed.n)
+    return Links(_result(con), quality, model, missed)
 
 
 def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:

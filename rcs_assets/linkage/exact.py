@@ -13,6 +13,11 @@ so that neither the order of deliveries nor the rerun of one engagement can chan
   HMAC(project key, SCN and birth date). A child who moves between areas so keeps one id;
   the agreement asked for beside the SCN is the birth date, the one field that neither a
   move nor a new surname changes;
+- else a pupil whose surname, forename, sex and birth date stand together once in the sample
+  file, the date being no 1 January (that may stand for a year alone): HMAC(project key, these
+  four). A child who moves between areas without a number keeps one id where both files write
+  them alike; two children of two areas who share all four are rarer than wrong numbers, and no
+  two of one area can meet.
 - anyone else: HMAC(project key, record id of the sample row).
 """
 
@@ -30,7 +35,7 @@ PASS_SCN = 2
 
 def standardised_rows(table: str, chosen: str) -> str:
     """Identifiers of a vault table in the form in which the exact passes compare them."""
-    fields = ("scn", "surname", "first_forename", "date_of_birth", "postcode")
+    fields = ("scn", "surname", "first_forename", "sex", "date_of_birth", "postcode")
     columns = ", ".join(f"{standardised(field, field)} as {field}" for field in fields)
     return f"""
         select
@@ -51,7 +56,10 @@ def spine_query(chosen: str) -> str:
         select
             *,
             count(*) over (partition by engagement, scn) as scn_n,
-            count(*) over (partition by engagement, uid) as uid_n
+            count(*) over (partition by engagement, uid) as uid_n,
+            count(*) over (
+                partition by engagement, surname, first_forename, sex, date_of_birth
+            ) as identity_n
         from ({standardised_rows("sample_identifiers", chosen)})
     )
     select
@@ -60,6 +68,13 @@ def spine_query(chosen: str) -> str:
             case
                 when scn is not null and scn_n = 1 and date_of_birth is not null
                     then 'scn ' || scn || ' ' || date_of_birth::varchar
+                when
+                    scn is null and identity_n = 1 and surname is not null
+                    and first_forename is not null and sex is not null
+                    and not (month(date_of_birth) = 1 and day(date_of_birth) = 1)
+                    then concat_ws(
+                        ' ', 'identity', surname, first_forename, sex, date_of_birth::varchar
+                    )
                 else 'record ' || record_id
             end
         ) as project_id,
@@ -128,7 +143,8 @@ def education_query(chosen: str) -> str:
                 then spine.project_id
         end as project_id,
         {PASS_SCN} as pass_no,
-        spine.scn is not null and (recorded.scn_n > 1 or spine.scn_n > 1) as is_ambiguous
+        spine.scn is not null and (recorded.scn_n > 1 or spine.scn_n > 1) as is_ambiguous,
+        coalesce(spine.is_opted_out, false) as is_refused
     from recorded
     left join (select distinct on (engagement, scn) * from spine where scn is not null) as spine
         on recorded.engagement = spine.engagement and recorded.scn = spine.scn

@@ -6,6 +6,9 @@ layouts. Does not belong here: files that come in; those are deliveries (`intake
 A file holds identifiers (for the indexer), or numbers, or payload under index numbers (for the
 linker); none holds an identifier and payload, and no connection sees both. `linked` of the
 layouts is no file: linked rows leave in the package `safe_haven` of a release only.
+
+The layouts have no room for a mark. Files that are made from simulated deliveries carry it in their
+name, and stand in a signed `SIMULATED.json` beside them, by which a demo knows its own again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from rcs_assets.intake.drop import current_deliveries
 from rcs_assets.intake.receipts import is_taken
 from rcs_assets.linkage.standardise import letters, postcode_7, sex_code
 from rcs_assets.programme import Programme, approval_problems
+from rcs_assets.programme.provenance import write_simulated_manifest
 from rcs_assets.storage import (
     Home,
     Settings,
@@ -47,6 +51,7 @@ ADMIN_IDS = (
 _COUNCIL = {"edu": "education", "sw": "social_work"}
 _SURVEYS = {"primary": "primary_survey", "secondary": "secondary_survey"}
 OPT_OUTS = "opt_outs"
+SIMULATED = "_SIMULATED"
 # Who refused stands in no file. An answer is known by its UID. A social work record that has no
 # SCN and is linked to nobody could be that of a child who opted out: where there is such a child,
 # it stays here.
@@ -144,7 +149,7 @@ def export_files(
         folder: outside the home.
 
     Returns:
-        The files, `<engagement>_<kind>.csv`.
+        The files, `<engagement>_<kind>.csv`, or `<engagement>_<kind>_SIMULATED.csv`.
 
     Raises:
         ConfigurationError: no such kind, a folder inside the home, a file that is there already.
@@ -212,7 +217,12 @@ def _refuse(
             why="they are handed on; nothing of the installation lies beside them",
             fix="name a folder outside, on an encrypted disk",
         )
-    there = [kind for kind in kinds if (folder / f"{engagement}_{kind}.csv").exists()]
+    there = [
+        kind
+        for kind in kinds
+        for mark in ("", SIMULATED)
+        if (folder / f"{engagement}_{kind}{mark}.csv").exists()
+    ]
     if there:
         raise ConfigurationError(
             f"Files are there already: {', '.join(there)}",
@@ -357,7 +367,8 @@ def _write(
             fix="leave it out, or deliver what it is made of",
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = {kind: folder / f"{engagement}_{kind}.csv" for kind in tables}
+    mark = SIMULATED if _is_simulated(home, engagement) else ""
+    files = {kind: folder / f"{engagement}_{kind}{mark}.csv" for kind in tables}
     parts = {kind: file.with_name(f".{file.name}.part") for kind, file in files.items()}
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
     try:
@@ -368,11 +379,36 @@ def _write(
             record_access(home, Access.FILE_EXPORTED, file.name, f"for the {KINDS[kind].receiver}")
         for kind, file in files.items():
             parts[kind].replace(file)
+        if mark:
+            _mark(folder)
+    except OSError:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        raise
     finally:
         # What was identified and did not get its name does not stay.
         for part in parts.values():
             part.unlink(missing_ok=True)
     return tuple(files.values())
+
+
+def _is_simulated(home: Home, engagement: str) -> bool:
+    """Whether any delivery that the files are made from is the simulator's."""
+    return any(
+        delivery.is_simulated
+        for (_, whose), delivery in current_deliveries(home).items()
+        if whose == engagement
+    )
+
+
+def _mark(folder: Path) -> None:
+    """List every simulated file of the folder, earlier ones too, under one signature."""
+    write_simulated_manifest(folder, sorted(folder.glob(f"*{SIMULATED}.csv")), seed=0)
+
+
+def kind_of(file: Path) -> ExchangeFile:
+    """The kind of a file that `export_files` wrote."""
+    return KINDS[file.stem.removesuffix(SIMULATED).partition("_")[2]]
 
 
 def default_kinds(receiver: str) -> tuple[str, ...]:

@@ -45,12 +45,14 @@ _SHARES = np.linspace(0.0005, 0.9995, 1999)
 class Remainder:
     """The records that the passes before left over, and how many of them have a partner.
 
-    `left_n`, `right_n`: left-over records. `share`: of the right ones, those whose partner is
-    among the left ones, with its likelihood interval.
+    `left_n`, `right_n`: left-over records. `prior`: share of the right ones with a partner
+    among the left ones, as the last pass starts from it. `share`: the same as it is estimated
+    for the quality of the links, with its likelihood interval.
     """
 
     left_n: int
     right_n: int
+    prior: float
     share: float
     share_low: float
     share_high: float
@@ -123,26 +125,28 @@ def estimate_share(
 
     A record whose best pair is of one household says nothing here: it may be a twin's, and a
     file of twins would else make its own proof. Before looking, the share is that of the whole
-    file so far, as if `prior_records` had been seen, one with and one without a partner beside
-    them: it is never certain.
+    file so far, as if some records had been seen: to decide upon pairs `prior_records`, one with
+    and one without a partner beside them, so that it is never certain; to estimate quality
+    `estimate_records`, since those who are left over are no fair part of the file.
     """
     if not left_n or not right_n:
-        return Remainder(left_n, right_n, 0.0, 0.0, 0.0)
+        return Remainder(left_n, right_n, 0.0, 0.0, 0.0, 0.0)
     evidence, households_n = _evidence_of_records(con, left_n)
     all_n = len_of(con, "rhs")
-    expected = rules.remainder.prior_records * (all_n - right_n) / all_n
-    likelihood = (
-        _log_likelihood(evidence, right_n - len(evidence) - households_n)
-        + (1 + expected) * np.log(_SHARES)
-        + (1 + rules.remainder.prior_records - expected) * np.log1p(-_SHARES)
-    )
+    expected = (all_n - right_n) / all_n
+    seen = _log_likelihood(evidence, right_n - len(evidence) - households_n)
     # A right record has its partner among left_n: no more than left_n of them have one.
-    likelihood[right_n * _SHARES > left_n] = -np.inf
+    seen[right_n * _SHARES > left_n] = -np.inf
+    with_prior = {
+        records: seen + records * (expected * np.log(_SHARES) + (1 - expected) * np.log1p(-_SHARES))
+        for records in (rules.remainder.prior_records, rules.remainder.estimate_records)
+    }
+    decides = with_prior[rules.remainder.prior_records] + np.log(_SHARES) + np.log1p(-_SHARES)
+    likelihood = with_prior[rules.remainder.estimate_records]
     best = int(np.argmax(likelihood))
     near = np.flatnonzero(likelihood >= likelihood[best] - rules.remainder.likelihood_drop)
-    return Remainder(
-        left_n, right_n, *(round(float(_SHARES[k]), 6) for k in (best, near[0], near[-1]))
-    )
+    places = (int(np.argmax(decides)), best, near[0], near[-1])
+    return Remainder(left_n, right_n, *(round(float(_SHARES[k]), 6) for k in places))
 
 
 def _evidence_of_records(
@@ -175,7 +179,7 @@ def _log_likelihood(evidence: NDArray[np.float64], alone_n: int) -> NDArray[np.f
 
 def _weigh(con: duckdb.DuckDBPyConnection, remainder: Remainder, rules: LinkRules) -> None:
     """Add `weight` to `candidates`: log2 of the odds, against no partner and against rivals."""
-    share, left_n, right_n = remainder.share, max(remainder.left_n, 1), remainder.right_n
+    share, left_n, right_n = remainder.prior, max(remainder.left_n, 1), remainder.right_n
     prior = share / left_n
     alone = (1 - share) * (1 - min(share * right_n, left_n - 0.5) / left_n)
     step = rules.thresholds.step

@@ -6,6 +6,7 @@ belong here: applying any rule.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +17,7 @@ import yaml
 
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.linkage.standardise import FIELDS
+from rcs_assets.programme.datafile import DataFolder, read_rules
 
 if TYPE_CHECKING:
     from rcs_assets.linkage.probabilistic import MatchModel
@@ -23,8 +25,14 @@ if TYPE_CHECKING:
 RULES_FILE = "linkage.yaml"
 MODEL_FILE = "model.yaml"
 FORMS_FILE = "diminutives.yaml"
+QUALITY_FILE = "quality.yaml"
 MODES = ("link", "dedupe")
 TRAINING = ("auto", "fixed", "fit")
+# Columns of a council's record that make cells of weights (by_group.py).
+WEIGHT_COLUMNS = {
+    "education": ("stage", "simd_quintile", "looked_after", "ethnicity", "asn"),
+    "social_work": ("looked_after_status", "open_case", "child_protection_12m"),
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,7 @@ class RemainderRules:
     auto: float
     auto_evidence: float
     prior_records: float
+    estimate_records: float
     likelihood_drop: float
 
 
@@ -136,6 +145,14 @@ class Groups:
 
     min_records: int
     confidence: float
+
+
+@dataclass(frozen=True)
+class QualityRules:
+    """`data/quality.yaml`, checked; its comments say what each key means."""
+
+    weight_cells: Mapping[str, tuple[tuple[str, ...], ...]]
+    least_linked: int
 
 
 @dataclass(frozen=True)
@@ -189,6 +206,50 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
         raise _contradiction(f"A key is missing or has the wrong form ({error})") from error
     _check(rules)
     return rules
+
+
+def rules_folder(overlay: Path | None = None) -> DataFolder:
+    """The room's files of rules with an adopter's beside them."""
+    defaults = Path(str(resources.files("rcs_assets.linkage") / "data"))
+    return DataFolder("linkage", defaults, overlay)
+
+
+def load_quality_rules(overlay: Path | None = None) -> QualityRules:
+    """How the quality of linkage is looked at.
+
+    Args:
+        overlay: folder that may hold a file of the same name with some of the keys.
+
+    Raises:
+        ConfigurationError: a file that cannot be read, an unknown key, a value without sense.
+    """
+    return read_rules(
+        rules_folder(overlay),
+        QUALITY_FILE,
+        _quality,
+        _quality_problems,
+        "methods.md A; policy.md, Table A",
+    )
+
+
+def _quality(raw: Mapping[str, Any]) -> QualityRules:
+    return QualityRules(
+        weight_cells={
+            str(dataset): tuple(tuple(str(column) for column in cell) for cell in cells)
+            for dataset, cells in raw["weight_cells"].items()
+        },
+        least_linked=int(raw["least_linked"]),
+    )
+
+
+def _quality_problems(rules: QualityRules) -> Iterator[str]:
+    for dataset, cells in rules.weight_cells.items():
+        known = WEIGHT_COLUMNS.get(dataset, ())
+        unknown = sorted({column for cell in cells for column in cell} - set(known))
+        if unknown or not known:
+            yield f"weight_cells: {dataset} has no {', '.join(unknown) or 'cells'}"
+    if rules.least_linked < 1:
+        yield "least_linked is at least 1"
 
 
 def _read(file: str, overlay: Path | None) -> dict[str, Any]:

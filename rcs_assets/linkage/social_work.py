@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from rcs_assets.linkage.engine import link
-from rcs_assets.linkage.quality import LinkQuality
+from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import scn
 from rcs_assets.storage import sql_literal
@@ -26,12 +26,12 @@ _PERSON = "scn, surname, first_forename, second_forename, sex, date_of_birth, po
 
 def link_social_work(
     con: duckdb.DuckDBPyConnection, settings: LinkSettings, engagements: Sequence[str]
-) -> dict[str, LinkQuality]:
+) -> Quality:
     """Fill the temp table `social_work_links` from the vault's tables and `spine`.
 
     Args:
-        con: a connection to the vault, with the temp table `spine` and the view
-            `social_work_records`.
+        con: a connection to the vault, with the temp tables `spine` and `missed_chances` and
+            the view `social_work_records`.
         settings: of the engine.
         engagements: partition keys.
 
@@ -45,7 +45,7 @@ def link_social_work(
         "create or replace temp table found (engagement varchar, left_id varchar, "
         "right_id varchar, pass_no tinyint, weight double, probability double, band varchar)"
     )
-    quality = {}
+    quality: Quality = {}
     for engagement in engagements:
         pupils = _identifiers(con, "sample_identifiers", engagement, _PERSON)
         records = _identifiers(
@@ -54,7 +54,8 @@ def link_social_work(
         if not pupils.num_rows or not records.num_rows:
             continue
         links = link(pupils, records, settings)
-        quality[engagement] = links.quality
+        quality["social_work", engagement] = links.quality
+        add_chances(con, "social_work", engagement, links.missed)
         con.register("new_links", links.table)
         con.execute(f"insert into found select {sql_literal(engagement)}, * from new_links")
         con.unregister("new_links")

@@ -238,6 +238,35 @@ def with_release(spec: TableSpec, source: str, version: str) -> str:
     return f"select {sql_literal(version)} as release, source.* from ({source}) as source"
 
 
+# The model as a table: each level of each compared field, from the content under its hash.
+_MODEL_SQL = """
+    with fields as (
+        select
+            model_id, origin, splink_version,
+            unnest(from_json(definition -> '$.splink.comparisons', '["json"]')) as comparison
+        from linkage.model
+    ),
+    levels as (
+        select
+            * exclude (comparison), comparison ->> '$.output_column_name' as field,
+            from_json(comparison -> '$.comparison_levels', '["json"]') as found
+        from fields
+    ),
+    numbered as (
+        select * exclude (found), unnest(found) as level_json, unnest(range(len(found))) as level_no
+        from levels
+    )
+    select
+        model_id, origin, splink_version, field, level_no,
+        level_json ->> '$.label_for_charts' as level,
+        (level_json ->> '$.m_probability')::double as m,
+        (level_json ->> '$.u_probability')::double as u,
+        log2(m / u) as match_weight,
+        (level_json ->> '$.tf_adjustment_column') is not null as has_term_frequency
+    from numbered
+    where m is not null
+"""
+
 _PLAIN = {
     "indicators": "select * from release_indicators",
     "releases": "select * from release_history",
@@ -245,8 +274,18 @@ _PLAIN = {
     "estimates_unrounded": "select * from wellbeing.estimates",
     "link_rates": "select * from linkage.link_rates "
     "where engagement in (select engagement from release_geographies)",
-    "link_rates_by_group": "select * from linkage.link_rates_by_group "
-    "where engagement in (select engagement from release_geographies)",
+    **{
+        name: f"select * from {room}.{name} "
+        "where engagement in (select engagement from release_geographies)"
+        for room, name in (
+            ("linkage", "link_rates_by_group"),
+            ("linkage", "link_sensitivity"),
+            ("linkage", "link_flow"),
+            ("services", "link_effects"),
+        )
+    },
+    "link_items": "select * from services.link_items",
+    "link_model": _MODEL_SQL,
 }
 
 

@@ -30,8 +30,8 @@ from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
-from rcs_assets.release.technical import DescribedMicrodata
 from rcs_assets.release.syntax import NAME, write_syntax
+from rcs_assets.release.technical import DescribedMicrodata
 from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
 FOLDER = "microdata"

@@ -30,8 +30,9 @@ REPORT = "report.html"
 # What tells that pages were made of the same: all files of a package but its database,
 # whose bytes differ from build to build.
 _NOT_TOLD = "rcs.duckdb"
-# interfaces.md, A release: whoever gets one of these packages gets a page to read.
-KINDS_WITH_REPORT = frozenset({"public", "cpp", "school"})
+# interfaces.md, A release: whoever gets one of these packages gets a page to read. The safe
+# haven's is about linkage (policy.md: nothing of it is handed out).
+PAGE_OF = {"public": REPORT, "cpp": REPORT, "school": REPORT, "safe_haven": "linkage.html"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class PackageFolder:
 
     @property
     def must_have_report(self) -> bool:
-        """Whether the gate refuses the candidate while this package has no `report.html`."""
-        return self.kind in KINDS_WITH_REPORT
+        """Whether the gate refuses the candidate while this package has no page (`PAGE_OF`)."""
+        return self.kind in PAGE_OF
 
 
 def candidate_packages(home: Home) -> tuple[PackageFolder, ...]:
@@ -207,7 +208,7 @@ def read_package_manifest(folder: Path) -> dict[str, Any]:
 def page_problems(home: Home) -> tuple[str, ...]:
     """Why the pages of the candidate are not complete; empty if they are.
 
-    Each package that must have `report.html` needs it, and every page must be the one that
+    Each package that must have a page needs it, and every page must be the one that
     was attached, byte by byte. No candidate: nothing to say (the gate has its own reason).
     """
     if read_candidate(home) is None:
@@ -222,8 +223,9 @@ def page_problems(home: Home) -> tuple[str, ...]:
 def _problems(package: PackageFolder) -> Iterable[str]:
     manifest = read_package_manifest(package.path)
     pages = manifest.get("pages", [])
-    if package.must_have_report and REPORT not in pages:
-        yield f"{REPORT} is missing"
+    wanted = PAGE_OF.get(package.kind)
+    if wanted is not None and wanted not in pages:
+        yield f"{wanted} is missing"
     yield from _changed(package.path, manifest)
 
 

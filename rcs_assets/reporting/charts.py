@@ -113,13 +113,22 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Flow:
+    """Steps under each other; beside a step, who leaves before the next (empty: nobody)."""
+
+    title: str
+    says: str
+    boxes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class NotDrawn:
     """What stands in a chart row without a figure: no empty bar (outputs.md, 4.6)."""
 
     words: str
 
 
-Chart = Strip | Stack | Dumbbell | ShareBar | StackedBar | Marks | Example | NotDrawn
+Chart = Strip | Stack | Dumbbell | ShareBar | StackedBar | Marks | Example | Flow | NotDrawn
 
 
 def example(own: str, area: str) -> Example:

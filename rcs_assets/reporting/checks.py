@@ -29,6 +29,9 @@ ASSET = ("reporting", "pages")
 REPORT = "report.html"
 SUMMARY = "summary.html"
 TECHNICAL = "technical_report.html"
+SAFE_HAVEN = "safe_haven"
+HAVEN_PAGE = "linkage.html"
+HAVEN_MARK = b"NOT FOR RELEASE"
 EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
@@ -66,7 +69,7 @@ def explorer_holds_the_package(bench: Bench) -> Verdict:
     """Each explorer holds one mark a row of its package, figures of shown rows alone."""
     found, n = [], 0
     for name, folder in _folders(bench).items():
-        if name.startswith("school/"):
+        if name == SAFE_HAVEN or name.startswith("school/"):
             continue
         rows = bench.con.execute(
             """
@@ -94,7 +97,7 @@ def every_page_is_there(bench: Bench) -> Verdict:
     """Each school, CPP and the programme has a report, each cluster with rows its own.
 
     A CPP and the programme have a summary of one page and a technical report beside it. Each
-    is a page and a PDF.
+    is a page and a PDF. The safe haven has its page on linkage.
     """
     found = []
     folders = _folders(bench)
@@ -113,6 +116,8 @@ def every_page_is_there(bench: Bench) -> Verdict:
             ).fetchall()
             wanted |= {f"clusters/{row[0]}.html" for row in rows}
         wanted |= {f"{PurePosixPath(path).with_suffix('.pdf')}" for path in wanted}
+        if name == SAFE_HAVEN:
+            wanted = {HAVEN_PAGE}
         found += [f"{name}/{path}" for path in sorted(wanted ^ made)]
     return Verdict(bool(folders) and not found, places(found, f"{len(folders)} packages"))
 
@@ -193,6 +198,21 @@ def pages_load_nothing(bench: Bench) -> Verdict:
     return _each_page(bench, outside_problems)
 
 
+def what_stays_says_so(bench: Bench) -> Verdict:
+    """The page of the safe haven says in title and text that it stays; no other package has it."""
+    found, n = [], 0
+    for name, folder in _folders(bench).items():
+        for path, page in _pages(folder).items():
+            if name == SAFE_HAVEN:
+                n += 1
+                in_title = HAVEN_MARK in page.partition(b"</title>")[0]
+                if not in_title or HAVEN_MARK not in page.partition(b"<main")[2]:
+                    found.append(f"{name}/{path}: does not say it")
+            elif path == HAVEN_PAGE or HAVEN_MARK in page:
+                found.append(f"{name}/{path}: belongs to the safe haven")
+    return Verdict(bool(n) and not found, places(found, f"{n} page of the safe haven"))
+
+
 def pages_say_simulated(bench: Bench) -> Verdict:
     """Made from simulated deliveries: title and text of every page say so."""
     simulated = bench.con.execute("select bool_or(is_simulated) from intake.receipts").fetchall()
@@ -256,6 +276,14 @@ PYTHON_CHECKS = (
         "design.md, The gate",
         NO_PAGES,
         pages_say_simulated,
+    ),
+    PythonCheck(
+        ASSET,
+        "what_stays_says_so",
+        "The safe haven's page says that it is not for release, and lies in no other package",
+        "policy.md, Audiences; One rule for every outlet",
+        NO_PAGES,
+        what_stays_says_so,
     ),
     PythonCheck(
         ASSET,

@@ -343,7 +343,7 @@ def read_package(folder: Path, name: str) -> Package:
     Raises:
         InputError: a file or a column is missing, or the package has no rows of its own.
     """
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     geographies = tuple(_rows(folder, "geographies"))
     cells, data_file = _cells(folder, geographies)
     return Package(
@@ -371,7 +371,12 @@ def read_package(folder: Path, name: str) -> Package:
     )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a package.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     file = folder / "manifest.json"
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
@@ -463,6 +468,16 @@ def _rows(folder: Path, table: str, *, needed: bool = True) -> list[Any]:
         return []
     kind, names = _COLUMNS[table]
     return list(map(kind._make, map(_columns(names, header, file), rows)))
+
+
+def read_table(folder: Path, table: str) -> list[dict[str, str]]:
+    """The rows of any table of a package, in its order: column → text, empty for null.
+
+    Raises:
+        InputError: the package has no such table.
+    """
+    header, rows, _ = _read(folder, table, needed=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _read(

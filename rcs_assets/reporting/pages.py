@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rcs_assets.errors import InputError
-from rcs_assets.reporting import explorer
+from rcs_assets.reporting import explorer, haven
 from rcs_assets.reporting.blocks import Document
 from rcs_assets.reporting.layout import document, one_page, technical
 from rcs_assets.reporting.package import Package, read_package
@@ -58,7 +58,8 @@ def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Map
 
     Args:
         folder: the package's folder; nothing else is read.
-        name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`).
+        name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`,
+            `safe_haven`, whose one page is for the screen).
         screen_only: pages alone, without PDFs and explorer.
 
     Returns:
@@ -67,6 +68,8 @@ def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Map
     Raises:
         InputError: a table is missing, or the authored summary is refused.
     """
+    if name == haven.KIND:
+        return {f"{haven.PAGE}.html": render_html(haven.haven_document(folder))}
     package = read_package(folder, name)
     files: dict[str, bytes] = {}
     for page in package_documents(package):

@@ -16,6 +16,7 @@ from rcs_assets.reporting.charts import (
     Dot,
     Dumbbell,
     Example,
+    Flow,
     Marks,
     NotDrawn,
     ShareBar,
@@ -119,6 +120,30 @@ def _example(chart: Example) -> Markup:
     )
 
 
+def _flow(chart: Flow) -> Markup:
+    """Boxes with arrows down, and thinner ones to the side."""
+    step, parts = 52, []
+    for number, (text, beside) in enumerate(chart.boxes):
+        top = number * step + 2
+        parts.append(
+            f'<rect class="box" x="2" y="{top}" width="256" height="30"/>'
+            f'<text x="130" y="{top + 20}" text-anchor="middle">{escape(text)}</text>'
+        )
+        if beside:
+            parts.append(
+                f'<path class="thin" d="M130 {top + 41}H300"/>'
+                f'<rect class="box aside" x="300" y="{top + 26}" width="338" height="30"/>'
+                f'<text x="469" y="{top + 46}" text-anchor="middle">{escape(beside)}</text>'
+            )
+        if number + 1 < len(chart.boxes):
+            parts.append(f'<path class="thin" d="M130 {top + 30}v22M126 {top + 46}l4 6l4 -6"/>')
+    height = len(chart.boxes) * step
+    return Markup(
+        f'<svg class="flow" viewBox="0 0 640 {height}" role="img"><title>{escape(chart.title)}'
+        f"</title><desc>{escape(chart.says)}</desc>{''.join(parts)}</svg>"
+    )
+
+
 def _dumbbell(chart: Dumbbell) -> Markup:
     a, b = _at(chart.first), _at(chart.second)
     side = f"{chart.second * _WIDTH - 5:.4g}"
@@ -185,5 +210,6 @@ _DRAWN: dict[type, Callable[[Any], Markup]] = {
     StackedBar: _stacked_bar,
     Marks: _marks,
     Example: _example,
+    Flow: _flow,
     NotDrawn: _not_drawn,
 }

@@ -6,12 +6,15 @@ not belong here: making them (`reach.py`, dbt_project), protection (`disclosure`
 
 from __future__ import annotations
 
+from rcs_assets.services.link_items import load_link_items
 from rcs_assets.services.rules import load_reach_rules
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 
 SPEND = ("services", "spend")
 BUDGET_GAP = ("services", "budget_gap")
 REACH = ("services", "reach")
+EFFECTS = ("services", "link_effects")
+ITEMS = ("services", "link_items")
 # Spend is spread in decimals of a millionth of a pound.
 POUNDS_TOLERANCE = 1.0
 
@@ -203,6 +206,45 @@ def reach_rates_keep_their_order(bench: Bench) -> Verdict:
     return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} rates"))
 
 
+def effects_start_from_reach(bench: Bench) -> Verdict:
+    """The base of the effects is the observed rate of need × reach, engagement by engagement."""
+    rows = bench.con.execute(
+        """
+        select distinct
+            effects.engagement,
+            bool_and(abs(effects.pct - reach.observed_pct) < 1e-6) over of_engagement
+                and min(abs(effects.difference)) over of_engagement = 0
+        from services.link_effects as effects
+        left join services.reach as reach
+            on
+                effects.engagement = reach.engagement
+                and effects.result = reach.need || ', high: ' || reach.service
+                and reach.breakdown = 'total'
+                and reach.need_level = 'high'
+        where effects.kind = 'reach' and effects.scenario = 'as linked'
+        window of_engagement as (partition by effects.engagement)
+        order by all
+        """
+    ).fetchall()
+    wrong = [str(place) for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} engagements"))
+
+
+def items_are_filled(bench: Bench) -> Verdict:
+    """Every item of the guidelines has an answer; those that no run can know name who answers."""
+    rows = bench.con.execute(
+        "select item, filled_by, coalesce(trim(answer), '') from services.link_items order by all"
+    ).fetchall()
+    wanted = {item.name for item in load_link_items(bench.home.config)}
+    empty = [name for name, _, answer in rows if not answer]
+    missing = sorted(wanted - {name for name, _, _ in rows})
+    by_run = sum(who == "run" for _, who, _ in rows)
+    return Verdict(
+        bool(rows) and not empty and not missing,
+        places([*empty, *missing], f"{len(rows)} items, {by_run} from the run"),
+    )
+
+
 SPEND_CHECKS = (
     PythonCheck(
         SPEND,
@@ -256,6 +298,26 @@ REACH_CHECKS = (
     ),
 )
 
+EFFECT_CHECKS = (
+    PythonCheck(
+        EFFECTS,
+        "effects_start_from_reach",
+        "Results at other thresholds start from the rates of need × reach",
+        "contract of services.link_effects",
+        "run: rcs materialise (effects are older than reach); if it stays, a defect of services",
+        effects_start_from_reach,
+    ),
+    PythonCheck(
+        ITEMS,
+        "items_are_filled",
+        "Every item of RECORD and GUILD has an answer",
+        "methods.md A, Reporting",
+        "run: rcs materialise; answer open items in config/link_items.yaml",
+        items_are_filled,
+    ),
+)
+
 spend_checks = room_checks("spend_checks", SPEND_CHECKS)
 # Need × reach is made in another run than spend: a definition of its own.
 reach_checks = room_checks("reach_checks", REACH_CHECKS)
+effect_checks = room_checks("link_effect_checks", EFFECT_CHECKS)

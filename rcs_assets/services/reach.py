@@ -9,8 +9,8 @@ A link that linkage missed reads as "no support". Three figures say how far that
 - observed: weighted share of pupils with the support on a linked record; where an education
   record is not linked, receipt is not known and counts as none.
 - corrected: each pupil's support found is divided by the sensitivity of that link for pupils
-  of the same sex (share of true records found), both links by the product, taken as missed
-  independently; capped at 0 and 100.
+  of the same stage and sex (share of true records found), both links by the product, taken as
+  missed independently; capped at 0 and 100.
 - bounds of the true rate, whoever the missed ones are. Low: the observed rate (no link is
   false; `linkage` estimates its precision). High: observed + 100 × max(1 - sensitivity, share
   of these pupils whose receipt is not known): all of whom no record would have been found
@@ -93,11 +93,7 @@ def write_reach(
     Returns:
         Number of rows written.
     """
-    con.register("scope_list", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
-    con.execute("create or replace temp table scope as from scope_list")
-    con.unregister("scope_list")
-    _sensitivities(con)
-    _pupils(con, rules)
+    prepare_reach_pupils(con, engagements, rules)
     _count(con, rules)
     _design_effects(con, rules)
     con.execute("create schema if not exists services")
@@ -105,41 +101,65 @@ def write_reach(
     return int(con.execute("select count(*) from services.reach").fetchall()[0][0])
 
 
-def _sensitivities(con: duckdb.DuckDBPyConnection) -> None:
-    """Share of true records found, by dataset and sex of the pupil.
+def prepare_reach_pupils(
+    con: duckdb.DuckDBPyConnection, engagements: Sequence[str], rules: ReachRules
+) -> None:
+    """Make the temp tables `scope`, `reach_sensitivity` and `reach_pupils`.
 
-    Linkage estimates it for a whole dataset; the link rate of a sex against that of all
-    says how it differs. Without a rate of their own, pupils get that of all.
+    `reach_pupils`: one row a pupil and need whose level is known, with the weight, whether
+    an education record is linked, the supports found, and the sensitivities `e` and `s` of both
+    links.
     """
-    con.execute("""
+    con.register("scope_list", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
+    con.execute("create or replace temp table scope as from scope_list")
+    con.unregister("scope_list")
+    _sensitivities(con, rules)
+    _pupils(con, rules)
+
+
+def _sensitivities(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
+    """Share of true records found, by dataset, stage and sex of the pupil.
+
+    Linkage estimates it (`linkage.link_sensitivity`). Where a stage and sex has few pairs, that
+    of the sex stands for it, else that of the whole file; where an outside indexer linked, and
+    nobody estimated it, the link rate.
+    """
+    con.execute(f"""
         create or replace temp table reach_sensitivity as
         with overall as (
             select
                 engagement,
                 dataset,
-                linked_n / nullif(records_n, 0) as linked_share,
-                coalesce(estimated_recall, linked_share) as recall,
+                coalesce(estimated_recall, linked_n / records_n) as recall,
             from linkage.link_rates
             where dataset in ('education', 'social_work') and records_n > 0
         ),
-        by_sex as (
-            select engagement, dataset, "group" as sex, linked_pct / 100 as linked_share,
-            from linkage.link_rates_by_group
-            where breakdown = 'sex'
+        groups as (
+            select engagement, dataset, breakdown, "group", sensitivity_pct / 100 as share,
+            from linkage.link_sensitivity
+            where linked_n + missed_n >= {rules.least_pairs} and sensitivity_pct > 0
         )
         select
             overall.engagement,
             overall.dataset,
+            stages.stage,
             sexes.sex,
-            least(1, recall * coalesce(by_sex.linked_share / overall.linked_share, 1))
-                as sensitivity,
+            coalesce(by_both.share, by_sex.share, recall) as sensitivity,
         from overall
+        cross join (select distinct unnest(stages) as stage from programme.waves) as stages
         cross join (select unnest(['F', 'M']) as sex) as sexes
-        left join by_sex
+        left join groups as by_both
+            on
+                overall.engagement = by_both.engagement
+                and overall.dataset = by_both.dataset
+                and by_both.breakdown = 'stage:sex'
+                and by_both."group" = stages.stage || ':' || sexes.sex
+        left join groups as by_sex
             on
                 overall.engagement = by_sex.engagement
                 and overall.dataset = by_sex.dataset
-                and sexes.sex = by_sex.sex
+                and by_sex.breakdown = 'sex'
+                and by_sex."group" = sexes.sex
         where recall > 0
     """)
 
@@ -169,11 +189,13 @@ def _pupils(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
         left join reach_sensitivity as education
             on
                 needs.engagement = education.engagement
+                and needs.stage = education.stage
                 and needs.sex = education.sex
                 and education.dataset = 'education'
         left join reach_sensitivity as social_work
             on
                 needs.engagement = social_work.engagement
+                and needs.stage = social_work.stage
                 and needs.sex = social_work.sex
                 and social_work.dataset = 'social_work'
         where need_level is not null
@@ -227,7 +249,9 @@ def _count(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
             engagement, survey, need, '{breakdown}' as breakdown,
             {_GROUP[breakdown]} as "group", need_level,
             count(*) as need_n, sum(weight::decimal(18, 9)) as need_weighted,
-            min(e) as least_education, min(s) as least_social_work, {sums}
+            avg(e::decimal(18, 9)) as mean_education,
+            avg(s::decimal(18, 9)) as mean_social_work,
+            {sums}
         from reach_pupils
         group by all
         """
@@ -253,7 +277,7 @@ def _count(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:
 
 def _least(service: str) -> str:
     """The weaker of the links that a service is seen through; unknown if one is."""
-    links = [f"least_{dataset}" for dataset in _DATASETS[service]]
+    links = [f"mean_{dataset}" for dataset in _DATASETS[service]]
     return f"if({' is null or '.join(links)} is null, null, least({', '.join(links)}))"
 
 
@@ -261,7 +285,7 @@ def _most(service: str) -> str:
     """The best sensitivity that is possible: whoever has both is found unless both links fail."""
     if service not in ("any_service", "none"):
         return "1"
-    return "1 - (1 - least_education) * (1 - least_social_work)"
+    return "1 - (1 - mean_education) * (1 - mean_social_work)"
 
 
 def _design_effects(con: duckdb.DuckDBPyConnection, rules: ReachRules) -> None:

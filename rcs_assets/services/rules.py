@@ -71,6 +71,8 @@ class ReachRules:
     """What `data/reach.yaml` says; the file gives source, date and reason of each entry."""
 
     sensitivity_floor: float
+    least_pairs: int
+    other_thresholds: tuple[float, ...]
     confidence: float
     design_effect_step: float
     design_effect_floor: float
@@ -95,6 +97,8 @@ def load_reach_rules(overlay: Path | None = None) -> ReachRules:
 def _build(found: Mapping[str, Any]) -> ReachRules:
     return ReachRules(
         sensitivity_floor=float(found["sensitivity_floor"]),
+        least_pairs=int(found["least_pairs"]),
+        other_thresholds=tuple(map(float, found["other_thresholds"])),
         confidence=float(found["confidence"]),
         design_effect_step=float(found["design_effect_step"]),
         design_effect_floor=float(found["design_effect_floor"]),
@@ -128,6 +132,8 @@ def _condition(row: Mapping[str, Any]) -> Condition:
 def _problems(rules: ReachRules) -> Iterator[str]:
     numbers = {
         "sensitivity_floor": 0 < rules.sensitivity_floor <= 1,
+        "least_pairs": rules.least_pairs >= 1,
+        "other_thresholds": list(rules.other_thresholds) == sorted(set(rules.other_thresholds)),
         "confidence": 0 < rules.confidence < 1,
         "design_effect_step": rules.design_effect_step > 0,
         "design_effect_floor": rules.design_effect_floor > 0,

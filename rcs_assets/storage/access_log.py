@@ -1,4 +1,4 @@
-"""The access log: who used which key and opened the vault, when, as a chain of hashes.
+"""The access log: who used which key and opened which zone, when, as a chain of hashes.
 
 Belongs here: `logs/access.jsonl`, its head, adding an entry, checking all of them. Does not
 belong here: who may do what. An entry holds no value of a record and no part of a key.
@@ -7,6 +7,9 @@ Each entry names the sha256 of the one before, so that none can be changed, left
 between without breaking every later one. The head, at the top of the home, counts the entries:
 a log that was cut at its end, or is gone, is found too. Without a log that can be written there
 is no access.
+
+It tells what the platform's own code opened. Who opens `warehouse.duckdb` with another program, or
+copies a file of the home, passes it by: that is for the disk's permissions and the machine's audit.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +43,9 @@ class Access(StrEnum):
     KEY_ROTATED = "key rotated"
     VAULT_READ = "vault read"
     VAULT_WRITTEN = "vault written"
+    WAREHOUSE_READ = "warehouse read"
+    WAREHOUSE_WRITTEN = "warehouse written"
+    DROP_READ = "drop read"
     FILE_EXPORTED = "file exported"
 
 
@@ -54,6 +61,12 @@ class AccessEntry:
     what: str
     purpose: str
     sha256: str
+
+
+def process_purpose() -> str:
+    """What this process was started for, where nobody says it better: `rcs materialise`."""
+    name, *rest = [Path(sys.argv[0] or "python").name, *sys.argv[1:2]]
+    return " ".join([name, *(word for word in rest if word.isalpha())])
 
 
 def log_file(home: Home) -> Path:

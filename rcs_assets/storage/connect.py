@@ -20,13 +20,14 @@ import duckdb
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import StorageError
-from rcs_assets.storage.access_log import Access, record_access
+from rcs_assets.storage.access_log import Access, process_purpose, record_access
 from rcs_assets.storage.guard import identifier_columns, payload_columns, refuse_names
 from rcs_assets.storage.home import Home
 from rcs_assets.storage.keyring import VAULT, finish_rotation, read_key
 from rcs_assets.storage.lock import write_lock
 from rcs_assets.storage.settings import Settings
 
+WAREHOUSE = "warehouse.duckdb"
 _HELD_MARKS = ("could not set lock", "different configuration", "already attached")
 _KEY_MARKS = ("encryption key", "without a key")
 _SQL_ERRORS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
@@ -43,9 +44,19 @@ def sql_literal(text: str | Path) -> str:
 
 @contextmanager
 def open_warehouse(
-    home: Home, *, read_only: bool = False, settings: Settings | None = None
+    home: Home,
+    *,
+    read_only: bool = False,
+    settings: Settings | None = None,
+    purpose: str = "",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse, for writing (under the home's lock) or reading.
+
+    Args:
+        home: the installation.
+        read_only: for reading; without it the home's write lock is held.
+        settings: limits of the connection.
+        purpose: for what, in a few words, for the access log; by default the command.
 
     Raises:
         StorageError: the file is missing (reading), held by another process or unreadable.
@@ -55,11 +66,14 @@ def open_warehouse(
             raise StorageError(
                 "There is no warehouse yet", where=str(home.warehouse), fix="run: rcs materialise"
             )
+        record_access(home, Access.WAREHOUSE_READ, WAREHOUSE, purpose or process_purpose())
         with _warehouse(home, True, settings) as con:
             yield con
         return
-    with write_lock(home, "writing the warehouse"), _warehouse(home, False, settings) as con:
-        yield con
+    with write_lock(home, "writing the warehouse"):
+        record_access(home, Access.WAREHOUSE_WRITTEN, WAREHOUSE, purpose or process_purpose())
+        with _warehouse(home, False, settings) as con:
+            yield con
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from typing import Any
 
 from rcs_assets.errors import ConfigurationError, RcsError
 from rcs_assets.storage import Home, Settings, write_lock
+from rcs_assets.storage.access_log import Access, record_access
 from rcs_assets.wellbeing.scoring import project_dir
 
 # Messages of these kinds speak of names and SQL, never of a value in a row.
@@ -134,6 +135,7 @@ def run_build(
         "RCS_MEMORY_LIMIT": settings.memory_limit,
     }
     with write_lock(home, "dbt build"):
+        record_access(home, Access.WAREHOUSE_WRITTEN, "warehouse.duckdb", "dbt build")
         finished = _dbt(arguments, target, environment)
     if not results.exists():
         raise DbtBuildError(

@@ -23,6 +23,7 @@ UNPARTITIONED = {
     "intake/school_roll", "intake/school_roll_2022", "intake/school_list", "intake/school_changes",
     "intake/school_names", "intake/simd", "intake/simd_2020v2", "intake/datazones",
     "intake/council_codes", "intake/population", "intake/salsus",
+    "linkage/model", "linkage/link_flow",
     "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/definition_sets",
     "wellbeing/respondents",
 }  # fmt: skip

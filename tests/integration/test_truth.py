@@ -174,6 +174,57 @@ def test_every_pass_links_social_work_records(compared: duckdb.DuckDBPyConnectio
     assert {row[0] for row in passes.fetchall()} >= {2, 3, 4, 9}
 
 
+@pytest.mark.parametrize(("dataset", "source"), [("social_work", "cases"), ("education", "links")])
+def test_precision_and_recall_are_estimated_near_their_truth(
+    compared: duckdb.DuckDBPyConnection, dataset: str, source: str
+) -> None:
+    """Within 0.2 points or half the interval, for every council; nothing of it saw the truth."""
+    rows = compared.execute(
+        f"""
+        with pairs as (
+            select distinct e.engagement, e.record_id, s.record_id as pupil
+            from {source} as t
+            inner join v_{dataset}_identifiers as e
+                on e.supplier_id = t.record_id and e.engagement = t.engagement
+            inner join w.intake.{dataset} as p on p.record_id = e.record_id
+            inner join v_sample_identifiers as s on s.uid = t.uid and s.engagement = t.engagement
+            where not exists (
+                select 1 from v_opt_outs as o
+                where o.uid = t.uid and o.engagement = t.engagement
+                    and o.scope in ('linkage', 'all')
+            )
+        ),
+        found as (
+            select p.engagement, p.record_id, q.record_id as pupil
+            from w.linkage.project_ids as p
+            inner join w.linkage.project_ids as q using (engagement, project_id)
+            where p.dataset = '{dataset}' and q.dataset = 'sample'
+        ),
+        truth as (
+            select
+                pairs.engagement,
+                count(distinct found.pupil) filter (found.pupil = pairs.pupil) as right_n,
+                count(distinct pairs.pupil) as pairs_n,
+                (select count(*) from found as f where f.engagement = pairs.engagement) as links_n,
+            from pairs
+            left join found using (engagement, record_id)
+            group by pairs.engagement
+        )
+        select
+            right_n / links_n, estimated_precision, precision_low, precision_high,
+            right_n / pairs_n, estimated_recall, recall_low, recall_high
+        from truth
+        inner join w.linkage.link_rates as rates using (engagement)
+        where rates.dataset = '{dataset}'
+        """
+    ).fetchall()
+    assert len(rows) == 2
+    for row in rows:
+        for true, estimate, low, high in (row[:4], row[4:]):
+            assert abs(estimate - true) <= max(0.002, (high - low) / 2)
+            assert low <= estimate <= high
+
+
 def test_nobody_who_refused_linkage_has_a_council_record(
     compared: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -25,6 +25,7 @@ WAREHOUSE_CHECKS = {
     for check in (
         *intake.PYTHON_CHECKS,
         *linkage.PYTHON_CHECKS,
+        *linkage.FLOW_CHECKS,
         *wellbeing.PUPIL_CHECKS,
         *wellbeing.ESTIMATE_CHECKS,
         *disclosure.PYTHON_CHECKS,
@@ -117,6 +118,30 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update linkage.link_rates_by_group set records_n = 9 where rowid = 0",
         "update linkage.link_rates_by_group set linked_n = linked_n - 1 "
         "where breakdown = 'total' and dataset = 'social_work'",
+    ),
+    "estimates_hold_themselves": (
+        "update linkage.link_rates set recall_low = 1 where dataset = 'education'",
+        "update linkage.link_rates_by_group set missed_high = missed_pct - 1 where rowid = 0",
+    ),
+    "sensitivities_fit_the_links": (
+        "update linkage.link_sensitivity set linked_n = linked_n - 1 where breakdown = 'total'",
+        "update linkage.link_sensitivity set pupils_n = 9 where breakdown = 'total'",
+        "update linkage.link_sensitivity set ci_high = 101 where breakdown = 'total'",
+        "delete from linkage.link_sensitivity where dataset = 'education'",
+    ),
+    "link_weights_add_up": (
+        "delete from linkage.link_weights where rowid = 0",
+        "update linkage.link_weights set link_weight = 20 where rowid = 0",
+    ),
+    "flow_adds_up": (
+        "update linkage.link_flow set n = n + 1 where step = 'not linked'",
+        "delete from linkage.link_flow where step = 'linked: scn'",
+    ),
+    "links_are_of_this_model": (
+        "update linkage.link_rates set model_id = 'other' where dataset = 'social_work'",
+        "update linkage.model set definition = replace(definition, '0.92', '0.93')",
+        "update linkage.model set rules_id = 'other'",
+        "delete from linkage.model",
     ),
     "linkage_has_no_identifiers": (
         "alter table linkage.project_ids add column index_no varchar",

@@ -17,6 +17,7 @@ CHECKS = {
     for check in (
         *services.SPEND_CHECKS,
         *services.REACH_CHECKS,
+        *services.EFFECT_CHECKS,
         *protected.SERVICES_CHECKS,
         *research.PYTHON_CHECKS,
         *protected.FINDINGS_CHECKS,
@@ -50,6 +51,16 @@ FIRST_OPEN = (
 
 # Check → ways to spoil the warehouse; each alone must make it fail.
 DAMAGE: dict[str, tuple[str, ...]] = {
+    "effects_start_from_reach": (
+        "update services.link_effects set pct = pct + 1 where scenario = 'as linked' "
+        "and kind = 'reach'",
+        "update services.reach set observed_pct = observed_pct + 1 where need_level = 'high'",
+        "delete from services.link_effects",
+    ),
+    "items_are_filled": (
+        "update services.link_items set answer = '' where rowid = 0",
+        "delete from services.link_items where rowid = 0",
+    ),
     "spend_sums_to_the_service_map": (
         "delete from services.spend where rowid = 0",
         "update intake.service_map set annual_cost_gbp = annual_cost_gbp + 2 where rowid = 0",

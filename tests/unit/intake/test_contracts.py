@@ -16,6 +16,7 @@ from rcs_assets.intake.contracts import (
     check_header,
     check_rows,
     count,
+    count_parts,
     quarantine_duplicates,
 )
 from rcs_assets.intake.drop import Delivery
@@ -123,6 +124,32 @@ def test_marks_of_publishers_read_as_empty(
         (1, "P4", "wrong_type"),
     ], "a mark of another vintage is no mark of this one"
     assert con.execute("select p1_n, p2_n, roll_n from checked").fetchall() == [(None, 12, None)]
+
+
+def test_a_part_of_a_birth_date_is_taken_where_the_contract_says_so(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook
+) -> None:
+    """domain.md 3.4: partial dates. The sample file takes none: its date is part of an id."""
+    dataset = codebook.datasets["social_work_ids"]
+    dates = {
+        "2004-03": "2004-03-01", "2004": "2004-01-01", "2004-00-00": "2004-01-01",
+        "2004-03-00": "2004-03-01", "2004-03-17": "2004-03-17", "2004-13": None,
+        "2004-02-30": None, "0000-00-00": None, "03/2004": None,
+    }  # fmt: skip
+    rows = [
+        {field.column: "" for field in dataset.fields}
+        | {"record_id": f"r{n}", "surname": "Orr", "date_of_birth": text}
+        for n, text in enumerate(dates)
+    ]
+    refused = {row[0] for row in checked(con, dataset, rows)}
+    kept = dict(con.execute("select row_number, date_of_birth from accepted").fetchall())
+    for number, day in enumerate(dates.values(), start=1):
+        assert (number in refused) == (day is None)
+        if day is not None:
+            assert str(kept[number]) == day
+    assert count_parts(con, dataset) == {"dates_in_part": 4}
+    assert count_parts(con, codebook.datasets["sample_file"]) == {}
+    assert not any(field.takes_parts for field in codebook.datasets["sample_file"].fields)
 
 
 def test_identical_rows_are_kept_once_and_contradicting_ones_not_at_all(

@@ -17,8 +17,9 @@ from rcs_assets.intake.take import take
 from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
 from rcs_assets.linkage import exchange as exchange_files
 from rcs_assets.linkage.engagements import accepted_records
-from rcs_assets.linkage.exchange import ADMIN_IDS, CHILI, KINDS, export_files
+from rcs_assets.linkage.exchange import ADMIN_IDS, CHILI, KINDS, export_files, kind_of
 from rcs_assets.programme import Programme
+from rcs_assets.programme.provenance import read_simulated_manifest, sha256_of
 from rcs_assets.storage import open_vault, open_warehouse
 from rcs_assets.storage.access_log import read_access
 from tests.unit.intake.conftest import CANARIES, ENGAGEMENT, World, make_world, write_csv
@@ -127,6 +128,25 @@ def outside(
 
 def returned(world: World, kind: str) -> Path:
     return world.folder / f"{ENGAGEMENT}_{NAMES[kind]}.csv"
+
+
+def test_reading_the_drop_stands_in_the_access_log_without_a_file_name(linked: World) -> None:
+    read = [entry.what for entry in read_access(linked.home) if entry.event == "drop read"]
+    assert any(what.endswith("(sample_file)") for what in read)
+    assert all(re.fullmatch(r"delivery [0-9]+ \([a-z_]+\)", what) for what in read)
+
+
+def test_files_of_simulated_deliveries_say_so(linked: World, tmp_path: Path) -> None:
+    files = export(linked, tmp_path / "out", "survey_ids", "read_through")
+    assert all(file.stem.endswith("_SIMULATED") for file in files.values())
+    assert [kind_of(file).kind for file in files.values()] == ["survey_ids", "read_through"]
+    assert set(read_simulated_manifest(tmp_path / "out").values()) == {
+        file.name for file in files.values()
+    }
+    # A second export into the folder leaves the first one listed.
+    more = export(linked, tmp_path / "out", "admin_ids_edu")
+    listed = read_simulated_manifest(tmp_path / "out")
+    assert len(listed) == 3 and sha256_of(more["admin_ids_edu"]) in listed
 
 
 def test_files_have_the_published_layouts_and_no_identifier_beside_payload(

@@ -98,7 +98,16 @@ def test_answers_with_one_uid_twice_are_not_linked_and_counted(vault):
             "exact_n": 0,
             "probabilistic_n": 0,
             "estimated_precision": None,
-            "estimated_recall": None,
+            "precision_low": None,
+            "precision_high": None,
+            # Nobody knows whether they are those of invited pupils.
+            "estimated_recall": 0.0,
+            "recall_low": 0.0,
+            "recall_high": 1.0,
+            "missed_n": 2.0,
+            "missed_low": 0.0,
+            "missed_high": 2.0,
+            "model_id": None,
         }
     ]
 
@@ -246,3 +255,27 @@ def test_read_through_has_the_published_layout_and_no_identifier(vault):
         "probability",
         "weight_band",
     }
+
+
+def test_a_child_without_a_number_keeps_one_id_when_it_moves(vault):
+    """Two areas write name, sex and birth date alike; 1 January stands for a year alone."""
+    for engagement in ("t1-a", "t2-b"):
+        for record, name, born in (
+            ("moved", "O'Hara", "2004-05-06"),
+            ("new_year", "Kerr", "2004-01-01"),
+            ("twice_1", "Reid", "2005-06-07"),
+            ("twice_2", "Reid", "2005-06-07"),
+        ):
+            vault.execute(
+                "insert into sample_identifiers by name select ? as engagement, ? as record_id, "
+                "? as uid, ? as surname, 'Isla' as first_forename, 'F' as sex, "
+                "?::date as date_of_birth",
+                [engagement, f"{engagement} {record}", f"{engagement} {record}", name, born],
+            )
+    rows = link_engagements(vault, KEYS, ["t1-a", "t2-b"]).project_ids.to_pylist()
+    ids = {row["record_id"]: row["project_id"] for row in rows if row["dataset"] == "sample"}
+    assert ids["t1-a moved"] == ids["t2-b moved"]
+    for record in ("new_year", "twice_1", "twice_2"):
+        assert ids[f"t1-a {record}"] != ids[f"t2-b {record}"]
+    alone = link_engagements(vault, KEYS, ["t2-b"]).project_ids.to_pylist()
+    assert {row["record_id"]: row["project_id"] for row in alone}.items() <= ids.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from rcs_assets.linkage import LinkKeys, link_engagements, write_linkage
 from rcs_assets.linkage.by_group import write_link_rates_by_group
 from rcs_assets.linkage.engagements import DATASETS
-from rcs_assets.linkage.settings import Groups
+from rcs_assets.linkage.settings import load_link_rules
 
 KEYS = LinkKeys(project=b"p" * 32, index={name: name.encode().ljust(32, b"i") for name in DATASETS})
 ANNE = ("Moray", "Anne", "2004-01-31", "FK10 1AA")
@@ -175,7 +176,7 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     con.execute("""
         create table intake.education (
             engagement varchar, record_id varchar, stage varchar, datazone varchar,
-            looked_after boolean, ethnic_background varchar
+            looked_after boolean, ethnic_background varchar, seed_code varchar, asn_types varchar
         )
     """)
     con.execute("create table intake.simd (vintage varchar, datazone varchar, quintile integer)")
@@ -201,9 +202,7 @@ def test_rates_by_group_have_ten_records_or_more_and_true_counts(vault, warehous
         add(vault, "social_work", f"w{number}", who, scn=f"0400012{number:02}")
     rows = link_engagements(vault, KEYS, ["t1-a"])
     write_linkage(warehouse, rows, ["t1-a"])
-    written = write_link_rates_by_group(
-        warehouse, rows.identified_groups, ["t1-a"], Groups(min_records=10, confidence=0.95)
-    )
+    written = write_link_rates_by_group(warehouse, rows, ["t1-a"], load_link_rules())
     table = warehouse.execute(
         'select breakdown, "group", records_n, linked_n, linked_pct, ci_low, ci_high '
         "from linkage.link_rates_by_group where dataset = 'social_work'"
@@ -226,11 +225,12 @@ def test_rates_by_group_have_ten_records_or_more_and_true_counts(vault, warehous
 def test_a_rerun_replaces_its_own_rates_alone(vault, warehouse):
     rows = link_engagements(vault, KEYS, ["t1-a"])
     write_linkage(warehouse, rows, ["t1-a"])
-    groups = Groups(min_records=10, confidence=0.95)
-    write_link_rates_by_group(warehouse, rows.identified_groups, ["t1-a"], groups)
+    rules = load_link_rules()
+    write_link_rates_by_group(warehouse, rows, ["t1-a"], rules)
     kept = "select * from linkage.link_rates_by_group order by all"
     before = warehouse.execute(kept).fetchall()
     assert before
-    write_link_rates_by_group(warehouse, rows.identified_groups.slice(0, 0), ["t2-b"], groups)
-    write_link_rates_by_group(warehouse, rows.identified_groups, ["t1-a"], groups)
+    none = replace(rows, identified_groups=rows.identified_groups.slice(0, 0))
+    write_link_rates_by_group(warehouse, none, ["t2-b"], rules)
+    write_link_rates_by_group(warehouse, rows, ["t1-a"], rules)
     assert warehouse.execute(kept).fetchall() == before

@@ -96,12 +96,39 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         create table linkage.link_rates as
         select engagement, survey as dataset, count(*) as records_n,
             count(project_id) as linked_n, 0 as ambiguous_n, 0 as clerical_n, 10 as exact_n,
-            0 as probabilistic_n, 1.0 as estimated_precision, 0.9 as estimated_recall,
+            0 as probabilistic_n, 1.0 as estimated_precision, 0.99 as precision_low,
+            1.0 as precision_high, 0.9 as estimated_recall, 0.8 as recall_low,
+            1.0 as recall_high, 2.5 as missed_n, 'abc' as model_id,
         from linkage.linked group by all;
         create table linkage.link_rates_by_group as
         select engagement, dataset, 'sex' as breakdown, 'F' as "group", records_n, linked_n,
-            98.0 as linked_pct, 97.0 as ci_low, 99.0 as ci_high
+            98.0 as linked_pct, 97.0 as ci_low, 99.0 as ci_high, 0.1 as false_pct,
+            0.0 as false_low, 0.3 as false_high, 2.0 as missed_pct, 1.0 as missed_low,
+            3.0 as missed_high, 50.0 as linked_share_pct, 60.0 as unlinked_share_pct,
+            -0.2 as std_difference
         from linkage.link_rates;
+        create table linkage.link_sensitivity as
+        select engagement, 'education' as dataset, 'sex' as breakdown, 'F' as "group",
+            100 as pupils_n, 90 as linked_n, 2.0 as missed_n, 97.8 as sensitivity_pct,
+            95.0 as ci_low, 99.0 as ci_high
+        from linkage.link_rates;
+        create table linkage.model as
+        select 'abc' as model_id, 'shipped' as origin, '5.0.0' as splink_version,
+            '{{"splink": {{"comparisons": [{{"output_column_name": "sex", "comparison_levels":
+                [{{"label_for_charts": "same", "m_probability": 0.9, "u_probability": 0.5}}]
+            }}]}}}}' as definition;
+        create table linkage.link_flow as
+        select engagement, dataset, 51 as step_no, 'linked' as step, linked_n as n
+        from linkage.link_rates;
+        create schema services;
+        create table services.link_effects as
+        select engagement, 'secondary' as survey, 'reach' as kind, 'a' as result,
+            'exact only' as scenario, 100 as pupils_n, 10 as counted_n, 10.0 as pct,
+            -1.5 as difference
+        from linkage.link_rates;
+        create table services.link_items as
+        select 1 as item_no, 'RECORD 6.3' as guideline, 'record_6_3' as item, 'Flow' as label,
+            'Steps' as answer, 'run' as filled_by;
         create table intake.school_list as
         select '{SCHOOL}' as seed_code, 'A School' as school_name,
             'Clackmannanshire' as council_name, 'Yes' as has_primary, 'No' as has_secondary

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rcs_assets.errors import InputError
-from rcs_assets.release.pages import attach, candidate_packages, page_problems
+from rcs_assets.release.pages import PAGE_OF, attach, candidate_packages, page_problems
 from rcs_assets.storage import Home
 
 
@@ -15,7 +15,7 @@ def candidate_home(built, tmp_path):
 
 
 def reports(home, text=b"<!DOCTYPE html>"):
-    return {p.name: {"report.html": text} for p in candidate_packages(home) if p.must_have_report}
+    return {p.name: {PAGE_OF[p.kind]: text} for p in candidate_packages(home) if p.must_have_report}
 
 
 def attached(home, pages):
@@ -28,13 +28,15 @@ def test_packages_say_what_a_renderer_needs(built):
     assert (own.kind, own.engagement, own.geography_code) == ("cpp", "t2-falkirk", "S12000014")
     assert own.is_simulated and own.version == "2020.06.30" and own.as_of == "2020-06-30"
     assert all((p.path / "manifest.json").is_file() for p in packages.values())
-    assert not packages["safe_haven"].must_have_report
+    assert packages["safe_haven"].must_have_report
+    assert not packages["archive/t2-falkirk"].must_have_report
 
 
 def test_a_candidate_without_pages_says_which_are_missing(built):
     problems = page_problems(built.home)
     assert "public: report.html is missing" in problems
-    assert not any(p.startswith("safe_haven") for p in problems)
+    assert "safe_haven: linkage.html is missing" in problems
+    assert not any(p.startswith("archive") for p in problems)
 
 
 def test_attached_pages_stand_in_the_manifest(candidate_home):

@@ -418,6 +418,79 @@ def write_public(folder: Path, *, findings: str = "clear", waves: int = 1) -> Pa
     return folder
 
 
+def write_haven(folder: Path) -> Path:
+    """The safe haven's tables of linkage: two areas, one of them linked by an outside indexer."""
+    areas = (ENGAGEMENT, "t1-clackmannanshire")
+    shared = {"engagement": ENGAGEMENT, "dataset": "social_work", "breakdown": "sex", "group": "F"}
+    ends = {"ci_low": "80.00", "ci_high": "99.00"}
+    rates = [
+        shared | {
+            "engagement": area, "records_n": "1343", "linked_n": "1300", "clerical_n": "7",
+            "missed_n": "2.5" if known else "",
+            **{
+                name: value if known else ""
+                for name, value in (
+                    ("estimated_precision", "0.9996"), ("precision_low", "0.9981"),
+                    ("precision_high", "1.0000"), ("estimated_recall", "0.9754"),
+                    ("recall_low", "0.9700"), ("recall_high", "0.9800"),
+                )
+            },
+        }
+        for area, known in zip(areas, (True, False), strict=True)
+    ]  # fmt: skip
+    groups = [
+        shared | ends | {
+            "breakdown": breakdown, "group": group, "records_n": "45", "linked_pct": "88.89",
+            "false_pct": "0.03", "false_low": "0.00", "false_high": "0.30", "missed_pct": "11.20",
+            "missed_low": "1.00", "missed_high": "20.00", "linked_share_pct": "10.00",
+            "unlinked_share_pct": "30.00", "std_difference": "-0.500",
+        }
+        for breakdown, group in (("looked_after_status", "currently_away"), ("total", "all"))
+    ]  # fmt: skip
+    sensitivity = [
+        shared | ends | {
+            "breakdown": "stage:sex", "group": "S2:F", "pupils_n": "300", "linked_n": "40",
+            "missed_n": "1.5", "sensitivity_pct": "96.40",
+        }
+    ]  # fmt: skip
+    flow = [
+        {"engagement": area, "dataset": dataset, "step_no": "1", "step": step, "n": n}
+        for area in areas
+        for dataset, step, n in (
+            ("pupils", "invited", "2000"), ("pupils", "answered", "1500"),
+            ("social_work", "received", "1350"), ("social_work", "quarantined", "7"),
+            ("social_work", "accepted", "1343"), ("social_work", "linked", "1300"),
+            ("social_work", "waits for a clerk", "7"), ("social_work", "not linked", "36"),
+        )
+    ]  # fmt: skip
+    effects = [
+        {
+            "engagement": ENGAGEMENT, "survey": "secondary", "kind": "reach",
+            "result": "low_mood, high: social_work", "scenario": scenario, "pupils_n": "400",
+            "counted_n": "40", "pct": "10.00", "difference": difference,
+        }
+        for scenario, difference in (("as linked", "0.00"), ("exact only", "-1.25"))
+    ]  # fmt: skip
+    model = [
+        {
+            "model_id": "ab" * 32, "origin": "shipped", "splink_version": "5.0.0",
+            "field": "date_of_birth", "level_no": "1", "level": "same", "m": "0.920000000",
+            "u": "0.000400000", "match_weight": "11.17", "has_term_frequency": "false",
+        }
+    ]  # fmt: skip
+    items = [
+        {"guideline": "RECORD 6.3", "label": "Flow", "answer": "2,000 invited", "filled_by": "run"}
+    ]
+    for table, rows in (
+        ("link_rates", rates), ("link_rates_by_group", groups), ("link_sensitivity", sensitivity),
+        ("link_flow", flow), ("link_effects", effects), ("link_model", model),
+        ("link_items", items),
+    ):  # fmt: skip
+        _parquet(folder / "parquet" / f"{table}.parquet", list(rows[0]), rows, numbers=())
+    _manifest(folder, "safe_haven", True)
+    return folder
+
+
 def outcomes(own: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """A sentence for each shown total of a CPP, as the table `outcomes` has them."""
     known = load_codebook().indicators
@@ -560,12 +633,15 @@ _NUMBERS = frozenset(
 )
 
 
-def _parquet(file: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+def _parquet(
+    file: Path, columns: list[str], rows: list[dict[str, str]], numbers: Iterable[str] | None = None
+) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
+    known = _NUMBERS if numbers is None else numbers
     arrays = {}
     for column in columns:
         texts = pa.array([row[column] or None for row in rows], pa.string())
-        arrays[column] = texts.cast(pa.decimal128(12, 1)) if column in _NUMBERS else texts
+        arrays[column] = texts.cast(pa.decimal128(12, 1)) if column in known else texts
     pq.write_table(pa.table(arrays), file)
 
 

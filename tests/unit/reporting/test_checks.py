@@ -30,8 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made.write_public(root / "public")
     made.write_cpp(root / "cpp" / made.ENGAGEMENT)
     made.write_school(root / "school" / made.SCHOOL)
-    (root / "safe_haven").mkdir()
-    (root / "safe_haven" / "manifest.json").write_text('{"files": []}')
+    made.write_haven(root / "safe_haven")
     names = (f"cpp/{made.ENGAGEMENT}", "public", "safe_haven", f"school/{made.SCHOOL}")
     described = {
         "release": "2020.06.30", "as_of": "2020-06-30", "content_hash": "0" * 64,
@@ -44,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (root / "candidate.json").write_text(json.dumps(described))
     packages = [p for p in candidate_packages(place) if p.must_have_report]
     pages = {p.name: render_package(p.path, p.name) for p in packages}
-    assert attach(place, pages, "0" * 64) == 31
+    assert attach(place, pages, "0" * 64) == 32
     return place
 
 
@@ -77,7 +76,9 @@ def change(home: Home):
 def test_pages_as_made_pass(check, bench) -> None:
     verdict = check.judge(bench)
     assert verdict.passed, verdict.observed
-    assert verdict.observed.startswith(("9 pages", "3 packages", "9 PDFs", "2 explorers"))
+    assert verdict.observed.startswith(
+        ("10 pages", "4 packages", "9 PDFs", "2 explorers", "1 page of the safe haven")
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,10 +134,19 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
     assert "models" in checks.pages_show_released_figures_only(bench).observed
 
 
+def test_a_page_of_the_safe_haven_must_say_that_it_stays_there(bench, change) -> None:
+    change("safe_haven/linkage.html", b"<title>SIMULATED NOT FOR RELEASE", b"<title>SIMULATED")
+    verdict = checks.what_stays_says_so(bench)
+    assert not verdict.passed and "safe_haven/linkage.html" in verdict.observed
+    change("public/report.html", b"</main>", b"<p>NOT FOR RELEASE</p></main>")
+    assert "public/report.html: belongs" in checks.what_stays_says_so(bench).observed
+
+
 @pytest.mark.parametrize(
     "page",
     [
         SCHOOL_PAGE,
+        "safe_haven/linkage.html",
         f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}.html",
         f"cpp/{made.ENGAGEMENT}/clusters/{made.CLUSTER}-small.html",
         "public/report.pdf",

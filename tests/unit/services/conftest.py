@@ -29,9 +29,9 @@ class Warehouse:
             create table linkage.link_rates (
                 engagement varchar, dataset varchar, records_n integer, linked_n integer,
                 estimated_recall double);
-            create table linkage.link_rates_by_group (
+            create table linkage.link_sensitivity (
                 engagement varchar, dataset varchar, breakdown varchar, "group" varchar,
-                linked_pct double);
+                linked_n integer, missed_n double, sensitivity_pct double);
         """)
         self.engagement("t1-a")
         self._number = 0
@@ -43,15 +43,21 @@ class Warehouse:
             self.con.execute("insert into programme.waves values (?, ?, ?)", [key, survey, stages])
 
     def link(self, dataset: str, recall: float | None, *, found: int = 90, key: str = "t1-a",
-             **by_sex: float) -> None:  # fmt: skip
-        """Rates of a dataset: 100 records, `found` linked, and those of each sex in per cent."""
+             pairs: int = 50, **groups: float) -> None:  # fmt: skip
+        """Rates of a dataset: 100 records, `found` linked.
+
+        `groups`: sensitivity in per cent of a sex (F) or a stage and sex (P5_F), each with
+        `pairs` pairs of one child.
+        """
         self.con.execute(
             "insert into linkage.link_rates values (?, ?, 100, ?, ?)", [key, dataset, found, recall]
         )
-        for sex, pct in by_sex.items():
+        for group, pct in groups.items():
+            breakdown = "stage:sex" if "_" in group else "sex"
+            linked_n = round(pairs * pct / 100)
             self.con.execute(
-                "insert into linkage.link_rates_by_group values (?, ?, 'sex', ?, ?)",
-                [key, dataset, sex, pct],
+                "insert into linkage.link_sensitivity values (?, ?, ?, ?, ?, ?, ?)",
+                [key, dataset, breakdown, group.replace("_", ":"), linked_n, pairs - linked_n, pct],
             )
 
     def pupil(self, n: int = 1, *, key: str = "t1-a", survey: str = "primary", stage: str = "",

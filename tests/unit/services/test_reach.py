@@ -125,6 +125,20 @@ def test_sensitivity_is_that_of_the_pupils_sex(warehouse):
     assert boys["sensitivity"] == pytest.approx(0.6)
 
 
+def test_a_stage_and_sex_counts_before_the_sex_where_it_has_pairs_enough(warehouse):
+    warehouse.link("education", 1.0)
+    warehouse.link("social_work", 0.8, F=80, P5_F=50)
+    warehouse.link("social_work", 0.8, key="t1-b", pairs=9, F=80, P5_F=50)
+    warehouse.engagement("t1-b")
+    for key in (KEY, "t1-b"):
+        warehouse.pupil(10, key=key, stage="P5", social=True)
+        warehouse.pupil(90, key=key, stage="P5")
+    rows = reach(warehouse, keys=(KEY, "t1-b"))
+    assert rows["none", "social_work"]["corrected_pct"] == pytest.approx(20)
+    few = reach(warehouse, keys=(KEY, "t1-b"), engagement="t1-b")
+    assert few["none", "social_work"]["corrected_pct"] == pytest.approx(12.5)
+
+
 def test_without_an_estimate_the_link_rate_stands_for_sensitivity(warehouse):
     warehouse.link("education", None, found=90)
     warehouse.link("social_work", 1.0)

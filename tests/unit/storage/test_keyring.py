@@ -12,7 +12,7 @@ import pytest
 
 from rcs_assets.doctor import examine
 from rcs_assets.errors import ConfigurationError, StorageError
-from rcs_assets.storage import Home, keyring, open_vault
+from rcs_assets.storage import Home, keyring, open_vault, open_warehouse
 from rcs_assets.storage.access_log import Access, log_file, read_access, record_access
 from rcs_assets.storage.keyring import (
     PURPOSES,
@@ -236,6 +236,19 @@ def test_every_use_of_a_key_and_of_the_vault_is_recorded(
         ("key used", "vault", PURPOSES["vault"]),
     ]
     assert {(entry.who, entry.pid) for entry in new} == {("carl", os.getpid())}
+
+
+def test_the_warehouse_is_recorded_too(production: Home, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/rcs", "status", "--home", "x"])
+    before = len(read_access(production))
+    with open_warehouse(production) as con:
+        con.execute("create table t (a integer)")
+    with open_warehouse(production, read_only=True, purpose="a test"):
+        pass
+    assert [(e.event, e.what, e.purpose) for e in read_access(production)[before:]] == [
+        ("warehouse written", "warehouse.duckdb", "rcs status"),
+        ("warehouse read", "warehouse.duckdb", "a test"),
+    ]
 
 
 def _change_a_line(home: Home) -> None:
