@@ -24,6 +24,7 @@ from rcs_assets.storage.resources import (
     asset_options,
     engagement_partitions,
 )
+from rcs_assets.wellbeing.changes import write_changes
 from rcs_assets.wellbeing.comparisons import write_comparisons
 from rcs_assets.wellbeing.dbt_build import (
     DbtBuildError,
@@ -36,7 +37,9 @@ from rcs_assets.wellbeing.definition_sets import write_definition_sets
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.lineage import Column, estimate_inputs, model_lineage
+from rcs_assets.wellbeing.nonresponse import write_nonresponse
 from rcs_assets.wellbeing.respondents import write_respondents
+from rcs_assets.wellbeing.salsus import load_measures, write_salsus_contrasts
 from rcs_assets.wellbeing.weights import write_weights
 
 # Tables of these sources come out of one asset of the room.
@@ -328,6 +331,83 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
     rules = load_estimators(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_comparisons(con, home.codebook(), _engagements(home), rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "changes",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Each wave of a CPP against the wave before it: differences of comparable "
+        "questions with the covariance of shared schools and pupils, before protection; a CPP "
+        "with one wave has the reason instead.",
+        deps=(
+            ("wellbeing", "estimates"),
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ),
+    )
+)
+def changes(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Compare the waves of the engagements that delivered and are not left out."""
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_changes(con, home.codebook(), _engagements(home), rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "nonresponse",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Pupils who did not answer (wellbeing.unit_nonresponse, and what weights cost) "
+        "and questions that were not answered (wellbeing.item_nonresponse), by subgroup; for the "
+        "safe haven.",
+        deps=(
+            ("wellbeing", "item_answers"),
+            ("wellbeing", "weights"),
+            ("intake", "sample"),
+            ("programme", "register"),
+        ),
+    )
+)
+def nonresponse(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count who and what was not answered, for the engagements that are not left out."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_nonresponse(con, home.codebook(), _engagements(home))
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "salsus_contrasts",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="How far each council is from the others in RCS and in SALSUS, and the change "
+        "of that: contrasts, never levels; unrounded, for the safe haven.",
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "scores"),
+            ("wellbeing", "weights"),
+            ("intake", "salsus"),
+            ("programme", "register"),
+        ),
+    )
+)
+def salsus_contrasts(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Compare contrasts of the engagements that delivered and are not left out."""
+    measures = load_measures(home.home().config)
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_salsus_contrasts(con, _engagements(home), measures, rules)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
 
 
