@@ -15,6 +15,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
+from rcs_assets.storage.checks import remember
 from rcs_assets.storage.home import home_path
 from rcs_assets.storage.resources import (
     OWNER,
@@ -148,10 +149,10 @@ def dbt_build(context: dg.AssetExecutionContext, home: HomeResource) -> Iterator
                 asset_key=key,
                 metadata={"dagster/row_count": rows[key], "seconds": round(result.seconds, 2)},
             )
-    for result in tested:
-        check = _check_result(nodes[result.unique_id], nodes, result)
-        if check is not None and (check.asset_key, check.check_name) in checks:
-            yield check
+    found = [_check_result(nodes[result.unique_id], nodes, result) for result in tested]
+    chosen_checks = [c for c in found if c and (c.asset_key, c.check_name) in checks]
+    remember(home, context.run.run_id, map(_outcome, chosen_checks))
+    yield from chosen_checks
     _refuse_failed(results, nodes)
 
 
@@ -188,6 +189,13 @@ def _check_result(
             "next_command": "rcs status, then correct the delivery named there and deliver again",
         },
     )
+
+
+def _outcome(check: dg.AssetCheckResult) -> tuple[str, str, bool, str, str]:
+    """The result as the history keeps it."""
+    expected, observed = (str(check.metadata[name].value) for name in ("expected", "observed"))
+    asset = "/".join(check.asset_key.path if check.asset_key else ())
+    return asset, str(check.check_name), check.passed, expected, observed
 
 
 def _shown(failures: int) -> str:

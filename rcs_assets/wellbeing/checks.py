@@ -17,6 +17,7 @@ from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 from rcs_assets.wellbeing import audit
 from rcs_assets.wellbeing.estimators import load_estimators
+from rcs_assets.wellbeing.ladder_profile import ladder_profiles
 from rcs_assets.wellbeing.profile import estimates_profile, wellbeing_profiles
 
 if TYPE_CHECKING:
@@ -250,13 +251,14 @@ def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
 
 
 def estimate_profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
-    """The frame of estimates that published figures are held against."""
-    return estimates_profile(bench.con)
+    """The frames of the quality ladder; published figures are held against `estimates`."""
+    ladder = ladder_profiles(bench.con, bench.codebook, bench.home.releases)
+    return {**ladder, **estimates_profile(bench.con)}
 
 
 CONFIG = home_path() / "config"
 SUITE = linked_suite(load_codebook(CONFIG), load_thresholds(CONFIG))
-ESTIMATES_SUITE = estimates_suite(load_benchmarks(CONFIG))
+ESTIMATES_SUITE = estimates_suite(load_benchmarks(CONFIG), load_thresholds(CONFIG))
 
 wellbeing_checks = room_checks(
     "wellbeing_checks", PUPIL_CHECKS, SUITE, profiles, assets=(ITEM_ANSWERS, SCORES)

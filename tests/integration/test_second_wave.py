@@ -15,15 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import ReleasedHome
-from tests.drop import plain_copy
-from tests.integration.installation import ENGAGEMENT, edit_csv, edit_sav, publish, sign_and_deliver
+from rcs_assets.simulate import simulate
+from rcs_assets.storage import Home
+from tests.conftest import run_rcs
+from tests.integration.installation import ENGAGEMENT, edit_csv, edit_sav, sign_and_deliver
 
 LATER = "t4-clackmannanshire"
-_REQUIRED = (
-    "sample_file", "opt_outs", "primary_survey", "secondary_survey", "clusters", "service_map",
-    "budgets", "education_ids", "education_payload", "social_work_ids", "social_work_payload",
-)  # fmt: skip
 _OVERLAY = {
     "tranches.csv": (
         "key,number,label,starts_on,ends_on,source\n"
@@ -75,14 +72,17 @@ def _answered_anew(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _later_files(home: Path, folder: Path) -> list[Path]:
+def _later_files(first: Path, folder: Path) -> list[Path]:
+    """The second wave's deliveries, made of the first wave's."""
     made = []
-    for dataset in _REQUIRED:
-        source = plain_copy(home, dataset, ENGAGEMENT)
+    folder.mkdir()
+    for source in sorted(first.glob(f"{ENGAGEMENT}_*")):
         target = folder / source.name.replace(ENGAGEMENT, LATER)
-        if dataset == "sample_file":
+        if "sample-file" in source.name:
             shutil.move(edit_csv(source, folder / "edited", _another_child), target)
-        elif dataset.endswith("_survey"):
+        elif "parent-survey" in source.name:
+            continue
+        elif "-survey" in source.name:
             shutil.move(edit_sav(source, folder / "edited", _answered_anew), target)
         else:
             shutil.copyfile(source, target)
@@ -91,17 +91,18 @@ def _later_files(home: Path, folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_second_wave_is_compared_and_released(
-    released_home: ReleasedHome, tmp_path: Path
-) -> None:
-    home = released_home.copy(tmp_path / "home")
+def test_a_second_wave_is_compared_and_released(tmp_path: Path) -> None:
+    home, first = Home.open(tmp_path / "home", profile="demo").path, tmp_path / "first"
+    simulate(first, truth=tmp_path / "truth", scale="small", defects="none")
     for name, text in _OVERLAY.items():
         (home / "config" / name).write_text(text, encoding="utf-8")
-    folder = tmp_path / "later"
-    folder.mkdir()
-    told = sign_and_deliver(home, *_later_files(home, folder))
+    told = run_rcs("deliver", "--home", home, first)
     assert told.status == 0, told.output
-    done = publish(home)
+    told = sign_and_deliver(home, *_later_files(first, tmp_path / "later"))
+    assert told.status == 0, told.output
+    done = run_rcs(
+        "materialise", "--home", home, "--publish", "--as-of", "2020-06-30", timeout=2400
+    )
     assert done.status == 0, done.output
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
         inside = con.execute(
