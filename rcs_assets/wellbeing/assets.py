@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.frozen import frozen_codebooks
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.checks import remember
@@ -426,7 +427,8 @@ def salsus_contrasts(home: HomeResource) -> dg.MaterializeResult[None]:
         zone="warehouse",
         sensitivity="aggregate",
         description="Totals of CPPs and of all by each frozen definition set (2020 report, HWB "
-        "parity) beside the current one, unrounded; for the safe haven.",
+        "parity) and by each earlier codebook that is kept, beside the current one, unrounded; for "
+        "the safe haven.",
         deps=(
             ("wellbeing", "item_answers"),
             ("wellbeing", "weights"),
@@ -438,5 +440,6 @@ def salsus_contrasts(home: HomeResource) -> dg.MaterializeResult[None]:
 def definition_sets(home: HomeResource) -> dg.MaterializeResult[None]:
     """Count the same answers by each definition set."""
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        rows_n = write_definition_sets(con, home.codebook(), _engagements(home))
+        kept = frozen_codebooks(home.home().config)
+        rows_n = write_definition_sets(con, home.codebook(), _engagements(home), kept)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
