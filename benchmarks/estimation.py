@@ -7,7 +7,8 @@ Prints seconds (best of three) for the calls that the wellbeing room makes at re
 1,000,000 pupils in 2,400 schools and 32 strata: by school, and one million estimates.
 `--svy` adds one indicator by school by the package svy (minutes, and 17 GB when
 measured) and the ratio; `--shape` how that ratio grows, at sizes that any machine has
-room for. Belongs here: timing and peak memory. Does not belong here: whether the numbers are right (`tests/unit/estimation`).
+room for. Belongs here: timing and peak memory. Does not belong here: whether the numbers
+are right (`tests/unit/estimation`).
 """
 
 from __future__ import annotations
