@@ -1,13 +1,14 @@
 """Wall times of the estimation engine on made-up pupils.
 
-Run: `python -m benchmarks.estimation [--million] [--svy]` from the top of the project.
+Run: `python -m benchmarks.estimation [--million] [--svy | --shape]` from the top of the project.
 
 Prints seconds (best of three) for the calls that the wellbeing room makes at real size
 (80,000 respondents, 45 indicators, 650 schools in 8 strata) and, with `--million`, for
 1,000,000 pupils in 2,400 schools and 32 strata: by school, and one million estimates.
 `--svy` adds one indicator by school by the package svy (minutes, and 17 GB when
-measured) and the ratio. Belongs here: timing and peak memory. Does not belong here:
-whether the numbers are right (`tests/unit/estimation`).
+measured) and the ratio; `--shape` how that ratio grows, at sizes that any machine has
+room for. Belongs here: timing and peak memory. Does not belong here: whether the numbers
+are right (`tests/unit/estimation`).
 """
 
 from __future__ import annotations
@@ -133,20 +134,50 @@ def million(con: duckdb.DuckDBPyConnection) -> float:
 
 def against_svy(con: duckdb.DuckDBPyConnection, ours: float) -> None:
     """One indicator by school in svy, and the ratio for each indicator."""
+    theirs = report("1M x 1, by school, svy", svy_by_school(con, "nation"), rounds=1)
+    print(f"svy takes {theirs / (ours / 10):,.0f} times as long for each indicator")
+
+
+def svy_by_school(con: duckdb.DuckDBPyConnection, table: str) -> Callable[[], int]:
+    """The mean of `v0` of every school in svy, ready to run."""
     import polars as pl
     import svy
 
     columns = "engagement, seed_code, weight, v0"
-    frame = con.sql(f"select {columns} from nation where v0 is not null").pl()
+    frame = con.sql(f"select {columns} from {table} where v0 is not null").pl()
     design = svy.Design(stratum="engagement", psu="seed_code", wgt="weight")
     sample = svy.Sample(frame.with_columns(pl.col("seed_code").cast(pl.String)), design)
 
     def work() -> int:
-        sample.estimation.mean("v0", by="seed_code")
-        return 2_400
+        return len(sample.estimation.mean("v0", by="seed_code").to_polars())
 
-    theirs = report("1M x 1, by school, svy", work, rounds=1)
-    print(f"svy takes {theirs / (ours / 10):,.0f} times as long for each indicator")
+    return work
+
+
+def shape_of_the_ratio(con: duckdb.DuckDBPyConnection) -> None:
+    """Ours and svy by school at growing sizes, processor seconds: how the ratio grows."""
+    for schools_n in (75, 150, 300, 600):
+        names = make_pupils(con, "part", 400 * schools_n, schools_n, 10)
+        # One name a round: nothing is held over from the round before.
+        ours = processor(
+            lambda names=names: estimate(con, "part", DESIGN, names, by="seed_code").num_rows
+        )
+        theirs = processor(svy_by_school(con, "part"))
+        print(
+            f"{400 * schools_n:>9,} pupils {schools_n:>5,} schools: ours x 10 {ours:7.3f} s, "
+            f"svy x 1 {theirs:7.3f} s of processor, "
+            f"ratio for each indicator {10 * theirs / ours:8,.0f}"
+        )
+
+
+def processor(work: Callable[[], int]) -> float:
+    """Least processor seconds of all threads over some rounds; other work does not count."""
+    times = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
 
 
 def main() -> None:
@@ -154,9 +185,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--million", action="store_true", help="national size too")
     parser.add_argument("--svy", action="store_true", help="svy beside it (implies --million)")
+    parser.add_argument("--shape", action="store_true", help="svy's ratio at growing sizes alone")
     arguments = parser.parse_args()
     con = duckdb.connect()
     con.execute("set threads = 2")
+    if arguments.shape:
+        shape_of_the_ratio(con)
+        return
     programme_size(con)
     if arguments.million or arguments.svy:
         seconds = million(con)

@@ -2,7 +2,8 @@
 
 Belongs here: the suites of the boundaries intake, linked, estimates and candidate
 (`suites.py`), the dated thresholds that they use (`thresholds.csv`,
-`benchmarks.csv`, read by `thresholds.py`), and the adapter that hands profile
+`benchmarks.csv`, read by `thresholds.py`), the quality ladder of the
+estimates (`ladder.py`), the history of outcomes (`history.py`), and the adapter that hands profile
 frames to Great Expectations (`adapter.py`). Does not belong here: the queries that
 make the profiles (each room's `profile.py`), Dagster (each room's `checks.py`),
 and any rule about single records, which dbt tests and Python checks own.
@@ -12,6 +13,8 @@ cell of a table, never a row a child.
 """
 
 from data_quality.adapter import evaluate
+from data_quality.history import Entry, append_history, read_history
+from data_quality.ladder import RUNGS, rungs
 from data_quality.model import (
     Expectation,
     ExpectationOutcome,
@@ -28,11 +31,14 @@ from data_quality.suites import (
 from data_quality.thresholds import load_benchmarks, load_thresholds
 
 __all__ = [
+    "RUNGS",
+    "Entry",
     "Expectation",
     "ExpectationOutcome",
     "LeastBase",
     "ReleaseRules",
     "Suite",
+    "append_history",
     "candidate_suite",
     "estimates_suite",
     "evaluate",
@@ -40,4 +46,6 @@ __all__ = [
     "linked_suite",
     "load_benchmarks",
     "load_thresholds",
+    "read_history",
+    "rungs",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from data_quality.ladder import GRAINS, ladder
 from data_quality.model import (
     Between,
     Expectation,
@@ -600,12 +601,15 @@ def _score_means(codebook: Codebook, thresholds: Thresholds) -> tuple[Expectatio
     return (scored, *map(_optional, means))
 
 
-def estimates_suite(benchmarks: tuple[Benchmark, ...]) -> Suite:
-    """The published figures that the estimates must resemble, judged before protection."""
+def estimates_suite(benchmarks: tuple[Benchmark, ...], thresholds: Thresholds) -> Suite:
+    """The quality ladder of the estimates, published figures its last rung; before protection."""
     return Suite(
         boundary="estimates",
-        grains={"estimates": ESTIMATE},
-        expectations=tuple(_benchmark(benchmark) for benchmark in benchmarks),
+        grains={**GRAINS, "estimates": ESTIMATE},
+        expectations=(
+            *ladder(thresholds),
+            *(_benchmark(benchmark) for benchmark in benchmarks),
+        ),
     )
 
 

@@ -259,6 +259,13 @@ def _add_codebook(commands: Any) -> None:
         "What each questionnaire version has otherwise than the one before it.",
     )
     versions.add_argument("--json", action="store_true", help=AS_JSON)
+    freeze = _command(
+        actions,
+        "freeze",
+        do.codebook_freeze,
+        "Keep the codebook that holds now, so that later answers can be counted by it.",
+    )
+    freeze.add_argument("name", metavar="NAME", help="e.g. 2026-spring")
     adopt = _command(
         actions,
         "adopt",

@@ -392,6 +392,16 @@ def codebook_adopt(options: argparse.Namespace) -> int:
     return DONE
 
 
+def codebook_freeze(options: argparse.Namespace) -> int:
+    """Keep the codebook that holds now, so that later answers can be counted by it."""
+    from rcs_assets.codebook.frozen import FOLDER, freeze
+
+    kept = freeze(_config(options), options.name)
+    print(f"Kept version {kept.version[:12]} as {FOLDER}/{options.name} in config/.")
+    print("Next: rcs materialise counts by it too (safe haven, definition_sets)")
+    return DONE
+
+
 def codebook_differences(options: argparse.Namespace) -> int:
     """Differences between questionnaire versions, and the indicators that they break."""
     from rcs_assets.codebook.versions import comparability, differences

@@ -69,14 +69,18 @@ KEY_SIZES: Mapping[str, int] = {
     "bands.csv": 3,
     "conversions.csv": 2,
 }
+# The platform's own files, and every file that makes a codebook.
+PLATFORM = Path(__file__).parent / "data"
+FILES = (*COLUMNS, DATASETS_FILE)
 
 
-def load_codebook(overlay: Path | None = None) -> Codebook:
+def load_codebook(overlay: Path | None = None, defaults: Path = PLATFORM) -> Codebook:
     """The codebook: defaults of the package, with an adopter's rows laid over them.
 
     Args:
         overlay: a folder with files of the same names (`$RCS_HOME/config`); a row of the
             same key replaces, another key adds. None or a missing file: defaults only.
+        defaults: the platform's own files, or those of a version that was kept (`frozen.py`).
 
     Returns:
         The codebook, every reference in it resolved. The same files give the same object.
@@ -84,8 +88,8 @@ def load_codebook(overlay: Path | None = None) -> Codebook:
     Raises:
         ConfigurationError: names file, row, column, rule and fix.
     """
-    folder = DataFolder("codebook", Path(__file__).parent / "data", overlay)
-    return _load(folder, folder.version([*COLUMNS, DATASETS_FILE]))
+    folder = DataFolder("codebook", defaults, overlay)
+    return _load(folder, folder.version(FILES))
 
 
 @lru_cache(maxsize=8)

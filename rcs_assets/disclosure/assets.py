@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rcs_assets.disclosure.changes import protect_changes
 from rcs_assets.disclosure.derived import protect_comparisons, protect_participation
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import (
@@ -22,6 +23,7 @@ from rcs_assets.disclosure.estimates_audit import (
 from rcs_assets.disclosure.models import protect_findings
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
+from rcs_assets.disclosure.recipients import protect_recipients
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.disclosure.sources import register_sources
@@ -144,6 +146,37 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
 @dg.asset(
     **asset_options(
         "disclosure",
+        "changes",
+        zone="warehouse",
+        sensitivity="protected",
+        description="Changes of CPPs between waves as everybody may see them: differences of two "
+        "public figures as they are shown, with the range that follows from theirs.",
+        deps=[
+            ("disclosure", "estimates"),
+            ("wellbeing", "changes"),
+            ("codebook", "tables"),
+        ],
+    )
+)
+def changes(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Protect wellbeing.changes for the public."""
+    policy = load_policy(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        protected = protect_changes(con, policy, home.codebook())
+        replace_tables(con, "disclosure", {"changes": protected})
+    shown = protected.filter(pc.is_valid(protected["change"]))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": protected.num_rows,
+            "policy_version": policy.version,
+            "changes_shown": shown.num_rows,
+        }
+    )
+
+
+@dg.asset(
+    **asset_options(
+        "disclosure",
         "participation",
         zone="warehouse",
         sensitivity="protected",
@@ -194,12 +227,13 @@ def spend(home: HomeResource) -> dg.MaterializeResult[None]:
         zone="warehouse",
         sensitivity="protected",
         description="Need × reach as each audience may see it: rows of a need are shown alike or "
-        "not at all, hidden where the indicator that counts the same pupils is.",
-        deps=[("services", "reach"), ("disclosure", "estimates")],
+        "not at all, hidden where the indicator that counts the same pupils is; the table "
+        "disclosure.recipients holds those who have support and did not respond.",
+        deps=[("services", "reach"), ("services", "recipients"), ("disclosure", "estimates")],
     )
 )
 def reach(home: HomeResource) -> dg.MaterializeResult[None]:
-    """Protect services.reach for the public and for each CPP."""
+    """Protect services.reach for the public and each CPP, services.recipients for all."""
     policy = load_policy(home.home().config)
     rules = load_reach_rules(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
@@ -212,7 +246,8 @@ def reach(home: HomeResource) -> dg.MaterializeResult[None]:
             audience_names([row[0] for row in engagements]),
             {need.name: need.indicators for need in rules.needs},
         )
-        replace_tables(con, "disclosure", {"reach": protected})
+        recipients = protect_recipients(con, policy, [row[0] for row in engagements])
+        replace_tables(con, "disclosure", {"reach": protected, "recipients": recipients})
     return _counted(protected, policy)
 
 

@@ -16,12 +16,15 @@ from data_quality import (
     load_thresholds,
 )
 from rcs_assets.codebook import load_codebook
+from rcs_assets.disclosure.changes import RULES as CHANGE_RULES
+from rcs_assets.disclosure.changes import ChangeRule
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
 from rcs_assets.disclosure.findings_attack import attack_findings
 from rcs_assets.disclosure.models import register_flags
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
+from rcs_assets.disclosure.recipients import wrong_recipients
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
 from rcs_assets.disclosure.recount_services import REACH_RULES, SPEND_RULES, Look, Recount
 from rcs_assets.intake.checks import no_identifier_columns
@@ -299,5 +302,42 @@ FINDINGS_CHECKS = (
 )
 findings_checks = room_checks("protected_findings_checks", FINDINGS_CHECKS)
 
-SERVICES_CHECKS = tuple(_of_services(rule) for rule in (*SPEND_RULES, *REACH_RULES))
+
+def _of_changes(rule: ChangeRule) -> PythonCheck:
+    """A rule on protected changes as a check."""
+
+    def judge(bench: Bench) -> Verdict:
+        found = rule.wrong(bench.con, load_policy(bench.home.config), bench.codebook)
+        total = bench.con.execute("select count(*) from disclosure.changes").fetchall()[0][0]
+        # Every CPP has a row, if only to say that it has one wave.
+        return Verdict(total > 0 and not found, places(found, f"{total} rows"))
+
+    return PythonCheck(
+        ("disclosure", "changes"), rule.name, rule.sentence, rule.source, NO_RELEASE, judge
+    )
+
+
+CHANGES_CHECKS = tuple(_of_changes(rule) for rule in CHANGE_RULES)
+changes_checks = room_checks("protected_changes_checks", CHANGES_CHECKS)
+
+
+def recipients_tell_no_small_part(bench: Bench) -> Verdict:
+    """No part of recipients by response is small where the shown rows give it."""
+    found = wrong_recipients(bench.con, load_policy(bench.home.config))
+    total = bench.con.execute("select count(*) from disclosure.recipients").fetchall()[0][0]
+    return Verdict(total > 0 and not found, places(found, f"{total} rows"))
+
+
+RECIPIENTS_CHECK = PythonCheck(
+    ("disclosure", "reach"),
+    "recipients_tell_no_small_part",
+    "Recipients who did not respond are shown where every part that the rows give is large enough",
+    "policy.md, Table A, need x reach; counted again from services.recipients",
+    NO_RELEASE,
+    recipients_tell_no_small_part,
+)
+SERVICES_CHECKS = (
+    *(_of_services(rule) for rule in (*SPEND_RULES, *REACH_RULES)),
+    RECIPIENTS_CHECK,
+)
 services_checks = room_checks("protected_services_checks", SERVICES_CHECKS)

@@ -32,6 +32,7 @@ from rcs_assets.errors import ConfigurationError
 POLICY_FILE = "policy.yaml"
 STATUSES = ("published", "c", "z", "x", "u")
 SENSITIVE = "sensitive"
+CHANGE = "change"
 TOTAL = "total"
 _KEYED_BY_NAME = ("output_classes", "linked_indicators")
 _STEPS = ("pct_step", "mean_step", "interval_step", "n_step")
@@ -163,6 +164,7 @@ class Policy:
     clusters: ClusterRule
     least_other_schools: int
     changed_least: int
+    least_changed_contributors: int
     statuses: Mapping[str, str]
     empty_reasons: Mapping[str, str]
     unreliable_n_below: int
@@ -304,6 +306,7 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
         clusters=ClusterRule(**{**content["clusters"], "surveys": tuple(clusters["surveys"])}),
         least_other_schools=int(content["comparisons"]["least_other_schools"]),
         changed_least=int(content["releases"]["changed_least"]),
+        least_changed_contributors=int(content["changes"]["least_changed_contributors"]),
         statuses=dict(content["statuses"]),
         empty_reasons=dict(content["empty_reasons"]),
         unreliable_n_below=int(unreliable["n_below"]),
@@ -368,6 +371,7 @@ def _audience_problems(policy: Policy) -> Iterable[str]:
     }
     used |= {size.output_class: "a school size" for size in policy.school_sizes}
     used |= {policy.clusters.protected_as: "the protection of clusters"}
+    used |= {CHANGE: "changes between waves"}
     for name, user in used.items():
         if name not in policy.output_classes:
             yield f"{user} has no output class {name}"
@@ -419,6 +423,8 @@ def _vocabulary_problems(policy: Policy) -> Iterable[str]:
     levels = {level for entry in policy.audiences.values() for level in entry.geography_levels}
     if any(TOTAL not in policy.breakdowns.get(level, ()) for level in levels):
         yield "each level of an audience needs the breakdown total"
+    if policy.least_changed_contributors < 2:
+        yield "a change that one pupil made would be shown (changes, least_changed_contributors)"
     for linked in policy.linked_indicators:
         if linked.kind not in ("sum", "complement") or len(linked.indicators) < 2:
             yield f"linked set {linked.name} needs kind sum or complement and two indicators"

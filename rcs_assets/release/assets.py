@@ -68,6 +68,7 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
         deps=[
             ("disclosure", "estimates"),
             ("disclosure", "comparisons"),
+            ("disclosure", "changes"),
             ("disclosure", "participation"),
             ("disclosure", "reach"),
             ("disclosure", "spend"),
@@ -75,6 +76,8 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
             ("disclosure", "audit"),
             ("wellbeing", "estimates"),
             ("wellbeing", "definition_sets"),
+            ("wellbeing", "nonresponse"),
+            ("wellbeing", "salsus_contrasts"),
             ("wellbeing", "item_answers"),
             ("wellbeing", "scores"),
             ("wellbeing", "weights"),

@@ -271,6 +271,9 @@ _PLAIN = {
     "indicators": "select * from release_indicators",
     "releases": "select * from release_history",
     "definition_sets": "select * from wellbeing.definition_sets",
+    "unit_nonresponse": "select * from wellbeing.unit_nonresponse",
+    "item_nonresponse": "select * from wellbeing.item_nonresponse",
+    "salsus_contrasts": "select * from wellbeing.salsus_contrasts",
     "estimates_unrounded": "select * from wellbeing.estimates",
     "link_rates": "select * from linkage.link_rates "
     "where engagement in (select engagement from release_geographies)",
@@ -307,6 +310,11 @@ def _source_sql(table: str, package: Package) -> str:
         return _outcomes_sql(audience)
     if table in ("risks", "models"):
         return f"select * from disclosure.{table}"
+    if table == "recipients":
+        own = f"where engagement = {sql_literal(package.engagement or '')}"
+        return f"select * from disclosure.recipients {own if package.engagement else ''}"
+    if table == "changes":
+        return _changes_sql(package)
     if table in ("reach", "spend", "comparisons"):
         return f"select * from disclosure.{table} where audience = {sql_literal(audience)}"
     return _PLAIN[table]
@@ -350,6 +358,12 @@ def _outcomes_sql(audience: str) -> str:
             and estimates.geography_level = 'cpp'
             and estimates.breakdown = 'total'
     """
+
+
+def _changes_sql(package: Package) -> str:
+    """Public changes; a CPP's package has those of its own area, whichever wave it is of."""
+    own = f"where geography_code = {sql_literal(package.geography_code or '')}"
+    return f"select * from disclosure.changes {own if package.engagement else ''}"
 
 
 def _about(engagement: str | None) -> str:

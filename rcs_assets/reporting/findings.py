@@ -18,6 +18,9 @@ from rcs_assets.reporting.package import SHOWN, Model, Package, Place
 from rcs_assets.reporting.parts import figure
 from rcs_assets.reporting.settings import Settings
 
+# The p value of the test of fit, as it is shown (two decimals), from which on a page warns.
+POOR_FIT = 0.05
+
 
 @dataclass(frozen=True)
 class OutcomeRow:
@@ -49,11 +52,15 @@ class FindingRow:
 
 @dataclass(frozen=True)
 class FindingPart:
-    """What goes with one outcome, all else alike; no rows where nothing is clear or shown."""
+    """What goes with one outcome, all else alike; no rows where nothing is clear or shown.
+
+    `is_misfit`: the test of fit says that something is missing in the model.
+    """
 
     key: str
     title: str
     sentence: str
+    is_misfit: bool
     rows: tuple[FindingRow, ...]
 
 
@@ -120,6 +127,13 @@ def _finding(
         title=f"{package.measures[outcome].title}: {settings.surveys[survey].who.lower()}",
         sentence=wording.finding_sentence(
             len(clear), sum(row.status in SHOWN for row in terms), len(terms)
+        ),
+        is_misfit=any(
+            float(row.value) <= POOR_FIT
+            for row in package.models
+            if (row.survey, row.outcome, row.kind, row.factor) == (survey, outcome, "check", "fit")
+            and row.status in SHOWN
+            and row.value
         ),
         rows=_rows(clear, titles),
     )

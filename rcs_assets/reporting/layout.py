@@ -603,6 +603,8 @@ class _Setter:
     def finding(self, part: FindingPart) -> Section:
         """One outcome."""
         blocks: list[Block] = [Paragraph(plain(part.sentence))]
+        if part.is_misfit:
+            blocks.append(Paragraph(plain(self.word("findings_misfit"))))
         if part.rows:
             columns = (
                 Column(self.word("factor")),

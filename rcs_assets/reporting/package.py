@@ -223,6 +223,7 @@ class Model(NamedTuple):
     effect_points: str
     effect_low: str
     effect_high: str
+    value: str
     status: str
 
 

@@ -12,6 +12,7 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 
 SPEND = ("services", "spend")
 BUDGET_GAP = ("services", "budget_gap")
+RECIPIENTS = ("services", "recipients")
 REACH = ("services", "reach")
 EFFECTS = ("services", "link_effects")
 ITEMS = ("services", "link_items")
@@ -245,6 +246,53 @@ def items_are_filled(bench: Bench) -> Verdict:
     )
 
 
+def recipients_are_the_invited(bench: Bench) -> Verdict:
+    """The pupils are those of the sample file, the responding ones those with linked answers."""
+    rows = bench.con.execute(
+        """
+        with invited as (
+            select waves.engagement, waves.survey, count(*) as pupils_n
+            from programme.waves as waves
+            inner join intake.sample as sample
+                on
+                    waves.engagement = sample.engagement
+                    and list_contains(waves.stages, sample.stage)
+            group by all
+        ),
+        answered as (
+            select engagement, survey, count(*) as responded_n
+            from wellbeing.indicator_values
+            group by all
+        ),
+        counted as (
+            select
+                engagement, survey, sum(pupils_n) as pupils_n,
+                coalesce(sum(pupils_n) filter (has_responded), 0) as responded_n,
+                bool_and(
+                    any_service_n = asn_support_n + social_work_n - both_n
+                    and both_n <= least(asn_support_n, social_work_n)
+                    and any_service_n <= pupils_n
+                ) as adds_up
+            from services.recipients
+            group by all
+        )
+        select
+            engagement || ' ' || survey,
+            coalesce(
+                adds_up and counted.pupils_n = invited.pupils_n
+                and counted.responded_n = coalesce(answered.responded_n, 0),
+                false
+            )
+        from invited
+        full join counted using (engagement, survey)
+        left join answered using (engagement, survey)
+        order by all
+        """
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+
+
 SPEND_CHECKS = (
     PythonCheck(
         SPEND,
@@ -269,6 +317,15 @@ SPEND_CHECKS = (
         "contract of services.budget_gap",
         "run: rcs materialise (the table is older than the deliveries)",
         every_sector_has_its_budget,
+    ),
+    PythonCheck(
+        RECIPIENTS,
+        "recipients_are_the_invited",
+        "Pupils by response are those of the sample file and of the linked answers, and add up",
+        "contract of services.recipients",
+        "run: rcs materialise (the table is older than the links); if it stays, a defect of "
+        "services",
+        recipients_are_the_invited,
     ),
 )
 REACH_CHECKS = (

@@ -10,14 +10,14 @@ failed, with the reason, and hides no other check.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
 
-from data_quality import ExpectationOutcome, Suite, evaluate
+from data_quality import Entry, ExpectationOutcome, Suite, append_history, evaluate
 from rcs_assets.codebook import Codebook
 from rcs_assets.errors import RcsError
 from rcs_assets.programme import Programme
@@ -100,10 +100,22 @@ def room_checks(
         named = [e.name for e in expectations if e.name in wanted]
         outcomes = run_checks(home, chosen, suite, profiles, named)
         places = {rule: asset for asset, rule, _ in rules}
+        told = [
+            ("/".join(places[o.name]), o.name, o.passed, o.expected, o.observed) for o in outcomes
+        ]
+        remember(home, context.run.run_id, told)
         for outcome in outcomes:
             yield _result(places[outcome.name], outcome)
 
     return checks
+
+
+def remember(
+    home: HomeResource, run: str, outcomes: Iterable[tuple[str, str, bool, str, str]]
+) -> None:
+    """Add outcomes (asset, check, passed, expected, observed) to the installation's history."""
+    day = home.settings().as_of
+    append_history(home.home().logs, [Entry(run, day, *outcome) for outcome in outcomes])
 
 
 def run_checks(

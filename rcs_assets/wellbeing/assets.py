@@ -13,8 +13,10 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.frozen import frozen_codebooks
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
+from rcs_assets.storage.checks import remember
 from rcs_assets.storage.home import home_path
 from rcs_assets.storage.resources import (
     OWNER,
@@ -24,6 +26,7 @@ from rcs_assets.storage.resources import (
     asset_options,
     engagement_partitions,
 )
+from rcs_assets.wellbeing.changes import write_changes
 from rcs_assets.wellbeing.comparisons import write_comparisons
 from rcs_assets.wellbeing.dbt_build import (
     DbtBuildError,
@@ -36,7 +39,9 @@ from rcs_assets.wellbeing.definition_sets import write_definition_sets
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.lineage import Column, estimate_inputs, model_lineage
+from rcs_assets.wellbeing.nonresponse import write_nonresponse
 from rcs_assets.wellbeing.respondents import write_respondents
+from rcs_assets.wellbeing.salsus import load_measures, write_salsus_contrasts
 from rcs_assets.wellbeing.weights import write_weights
 
 # Tables of these sources come out of one asset of the room.
@@ -145,10 +150,10 @@ def dbt_build(context: dg.AssetExecutionContext, home: HomeResource) -> Iterator
                 asset_key=key,
                 metadata={"dagster/row_count": rows[key], "seconds": round(result.seconds, 2)},
             )
-    for result in tested:
-        check = _check_result(nodes[result.unique_id], nodes, result)
-        if check is not None and (check.asset_key, check.check_name) in checks:
-            yield check
+    found = [_check_result(nodes[result.unique_id], nodes, result) for result in tested]
+    chosen_checks = [c for c in found if c and (c.asset_key, c.check_name) in checks]
+    remember(home, context.run.run_id, map(_outcome, chosen_checks))
+    yield from chosen_checks
     _refuse_failed(results, nodes)
 
 
@@ -185,6 +190,13 @@ def _check_result(
             "next_command": "rcs status, then correct the delivery named there and deliver again",
         },
     )
+
+
+def _outcome(check: dg.AssetCheckResult) -> tuple[str, str, bool, str, str]:
+    """The result as the history keeps it."""
+    expected, observed = (str(check.metadata[name].value) for name in ("expected", "observed"))
+    asset = "/".join(check.asset_key.path if check.asset_key else ())
+    return asset, str(check.check_name), check.passed, expected, observed
 
 
 def _shown(failures: int) -> str:
@@ -334,11 +346,89 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
 @dg.asset(
     **asset_options(
         "wellbeing",
+        "changes",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Each wave of a CPP against the wave before it: differences of comparable "
+        "questions with the covariance of shared schools and pupils, before protection; a CPP "
+        "with one wave has the reason instead.",
+        deps=(
+            ("wellbeing", "estimates"),
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ),
+    )
+)
+def changes(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Compare the waves of the engagements that delivered and are not left out."""
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_changes(con, home.codebook(), _engagements(home), rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "nonresponse",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Pupils who did not answer (wellbeing.unit_nonresponse, and what weights cost) "
+        "and questions that were not answered (wellbeing.item_nonresponse), by subgroup; for the "
+        "safe haven.",
+        deps=(
+            ("wellbeing", "item_answers"),
+            ("wellbeing", "weights"),
+            ("intake", "sample"),
+            ("programme", "register"),
+        ),
+    )
+)
+def nonresponse(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Count who and what was not answered, for the engagements that are not left out."""
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_nonresponse(con, home.codebook(), _engagements(home))
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
+        "salsus_contrasts",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="How far each council is from the others in RCS and in SALSUS, and the change "
+        "of that: contrasts, never levels; unrounded, for the safe haven.",
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "scores"),
+            ("wellbeing", "weights"),
+            ("intake", "salsus"),
+            ("programme", "register"),
+        ),
+    )
+)
+def salsus_contrasts(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Compare contrasts of the engagements that delivered and are not left out."""
+    measures = load_measures(home.home().config)
+    rules = load_estimators(home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_salsus_contrasts(con, _engagements(home), measures, rules)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.asset(
+    **asset_options(
+        "wellbeing",
         "definition_sets",
         zone="warehouse",
         sensitivity="aggregate",
         description="Totals of CPPs and of all by each frozen definition set (2020 report, HWB "
-        "parity) beside the current one, unrounded; for the safe haven.",
+        "parity) and by each earlier codebook that is kept, beside the current one, unrounded; for "
+        "the safe haven.",
         deps=(
             ("wellbeing", "item_answers"),
             ("wellbeing", "weights"),
@@ -350,5 +440,6 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
 def definition_sets(home: HomeResource) -> dg.MaterializeResult[None]:
     """Count the same answers by each definition set."""
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        rows_n = write_definition_sets(con, home.codebook(), _engagements(home))
+        kept = frozen_codebooks(home.home().config)
+        rows_n = write_definition_sets(con, home.codebook(), _engagements(home), kept)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

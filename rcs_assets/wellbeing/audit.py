@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from rcs_assets.codebook.model import Codebook
+from rcs_assets.codebook.versions import is_comparable
 from rcs_assets.programme.model import Engagement, Programme
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 from rcs_assets.wellbeing.estimators import Estimators
@@ -452,3 +453,135 @@ def verdicts_follow_the_rule(look: Look) -> Found:
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
     return Found(wrong, len(rows), "comparisons")
+
+
+# Each total of a CPP once; what is compared is the two figures' difference, and nothing else is.
+_CHANGES = """
+    with totals as (
+        select * exclude (tranche), tranche as later_tranche
+        from wellbeing.estimates
+        where geography_level = 'cpp' and breakdown = 'total'
+            and survey in ({surveys}) and engagement in ({engagements})
+    )
+    select
+        totals.engagement || ' ' || totals.indicator as place,
+        count(changes.indicator) = 1 and coalesce(bool_and(
+            case
+                when changes.reason = '' then
+                    abs(changes.difference - (totals.estimate - earlier.estimate)) < 1e-9
+                    and changes.se >= 0
+                else changes.difference is null and changes.se is null and changes.verdict is null
+            end
+        ), false) as is_right,
+        any_value(totals.indicator) as indicator,
+        any_value(earlier.tranche) filter (changes.reason = '') as earlier_tranche,
+        any_value(totals.later_tranche) as later_tranche
+    from totals
+    left join wellbeing.changes as changes using (engagement, survey, indicator, breakdown)
+    left join wellbeing.estimates as earlier
+        on
+            changes.earlier_engagement = earlier.engagement
+            and changes.survey = earlier.survey
+            and changes.indicator = earlier.indicator
+            and earlier.geography_level = 'cpp'
+            and earlier.breakdown = 'total'
+    group by totals.engagement, totals.survey, totals.indicator
+    order by all
+"""
+
+
+def changes_cover_the_waves(look: Look) -> Found:
+    """Each total is compared with the wave before it, or has a reason; a broken question never."""
+    rows = look.con.execute(
+        _CHANGES.format(
+            surveys=", ".join(f"'{survey}'" for survey in PUPIL_SURVEYS),
+            engagements=", ".join(f"'{key}'" for key in _kept(look)) or "null",
+        )
+    ).fetchall()
+    wrong = [
+        place
+        for place, is_right, indicator, earlier, later in rows
+        if not is_right
+        or (earlier and not is_comparable(look.codebook, indicator, {earlier, later}))
+    ]
+    return Found(wrong, len(rows), "totals")
+
+
+_NONRESPONSE = """
+    with weighted as (
+        select engagement, survey, count(*) as n, sum(weight) as weights
+        from wellbeing.weights
+        where engagement in ({engagements})
+        group by all
+    ),
+    sums as (
+        select
+            engagement, survey, breakdown, sum(roll_n) as roll_n,
+            sum(respondents_n) as respondents_n, sum(mean_weight * respondents_n) as weights
+        from wellbeing.unit_nonresponse
+        group by all
+    )
+    select
+        sums.engagement || ' ' || sums.survey || ' ' || sums.breakdown,
+        coalesce(
+            sums.respondents_n = weighted.n and sums.roll_n = total.roll_n
+            and abs(sums.weights - weighted.weights) < 1e-6 * weighted.weights,
+            false
+        )
+    from weighted
+    full join sums using (engagement, survey)
+    left join (from sums where breakdown = 'total') as total using (engagement, survey)
+    where weighted.n is not null or sums.respondents_n > 0
+    union all
+    select
+        engagement || ' ' || survey || ' ' || variable,
+        bool_and(
+            asked_n = valid_n + prefer_not_to_say_n + dont_know_n + does_not_apply_n
+            + not_answered_n
+        )
+        and coalesce(
+            sum(asked_n) filter (breakdown = 'total') = sum(asked_n) filter (breakdown = 'sex'),
+            false
+        )
+    from wellbeing.item_nonresponse
+    group by engagement, survey, variable
+    order by all
+"""
+
+
+def nonresponse_adds_up(look: Look) -> Found:
+    """Pupils of both tables are those who answered, each counted once in every breakdown."""
+    engagements = ", ".join(f"'{key}'" for key in _kept(look)) or "null"
+    rows = look.con.execute(_NONRESPONSE.format(engagements=engagements)).fetchall()
+    return Found([place for place, is_right in rows if not is_right], len(rows), "sums")
+
+
+# Where the reference file was not delivered, every row has that reason.
+_SALSUS = """
+    select
+        stage || ' ' || sex || ' ' || measure,
+        coalesce(abs(sum(rcs_contrast)) < 1e-6 and abs(sum(salsus_contrast)) < 1e-6, true)
+        and bool_and(
+            if(
+                reason = '',
+                abs(change - (rcs_contrast - salsus_contrast)) < 1e-9 and se >= 0
+                and exists (
+                    from intake.salsus as known
+                    where
+                        known.council_code = contrasts.council_code
+                        and known.stage = contrasts.stage
+                        and known.measure = contrasts.salsus_estimate
+                ),
+                change is null and not is_marked
+            )
+        )
+    from wellbeing.salsus_contrasts as contrasts
+    group by stage, sex, measure
+    order by all
+"""
+
+
+def salsus_contrasts_cancel_out(look: Look) -> Found:
+    """A contrast is what a council has more than the mean of all: together they are nothing."""
+    rows = look.con.execute(_SALSUS).fetchall()
+    return Found([place for place, is_right in rows if not is_right], len(rows), "measures")

@@ -17,6 +17,7 @@ from rcs_assets.storage import home_path
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 from rcs_assets.wellbeing import audit
 from rcs_assets.wellbeing.estimators import load_estimators
+from rcs_assets.wellbeing.ladder_profile import ladder_profiles
 from rcs_assets.wellbeing.profile import estimates_profile, wellbeing_profiles
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ WEIGHTS = ("wellbeing", "weights")
 ESTIMATES = ("wellbeing", "estimates")
 RESPONDENTS = ("wellbeing", "respondents")
 COMPARISONS = ("wellbeing", "comparisons")
+CHANGES = ("wellbeing", "changes")
+NONRESPONSE = ("wellbeing", "nonresponse")
+SALSUS = ("wellbeing", "salsus_contrasts")
 DEFINITION_SETS = ("wellbeing", "definition_sets")
 # A weight is a ratio of counts: sums differ from the roll by rounding of doubles only.
 WEIGHT_TOLERANCE = 0.01
@@ -212,6 +216,32 @@ ESTIMATE_CHECKS = (
         "do not publish; report a defect of wellbeing",
         _judged(audit.verdicts_follow_the_rule),
     ),
+    PythonCheck(
+        CHANGES,
+        "changes_cover_the_waves",
+        "Each total of a CPP is compared once with the wave before it, or says why not; a question "
+        "that was changed is never compared",
+        "policy.md, Table A, change between waves; codebook, version_changes.csv",
+        "run: rcs materialise (changes are older than the estimates)",
+        _judged(audit.changes_cover_the_waves),
+    ),
+    PythonCheck(
+        NONRESPONSE,
+        "nonresponse_adds_up",
+        "Respondents are the weighted pupils, groups add up, and each question's answers and "
+        "reasons are those who were asked",
+        "contract of wellbeing.unit_nonresponse and wellbeing.item_nonresponse",
+        "run: rcs materialise (the tables are older than the answers)",
+        _judged(audit.nonresponse_adds_up),
+    ),
+    PythonCheck(
+        SALSUS,
+        "salsus_contrasts_cancel_out",
+        "Contrasts sum to 0 over the councils in both surveys, SALSUS's figures are as published",
+        "domain.md 12; contract of wellbeing.salsus_contrasts",
+        "run: rcs materialise (contrasts are older than the scores or the reference file)",
+        _judged(audit.salsus_contrasts_cancel_out),
+    ),
 )
 
 
@@ -221,13 +251,14 @@ def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
 
 
 def estimate_profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
-    """The frame of estimates that published figures are held against."""
-    return estimates_profile(bench.con)
+    """The frames of the quality ladder; published figures are held against `estimates`."""
+    ladder = ladder_profiles(bench.con, bench.codebook, bench.home.releases)
+    return {**ladder, **estimates_profile(bench.con)}
 
 
 CONFIG = home_path() / "config"
 SUITE = linked_suite(load_codebook(CONFIG), load_thresholds(CONFIG))
-ESTIMATES_SUITE = estimates_suite(load_benchmarks(CONFIG))
+ESTIMATES_SUITE = estimates_suite(load_benchmarks(CONFIG), load_thresholds(CONFIG))
 
 wellbeing_checks = room_checks(
     "wellbeing_checks", PUPIL_CHECKS, SUITE, profiles, assets=(ITEM_ANSWERS, SCORES)

@@ -1,13 +1,14 @@
 """The same answers by other definitions: the 2020 report's, those of the HWB Census.
 
-Belongs here: totals of every indicator by each frozen definition set of the codebook. Does
-not belong here: what a set says (`codebook/data/definition_sets.csv`), the SQL of scores and
+Belongs here: totals of every indicator by each frozen definition set of the codebook, and by the
+current set of each earlier codebook that is kept. Does not belong here: keeping one
+(`codebook/frozen.py`), what a set says (`codebook/data/definition_sets.csv`), the SQL of scores and
 indicators (dbt_project/macros, rendered here a second time with another rule).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -16,19 +17,28 @@ from rcs_assets.codebook.model import Codebook, DefinitionSet
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 from rcs_assets.wellbeing.scoring import indicator_sql, scoring_sql
 
+# The set of definitions that a codebook counts by.
+CURRENT = "current"
+
 
 def write_definition_sets(
-    con: duckdb.DuckDBPyConnection, codebook: Codebook, engagements: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    codebook: Codebook,
+    engagements: Sequence[str],
+    kept: Mapping[str, Codebook] | None = None,
 ) -> int:
     """Make wellbeing.definition_sets anew.
 
     A row a definition set, engagement (null: all of these), survey and indicator: `n` pupils in
-    the denominator, `estimate` in per cent or scores, null without pupils.
+    the denominator, `estimate` in per cent or scores, null without pupils. The set of a kept
+    codebook is named `codebook:<name>`; a question that it asks and that the answers no longer
+    have reads *data not collected*.
 
     Args:
         con: a writing connection to the warehouse.
         codebook: its definition sets, instruments and indicators.
         engagements: the engagements that enter.
+        kept: earlier codebooks by name, each counted by its own current definition set.
 
     Returns:
         Number of rows written.
@@ -48,12 +58,31 @@ def write_definition_sets(
             statistic varchar, n bigint, estimate double
         )
     """)
-    for chosen in codebook.definition_sets.values():
-        _values(con, codebook, chosen)
-        for survey in PUPIL_SURVEYS:
-            _add_rows(con, codebook, chosen, survey)
+    for name, chosen in codebook.definition_sets.items():
+        _count_by(con, codebook, chosen, name)
+    for name, earlier in (kept or {}).items():
+        _add_questions(con, earlier)
+        _count_by(con, earlier, earlier.definition_sets[CURRENT], f"codebook:{name}")
     con.execute("create or replace table wellbeing.definition_sets as from set_rows order by all")
     return int(con.execute("select count(*) from wellbeing.definition_sets").fetchall()[0][0])
+
+
+def _add_questions(con: duckdb.DuckDBPyConnection, earlier: Codebook) -> None:
+    """Questions that are no longer asked, as answers that were not collected."""
+    held = {row[0] for row in con.execute("describe set_answers").fetchall()}
+    code = next(m.code for m in earlier.missing.values() if m.name == "data_not_collected")
+    for name, variable in earlier.variables.items():
+        if name not in held and set(variable.surveys) & set(PUPIL_SURVEYS):
+            con.execute(f"alter table set_answers add column {name} tinyint default {code}")
+
+
+def _count_by(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: DefinitionSet, name: str
+) -> None:
+    """Add the totals of both surveys by one set under a name."""
+    _values(con, codebook, chosen)
+    for survey in PUPIL_SURVEYS:
+        _add_rows(con, codebook, name, survey)
 
 
 def _values(con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: DefinitionSet) -> None:
@@ -78,9 +107,7 @@ def _values(con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: Definiti
     """)
 
 
-def _add_rows(
-    con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: DefinitionSet, survey: str
-) -> None:
+def _add_rows(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str, survey: str) -> None:
     """Totals of a survey; decimals, whose sums no order of threads changes."""
     indicators = [i for i in codebook.indicators.values() if i.survey == survey]
     for indicator in indicators:
@@ -96,5 +123,5 @@ def _add_rows(
             where survey = ?
             group by grouping sets ((engagement, survey), (survey))
             """,
-            [chosen.name, indicator.name, indicator.statistic, survey],
+            [name, indicator.name, indicator.statistic, survey],
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.programme.datafile import DataFolder, read_rules
-from rcs_assets.wellbeing.breakdowns import AREAS, BREAKDOWNS, PUPIL_SURVEYS
+from rcs_assets.wellbeing.breakdowns import AREAS, BREAKDOWNS, PUPIL_SURVEYS, ROLL_BREAKDOWNS
 
 WHY = "policy.md, Table B; see the comments of the platform's own file"
 FILE = "estimators.yaml"
@@ -26,7 +26,8 @@ class Estimators:
     is made from school clusters; `design_effect_step` and `design_effect_floor` treat a
     pooled design effect; `weight_ratio_limit` bounds the weight of a class; `breakdowns`
     names the breakdowns of each level; surveys outside `cluster_surveys` have no clusters.
-    `comparison_…` say what a marked difference needs; `headlines` are tested at the CPP.
+    `comparison_…` say what a marked difference needs; `headlines` are tested at the CPP;
+    `change_breakdowns` are those of changes between waves.
     """
 
     confidence: float
@@ -41,6 +42,7 @@ class Estimators:
     comparison_least_points: float
     comparison_least_sd: float
     headlines: tuple[str, ...]
+    change_breakdowns: tuple[str, ...]
 
     @property
     def all_breakdowns(self) -> tuple[str, ...]:
@@ -93,6 +95,8 @@ def _problems(rules: Estimators) -> Iterator[str]:
         and set(rules.all_breakdowns) <= set(BREAKDOWNS),
         "cluster_surveys": set(rules.cluster_surveys) <= set(PUPIL_SURVEYS),
         "ethnicity_groups": len(rules.ethnicity_groups) > 0,
+        "change_breakdowns": "total" in rules.change_breakdowns
+        and set(rules.change_breakdowns) <= set(ROLL_BREAKDOWNS),
         "comparison_alpha": 0 < rules.comparison_alpha < 1,
         "comparison_least_points": rules.comparison_least_points >= 0,
         "comparison_least_sd": rules.comparison_least_sd >= 0,

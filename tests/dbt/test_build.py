@@ -40,7 +40,7 @@ def tables(built):
 
 def test_every_model_is_made_and_every_test_passes(built):
     assert {result.status for result in built.results} == {"success", "pass"}
-    assert sum(result.unique_id.startswith("model.") for result in built.results) == 7
+    assert sum(result.unique_id.startswith("model.") for result in built.results) == 8
 
 
 def test_linked_holds_every_answer_and_marks_the_unlinked(tables, engagements):

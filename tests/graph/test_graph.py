@@ -24,11 +24,12 @@ UNPARTITIONED = {
     "intake/school_names", "intake/simd", "intake/simd_2020v2", "intake/datazones",
     "intake/council_codes", "intake/population", "intake/salsus",
     "linkage/model", "linkage/link_flow",
-    "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/definition_sets",
+    "wellbeing/estimates", "wellbeing/comparisons", "wellbeing/changes",
+    "wellbeing/definition_sets", "wellbeing/nonresponse", "wellbeing/salsus_contrasts",
     "wellbeing/respondents",
 }  # fmt: skip
 # Made in the partitioned dbt build, so that no run needs a second one.
-BUILT_BESIDE = {"services/spend", "services/budget_gap"}
+BUILT_BESIDE = {"services/spend", "services/budget_gap", "services/recipients"}
 
 
 def _specs() -> list[dg.AssetSpec]:

@@ -29,6 +29,7 @@ WAREHOUSE_CHECKS = {
         *wellbeing.PUPIL_CHECKS,
         *wellbeing.ESTIMATE_CHECKS,
         *disclosure.PYTHON_CHECKS,
+        *disclosure.CHANGES_CHECKS,
     )
 }
 RELEASE_CHECKS = {check.name: check for check in release.PYTHON_CHECKS}
@@ -265,6 +266,34 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update wellbeing.definition_sets set estimate = estimate + 0.1 "
         "where definition_set = 'current'",
         "update wellbeing.definition_sets set n = n + 1 where definition_set = 'current'",
+    ),
+    "nonresponse_adds_up": (
+        "delete from wellbeing.unit_nonresponse where breakdown = 'stage' and rowid % 2 = 0",
+        "update wellbeing.unit_nonresponse set respondents_n = respondents_n + 1 "
+        "where breakdown = 'total'",
+        "update wellbeing.item_nonresponse set valid_n = valid_n + 1 where rowid = 0",
+        "delete from wellbeing.item_nonresponse where breakdown = 'sex'",
+        "delete from wellbeing.unit_nonresponse",
+    ),
+    "salsus_contrasts_cancel_out": (
+        "update wellbeing.salsus_contrasts set change = 3 where rowid = 0",
+        "update wellbeing.salsus_contrasts set rcs_contrast = 1 where rowid = 0",
+        "delete from wellbeing.salsus_contrasts",
+    ),
+    "changes_cover_the_waves": (
+        "delete from wellbeing.changes where rowid = 0",
+        "insert into wellbeing.changes from wellbeing.changes limit 1",
+        "update wellbeing.changes set difference = 3 where rowid = 0",
+        "update wellbeing.changes set reason = '' where rowid = 0",
+    ),
+    "changes_obey_table_a": (
+        "update disclosure.changes set change = 5, status = 'published' where rowid = 0",
+        "delete from disclosure.changes",
+    ),
+    "changes_tell_nothing_new": (
+        "update disclosure.changes set change = 5, status = 'published' where rowid = 0",
+        "update disclosure.changes set n = 300 where rowid = 0",
+        "delete from disclosure.changes",
     ),
     "warehouse_has_no_identifier_columns": (
         "alter table disclosure.estimates add column scn varchar",

@@ -77,6 +77,20 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "insert into services.budget_gap select * from services.budget_gap where rowid = 0",
         "update services.budget_gap set mapped_gbp = mapped_gbp + 2",
     ),
+    "recipients_are_the_invited": (
+        "delete from services.recipients where rowid = 0",
+        "update services.recipients set pupils_n = pupils_n + 1 where rowid = 0",
+        "update services.recipients set both_n = both_n + 1 where rowid = 0",
+        "delete from services.recipients",
+    ),
+    "recipients_tell_no_small_part": (
+        "update disclosure.recipients set n = 4 where rowid = 0",
+        "update disclosure.recipients set status = 'published', n = 60, not_responded_pct = 40",
+        "update services.recipients set any_service_n = 3, asn_support_n = 3, social_work_n = 0, "
+        "both_n = 0; update disclosure.recipients set status = 'published', n = 0, "
+        "not_responded_pct = 50",
+        "delete from disclosure.recipients",
+    ),
     "reach_counts_every_pupil_once": (
         "update services.reach set need_n = need_n + 1 "
         "where breakdown = 'sex' and service = 'none' and need_level = 'high'",

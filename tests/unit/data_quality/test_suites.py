@@ -32,7 +32,7 @@ SUITES = (
     intake_suite(load_thresholds()),
     linked_suite(load_codebook(), load_thresholds()),
     candidate_suite(load_codebook(), RULES, load_thresholds()),
-    estimates_suite(load_benchmarks()),
+    estimates_suite(load_benchmarks(), load_thresholds()),
 )
 
 

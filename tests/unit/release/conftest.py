@@ -180,6 +180,15 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             statistic, if(geography_level = 'cpp', 'tranche', 'rest_of_cpp') as comparator,
             'similar' as verdict, status
         from disclosure.estimates where breakdown = 'total' and engagement is not null;
+        create table disclosure.changes as
+        select distinct engagement, null::varchar as earlier_engagement, survey, geography_code,
+            geography_name, breakdown, "group", indicator, statistic,
+            null::decimal(9, 0) as n, null::decimal(7, 1) as earlier_estimate,
+            null::decimal(7, 1) as later_estimate, null::decimal(7, 1) as change,
+            null::decimal(7, 1) as ci_low, null::decimal(7, 1) as ci_high,
+            null::varchar as verdict, 'x' as status, 'one_wave' as note
+        from disclosure.estimates
+        where breakdown = 'total' and geography_level = 'cpp' and audience = 'public';
         create table disclosure.participation as
         select audience, engagement, survey, geography_level, geography_code,
             120 as respondents_n, 160 as roll_n, '70-74 %' as response_band,
@@ -193,6 +202,10 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             35.0 as ci_high, 36.0 as corrected_pct, 30.0 as bound_low, 42.0 as bound_high,
             'published' as status
         from disclosure.participation where geography_level = 'cpp';
+        create table disclosure.recipients as
+        select engagement, 'secondary' as survey, 'any_service' as service, 110 as n,
+            38.0 as not_responded_pct, 'published' as status
+        from disclosure.reach where audience = 'public';
         create table disclosure.spend as
         select audience, engagement, 'all' as sector, 'all' as tier, 'all' as age_band,
             'all' as funding_origin, 'all' as domain, 123000 as gbp, 500 as children_n,
@@ -202,6 +215,24 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
         select 'current' as definition_set, 't2-falkirk' as engagement, 'secondary' as survey,
             'secondary_positive_wellbeing' as indicator, 'pct' as statistic, 100::bigint as n,
             20.5::double as estimate;
+        create table wellbeing.unit_nonresponse as
+        select 't2-falkirk' as engagement, 'secondary' as survey, 'total' as breakdown,
+            'all' as "group", 160 as roll_n, 120 as respondents_n, 25.0::double as nonresponse_pct,
+            1.3::double as mean_weight, 110.0::double as effective_n, 1.1::double
+            as weighting_effect;
+        create table wellbeing.item_nonresponse as
+        select 't2-falkirk' as engagement, 'secondary' as survey, 'happy_at_school' as variable,
+            'total' as breakdown, 'all' as "group", 120 as asked_n, 110 as valid_n,
+            4 as prefer_not_to_say_n, 0 as dont_know_n, 0 as does_not_apply_n,
+            6 as not_answered_n, 8.3::double as nonresponse_pct;
+        create table wellbeing.salsus_contrasts as
+        select 't2-falkirk' as engagement, 'S12000014' as council_code, 'S2' as stage,
+            'F' as sex, 'wemwbs' as measure, 'mean' as statistic, 2 as councils_n,
+            '2013' as period, 100 as rcs_n, 48.0::double as rcs_estimate,
+            0.5::double as rcs_contrast, 47.0::double as salsus_estimate,
+            0.2::double as salsus_contrast, 0.3::double as change, 0.4::double as se,
+            -0.5::double as ci_low, 1.1::double as ci_high, 0.4::double as p_value,
+            0.4::double as corrected_p, false as is_marked, '' as reason;
         create table disclosure.risks as
         select 'secondary' as survey, 'factor' as kind, 'peer' as domain, 'often_lonely' as factor,
             'Often lonely' as title, unnest(['risk', 'protective']) as level,

@@ -82,7 +82,7 @@ def test_an_analyst_reads_decimals_and_comments(built):
         file, "select * from duckdb_columns() where not internal and comment is null"
     )
     comments = [c for (c,) in query(file, "select comment from duckdb_tables()")]
-    assert uncommented == [] and len(comments) == 12
+    assert uncommented == [] and len(comments) == 14
     assert all(comment.startswith("SIMULATED") for comment in comments)
 
 
@@ -112,7 +112,8 @@ def test_a_package_holds_what_its_audience_may_see(built):
     tables = {name for (name,) in query(public, "select table_name from duckdb_tables()")}
     assert tables == {
         "estimates", "reach", "spend", "comparisons", "participation", "geographies",
-        "indicators", "dictionary", "releases", "risks", "models", "outcomes",
+        "indicators", "dictionary", "releases", "risks", "models", "outcomes", "changes",
+        "recipients",
     }  # fmt: skip
     undocumented = (
         "select table_name, column_name from duckdb_columns() where not internal except "

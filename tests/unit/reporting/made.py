@@ -559,7 +559,23 @@ def models(findings: str) -> list[dict[str, str]]:
             clear = str(findings == "clear" and factor == "often_lonely").lower()
             row |= {**figures, "is_clear": clear, "status": "published"}
         rows.append(row)
-    return [*rows, rows[0] | {"factor": "sex", "level": "F"}, rows[0] | {"kind": "check"}]
+    return [
+        *rows,
+        rows[0] | {"factor": "sex", "level": "F"},
+        rows[0] | {"kind": "check"},
+        *_fit(findings),
+    ]
+
+
+def _fit(findings: str) -> list[dict[str, str]]:
+    """The test of fit: something is missing where findings are clear."""
+    row = dict.fromkeys(MODELS, "") | {
+        "survey": "secondary", "outcome": "secondary_sdq_very_high_emotional", "kind": "check",
+        "factor": "fit", "level": "all",
+    }  # fmt: skip
+    if findings == "hidden":
+        return [row | {"status": "c"}]
+    return [row | {"value": "0.01" if findings == "clear" else "0.40", "status": "published"}]
 
 
 def risks() -> list[dict[str, str]]:

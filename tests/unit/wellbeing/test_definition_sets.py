@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
+from rcs_assets.cli import main
 from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.frozen import freeze, frozen_codebooks
+from rcs_assets.errors import InputError
 from rcs_assets.wellbeing.definition_sets import write_definition_sets
 
 CODEBOOK = load_codebook()
@@ -92,3 +99,68 @@ def test_every_set_has_every_indicator_of_the_pupils(rows) -> None:
     for name in CODEBOOK.definition_sets:
         assert set(rows[rows.definition_set == name].indicator) == names
     assert "t2-out" not in set(rows.engagement.dropna())
+
+
+def _counted(answers: pd.DataFrame, codebook, kept) -> pd.DataFrame:
+    with duckdb.connect() as con:
+        con.execute("create schema wellbeing")
+        con.register("made", answers)
+        con.execute("create table wellbeing.item_answers as select * exclude (weight) from made")
+        con.execute(
+            "create table wellbeing.weights as select engagement, record_id, weight from made"
+        )
+        write_definition_sets(con, codebook, ["t1-one", "t2-two"], kept)
+        return con.sql("from wellbeing.definition_sets").df()
+
+
+def test_a_kept_codebook_counts_as_it_did(
+    answers, repo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/how-to/count-by-an-earlier-codebook.md, but for its last command."""
+    page = (repo_root / "docs" / "how-to" / "count-by-an-earlier-codebook.md").read_text()
+    commands = re.findall(r"^   \.venv/bin/rcs (.+)$", page, re.MULTILINE)
+    config = tmp_path / "config"
+    assert main([*commands[0].split(), "--home", str(tmp_path)]) == 0
+    kept_version = load_codebook().version
+    assert kept_version[:12] in capsys.readouterr().out
+    (config / "cutoff_sets.csv").write_text(
+        "\n".join(
+            line.strip() for line in re.findall(r"```csv\n(.+?)```", page, re.DOTALL)[0].split("\n")
+        ),
+        encoding="utf-8",
+    )
+    now = load_codebook(config)
+    kept = frozen_codebooks(config)
+    assert {name: c.version for name, c in kept.items()} == {"2026-spring": kept_version}
+    assert now.version != kept_version
+    # Every pupil has answered the scale whose cut-off is another now.
+    scale = {f"wemwbs_{i}": np.where(answers.index % 3 > i % 3, 4, 3) for i in range(1, 15)}
+    answers = answers.assign(**scale)
+    was = _counted(answers, load_codebook(), None)
+    # A question of then is no longer asked, nor in the answers.
+    lost = [name for name in now.indicators if "pressured" in name]
+    asked = {name: i for name, i in now.indicators.items() if name not in lost}
+    now = replace(now, indicators=asked)
+    found = _counted(answers.drop(columns=["pressured_by_schoolwork"]), now, kept)
+    names = ["engagement", "survey", "indicator", "statistic", "n", "estimate"]
+    then = found[found.definition_set == "codebook:2026-spring"][names]
+    before = was[was.definition_set == "current"][names]
+    assert len(lost) > 0
+    assert set(then[then.indicator.isin(lost)].n) == {0}
+    pd.testing.assert_frame_equal(
+        then[~then.indicator.isin(lost)].reset_index(drop=True),
+        before[~before.indicator.isin(lost)].reset_index(drop=True),
+    )
+    current = found[found.definition_set == "current"]
+    changed = current.merge(before, on=names[:4], suffixes=("", "_before"))
+    differ = changed[changed.estimate.fillna(-1) != changed.estimate_before.fillna(-1)]
+    assert set(differ.indicator) == {"secondary_positive_wellbeing"}
+
+
+@pytest.mark.parametrize("name", ["kept", "Not a name", "../up"])
+def test_a_codebook_is_kept_once_and_under_a_plain_name(tmp_path: Path, name: str) -> None:
+    freeze(tmp_path, "kept")
+    with pytest.raises(InputError):
+        freeze(tmp_path, name)
+    assert set(frozen_codebooks(tmp_path)) == {"kept"}
+    assert [p.name for p in (tmp_path / "codebooks").iterdir()] == ["kept"]

@@ -1,0 +1,170 @@
+"""A CPP takes part a second time: what changed is compared, protected and released.
+
+Belongs here: one real run over two waves of one CPP, the second made of the first one's
+deliveries. Does not belong here: arithmetic (`tests/unit/wellbeing/test_changes.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from rcs_assets.simulate import simulate
+from rcs_assets.storage import Home
+from tests.conftest import run_rcs
+from tests.integration.installation import ENGAGEMENT, edit_csv, edit_sav, sign_and_deliver
+
+LATER = "t4-clackmannanshire"
+_OVERLAY = {
+    "tranches.csv": (
+        "key,number,label,starts_on,ends_on,source\n"
+        "t4,4,A second wave,2015-09-01,2016-08-31,made for this test\n"
+    ),
+    "engagements.csv": f"key,tranche,cpp,source\n{LATER},t4,clackmannanshire,made for this test\n",
+    "waves.csv": (
+        "engagement,survey,contractor,stages,fieldwork_start,fieldwork_end,design,mode,target_n,"
+        "is_held,source\n"
+        f"{LATER},primary,scotcen,P5;P6;P7,2016-01-05,2016-03-31,census,online_in_class,,yes,test\n"
+        f"{LATER},secondary,ipsos,S1;S2;S3;S4,2015-09-01,2015-12-31,census,online_in_class,,yes,"
+        "test\n"
+    ),
+    "questionnaires.csv": (
+        "name,tranche,survey,contractor,wave,uid_name,completed_on_name,wave_name,take_part_name,"
+        "take_part_yes,naming,coding,source\n"
+        "t4-primary,t4,primary,scotcen,4,serial,intdate,wave,takepart,1,scotcen,scotcen,test\n"
+        "t4-secondary,t4,secondary,ipsos,4,UID,END_DATE,WAVE,Q1,1,ipsos,ipsos,test\n"
+    ),
+    "version_changes.csv": (
+        "questionnaire,variable,change,breaks_comparability,note,source\n"
+        "t4-secondary,happy_at_school,reworded,yes,made for this test,test\n"
+    ),
+    "privacy.csv": (
+        "engagement,controller,processors,contract_expires_on,iso27001_expires_on,dpia_reference,"
+        "dpia_review_on,sharing_agreement,ethics,panel,notice_version,lawful_basis,valid_from,"
+        "expires_on,retention_until,source\n"
+        f"{LATER},Scottish Government,ScotCen,2035-12-31,2035-12-31,D,2035-12-31,D,D,D,D,D,"
+        "2015-08-01,2035-12-31,2035-12-31,made for this test\n"
+    ),
+}
+
+
+def _another_child(sample: pd.DataFrame) -> pd.DataFrame:
+    """Every second pupil is another child: born a day later, so that nobody links them."""
+    born = pd.to_datetime(sample["date_of_birth"]) + pd.to_timedelta(
+        [number % 2 for number in range(len(sample))], unit="D"
+    )
+    return sample.assign(date_of_birth=born.dt.strftime("%Y-%m-%d"))
+
+
+def _answered_anew(frame: pd.DataFrame) -> pd.DataFrame:
+    """Two of three pupils answer as somebody else did; who they are and when stays."""
+    own = ("serial", "uid", "intdate", "end_date", "wave")
+    answers = [name for name in frame.columns if name.lower() not in own]
+    moved = np.arange(len(frame)) % 3 > 0
+    order = np.random.default_rng(4).permutation(np.flatnonzero(moved))
+    frame.loc[moved, answers] = frame.loc[frame.index[order], answers].to_numpy()
+    number = next(name for name in frame.columns if name.lower() == "wave")
+    return frame.assign(**{number: 4.0})
+
+
+def _later_files(first: Path, folder: Path) -> list[Path]:
+    """The second wave's deliveries, made of the first wave's."""
+    made = []
+    folder.mkdir()
+    for source in sorted(first.glob(f"{ENGAGEMENT}_*")):
+        target = folder / source.name.replace(ENGAGEMENT, LATER)
+        if "sample-file" in source.name:
+            shutil.move(edit_csv(source, folder / "edited", _another_child), target)
+        elif "parent-survey" in source.name:
+            continue
+        elif "-survey" in source.name:
+            shutil.move(edit_sav(source, folder / "edited", _answered_anew), target)
+        else:
+            shutil.copyfile(source, target)
+        made.append(target)
+    return made
+
+
+@pytest.mark.slow
+def test_a_second_wave_is_compared_and_released(tmp_path: Path) -> None:
+    home, first = Home.open(tmp_path / "home", profile="demo").path, tmp_path / "first"
+    simulate(first, truth=tmp_path / "truth", scale="small", defects="none")
+    for name, text in _OVERLAY.items():
+        (home / "config" / name).write_text(text, encoding="utf-8")
+    told = run_rcs("deliver", "--home", home, first)
+    assert told.status == 0, told.output
+    told = sign_and_deliver(home, *_later_files(first, tmp_path / "later"))
+    assert told.status == 0, told.output
+    done = run_rcs(
+        "materialise", "--home", home, "--publish", "--as-of", "2020-06-30", timeout=2400
+    )
+    assert done.status == 0, done.output
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
+        inside = con.execute(
+            "select reason, count(*), min(shared_n), min(changed_n), bool_and(se > 0) "
+            "from wellbeing.changes where engagement = ? and breakdown = 'total' group by all",
+            [LATER],
+        ).fetchall()
+        reasons = {row[0]: row[1:] for row in inside}
+        broken = con.execute(
+            "select distinct reason from wellbeing.changes where engagement = ? "
+            "and indicator = 'secondary_happy_at_school'",
+            [LATER],
+        ).fetchall()
+        first = con.execute(
+            "select distinct reason from wellbeing.changes where engagement <> ?", [LATER]
+        ).fetchall()
+        unsafe = con.execute("select sum(unsafe_n), count(*) from disclosure.audit").fetchall()
+    assert broken == [("not_comparable",)]
+    assert first == [("one_wave",)]
+    compared, shared_n, changed_n, has_error = reasons[""]
+    assert compared > 60
+    assert shared_n > 10
+    assert changed_n > 10
+    assert has_error
+    assert unsafe[0][0] == 0 and unsafe[0][1] > 0
+    release = (home / "releases" / "current").resolve()
+    seen = {}
+    for package in ("public", f"cpp/{LATER}", f"cpp/{ENGAGEMENT}", "cpp/t2-falkirk"):
+        with duckdb.connect(str(release / package / "rcs.duckdb"), read_only=True) as con:
+            seen[package] = con.execute(
+                "select * from changes where engagement = ? order by all", [LATER]
+            ).fetchall()
+            if package != "public":
+                continue
+            shown, wrong, outside = con.execute(
+                """
+                select
+                    count(changes.change),
+                    count_if(changes.change <> later.estimate - earlier.estimate),
+                    count_if(not changes.change between changes.ci_low and changes.ci_high)
+                from changes
+                left join estimates as later
+                    on later.engagement = changes.engagement and later.geography_level = 'cpp'
+                    and later.indicator = changes.indicator
+                    and later.breakdown = changes.breakdown and later."group" = changes."group"
+                left join estimates as earlier
+                    on earlier.engagement = changes.earlier_engagement
+                    and earlier.geography_level = 'cpp'
+                    and earlier.indicator = changes.indicator
+                    and earlier.breakdown = changes.breakdown
+                    and earlier."group" = changes."group"
+                """
+            ).fetchall()[0]
+            notes = con.execute(
+                "select distinct note, status from changes where note is not null order by all"
+            ).fetchall()
+    assert shown > 50
+    assert (wrong, outside) == (0, 0)
+    assert notes == [("not_comparable", "x"), ("one_wave", "x")]
+    # A CPP reads its own changes in the package of either wave, and no other CPP's.
+    assert seen["public"] == seen[f"cpp/{LATER}"] == seen[f"cpp/{ENGAGEMENT}"]
+    assert seen["cpp/t2-falkirk"] == []
+    checks = json.loads((release / "manifest.json").read_text(encoding="utf-8"))["checks"]
+    assert any("changes_tell_nothing_new" in str(check) for check in checks)
