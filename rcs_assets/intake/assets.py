@@ -28,9 +28,12 @@ from rcs_assets.storage.resources import HomeResource, asset_options, engagement
 
 PARTITIONS = engagement_partitions()
 _REFERENCE = (("intake", "school_roll"), ("intake", "school_list"))
+# Where they were delivered: further names of schools.
+_NAMES = (("intake", "school_names"), ("intake", "school_changes"), ("intake", "school_roll_2022"))
 _REGISTERS = (("programme", "register"), ("codebook", "tables"))
 _BY_ENGAGEMENT = (
     ("intake", "opt_outs"),
+    ("intake", "uid_decisions"),
     ("intake", "sample"),
     ("intake", "primary_survey"),
     ("intake", "secondary_survey"),
@@ -202,12 +205,27 @@ def opt_outs(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materi
 
 
 @_asset(
+    "uid_decisions",
+    sensitivity="aggregate",
+    description="What operators decided where one school's UIDs stand under another of a similar "
+    "name; each for exactly one sample file. Names schools, no pupil.",
+    partitions=PARTITIONS,
+    deps=_REGISTERS,
+)
+def uid_decisions(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> dg.MaterializeResult[Any]:
+    """Take in the decisions on UIDs of the engagements of the run."""
+    return _take_each(context, home, "uid_decisions")
+
+
+@_asset(
     "sample",
     description="Pupils invited, after opt-outs: school, stage, sex. Their identifiers go to "
     "the vault; intake.roll_counts holds the roll before opt-outs, which weights are raked "
     "to.",
     partitions=PARTITIONS,
-    deps=(("intake", "opt_outs"), *_REFERENCE),
+    deps=(("intake", "opt_outs"), ("intake", "uid_decisions"), *_REFERENCE, *_NAMES),
 )
 def sample(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the sample files of the engagements of the run."""

@@ -27,7 +27,7 @@ from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 RECORD_ID_HEX = 16
 # Engagement files without a row a child, so without record ids.
-PARTNERSHIP = ("clusters", "service_map", "budgets")
+PARTNERSHIP = ("clusters", "service_map", "budgets", "uid_decisions")
 # The names that identifiers have in the vault, where they differ from the contract's.
 _VAULT_NAMES = {"survey_uid": "uid", "record_id": "supplier_id"}
 
@@ -42,6 +42,7 @@ class Targets:
 
 TARGETS: Mapping[str, Targets] = {
     "opt_outs": Targets(vault=("opt_outs",)),
+    "uid_decisions": Targets(warehouse=("uid_decisions",)),
     "sample_file": Targets(vault=("sample_identifiers",), warehouse=("sample", "roll_counts")),
     "primary_survey": Targets(vault=("survey_identifiers",), warehouse=("primary_survey",)),
     "secondary_survey": Targets(vault=("survey_identifiers",), warehouse=("secondary_survey",)),
@@ -224,6 +225,12 @@ def store_payload(
     if taken:
         replace_receipt(con, taken.receipt, taken.quarantine)
     con.execute("commit")
+
+
+def prepare(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str) -> None:
+    """Create the warehouse tables of a dataset that may not have been delivered yet."""
+    for table in TARGETS[name].warehouse:
+        _prepare(con, table, _warehouse_columns(codebook, codebook.datasets[name], table))
 
 
 def _replace(

@@ -35,6 +35,7 @@ from rcs_assets.storage import sql_literal
 _Step = Callable[[Desk, Dataset, Engagement, Delivery], Taken]
 _STEPS: dict[str, _Step] = {
     "opt_outs": steps.opt_outs,
+    "uid_decisions": steps.uid_decisions,
     "sample_file": steps.sample,
     "clusters": steps.clusters,
     "service_map": steps.services,
@@ -67,7 +68,7 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
 
     Args:
         desk: the installation.
-        name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey,
+        name: opt_outs, uid_decisions, sample_file, primary_survey, secondary_survey, parent_survey,
             clusters, service_map, budgets, index_return_survey or read_through; extracts have
             a function of their own.
         engagement: partition key.
