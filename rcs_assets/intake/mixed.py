@@ -79,8 +79,8 @@ def judge_groups(
     _moves_by_key(con)
     _moves_by_profile(con, rules, stages)
     con.execute(
-        "create table moves as select *, coalesce(decided.decision, 'open') as decision from ("
-        "from key_moves union all by name from profile_moves) left join decided "
+        "create table moves as select found.*, coalesce(decided.decision, 'open') as decision from ("
+        "from key_moves union all by name from profile_moves) as found left join decided "
         "using (seed_code_delivered, seed_code_right)"
     )
     con.execute(

@@ -32,6 +32,7 @@ RULES_FILE, SPECIAL_FILE = "schools.yaml", "special_schools.csv"
 _DEFAULTS = Path(__file__).parent / "data"
 OUT_OF_SCOPE, ADAPTED = "special_school_out_of_scope", "special_school_adapted_mode"
 NAME_UNKNOWN, NAME_AMBIGUOUS = "school_name_unknown", "school_name_ambiguous"
+STAGE_NOT_OF_SCHOOL = "stage_not_of_school"
 NAME_CONTRADICTS = "school_name_of_other_school"
 # Names of schools by the reference tables that intake may hold: table → its columns of names.
 _NAMED = {
@@ -262,18 +263,20 @@ def resolve_names(
         "from school_names join school_places using (seed_code) "
         f"where council_name = {sql_literal(council)} group by all"
     )
-    # The stage tells a primary from a secondary of the same name.
+    # Where several schools have the name, the stage tells a primary from a secondary.
     con.execute(
-        "create table meant as select written.row_number, min(named.seed_code) as seed_code, "
-        "count(distinct named.seed_code) as schools_n, bool_and(named.is_earlier) as is_earlier, "
-        "bool_or(named.seed_code = written.seed_code) as is_same from ("
+        "create table meant as with found as (select written.row_number, named.seed_code, "
+        "named.is_earlier, named.seed_code is not distinct from written.seed_code as is_same, "
+        "case when written.stage = 'SP' then named.is_special when written.stage[1] = 'P' "
+        "then named.has_primary else named.has_secondary end as has_stage from ("
         "select row_number, seed_code, stage, "
         f"{plain_name(schools.rules, 'school_name')} as plain "
-        "from checked where school_name is not null) as written "
-        "join named on named.plain = written.plain and (written.stage is null "
-        "or case when written.stage = 'SP' then named.is_special "
-        "when written.stage[1] = 'P' then named.has_primary or named.is_special "
-        "else named.has_secondary or named.is_special end) group by written.row_number"
+        "from checked where school_name is not null) as written join named using (plain)), "
+        "narrowed as (from found qualify has_stage "
+        "or not bool_or(coalesce(has_stage, false)) over (partition by row_number)) "
+        "select row_number, min(seed_code) as seed_code, "
+        "count(distinct seed_code) as schools_n, bool_and(is_earlier) as is_earlier, "
+        "bool_or(is_same) as is_same from narrowed group by row_number"
     )
     con.execute(
         "create table by_name as select row_number, is_earlier from meant "
@@ -310,6 +313,21 @@ def _quarantine_open(con: duckdb.DuckDBPyConnection) -> None:
         ),
     ):
         quarantine(con, condition, column, rule)
+
+
+def quarantine_other_stages(con: duckdb.DuckDBPyConnection, schools: Schools) -> None:
+    """Quarantine pupils of a stage that their school does not have.
+
+    To be called after doubts about UIDs: there a primary's pupils stand under a secondary.
+    """
+    register(con, schools)
+    quarantine(
+        con,
+        "row_number in (select row_number from checked join school_places using (seed_code) "
+        "where not case when stage[1] = 'P' then has_primary else has_secondary end)",
+        "stage",
+        STAGE_NOT_OF_SCHOOL,
+    )
 
 
 def quarantine_special(con: duckdb.DuckDBPyConnection, schools: Schools) -> None:

@@ -21,6 +21,7 @@ from rcs_assets.intake import (
     exchange,
     mixed,
     pupils,
+    removals,
     schools,
     splitter,
     survey,
@@ -236,6 +237,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
         _open(con, desk, dataset, delivery)
         flags = pupils.judge_schools(con, engagement, known)
         proposals = _judge_uids(con, desk, engagement, known, delivery)
+        schools.quarantine_other_stages(con, known)
         roll = pupils.count_roll(con, dataset, engagement)
         everyone = con.execute(
             "select survey_uid as uid, scn from checked where survey_uid is not null"
@@ -248,11 +250,16 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
             con, "accepted", f"not {uids.check_digit_holds('survey_uid')}"
         )
         receipt = count_receipt(con, delivery, flags)
+        removals.settle_states(con, "null::varchar", "false")
         return Taken(
             replace(receipt, proposals=tuple(asdict(proposal) for proposal in proposals)),
             quarantined_rows(con, delivery),
             vault={"sample_identifiers": splitter.identifiers(*split)},
-            warehouse={"sample": splitter.payload(*split), "roll_counts": roll},
+            warehouse={
+                "sample": splitter.payload(*split),
+                "roll_counts": roll,
+                "removals": removals.removals(con, delivery),
+            },
             opted_out_pupils=everyone,
         )
 
@@ -315,22 +322,66 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             survey.check_labels(sav_labels(path), desk.codebook, questionnaire, delivery.file)
             read_sav(con, path, survey.survey_columns(questionnaire))
         survey.check_survey(con, dataset, questionnaire, delivery.file)
+        flags = {}
         if is_pupils:
             _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+            flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
         scope = f"{dataset.name}|{engagement.key}"
         record_id = mint_record_ids(con, desk.home, scope, "uid")
-        answers = splitter.survey_payload(
-            con, desk.codebook, questionnaire, engagement.key, record_id
-        )
+        warehouse = {
+            dataset.name: splitter.survey_payload(
+                con, desk.codebook, questionnaire, engagement.key, record_id
+            )
+        }
+        if is_pupils:
+            warehouse |= _states(con, desk, engagement, questionnaire, delivery)
         identifiers = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
         return Taken(
-            count_receipt(con, delivery, {"routing_repaired": repaired}),
+            count_receipt(con, delivery, flags | {"routing_repaired": repaired}),
             quarantined_rows(con, delivery),
             vault={"survey_identifiers": identifiers} if is_pupils else {},
-            warehouse={dataset.name: answers},
+            warehouse=warehouse,
         )
+
+
+def _sample_id(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement) -> str:
+    """SQL: the record id that a record's UID has in the sample file."""
+    return mint_record_ids(con, desk.home, f"sample|{engagement.key}", "uid")
+
+
+def _judge_stages(
+    con: duckdb.DuckDBPyConnection,
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    questionnaire: Questionnaire,
+) -> dict[str, int]:
+    """Set aside answers under the UID of a pupil whom the survey does not ask."""
+    splitter.prepare(desk.warehouse, desk.codebook, "sample_file")
+    wave = engagement.wave(dataset.survey)
+    ids = removals.sample_ids(con, _sample_id(con, desk, engagement))
+    stages = wave.stages if wave else ()
+    rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, stages)
+    pupils.quarantine_rows(con, rows, questionnaire.uid_name, removals.NO_STAGE_MATCH)
+    return {"uid_check_digit": count(con, "accepted", f"not {uids.check_digit_holds('uid')}")}
+
+
+def _states(
+    con: duckdb.DuckDBPyConnection,
+    desk: Desk,
+    engagement: Engagement,
+    questionnaire: Questionnaire,
+    delivery: Delivery,
+) -> dict[str, pa.Table]:
+    """What became of every record of a pupils' survey."""
+    refused = f"take_part is distinct from {questionnaire.take_part_yes}"
+    removals.settle_states(con, _sample_id(con, desk, engagement), refused)
+    return {
+        "removals": removals.removals(con, delivery),
+        "survey_counts": removals.state_counts(con, desk.warehouse, delivery),
+    }
 
 
 def _questionnaire(
