@@ -36,7 +36,14 @@ from rcs_assets.storage import Home, Settings, open_vault, open_warehouse
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "defects.md"
 SEED = 2026
 SETTINGS = Settings(threads=2, memory_limit="2GB", as_of=date(2020, 6, 30))
-EACH = ("opt_outs", "uid_decisions", "sample_file", "primary_survey", "secondary_survey", "parent_survey")
+EACH = (
+    "opt_outs",
+    "uid_decisions",
+    "sample_file",
+    "primary_survey",
+    "secondary_survey",
+    "parent_survey",
+)
 AFTER = ("clusters", "service_map", "budgets")
 # (dataset, kind) → how the rows are found in the delivered file, and the rule that catches them.
 QUARANTINED = {

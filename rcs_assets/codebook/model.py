@@ -333,11 +333,11 @@ class Field:
     `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone |
     stage | sex.
     `name` is ours, `column` the publisher's. `is_required`: no cell may be empty; the column
-    itself must be there unless it `may_be_absent`. `allowed`: permitted values as text, empty if free within
-    `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
-    them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`: how
-    a date is written where it is not as 2016-02-01 (strptime). `may_be_absent`: a file without
-    the column is read as if all its cells were empty.
+    itself must be there unless it `may_be_absent`. `allowed`: permitted values as text, empty if
+    free within `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds
+    several of them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`:
+    how a date is written where it is not as 2016-02-01 (strptime). `may_be_absent`: a file
+    without the column is read as if all its cells were empty.
     """
 
     name: str

@@ -79,7 +79,8 @@ def judge_groups(
     _moves_by_key(con)
     _moves_by_profile(con, rules, stages)
     con.execute(
-        "create table moves as select found.*, coalesce(decided.decision, 'open') as decision from ("
+        "create table moves as select found.*, coalesce(decided.decision, 'open') as decision "
+        "from ("
         "from key_moves union all by name from profile_moves) as found left join decided "
         "using (seed_code_delivered, seed_code_right)"
     )
@@ -142,8 +143,10 @@ def _moves_by_profile(
     surveyed = ", ".join(sql_literal(stage) for stage in stages if stage in _STAGES)
     # Whose signs were issued here needs no guess by profile.
     con.execute(
-        "create table asked as select g.*, row_number() over (order by seed_code, part) as group_no "
-        f"from uid_groups as g where pupils_n >= {rules.least_group} and seed_code in (select seed_a from confusable) "
+        "create table asked as select g.*, "
+        "row_number() over (order by seed_code, part) as group_no "
+        f"from uid_groups as g where pupils_n >= {rules.least_group} "
+        "and seed_code in (select seed_a from confusable) "
         "and not exists (select 1 from issued_parts as issued where issued.part = g.part "
         "and issued.seed_code = g.seed_code) "
         "and not exists (from key_moves) "

@@ -73,7 +73,9 @@ def sample_ids(con: duckdb.DuckDBPyConnection, record_id: str) -> pa.Table:
         con: scratch connection with `accepted`.
         record_id: SQL expression (`splitter.mint_record_ids` for the sample file).
     """
-    return con.execute(f"select row_number, {record_id} as record_id from accepted").to_arrow_table()
+    return con.execute(
+        f"select row_number, {record_id} as record_id from accepted"
+    ).to_arrow_table()
 
 
 def ask_other_stage(

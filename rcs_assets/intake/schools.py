@@ -23,7 +23,6 @@ import pyarrow as pa
 
 from rcs_assets.errors import InputError
 from rcs_assets.intake.contracts import VIOLATIONS, count, quarantine
-from rcs_assets.programme import Engagement
 from rcs_assets.programme.datafile import DataFolder, read_rows, read_rules
 from rcs_assets.storage import sql_literal
 
@@ -199,7 +198,9 @@ def published_roll(warehouse: duckdb.DuckDBPyConnection) -> pa.Table:
 def plain_name(rules: SchoolRules, column: str) -> str:
     """SQL: a name in small letters, without accents, marks and double spaces, spellings unified."""
     text = f"lower(strip_accents(replace(replace({column}, chr(160), ' '), '&', ' and ')))"
-    text = f"regexp_replace(replace(replace({text}, '''', ''), chr(8217), ''), '[^a-z0-9]+', ' ', 'g')"
+    text = (
+        f"regexp_replace(replace(replace({text}, '''', ''), chr(8217), ''), '[^a-z0-9]+', ' ', 'g')"
+    )
     for word, same in rules.spellings.items():
         text = f"regexp_replace({text}, '\\b{word}\\b', {sql_literal(same)}, 'g')"
     return f"trim({text})"
@@ -239,9 +240,7 @@ def register(con: duckdb.DuckDBPyConnection, schools: Schools) -> None:
     con.register("school_names", schools.names)
 
 
-def resolve_names(
-    con: duckdb.DuckDBPyConnection, schools: Schools, council: str
-) -> dict[str, int]:
+def resolve_names(con: duckdb.DuckDBPyConnection, schools: Schools, council: str) -> dict[str, int]:
     """Fill SEED codes from names; quarantine what a name leaves open or contradicts.
 
     Args:

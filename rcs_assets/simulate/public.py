@@ -1,9 +1,9 @@
 """The reference files: public ones handed on unchanged, or fictitious ones of the same layout.
 
 Belongs here: the reference deliveries that the demo needs (school roll, school list, SIMD
-zones, data-zone look-up, earlier names of schools), and the others that are handed on where they are. Does not belong
-here: reading them (`places.py`). Fictitious schools and zones carry codes that no publisher
-issues (SEED codes from 9, zones from S01900001) and names that end in "(fictitious)".
+zones, data-zone look-up, earlier names of schools), and the others that are handed on where they
+are. Does not belong here: reading them (`places.py`). Fictitious schools and zones carry codes that
+no publisher issues (SEED codes from 9, zones from S01900001) and names that end in "(fictitious)".
 """
 
 from __future__ import annotations

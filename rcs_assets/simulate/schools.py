@@ -1,9 +1,9 @@
 """Defects of a sample file's schools: names for SEED codes, similar names, UIDs of another school.
 
 Belongs here: what a council gets wrong about its schools, the historic defect of domain.md 1.1,
-and the decision of the simulated operator on it. Does not belong here: who the pupils are
-(`people.py`), the other defects of the sample file (`education.py`), any rule of intake: which names
-are confusable is told here by a rule of its own.
+the decision of the simulated operator on it. Does not belong here: who the pupils are
+(`people.py`), the other defects of the sample file (`education.py`), any rule of intake: which
+names are confusable is told here by a rule of its own.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def plant_school_defects(
     names = dict(zip(schools["seed_code"], schools["name"], strict=True))
     frame = sample.copy()
     frame["school_name"] = frame["seed_code"].map(names)
-    sizes = frame["seed_code"].value_counts()
-    pair = similar_pair(names, sizes.to_dict())
+    sizes = {str(code): int(n) for code, n in frame["seed_code"].value_counts().items()}
+    pair = similar_pair(names, sizes)
     moved = pd.DataFrame(columns=["seed_code_delivered", "seed_code_right"])
     extra = [_special(frame, published, rng)]
     if pair is not None:
@@ -162,7 +162,9 @@ def _drawn(frame: pd.DataFrame, n: int, rng: np.random.Generator, kind: str) -> 
     return rows.assign(kind=kind)
 
 
-def _special(frame: pd.DataFrame, published: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _special(
+    frame: pd.DataFrame, published: pd.DataFrame, rng: np.random.Generator
+) -> pd.DataFrame:
     special = sorted(published.loc[published["type"] == "Special", "seed_code"])
     rows = _drawn(frame, defects.SPECIAL_SCHOOL_N if special else 0, rng, "special_school")
     return rows.assign(seed_code=special[0] if special else "", school_name=None, stage="SP")

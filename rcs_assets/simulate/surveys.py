@@ -288,7 +288,9 @@ def _add_of_nobody(
     `others`: pupils of the other survey who did not answer it.
     """
     parts, sources = [rows], [np.arange(len(rows))]
-    unissued = _foreign_uids(len(set(rows["engagement"])) * defects.NO_ANSWERS_N, others, survey, seed + 2)
+    unissued = _foreign_uids(
+        len(set(rows["engagement"])) * defects.NO_ANSWERS_N, others, survey, seed + 2
+    )
     used = 0
     for key in sorted(set(rows["engagement"])):
         rng = stream(seed, "submissions of nobody", survey, key)
