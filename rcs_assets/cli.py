@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_exchange(commands)
     _add_keys(commands)
     _add_release(commands)
-    _add_uids(commands)
+    _add_fieldwork(commands)
     _add_codebook(commands)
     return parser
 
@@ -232,10 +232,21 @@ def _add_keys(commands: Any) -> None:
         parser.add_argument("--json", action="store_true", help=AS_JSON)
 
 
-def _add_uids(commands: Any) -> None:
+def _add_fieldwork(commands: Any) -> None:
     text = "Issue UIDs, and decide on those that stand under another school."
     group = commands.add_parser("uids", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
+    monitor = _command(
+        commands, "monitor", do.monitor, "Flow and response while fieldwork runs; internal."
+    )
+    monitor.add_argument("--out", type=Path, metavar="FILE", help="default: monitor.html there")
+    monitor.add_argument("--json", action="store_true", help=AS_JSON)
+    errors = _command(
+        commands, "errors", do.errors, "Write what was wrong in files, for their suppliers."
+    )
+    errors.add_argument("--engagement", required=True, metavar="KEY", help="whose files")
+    errors.add_argument("--dataset", metavar="NAME", help="one delivery only, e.g. sample_file")
+    errors.add_argument("--json", action="store_true", help=AS_JSON)
     listing = _command(
         actions, "list", do.uids_list, "Proposals of intake, and what was decided about each."
     )

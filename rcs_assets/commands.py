@@ -237,6 +237,46 @@ def retention(options: argparse.Namespace) -> int:
     return DONE
 
 
+def monitor(options: argparse.Namespace) -> int:
+    """Write the monitor of fieldwork from what the last run recorded."""
+    from rcs_assets.linkage.fieldwork import read_fieldwork
+    from rcs_assets.monitor import write_monitor
+
+    home = _open_home(options)
+    if options.json:
+        _print_json(read_fieldwork(home))
+        return DONE
+    print(write_monitor(home, load_programme(home.config), options.out))
+    return DONE
+
+
+def errors(options: argparse.Namespace) -> int:
+    """Write the error reports for the suppliers of an engagement."""
+    from rcs_assets.supplier_report import write_reports
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    files = write_reports(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        Settings.from_environment(),
+        options.engagement,
+        options.dataset,
+    )
+    if options.json:
+        _print_json(files)
+        return DONE
+    for file in files:
+        print(file)
+    print(
+        "Identified: for the supplier of each file only"
+        if files
+        else "Nothing was set aside in these deliveries"
+    )
+    return DONE
+
+
 def uids_list(options: argparse.Namespace) -> int:
     """Proposals about UIDs under another school, and what was decided about each."""
     from rcs_assets.intake.decisions import proposals

@@ -384,7 +384,35 @@ def receipts(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materi
     in_run = sorted(set(incomplete) & set(context.partition_keys))
     if in_run:
         context.log.warning(f"incomplete: {', '.join(in_run)}")
-    metadata = _totals(found)
-    metadata["dagster/row_count"] = len(found)
-    metadata["incomplete_engagements"] = ", ".join(in_run) or "none"
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(
+        metadata={
+            **_totals(found),
+            "dagster/row_count": len(found),
+            "incomplete_engagements": ", ".join(in_run) or "none",
+            "receipts": dg.MetadataValue.md(_table(found)),
+        }
+    )
+
+
+def _table(found: Sequence[Receipt]) -> str:
+    """The receipts of a run as the UI shows them: counts and rules, no value, no small count."""
+    header = "engagement | delivery | received | accepted | quarantined | withdrawn | why"
+    rows = [
+        " | ".join(
+            str(cell)
+            for cell in (
+                receipt.engagement,
+                receipt.dataset,
+                public_count(receipt.received_n),
+                public_count(receipt.accepted_n),
+                public_count(receipt.quarantined_n),
+                public_count(receipt.withdrawn_n),
+                receipt.status.value
+                if receipt.status != ReceiptStatus.ACCEPTED
+                else ", ".join(sorted(receipt.reasons)) or "–",
+            )
+        )
+        for receipt in found
+    ]
+    lines = [header, " | ".join(["---"] * 7), *rows]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -63,6 +63,7 @@ COUNTS_COLUMNS = {
     "sex": "varchar",
     "state": "varchar",
     "records_n": "integer",
+    "pupils_n": "integer",
 }
 
 
@@ -143,13 +144,16 @@ def state_counts(
     """The rows of `intake.survey_counts`: records by state, and school, stage and sex if known.
 
     A UID that was issued to nobody has none of these. Pupils who opted out are in no school here:
-    the sample no longer has them.
+    the sample no longer has them. `pupils_n` counts each pupil once, by the best of his records:
+    usable, else refused, else what became of it.
     """
     states = con.execute("select record_id, state from states").to_arrow_table()
     warehouse.register("states", states)
     found = warehouse.execute(
         "select ? as engagement, ? as dataset, seed_code, stage, sex, state, "
-        "count(*)::integer as records_n from states left join ("
+        "count(*)::integer as records_n, count(*) filter (where place = 1)::integer as pupils_n "
+        "from (select *, row_number() over (partition by record_id order by "
+        f"state <> '{USABLE}', state <> '{REFUSED}', state) as place from states) left join ("
         "select record_id, seed_code, stage, sex from intake.sample where engagement = ?) "
         "using (record_id) group by all order by all",
         [delivery.engagement, delivery.dataset, delivery.engagement],

@@ -18,6 +18,7 @@ from rcs_assets.intake import splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
+from rcs_assets.intake.faults import remove_reports
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
     Receipt,
@@ -256,6 +257,7 @@ def _unreadable(delivery: Delivery, error: duckdb.DataError) -> InputError:
 def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) -> Receipt:
     _store(desk, dataset, engagement, taken)
     write_receipt(desk.home, taken.receipt)
+    remove_reports(desk.home, engagement, dataset.name)
     return taken.receipt
 
 

@@ -1,7 +1,8 @@
-"""Assets of the room linkage: project ids, link rates and the intruder's view, by engagement.
+"""Assets of the room linkage: project ids, link rates, the intruder's view, flow and response.
 
-Belongs here: the wiring of `engagements.py`, `by_group.py` and `attacker_view.py` into the
-graph. Does not belong here: linkage itself, and `linkage.linked`, which the dbt build makes.
+Belongs here: the wiring of `engagements.py`, `by_group.py`, `attacker_view.py` and `fieldwork.py`
+into the graph, by engagement. Does not belong here: linkage itself, and `linkage.linked`, which the
+dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
@@ -22,6 +23,7 @@ from rcs_assets.linkage.engagements import (
     link_keys,
     write_linkage,
 )
+from rcs_assets.linkage.fieldwork import Fieldwork, read_fieldwork, write_fieldwork
 from rcs_assets.linkage.settings import LinkSettings, load_link_rules
 from rcs_assets.programme import approval_problems
 from rcs_assets.storage import open_vault, open_warehouse, public_count
@@ -37,6 +39,14 @@ _SPINE = (
 )
 # The quintile of a record's data zone comes from the reference data.
 _GROUPS = (*_SPINE, ("intake", "simd"))
+_FIELDWORK = (
+    ("linkage", "project_ids"),
+    ("intake", "sample"),
+    ("intake", "primary_survey"),
+    ("intake", "secondary_survey"),
+    ("intake", "parent_survey"),
+    ("intake", "receipts"),
+)
 # Assets with a row a record.
 _ROWS = ("project_ids", "attacker_view")
 
@@ -117,6 +127,54 @@ def linkage(
     yield _result("link_rates", _totals(rows))
     yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
     yield _result("attacker_view", {"pupils": public_count(pupils_n)})
+
+
+@dg.multi_asset(
+    name="fieldwork",
+    specs=[
+        _spec(
+            "flow",
+            "How many were invited, received, removed by which reason, usable, linked: by "
+            "engagement and survey, the sample file's own flow beside it.",
+            _FIELDWORK,
+        ),
+        _spec(
+            "response",
+            "Invited, opted out, refused, agreed and completed by school, stage and sex. "
+            "Internal: for the monitor while fieldwork runs, never released.",
+            _FIELDWORK,
+        ),
+    ],
+    partitions_def=engagement_partitions(),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="duckdb_writer",
+)
+def fieldwork(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Count the flow and the response of the engagements of the run."""
+    keys = list(context.partition_keys)
+    with open_warehouse(home.home(), settings=home.settings()) as warehouse:
+        steps = write_fieldwork(warehouse, home.home(), home.programme(), keys)
+    totals: dict[str, Any] = {step: public_count(n) for step, n in steps.items()}
+    invited, usable = steps.get("invited", 0), steps.get("usable", 0)
+    rate = {"usable_of_invited_pct": round(100 * usable / invited, 1)} if invited else {}
+    recorded = [one for one in read_fieldwork(home.home()) if one.engagement in keys]
+    yield _result("flow", {**totals, "flow": dg.MetadataValue.md(_flow_table(recorded))})
+    yield _result("response", rate)
+
+
+def _flow_table(recorded: Sequence[Fieldwork]) -> str:
+    """The flow as the UI shows it; counts of children 1 to 9 read `<10`."""
+    rows = [
+        f"| {one.engagement} | {row['survey']} | {row['step']} | {row['reason'] or ''} "
+        f"| {public_count(row['n'])} |"
+        for one in recorded
+        for row in one.flow
+    ]
+    return "\n".join(
+        ["| engagement | survey | step | reason | n |", "| --- | --- | --- | --- | --- |", *rows]
+    )
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

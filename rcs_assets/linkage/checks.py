@@ -28,6 +28,8 @@ PROJECT_IDS = ("linkage", "project_ids")
 LINKED = ("linkage", "linked")
 LINK_RATES = ("linkage", "link_rates")
 BY_GROUP = ("linkage", "link_rates_by_group")
+FLOW = ("linkage", "flow")
+RESPONSE = ("linkage", "response")
 _INDEX_NUMBERS = {"index_no", "index_education", "index_social_work", *INDEXES}
 
 
@@ -225,6 +227,37 @@ def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     return Verdict(not found and bool(columns), places(found, f"{len(columns)} columns"))
 
 
+def flow_adds_up(bench: Bench) -> Verdict:
+    """Of every survey, received = removed + usable, and usable = linked + not linked."""
+    rows = bench.con.execute(
+        "with steps as (select engagement, survey, "
+        "coalesce(sum(n) filter (where step = 'received'), 0) as received, "
+        "coalesce(sum(n) filter (where step = 'removed'), 0) as removed, "
+        "coalesce(sum(n) filter (where step = 'usable'), 0) as usable, "
+        "sum(n) filter (where step = 'linked') as linked, "
+        "sum(n) filter (where step = 'not_linked') as not_linked "
+        "from linkage.flow group by all) "
+        "select engagement || ' ' || survey, received <> removed + usable "
+        "or coalesce(usable <> linked + not_linked, false) from steps order by all"
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} flows"))
+
+
+def response_fits_the_flow(bench: Bench) -> Verdict:
+    """In no place more pupils completed than were invited; all places sum to the flow."""
+    rows = bench.con.execute(
+        "with places as (select engagement, survey, sum(invited_n) as invited, "
+        "bool_or(completed_n > invited_n or opted_out_n < 0) as is_wrong "
+        "from linkage.response group by all), "
+        "steps as (select engagement, survey, n from linkage.flow where step = 'invited') "
+        "select engagement || ' ' || survey, is_wrong or n is distinct from invited "
+        "from places full join steps using (engagement, survey) order by all"
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong is not False]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+
+
 PYTHON_CHECKS = (
     PythonCheck(
         PROJECT_IDS,
@@ -281,6 +314,22 @@ PYTHON_CHECKS = (
         "policy.md, Table A (base); methods.md A (link rates by subgroup)",
         "do not publish; run: rcs materialise; if it stays, report a defect of linkage",
         rates_by_group_are_complete,
+    ),
+    PythonCheck(
+        FLOW,
+        "flow_adds_up",
+        "Of every survey, received = removed + usable, and usable = linked + not linked",
+        "issue 4, item 4; domain.md 1.11",
+        "run: rcs materialise for the engagements named; if it stays, report a defect of intake",
+        flow_adds_up,
+    ),
+    PythonCheck(
+        RESPONSE,
+        "response_fits_the_flow",
+        "In no place more pupils completed than were invited, and places sum to the flow",
+        "linkage/data/response.yaml",
+        "run: rcs materialise for the engagements named; if it stays, report a defect of linkage",
+        response_fits_the_flow,
     ),
     PythonCheck(
         LINKED,

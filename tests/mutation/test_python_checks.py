@@ -68,6 +68,19 @@ DAMAGE: dict[str, tuple[str, ...]] = {
     "no_delivery_is_rejected": (
         "update intake.receipts set status = 'rejected' where dataset = 'opt_outs'",
     ),
+    "no_uids_wait": (
+        "insert into intake.quarantine select engagement, dataset, sha256, 1, 'seed_code', "
+        "'uids_of_similar_school' from intake.receipts where dataset = 'sample_file' limit 1",
+    ),
+    "flow_adds_up": (
+        "update linkage.flow set n = n + 1 where step = 'usable' and survey = 'primary'",
+        "delete from linkage.flow where step = 'linked'",
+        "delete from linkage.flow",
+    ),
+    "response_fits_the_flow": (
+        "update linkage.response set completed_n = invited_n + 1",
+        "delete from linkage.response where rowid = 0",
+    ),
     "schools_have_one_cluster": (
         "delete from intake.clusters where rowid = 0",
         "update intake.clusters set is_sdc_cluster = not is_sdc_cluster where rowid = 3",

@@ -60,8 +60,20 @@ def test_from_a_list_to_a_confirmed_repair(
     assert schools == [(PRIMARY, 3), (SECONDARY, 3)]
     recorded = world.rows("select decision, decided_by, reason from intake.uid_decisions")
     assert recorded == [("repair", "evidence officer", "both schools were asked")]
-    # Somebody thinks better of it: one decision a proposal, the later holds.
-    assert _rcs(world, "uids", "decide", "keep", *decided, *said) == 0
+    _think_better_of_it(world, (*decided, *said), capsys)
+    # A corrected file asks for nothing, and the decision about the other file does nothing.
+    world.deliver(write_csv(world.path("sample_file"), issued))
+    receipt = world.take("sample_file")
+    assert (receipt.accepted_n, receipt.proposals) == (6, ())
+    texts = str(read_receipts(world.home))
+    assert [row["survey_uid"] for row in issued if row["survey_uid"] in texts] == []
+
+
+def _think_better_of_it(
+    world: World, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One decision a proposal: the later holds."""
+    assert _rcs(world, "uids", "decide", "keep", *words) == 0
     world.take("uid_decisions")
     receipt = world.take("sample_file")
     # A primary's pupils cannot be in a secondary all the same.
@@ -70,12 +82,6 @@ def test_from_a_list_to_a_confirmed_repair(
     capsys.readouterr()
     assert _rcs(world, "uids", "list", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["decision"] == "keep"
-    # A corrected file asks for nothing, and the decision about the other file does nothing.
-    world.deliver(write_csv(world.path("sample_file"), issued))
-    receipt = world.take("sample_file")
-    assert (receipt.accepted_n, receipt.proposals) == (6, ())
-    texts = str([receipt for receipt in read_receipts(world.home)])
-    assert [row["survey_uid"] for row in issued if row["survey_uid"] in texts] == []
 
 
 @pytest.mark.parametrize(
