@@ -102,24 +102,27 @@ def ask_other_stage(
     return [int(row[0]) for row in rows]
 
 
-def settle_states(con: duckdb.DuckDBPyConnection, record_id: str, refused: str) -> None:
+def settle_states(con: duckdb.DuckDBPyConnection, record_id: str, opted_out: Sequence[int]) -> None:
     """Make `states(row_number, record_id, state)` of every record on the scratch connection.
 
     Args:
         con: scratch connection with `checked`, `violations`, `withdrawn`.
         record_id: as in `sample_ids`.
-        refused: SQL condition over `checked`: the pupil said no at the start.
+        opted_out: row numbers of pupils who opted out; who else is withdrawn refused.
     """
+    con.register("opted_out", pa.table({"row_number": pa.array(opted_out, pa.int64())}))
     order = ", ".join(f"({sql_literal(rule)}, {place})" for place, rule in enumerate(STEPS))
     con.execute(
         f"create table states as with ranked(rule, place) as (values {order}), "
         f"first as (select row_number, arg_min(rule, coalesce(place, {len(STEPS)})) as rule "
         f"from {VIOLATIONS} left join ranked using (rule) group by row_number) "
-        f"select row_number, {record_id} as record_id, case when {refused} then '{REFUSED}' "
-        f"when row_number in (select row_number from withdrawn) then '{OPTED_OUT}' "
+        f"select row_number, {record_id} as record_id, case "
+        f"when row_number in (select row_number from opted_out) then '{OPTED_OUT}' "
+        f"when row_number in (select row_number from withdrawn) then '{REFUSED}' "
         f"else coalesce(first.rule, '{USABLE}') end as state "
         "from checked left join first using (row_number)"
     )
+    con.unregister("opted_out")
 
 
 def removals(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> pa.Table:

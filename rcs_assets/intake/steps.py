@@ -9,7 +9,7 @@ Each step raises InputError where the file cannot be taken in as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import duckdb
@@ -165,10 +165,12 @@ def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
 
 def _withdraw_opted_out(
     con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement, keys: pa.Table, what: str
-) -> None:
+) -> list[int]:
+    """Withdraw the rows of pupils who opted out; returns their numbers."""
     scopes = vault.RECORDS if what == "records" else vault.ANSWERS
     rows = vault.ask_opted_out(desk.vault, desk.home, engagement.key, keys, scopes)
     pupils.withdraw(con, rows)
+    return rows
 
 
 def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
@@ -242,7 +244,8 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
         everyone = con.execute(
             "select survey_uid as uid, scn from checked where survey_uid is not null"
         ).to_arrow_table()
-        _withdraw_opted_out(con, desk, engagement, _keys(con, "survey_uid as uid"), "answers")
+        uid_keys = _keys(con, "survey_uid as uid")
+        gone = _withdraw_opted_out(con, desk, engagement, uid_keys, "answers")
         record_id = mint_record_ids(con, desk.home, f"sample|{engagement.key}", "survey_uid")
         split = (con, dataset, engagement.key, record_id)
         flags |= mixed.flags(con) | pupils.pupil_flags(con)
@@ -250,7 +253,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
             con, "accepted", f"not {uids.check_digit_holds('survey_uid')}"
         )
         receipt = count_receipt(con, delivery, flags)
-        removals.settle_states(con, "null::varchar", "false")
+        removals.settle_states(con, "null::varchar", gone)
         return Taken(
             replace(receipt, proposals=tuple(asdict(proposal) for proposal in proposals)),
             quarantined_rows(con, delivery),
@@ -322,9 +325,10 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             survey.check_labels(sav_labels(path), desk.codebook, questionnaire, delivery.file)
             read_sav(con, path, survey.survey_columns(questionnaire))
         survey.check_survey(con, dataset, questionnaire, delivery.file)
-        flags = {}
+        flags: dict[str, int] = {}
+        gone: list[int] = []
         if is_pupils:
-            _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+            gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
@@ -336,7 +340,7 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             )
         }
         if is_pupils:
-            warehouse |= _states(con, desk, engagement, questionnaire, delivery)
+            warehouse |= _states(con, desk, engagement, delivery, gone)
         identifiers = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
         return Taken(
             count_receipt(con, delivery, flags | {"routing_repaired": repaired}),
@@ -372,12 +376,11 @@ def _states(
     con: duckdb.DuckDBPyConnection,
     desk: Desk,
     engagement: Engagement,
-    questionnaire: Questionnaire,
     delivery: Delivery,
+    opted_out: Sequence[int],
 ) -> dict[str, pa.Table]:
     """What became of every record of a pupils' survey."""
-    refused = f"take_part is distinct from {questionnaire.take_part_yes}"
-    removals.settle_states(con, _sample_id(con, desk, engagement), refused)
+    removals.settle_states(con, _sample_id(con, desk, engagement), opted_out)
     return {
         "removals": removals.removals(con, delivery),
         "survey_counts": removals.state_counts(con, desk.warehouse, delivery),

@@ -230,7 +230,7 @@ def test_nothing_moves_until_an_operator_decides(
         decided = [] if decision == "open" else [(one, other, decision)]
         con, proposals = _judged(warehouse, known, moved, council, decided)
         assert [p.decision for p in proposals] == [decision]
-        settle_states(con, "null", "false")
+        settle_states(con, "null", [])
         states[decision] = (
             dict(con.execute("select state, count(*) from states group by all").fetchall()),
             con.execute(f"select count(*) from accepted where seed_code = '{other}'").fetchall()[0][
