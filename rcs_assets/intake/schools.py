@@ -262,15 +262,19 @@ def resolve_names(con: duckdb.DuckDBPyConnection, schools: Schools, council: str
         "from school_names join school_places using (seed_code) "
         f"where council_name = {sql_literal(council)} group by all"
     )
+    # Each name once: hundreds of pupils share one.
+    con.execute(
+        "create table spelt as "
+        f"select school_name, {plain_name(schools.rules, 'school_name')} as plain "
+        "from (select distinct school_name from checked where school_name is not null)"
+    )
     # Where several schools have the name, the stage tells a primary from a secondary.
     con.execute(
         "create table meant as with found as (select written.row_number, named.seed_code, "
         "named.is_earlier, named.seed_code is not distinct from written.seed_code as is_same, "
         "case when written.stage = 'SP' then named.is_special when written.stage[1] = 'P' "
-        "then named.has_primary else named.has_secondary end as has_stage from ("
-        "select row_number, seed_code, stage, "
-        f"{plain_name(schools.rules, 'school_name')} as plain "
-        "from checked where school_name is not null) as written join named using (plain)), "
+        "then named.has_primary else named.has_secondary end as has_stage "
+        "from checked as written join spelt using (school_name) join named using (plain)), "
         "narrowed as (from found qualify has_stage "
         "or not bool_or(coalesce(has_stage, false)) over (partition by row_number)) "
         "select row_number, min(seed_code) as seed_code, "
