@@ -332,8 +332,8 @@ def _school_names(schools: pd.DataFrame, seed: int) -> list[str]:
         twins = primary[TWIN_NAME_EVERY - 1 :: TWIN_NAME_EVERY]
         place[twins] = place[twins - 1]
         kind[twins] = "RC Primary School"
-        n = min(len(primary), len(secondary))
-        place[secondary[:n]] = place[primary[:n]]
+        towns = primary[~np.isin(primary, twins)][: len(secondary)]
+        place[secondary[: len(towns)]] = place[towns]
     return [f"{p} {k} (fictitious)" for p, k in zip(place, kind, strict=True)]
 
 
