@@ -234,11 +234,10 @@ def flow_adds_up(bench: Bench) -> Verdict:
         "coalesce(sum(n) filter (where step = 'received'), 0) as received, "
         "coalesce(sum(n) filter (where step = 'removed'), 0) as removed, "
         "coalesce(sum(n) filter (where step = 'usable'), 0) as usable, "
-        "sum(n) filter (where step = 'linked') as linked, "
-        "sum(n) filter (where step = 'not_linked') as not_linked "
+        "coalesce(sum(n) filter (where step in ('linked', 'not_linked')), 0) as joined "
         "from linkage.flow group by all) "
         "select engagement || ' ' || survey, received <> removed + usable "
-        "or coalesce(usable <> linked + not_linked, false) from steps order by all"
+        "or (survey in ('primary', 'secondary') and usable <> joined) from steps order by all"
     ).fetchall()
     wrong = [place for place, is_wrong in rows if is_wrong]
     return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} flows"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from rcs_assets.reporting.examine import form_problems
+from rcs_assets.reporting.examine import form_problems, outside_problems
 from tests.acceptance.documentation import commands
 from tests.integration.installation import (
     ENGAGEMENT,
@@ -39,7 +39,7 @@ def _do(page: Path, rcs, home: Path, **typed: str) -> list[str]:
 def looked_at(released_home, tmp_path: Path) -> Path:
     """As much of the installation as the commands that only look need."""
     home = tmp_path / "home"
-    home.mkdir()
+    (home / "tmp").mkdir(parents=True)
     for name in ("home.json", "warehouse.duckdb"):
         shutil.copyfile(released_home.path / name, home / name)
     for name in ("config", "drop", "keys", "receipts"):
@@ -51,7 +51,7 @@ def test_watch_fieldwork(repo_root: Path, rcs, released_home, looked_at: Path) -
     (said,) = _do(repo_root / "docs" / "how-to" / "watch-fieldwork.md", rcs, looked_at)
     page = Path(said.strip())
     text = page.read_text(encoding="utf-8")
-    assert form_problems(page.read_bytes()) == []
+    assert (form_problems(page.read_bytes()), outside_problems(page.read_bytes())) == ((), ())
     assert "Not for release" in text
     assert "SIMULATED" in text
     recorded = json.loads(rcs("monitor", "--home", looked_at, "--json").stdout)
@@ -71,12 +71,11 @@ def test_watch_fieldwork(repo_root: Path, rcs, released_home, looked_at: Path) -
 
 
 def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path) -> None:
-    page = repo_root / "docs" / "how-to" / "report-errors-to-a-supplier.md"
-    (said,) = _do(page, rcs, looked_at)
+    how_to = repo_root / "docs" / "how-to" / "report-errors-to-a-supplier.md"
+    (said,) = _do(how_to, rcs, looked_at)
     files = [Path(line) for line in said.splitlines() if line.endswith(("csv", "html"))]
-    assert [form_problems(file.read_bytes()) for file in files if file.suffix == ".html"] == [
-        [] for _ in files[::2]
-    ]
+    pages = [file.read_bytes() for file in files if file.suffix == ".html"]
+    assert [(form_problems(page), outside_problems(page)) for page in pages] == [((), ())] * 8
     with delivered(looked_at, "sample_file").open(encoding="utf-8") as stream:
         rows = dict(enumerate(csv.DictReader(stream), start=1))
     own = next(file for file in files if file.name == f"{ENGAGEMENT}_sample_file_errors.csv")
