@@ -36,7 +36,14 @@ from rcs_assets.storage import Home, Settings, open_vault, open_warehouse
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "defects.md"
 SEED = 2026
 SETTINGS = Settings(threads=2, memory_limit="2GB", as_of=date(2020, 6, 30))
-EACH = ("opt_outs", "sample_file", "primary_survey", "secondary_survey", "parent_survey")
+EACH = (
+    "opt_outs",
+    "uid_decisions",
+    "sample_file",
+    "primary_survey",
+    "secondary_survey",
+    "parent_survey",
+)
 AFTER = ("clusters", "service_map", "budgets")
 # (dataset, kind) → how the rows are found in the delivered file, and the rule that catches them.
 QUARANTINED = {
@@ -67,8 +74,21 @@ QUARANTINED = {
 }
 # Caught in files without children, or by the receipt's own count.
 COUNTED = {
+    ("sample_file", "special_school"): "special_school_out_of_scope",
+    ("sample_file", "name_of_other_school"): "school_name_of_other_school",
+    ("sample_file", "unknown_school_name"): "school_name_unknown",
+    ("primary_survey", "other_stage"): "no_stage_match",
+    ("secondary_survey", "other_stage"): "no_stage_match",
+    ("primary_survey", "no_answers"): "no_answers",
+    ("secondary_survey", "no_answers"): "no_answers",
     ("clusters", "unknown_school"): "school_not_on_roll",
     ("service_map", "tiers_off_100"): "tiers_off_100",
+}
+# Repaired, and counted in the receipt's flags.
+REPAIRED = {
+    "uids_of_similar_school": "uids_repaired",
+    "earlier_name_for_code": "school_by_earlier_name",
+    "name_for_code": "school_by_name",
 }
 SURVEYS = ("primary_survey", "secondary_survey")
 ENDINGS = {
@@ -186,6 +206,9 @@ def _one(
     if (dataset, kind) in COUNTED:
         rule = COUNTED[dataset, kind]
         return f"quarantined: {rule}", int(receipt.reasons.get(rule, 0)), 0
+    if dataset == "sample_file" and kind in REPAIRED:
+        flag = REPAIRED[kind]
+        return f"repaired: {flag}", int(receipt.flags.get(flag, 0)), 0
     if dataset in ("sample_file", "education_ids") and kind == "missing_scn":
         _, withdrawn_n = _rows(con, folder, receipt, "scn is null", "")
         return "noted: scn_missing", int(receipt.flags.get("scn_missing", 0)), withdrawn_n

@@ -45,7 +45,14 @@ COLUMNS = 200
 ENGAGEMENT, TRANCHE, SURVEY = "t1-south-lanarkshire", "t1", "secondary"
 DAY = date(2020, 6, 30)
 SETTINGS = Settings(threads=2, memory_limit="2GB", as_of=DAY)
-EACH = ("opt_outs", "sample_file", "primary_survey", "secondary_survey", "parent_survey")
+EACH = (
+    "opt_outs",
+    "uid_decisions",
+    "sample_file",
+    "primary_survey",
+    "secondary_survey",
+    "parent_survey",
+)
 AFTER = ("clusters", "service_map", "budgets")
 SEED = 2026
 PUPILS_A_SCHOOL = 1_000

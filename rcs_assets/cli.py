@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_exchange(commands)
     _add_keys(commands)
     _add_release(commands)
+    _add_fieldwork(commands)
     _add_codebook(commands)
     return parser
 
@@ -237,6 +238,45 @@ def _add_keys(commands: Any) -> None:
     )
     for parser in (new, listing, rotate, access):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_fieldwork(commands: Any) -> None:
+    text = "Issue UIDs, and decide on those that stand under another school."
+    group = commands.add_parser("uids", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    monitor = _command(
+        commands, "monitor", do.monitor, "Flow and response while fieldwork runs; internal."
+    )
+    monitor.add_argument("--out", type=Path, metavar="FILE", help="default: monitor.html there")
+    monitor.add_argument("--json", action="store_true", help=AS_JSON)
+    errors = _command(
+        commands, "errors", do.errors, "Write what was wrong in files, for their suppliers."
+    )
+    errors.add_argument("--engagement", required=True, metavar="KEY", help="whose files")
+    errors.add_argument("--dataset", metavar="NAME", help="one delivery only, e.g. sample_file")
+    errors.add_argument("--json", action="store_true", help=AS_JSON)
+    listing = _command(
+        actions, "list", do.uids_list, "Proposals of intake, and what was decided about each."
+    )
+    listing.add_argument("--engagement", metavar="KEY", help="of this one only")
+    listing.add_argument("--json", action="store_true", help=AS_JSON)
+    decide = _command(
+        actions, "decide", do.uids_decide, "Record a decision; the next run carries it out."
+    )
+    decide.add_argument("decision", choices=("repair", "keep"), help="set the school right, or not")
+    decide.add_argument("--engagement", required=True, metavar="KEY", help="whose sample file")
+    decide.add_argument(
+        "--delivered", required=True, metavar="SEED", help="school under which the UIDs stand"
+    )
+    decide.add_argument("--right", required=True, metavar="SEED", help="school whose UIDs they are")
+    decide.add_argument("--by", required=True, metavar="NAME", help="who decides")
+    decide.add_argument("--reason", required=True, metavar="TEXT", help="what was looked at")
+    issue = _command(
+        actions, "issue", do.uids_issue, "Write a sample file from a list of pupils without UIDs."
+    )
+    issue.add_argument("list", type=Path, metavar="FILE", help="a sample file without survey_uid")
+    issue.add_argument("--engagement", required=True, metavar="KEY", help="whose pupils")
+    issue.add_argument("--out", type=Path, required=True, metavar="FILE", help="outside the home")
 
 
 def _add_codebook(commands: Any) -> None:

@@ -237,6 +237,107 @@ def retention(options: argparse.Namespace) -> int:
     return DONE
 
 
+def monitor(options: argparse.Namespace) -> int:
+    """Write the monitor of fieldwork from what the last run recorded."""
+    from rcs_assets.linkage.fieldwork import read_fieldwork
+    from rcs_assets.monitor import write_monitor
+
+    home = _open_home(options)
+    if options.json:
+        _print_json(read_fieldwork(home))
+        return DONE
+    print(write_monitor(home, load_programme(home.config), options.out))
+    return DONE
+
+
+def errors(options: argparse.Namespace) -> int:
+    """Write the error reports for the suppliers of an engagement."""
+    from rcs_assets.supplier_report import write_reports
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    files = write_reports(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        Settings.from_environment(),
+        options.engagement,
+        options.dataset,
+    )
+    if options.json:
+        _print_json(files)
+        return DONE
+    for file in files:
+        print(file)
+    print(
+        "Identified: for the supplier of each file only"
+        if files
+        else "Nothing was set aside in these deliveries"
+    )
+    return DONE
+
+
+def uids_list(options: argparse.Namespace) -> int:
+    """Proposals about UIDs under another school, and what was decided about each."""
+    from rcs_assets.intake.decisions import proposals
+
+    found = proposals(_open_home(options), options.engagement)
+    if options.json:
+        _print_json(found)
+        return DONE
+    for item in found:
+        print(
+            f"{item.engagement:<28} {item.decision:<7} {item.pupils_n:>6,} UIDs of "
+            f"{item.seed_code_right} under {item.seed_code_delivered}  "
+            + (
+                "issued by the platform"
+                if item.evidence == "issued"
+                else f"distance from the roll {item.distance_before:g} → {item.distance_after:g}"
+            )
+        )
+    print(f"{sum(item.decision == 'open' for item in found)} of {len(found)} wait for a decision")
+    return DONE
+
+
+def uids_decide(options: argparse.Namespace) -> int:
+    """Record what an operator decided about UIDs under another school."""
+    from rcs_assets.intake.decisions import decide
+
+    home = _open_home(options)
+    name = decide(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        options.engagement,
+        (options.delivered, options.right),
+        options.decision,
+        options.by,
+        options.reason,
+        Settings.from_environment().as_of,
+    )
+    print(f"Recorded in {name}. Next: rcs materialise --engagement {options.engagement}")
+    return DONE
+
+
+def uids_issue(options: argparse.Namespace) -> int:
+    """Write the sample file of a list of pupils, with UIDs keyed on the SEED code."""
+    from rcs_assets.intake.issue import issue
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    issued_n = issue(
+        home,
+        load_programme(home.config),
+        load_codebook(home.config),
+        Settings.from_environment(),
+        options.engagement,
+        options.list,
+        options.out,
+    )
+    print(f"{issued_n:,} UIDs issued: {options.out}. Identified: deliver it, then remove it.")
+    return DONE
+
+
 # --- commands that read ------------------------------------------------------------
 
 

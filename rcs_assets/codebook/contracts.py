@@ -65,6 +65,7 @@ _FIELD_MAY = frozenset(
         "separator",
         "date_forms",
         "parts",
+        "may_be_absent",
     ]
 )
 
@@ -144,7 +145,15 @@ def _field(where: str, name: str, entry: object) -> Field:
         marks=_texts(where, "marks", entry.get("marks", [])),
         date_forms=_date_forms(where, entry),
         takes_parts=_takes_parts(where, entry),
+        may_be_absent=_may_be_absent(where, entry),
     )
+
+
+def _may_be_absent(where: str, entry: Mapping[str, Any]) -> bool:
+    is_absent = _flag(where, "may_be_absent", entry.get("may_be_absent", False))
+    if is_absent and entry["required"]:
+        raise _problem(where, "may_be_absent", "a column that may be absent has empty cells")
+    return is_absent
 
 
 def _date_forms(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:

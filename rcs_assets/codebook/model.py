@@ -333,12 +333,13 @@ class Field:
     `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone |
     stage | sex.
     `name` is ours, `column` the publisher's. `is_required`: no cell may be empty; the column
-    itself must be there in any case. `allowed`: permitted values as text, empty if free within
-    `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
-    them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`: how
-    a date is written where it is not as 2016-02-01 (strptime). `takes_parts`: where the day or
+    itself must be there unless it `may_be_absent`. `allowed`: permitted values as text, empty if
+    free within `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds
+    several of them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`:
+    how a date is written where it is not as 2016-02-01 (strptime). `takes_parts`: where the day or
     the month of a date is not known (2016-02, 2016, 00 in their place), the first of the month or
-    of the year stands for it.
+    of the year stands for it. `may_be_absent`: a file without the column is read as if all its
+    cells were empty.
     """
 
     name: str
@@ -355,6 +356,7 @@ class Field:
     marks: tuple[str, ...] = ()
     date_forms: tuple[str, ...] = ()
     takes_parts: bool = False
+    may_be_absent: bool = False
 
 
 @dataclass(frozen=True)

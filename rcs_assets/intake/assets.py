@@ -28,9 +28,12 @@ from rcs_assets.storage.resources import HomeResource, asset_options, engagement
 
 PARTITIONS = engagement_partitions()
 _REFERENCE = (("intake", "school_roll"), ("intake", "school_list"))
+# Where they were delivered: further names of schools.
+_NAMES = (("intake", "school_names"), ("intake", "school_changes"), ("intake", "school_roll_2022"))
 _REGISTERS = (("programme", "register"), ("codebook", "tables"))
 _BY_ENGAGEMENT = (
     ("intake", "opt_outs"),
+    ("intake", "uid_decisions"),
     ("intake", "sample"),
     ("intake", "primary_survey"),
     ("intake", "secondary_survey"),
@@ -202,12 +205,27 @@ def opt_outs(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materi
 
 
 @_asset(
+    "uid_decisions",
+    sensitivity="aggregate",
+    description="What operators decided where one school's UIDs stand under another of a similar "
+    "name; each for exactly one sample file. Names schools, no pupil.",
+    partitions=PARTITIONS,
+    deps=_REGISTERS,
+)
+def uid_decisions(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> dg.MaterializeResult[Any]:
+    """Take in the decisions on UIDs of the engagements of the run."""
+    return _take_each(context, home, "uid_decisions")
+
+
+@_asset(
     "sample",
     description="Pupils invited, after opt-outs: school, stage, sex. Their identifiers go to "
     "the vault; intake.roll_counts holds the roll before opt-outs, which weights are raked "
     "to.",
     partitions=PARTITIONS,
-    deps=(("intake", "opt_outs"), *_REFERENCE),
+    deps=(("intake", "opt_outs"), ("intake", "uid_decisions"), *_REFERENCE, *_NAMES),
 )
 def sample(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult[Any]:
     """Take in the sample files of the engagements of the run."""
@@ -366,7 +384,35 @@ def receipts(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materi
     in_run = sorted(set(incomplete) & set(context.partition_keys))
     if in_run:
         context.log.warning(f"incomplete: {', '.join(in_run)}")
-    metadata = _totals(found)
-    metadata["dagster/row_count"] = len(found)
-    metadata["incomplete_engagements"] = ", ".join(in_run) or "none"
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(
+        metadata={
+            **_totals(found),
+            "dagster/row_count": len(found),
+            "incomplete_engagements": ", ".join(in_run) or "none",
+            "receipts": dg.MetadataValue.md(_table(found)),
+        }
+    )
+
+
+def _table(found: Sequence[Receipt]) -> str:
+    """The receipts of a run as the UI shows them: counts and rules, no value, no small count."""
+    header = "engagement | delivery | received | accepted | quarantined | withdrawn | why"
+    rows = [
+        " | ".join(
+            str(cell)
+            for cell in (
+                receipt.engagement,
+                receipt.dataset,
+                public_count(receipt.received_n),
+                public_count(receipt.accepted_n),
+                public_count(receipt.quarantined_n),
+                public_count(receipt.withdrawn_n),
+                receipt.status.value
+                if receipt.status != ReceiptStatus.ACCEPTED
+                else ", ".join(sorted(receipt.reasons)) or "–",
+            )
+        )
+        for receipt in found
+    ]
+    lines = [header, " | ".join(["---"] * 7), *rows]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from data_quality import intake_suite, load_thresholds
 from rcs_assets.codebook import Codebook
+from rcs_assets.intake.mixed import RULE as UIDS_OF_OTHER
 from rcs_assets.intake.profile import intake_profiles
-from rcs_assets.storage import home_path
+from rcs_assets.storage import home_path, public_count
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
 from rcs_assets.storage.guard import identifier_columns
 
@@ -125,6 +126,17 @@ def no_delivery_is_rejected(bench: Bench) -> Verdict:
     return Verdict(not rejected, places(rejected, "all deliveries"))
 
 
+def no_uids_wait(bench: Bench) -> Verdict:
+    """No UIDs that seem to stand under another school wait for an operator's decision."""
+    rows = bench.con.execute(
+        "select engagement, count(*) from intake.quarantine where rule = ? group by all "
+        "order by all",
+        [UIDS_OF_OTHER],
+    ).fetchall()
+    waiting = [f"{key} {public_count(n)} UIDs" for key, n in rows if key not in bench.left_out]
+    return Verdict(not waiting, places(waiting, "all sample files"))
+
+
 def schools_have_one_cluster(bench: Bench) -> Verdict:
     """Every school of the sample files is in exactly one cluster that reports use."""
     rows = bench.con.execute(
@@ -196,6 +208,14 @@ PYTHON_CHECKS = (
         "codebook, datasets.yaml",
         "run: rcs status, which says what is wrong; then deliver a corrected file",
         no_delivery_is_rejected,
+    ),
+    PythonCheck(
+        ("intake", "sample"),
+        "no_uids_wait",
+        "No UIDs that seem to be another school's wait for a decision",
+        "domain.md 1.1 (known ID defect) and 12; intake/data/schools.yaml",
+        "run: rcs uids list, ask both schools, then: rcs uids decide, rcs materialise",
+        no_uids_wait,
     ),
     PythonCheck(
         ("intake", "clusters"),

@@ -60,7 +60,8 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
     expected = [field.column for field in dataset.fields]
     counted = Counter(name.lower() for name in header)
     twice = [name for name in dict.fromkeys(header) if counted[name.lower()] > 1]
-    missing = [name for name in expected if name not in header]
+    optional = {field.column for field in dataset.fields if field.may_be_absent}
+    missing = [name for name in expected if name not in header and name not in optional]
     extra = [name for name in header if name not in expected] if _is_closed(dataset) else []
     refuse_columns(
         file,
@@ -113,6 +114,7 @@ def check_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> N
     """
     if dataset.is_required:
         require_rows(con, file)
+    _add_absent(con, dataset)
     cells = ", ".join(f"{_clean(field)} as {quoted(field.name)}" for field in dataset.fields)
     # A table of its own: planned as one query, rules over uncleaned cells take seconds.
     con.execute(f"create table cleaned as select row_number, {cells} from delivered")
@@ -130,6 +132,15 @@ def check_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> N
         f"insert into {VIOLATIONS} select row_number, cell.column_name, cell.rule "
         "from (select row_number, unnest(broken) as cell from checked)"
     )
+
+
+def _add_absent(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    """Columns that the file may leave out, as empty ones."""
+    for field in dataset.fields:
+        if field.may_be_absent:
+            con.execute(
+                f"alter table delivered add column if not exists {quoted(field.column)} varchar"
+            )
 
 
 def quarantine_row_rules(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import Delivery, current_deliveries
+from rcs_assets.intake.schools import RULES_FILE, SPECIAL_FILE
 from rcs_assets.programme import approval_problems, load_programme
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
@@ -27,6 +28,8 @@ from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
 from rcs_assets.storage.keyring import key_generations
 
 OUTPUTS = "outputs"
+# Rules of intake itself: an adopter's version of them changes what is taken in.
+_OVERLAYS = (RULES_FILE, SPECIAL_FILE)
 
 
 def wanted_fingerprints(
@@ -44,6 +47,7 @@ def wanted_fingerprints(
         code_version(),
         load_programme(home.config).version,
         load_codebook(home.config).version,
+        *(_file_hash(home.config / name) for name in _OVERLAYS if (home.config / name).is_file()),
         # A key that was rotated gives other ids; without a rotation nothing stands here.
         *(f"key {name} {number}" for name, number in key_generations(home).items()),
     ]

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook import Dataset
+from rcs_assets.intake import schools
 from rcs_assets.intake.contracts import count, quarantine, quarantine_duplicates
 from rcs_assets.programme import Engagement
 from rcs_assets.storage import sql_literal
@@ -26,14 +27,14 @@ def stages_in_scope(engagement: Engagement) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stage for wave in engagement.waves for stage in wave.stages))
 
 
-def quarantine_unknown_schools(con: duckdb.DuckDBPyConnection, schools: pa.Table) -> None:
+def quarantine_unknown_schools(con: duckdb.DuckDBPyConnection, known: pa.Table) -> None:
     """Quarantine rows whose school is on neither roll nor list.
 
     Args:
         con: scratch connection with `checked`.
-        schools: seed_code and council_name of every school that is known.
+        known: seed_code and council_name of every school that is known.
     """
-    con.register("schools", schools)
+    con.register("schools", known)
     quarantine(
         con,
         "seed_code not in (select seed_code from schools)",
@@ -42,30 +43,43 @@ def quarantine_unknown_schools(con: duckdb.DuckDBPyConnection, schools: pa.Table
     )
 
 
-def judge_sample(
-    con: duckdb.DuckDBPyConnection, dataset: Dataset, engagement: Engagement, schools: pa.Table
-) -> pa.Table:
-    """Quarantine what the sample file may not hold, and count the roll.
+def judge_schools(
+    con: duckdb.DuckDBPyConnection, engagement: Engagement, known: schools.Schools
+) -> dict[str, int]:
+    """Find each pupil's school, and quarantine what is not a school of the survey here.
 
     Args:
         con: scratch connection with `checked`.
-        dataset: the contract.
         engagement: its council and stages.
-        schools: as in `quarantine_unknown_schools`.
+        known: every school with its names.
+
+    Returns:
+        Flags of what names gave.
+    """
+    council = engagement.cpp.council_name
+    flags = schools.resolve_names(con, known, council)
+    quarantine_unknown_schools(con, known.places.select(["seed_code", "council_name"]))
+    quarantine(
+        con,
+        "seed_code in (select seed_code from schools group by seed_code "
+        f"having bool_and(council_name <> {sql_literal(council)}))",
+        "seed_code",
+        "school_of_other_council",
+    )
+    schools.quarantine_special(con, known)
+    stages = ", ".join(sql_literal(stage) for stage in stages_in_scope(engagement))
+    quarantine(con, f"stage not in ({stages})", "stage", "out_of_scope_stage")
+    return flags
+
+
+def count_roll(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, engagement: Engagement
+) -> pa.Table:
+    """Settle rows that share a UID, and count the roll.
 
     Returns:
         The rows of `intake.roll_counts`: pupils in scope before opt-outs.
     """
-    quarantine_unknown_schools(con, schools)
-    quarantine(
-        con,
-        "seed_code in (select seed_code from schools group by seed_code "
-        f"having bool_and(council_name <> {sql_literal(engagement.cpp.council_name)}))",
-        "seed_code",
-        "school_of_other_council",
-    )
-    stages = ", ".join(sql_literal(stage) for stage in stages_in_scope(engagement))
-    quarantine(con, f"stage not in ({stages})", "stage", "out_of_scope_stage")
     names = [field.name for field in dataset.fields]
     quarantine_duplicates(con, dataset.key, names, "duplicate_uid")
     return con.execute(

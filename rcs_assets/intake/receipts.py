@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -53,7 +54,8 @@ class Receipt:
     `engagement` is None for reference data. `reason` is the one clear message of a
     rejected or missing delivery. `reasons` counts quarantined rows by rule (a row that
     breaks two rules counts in both), `flags` what was noted or repaired without
-    rejecting anything.
+    rejecting anything. `proposals` (sample file) are repairs that an operator decides on
+    (`mixed.Proposal`): schools and counts.
     """
 
     engagement: str | None
@@ -69,6 +71,7 @@ class Receipt:
     is_simulated: bool
     reasons: Mapping[str, int] = field(default_factory=dict)
     flags: Mapping[str, int] = field(default_factory=dict)
+    proposals: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         if self.received_n != self.accepted_n + self.quarantined_n + self.withdrawn_n:

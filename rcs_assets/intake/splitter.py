@@ -22,14 +22,19 @@ from rcs_assets.intake import vault
 from rcs_assets.intake.contracts import KINDS, is_flag
 from rcs_assets.intake.readers import quoted
 from rcs_assets.intake.receipts import Receipt, prepare_tables, replace_receipt
+from rcs_assets.intake.removals import COUNTS_COLUMNS, REMOVALS_COLUMNS
 from rcs_assets.intake.survey import NOT_COLLECTED
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 RECORD_ID_HEX = 16
 # Engagement files without a row a child, so without record ids.
-PARTNERSHIP = ("clusters", "service_map", "budgets")
+PARTNERSHIP = ("clusters", "service_map", "budgets", "uid_decisions")
 # The names that identifiers have in the vault, where they differ from the contract's.
 _VAULT_NAMES = {"survey_uid": "uid", "record_id": "supplier_id"}
+
+
+# Tables that several datasets fill, each its own rows.
+_BY_DATASET = {"removals": REMOVALS_COLUMNS, "survey_counts": COUNTS_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,16 @@ class Targets:
 
 TARGETS: Mapping[str, Targets] = {
     "opt_outs": Targets(vault=("opt_outs",)),
-    "sample_file": Targets(vault=("sample_identifiers",), warehouse=("sample", "roll_counts")),
-    "primary_survey": Targets(vault=("survey_identifiers",), warehouse=("primary_survey",)),
-    "secondary_survey": Targets(vault=("survey_identifiers",), warehouse=("secondary_survey",)),
+    "uid_decisions": Targets(warehouse=("uid_decisions",)),
+    "sample_file": Targets(
+        vault=("sample_identifiers",), warehouse=("sample", "roll_counts", "removals")
+    ),
+    "primary_survey": Targets(
+        vault=("survey_identifiers",), warehouse=("primary_survey", "removals", "survey_counts")
+    ),
+    "secondary_survey": Targets(
+        vault=("survey_identifiers",), warehouse=("secondary_survey", "removals", "survey_counts")
+    ),
     "parent_survey": Targets(warehouse=("parent_survey",)),
     "education_ids": Targets(vault=("education_identifiers",)),
     "education_payload": Targets(warehouse=("education",)),
@@ -226,6 +238,12 @@ def store_payload(
     con.execute("commit")
 
 
+def prepare(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str) -> None:
+    """Create the warehouse tables of a dataset that may not have been delivered yet."""
+    for table in TARGETS[name].warehouse:
+        _prepare(con, table, _warehouse_columns(codebook, codebook.datasets[name], table))
+
+
 def _replace(
     con: duckdb.DuckDBPyConnection,
     table: str,
@@ -235,6 +253,10 @@ def _replace(
 ) -> None:
     if engagement is None:
         con.execute(f"delete from {table}")
+    elif table.removeprefix("intake.") in _BY_DATASET:
+        con.execute(
+            f"delete from {table} where engagement = ? and dataset = ?", [engagement, dataset.name]
+        )
     elif table == "survey_identifiers":
         con.execute(
             f"delete from {table} where engagement = ? and survey = ?", [engagement, dataset.survey]
@@ -259,6 +281,8 @@ def _warehouse_columns(codebook: Codebook, dataset: Dataset, table: str) -> dict
             "sex": "varchar",
             "roll_n": "integer",
         }
+    if table in _BY_DATASET:
+        return _BY_DATASET[table]
     if dataset.survey:
         answers = {variable.name: "tinyint" for variable in codebook.variables_of(dataset.survey)}
         return {**key, "questionnaire": "varchar", "completed_on": "date", **answers}

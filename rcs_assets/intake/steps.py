@@ -9,16 +9,28 @@ Each step raises InputError where the file cannot be taken in as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
-from rcs_assets.intake import exchange, pupils, splitter, survey, tombstones, vault
+from rcs_assets.intake import (
+    exchange,
+    mixed,
+    pupils,
+    removals,
+    schools,
+    splitter,
+    survey,
+    tombstones,
+    uids,
+    vault,
+)
 from rcs_assets.intake.contracts import (
+    VIOLATIONS,
     check_header,
     check_rows,
     count,
@@ -154,10 +166,12 @@ def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
 
 def _withdraw_opted_out(
     con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement, keys: pa.Table, what: str
-) -> None:
+) -> list[int]:
+    """Withdraw the rows of pupils who opted out; returns their numbers."""
     scopes = vault.RECORDS if what == "records" else vault.ANSWERS
     rows = vault.ask_opted_out(desk.vault, desk.home, engagement.key, keys, scopes)
     pupils.withdraw(con, rows)
+    return rows
 
 
 def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
@@ -201,27 +215,90 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
         return Taken(count_receipt(con, delivery, {}), None, vault={"opt_outs": rows})
 
 
+def uid_decisions(
+    desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery
+) -> Taken:
+    """What an operator decided about UIDs under another school: every row counts, or none."""
+    with scratch(desk) as con:
+        _open(con, desk, dataset, delivery)
+        if count(con, VIOLATIONS):
+            raise InputError(
+                "A decision on UIDs cannot be read",
+                where=f"file {delivery.file}",
+                why="half of the decisions would change the sample file in half",
+                fix="write the file with rcs uids decide",
+            )
+        return _partnership_rows(con, dataset, engagement, delivery, {})
+
+
 def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
     """The sample file, and the roll before opt-outs."""
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
-    schools = _schools(desk)
+    known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
     with scratch(desk) as con:
         _open(con, desk, dataset, delivery)
-        roll = pupils.judge_sample(con, dataset, engagement, schools)
+        flags = pupils.judge_schools(con, engagement, known)
+        proposals = _judge_uids(con, desk, engagement, known, delivery)
+        schools.quarantine_other_stages(con, known)
+        roll = pupils.count_roll(con, dataset, engagement)
         everyone = con.execute(
             "select survey_uid as uid, scn from checked where survey_uid is not null"
         ).to_arrow_table()
-        _withdraw_opted_out(con, desk, engagement, _keys(con, "survey_uid as uid"), "answers")
+        uid_keys = _keys(con, "survey_uid as uid")
+        gone = _withdraw_opted_out(con, desk, engagement, uid_keys, "answers")
         record_id = mint_record_ids(con, desk.home, f"sample|{engagement.key}", "survey_uid")
         split = (con, dataset, engagement.key, record_id)
+        flags |= mixed.flags(con) | pupils.pupil_flags(con)
+        flags["uid_check_digit"] = count(
+            con, "accepted", f"not {uids.check_digit_holds('survey_uid')}"
+        )
+        receipt = count_receipt(con, delivery, flags)
+        removals.settle_states(con, "null::varchar", gone)
         return Taken(
-            count_receipt(con, delivery, pupils.pupil_flags(con)),
+            replace(receipt, proposals=tuple(asdict(proposal) for proposal in proposals)),
             quarantined_rows(con, delivery),
             vault={"sample_identifiers": splitter.identifiers(*split)},
-            warehouse={"sample": splitter.payload(*split), "roll_counts": roll},
+            warehouse={
+                "sample": splitter.payload(*split),
+                "roll_counts": roll,
+                "removals": removals.removals(con, delivery),
+            },
             opted_out_pupils=everyone,
         )
+
+
+def _judge_uids(
+    con: duckdb.DuckDBPyConnection,
+    desk: Desk,
+    engagement: Engagement,
+    known: schools.Schools,
+    delivery: Delivery,
+) -> tuple[mixed.Proposal, ...]:
+    """Look for one school's UIDs under another, and do what was decided about them."""
+    council = engagement.cpp.council_name
+    schools.confusable(con, known, council)
+    own = [
+        str(code)
+        for (code,) in con.execute(
+            "select seed_code from school_places where council_name = ?", [council]
+        ).fetchall()
+    ]
+    uids.school_parts(con, desk.home, engagement.key, own)
+    # Without a delivery of decisions the table holds none.
+    splitter.prepare(desk.warehouse, desk.codebook, "uid_decisions")
+    decisions = desk.warehouse.execute(
+        "select seed_code_delivered, seed_code_right, decision from intake.uid_decisions "
+        "where engagement = ? and sample_sha256 = ? order by all",
+        [engagement.key, delivery.sha256],
+    ).to_arrow_table()
+    return mixed.judge_groups(
+        con,
+        known.rules,
+        schools.published_roll(desk.warehouse),
+        pupils.stages_in_scope(engagement),
+        decisions,
+    )
 
 
 def _schools(desk: Desk) -> pa.Table:
@@ -230,28 +307,11 @@ def _schools(desk: Desk) -> pa.Table:
     Raises:
         InputError: there is no school roll yet.
     """
-    con = desk.warehouse
-    tables = "information_schema.tables"
-    if (
-        count(
-            con, tables, "table_schema = 'intake' and table_name in ('school_roll', 'school_list')"
-        )
-        == 2
-    ):
-        schools = con.execute(
-            "select seed_code, council_name from intake.school_roll union "
-            "select seed_code, council_name from intake.school_list"
-        ).to_arrow_table()
-    else:
-        schools = None
-    if schools is None or schools.num_rows == 0:
-        raise InputError(
-            "There is no school roll",
-            where="reference data, school_roll and school_list",
-            why="every pupil's school is checked against the roll",
-            fix="deliver the school roll and the school list, then run: rcs materialise",
-        )
-    return schools
+    schools.require_roll(desk.warehouse)
+    return desk.warehouse.execute(
+        "select seed_code, council_name from intake.school_roll union "
+        "select seed_code, council_name from intake.school_list"
+    ).to_arrow_table()
 
 
 def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
@@ -266,22 +326,66 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             survey.check_labels(sav_labels(path), desk.codebook, questionnaire, delivery.file)
             read_sav(con, path, survey.survey_columns(questionnaire))
         survey.check_survey(con, dataset, questionnaire, delivery.file)
+        flags: dict[str, int] = {}
+        gone: list[int] = []
         if is_pupils:
-            _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+            gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+            flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
         scope = f"{dataset.name}|{engagement.key}"
         record_id = mint_record_ids(con, desk.home, scope, "uid")
-        answers = splitter.survey_payload(
-            con, desk.codebook, questionnaire, engagement.key, record_id
-        )
-        uids = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
+        warehouse = {
+            dataset.name: splitter.survey_payload(
+                con, desk.codebook, questionnaire, engagement.key, record_id
+            )
+        }
+        if is_pupils:
+            warehouse |= _states(con, desk, engagement, delivery, gone)
+        identifiers = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
         return Taken(
-            count_receipt(con, delivery, {"routing_repaired": repaired}),
+            count_receipt(con, delivery, flags | {"routing_repaired": repaired}),
             quarantined_rows(con, delivery),
-            vault={"survey_identifiers": uids} if is_pupils else {},
-            warehouse={dataset.name: answers},
+            vault={"survey_identifiers": identifiers} if is_pupils else {},
+            warehouse=warehouse,
         )
+
+
+def _sample_id(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement) -> str:
+    """SQL: the record id that a record's UID has in the sample file."""
+    return mint_record_ids(con, desk.home, f"sample|{engagement.key}", "uid")
+
+
+def _judge_stages(
+    con: duckdb.DuckDBPyConnection,
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    questionnaire: Questionnaire,
+) -> dict[str, int]:
+    """Set aside answers under the UID of a pupil whom the survey does not ask."""
+    splitter.prepare(desk.warehouse, desk.codebook, "sample_file")
+    wave = engagement.wave(dataset.survey)
+    ids = removals.sample_ids(con, _sample_id(con, desk, engagement))
+    stages = wave.stages if wave else ()
+    rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, stages)
+    pupils.quarantine_rows(con, rows, questionnaire.uid_name, removals.NO_STAGE_MATCH)
+    return {"uid_check_digit": count(con, "accepted", f"not {uids.check_digit_holds('uid')}")}
+
+
+def _states(
+    con: duckdb.DuckDBPyConnection,
+    desk: Desk,
+    engagement: Engagement,
+    delivery: Delivery,
+    opted_out: Sequence[int],
+) -> dict[str, pa.Table]:
+    """What became of every record of a pupils' survey."""
+    removals.settle_states(con, _sample_id(con, desk, engagement), opted_out)
+    return {
+        "removals": removals.removals(con, delivery),
+        "survey_counts": removals.state_counts(con, desk.warehouse, delivery),
+    }
 
 
 def _questionnaire(
@@ -355,7 +459,7 @@ def extract_payload(
             fix="deliver the identifiers, then run: rcs materialise",
         )
     has_school = any(field.kind == "seed_code" for field in dataset.fields)
-    schools = _schools(desk) if has_school else None
+    known = _schools(desk) if has_school else None
     with scratch(desk) as con:
         if exchange.has_index_numbers(desk, dataset, delivery, extract.index):
             dataset = exchange.with_index(dataset, extract.index)
@@ -366,8 +470,8 @@ def extract_payload(
             record_id = mint_record_ids(con, desk.home, scope, "record_id")
         _open(con, desk, dataset, delivery)
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
-        if schools is not None:
-            pupils.quarantine_unknown_schools(con, schools)
+        if known is not None:
+            pupils.quarantine_unknown_schools(con, known)
         rows = splitter.payload(con, dataset, engagement.key, record_id)
         return Taken(
             count_receipt(con, delivery, {}),
@@ -410,10 +514,10 @@ def read_through(desk: Desk, dataset: Dataset, engagement: Engagement, delivery:
 
 def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
     """A cluster map; a school without exactly one cluster for reports is not guessed."""
-    schools = _schools(desk)
+    known = _schools(desk)
     with scratch(desk) as con:
         _open(con, desk, dataset, delivery)
-        pupils.quarantine_unknown_schools(con, schools)
+        pupils.quarantine_unknown_schools(con, known)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_cluster")
         quarantine(

@@ -18,6 +18,7 @@ from rcs_assets.intake import splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
+from rcs_assets.intake.faults import remove_reports
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
     Receipt,
@@ -35,6 +36,7 @@ from rcs_assets.storage import sql_literal
 _Step = Callable[[Desk, Dataset, Engagement, Delivery], Taken]
 _STEPS: dict[str, _Step] = {
     "opt_outs": steps.opt_outs,
+    "uid_decisions": steps.uid_decisions,
     "sample_file": steps.sample,
     "clusters": steps.clusters,
     "service_map": steps.services,
@@ -67,7 +69,7 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
 
     Args:
         desk: the installation.
-        name: opt_outs, sample_file, primary_survey, secondary_survey, parent_survey,
+        name: opt_outs, uid_decisions, sample_file, primary_survey, secondary_survey, parent_survey,
             clusters, service_map, budgets, index_return_survey or read_through; extracts have
             a function of their own.
         engagement: partition key.
@@ -255,6 +257,7 @@ def _unreadable(delivery: Delivery, error: duckdb.DataError) -> InputError:
 def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) -> Receipt:
     _store(desk, dataset, engagement, taken)
     write_receipt(desk.home, taken.receipt)
+    remove_reports(desk.home, engagement, dataset.name)
     return taken.receipt
 
 

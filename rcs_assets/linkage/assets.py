@@ -1,8 +1,8 @@
-"""Assets of the room linkage: the model, project ids, quality and the intruder's view.
+"""Assets of the room linkage: model, project ids, quality, the intruder's view, flow, response.
 
 Belongs here: the wiring of `model.py`, `engagements.py`, `by_group.py`, `link_weights.py`,
-`flow.py` and `attacker_view.py` into the graph. Does not belong here: linkage itself, and
-`linkage.linked`, which the dbt build makes.
+`flow.py`, `attacker_view.py` and `fieldwork.py` into the graph. Does not belong here: linkage
+itself, and `linkage.linked`, which the dbt build makes.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
@@ -23,6 +23,7 @@ from rcs_assets.linkage.engagements import (
     link_keys,
     write_linkage,
 )
+from rcs_assets.linkage.fieldwork import Fieldwork, read_fieldwork, write_fieldwork
 from rcs_assets.linkage.flow import write_flow
 from rcs_assets.linkage.link_weights import write_link_weights
 from rcs_assets.linkage.model import platform_model, read_model, write_model
@@ -42,6 +43,14 @@ _SPINE = (
 )
 # The quintile of a record's data zone comes from the reference data.
 _GROUPS = (*_SPINE, ("intake", "simd"))
+_FIELDWORK = (
+    ("linkage", "project_ids"),
+    ("intake", "sample"),
+    ("intake", "primary_survey"),
+    ("intake", "secondary_survey"),
+    ("intake", "parent_survey"),
+    ("intake", "receipts"),
+)
 # Assets with a row a record.
 _ROWS = ("project_ids", "link_weights", "attacker_view")
 
@@ -186,6 +195,54 @@ def link_flow(home: HomeResource) -> dg.MaterializeResult[None]:
     with open_warehouse(home.home(), settings=home.settings()) as con:
         rows_n = write_flow(con, rules)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})
+
+
+@dg.multi_asset(
+    name="fieldwork",
+    specs=[
+        _spec(
+            "flow",
+            "How many were invited, received, removed by which reason, usable, linked: by "
+            "engagement and survey, the sample file's own flow beside it.",
+            _FIELDWORK,
+        ),
+        _spec(
+            "response",
+            "Invited, opted out, refused, agreed and completed by school, stage and sex. "
+            "Internal: for the monitor while fieldwork runs, never released.",
+            _FIELDWORK,
+        ),
+    ],
+    partitions_def=engagement_partitions(),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="duckdb_writer",
+)
+def fieldwork(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Count the flow and the response of the engagements of the run."""
+    keys = list(context.partition_keys)
+    with open_warehouse(home.home(), settings=home.settings()) as warehouse:
+        steps = write_fieldwork(warehouse, home.home(), home.programme(), keys)
+    totals: dict[str, Any] = {step: public_count(n) for step, n in steps.items()}
+    invited, usable = steps.get("invited", 0), steps.get("usable", 0)
+    rate = {"usable_of_invited_pct": round(100 * usable / invited, 1)} if invited else {}
+    recorded = [one for one in read_fieldwork(home.home()) if one.engagement in keys]
+    yield _result("flow", {**totals, "flow": dg.MetadataValue.md(_flow_table(recorded))})
+    yield _result("response", rate)
+
+
+def _flow_table(recorded: Sequence[Fieldwork]) -> str:
+    """The flow as the UI shows it; counts of children 1 to 9 read `<10`."""
+    rows = [
+        f"| {one.engagement} | {row['survey']} | {row['step']} | {row['reason'] or ''} "
+        f"| {public_count(row['n'])} |"
+        for one in recorded
+        for row in one.flow
+    ]
+    return "\n".join(
+        ["| engagement | survey | step | reason | n |", "| --- | --- | --- | --- | --- |", *rows]
+    )
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

@@ -32,7 +32,9 @@ LINK_RATES = ("linkage", "link_rates")
 BY_GROUP = ("linkage", "link_rates_by_group")
 SENSITIVITY = ("linkage", "link_sensitivity")
 WEIGHTS = ("linkage", "link_weights")
-FLOW = ("linkage", "link_flow")
+LINK_FLOW = ("linkage", "link_flow")
+FLOW = ("linkage", "flow")
+RESPONSE = ("linkage", "response")
 _INDEX_NUMBERS = {"index_no", "index_education", "index_social_work", *INDEXES}
 
 
@@ -302,7 +304,7 @@ def link_weights_add_up(bench: Bench) -> Verdict:
     )
 
 
-def flow_adds_up(bench: Bench) -> Verdict:
+def link_flow_adds_up(bench: Bench) -> Verdict:
     """Accepted rows are the linked, the waiting and the others; passes add up to the linked."""
     return _groups(
         bench,
@@ -347,6 +349,36 @@ def linkage_has_no_identifiers(bench: Bench) -> Verdict:
     ).fetchall()
     found = [f"{table}.{column}" for table, column in columns if column in forbidden]
     return Verdict(not found and bool(columns), places(found, f"{len(columns)} columns"))
+
+
+def flow_adds_up(bench: Bench) -> Verdict:
+    """Of every survey, received = removed + usable, and usable = linked + not linked."""
+    rows = bench.con.execute(
+        "with steps as (select engagement, survey, "
+        "coalesce(sum(n) filter (where step = 'received'), 0) as received, "
+        "coalesce(sum(n) filter (where step = 'removed'), 0) as removed, "
+        "coalesce(sum(n) filter (where step = 'usable'), 0) as usable, "
+        "coalesce(sum(n) filter (where step in ('linked', 'not_linked')), 0) as joined "
+        "from linkage.flow group by all) "
+        "select engagement || ' ' || survey, received <> removed + usable "
+        "or (survey in ('primary', 'secondary') and usable <> joined) from steps order by all"
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} flows"))
+
+
+def response_fits_the_flow(bench: Bench) -> Verdict:
+    """In no place more pupils completed than were invited; all places sum to the flow."""
+    rows = bench.con.execute(
+        "with places as (select engagement, survey, sum(invited_n) as invited, "
+        "bool_or(completed_n > invited_n or opted_out_n < 0) as is_wrong "
+        "from linkage.response group by all), "
+        "steps as (select engagement, survey, n from linkage.flow where step = 'invited') "
+        "select engagement || ' ' || survey, is_wrong or n is distinct from invited "
+        "from places full join steps using (engagement, survey) order by all"
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong is not False]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
 
 
 PYTHON_CHECKS = (
@@ -431,6 +463,22 @@ PYTHON_CHECKS = (
         link_weights_add_up,
     ),
     PythonCheck(
+        FLOW,
+        "flow_adds_up",
+        "Of every survey, received = removed + usable, and usable = linked + not linked",
+        "domain.md 1.11",
+        "run: rcs materialise for the engagements named; if it stays, report a defect of intake",
+        flow_adds_up,
+    ),
+    PythonCheck(
+        RESPONSE,
+        "response_fits_the_flow",
+        "In no place more pupils completed than were invited, and places sum to the flow",
+        "linkage/data/response.yaml",
+        "run: rcs materialise for the engagements named; if it stays, report a defect of linkage",
+        response_fits_the_flow,
+    ),
+    PythonCheck(
         LINKED,
         "linkage_has_no_identifiers",
         "No table of linkage has a column for an identifier or an index number",
@@ -444,15 +492,15 @@ PYTHON_CHECKS = (
 # Both are made in other runs than the links: definitions of their own.
 FLOW_CHECKS = (
     PythonCheck(
-        FLOW,
-        "flow_adds_up",
+        LINK_FLOW,
+        "link_flow_adds_up",
         "The steps from accepted rows to linked ones lose nobody",
         "contract of linkage.link_flow; RECORD 6.3",
         "run: rcs materialise (the flow is older than the links)",
-        flow_adds_up,
+        link_flow_adds_up,
     ),
     PythonCheck(
-        FLOW,
+        LINK_FLOW,
         "links_are_of_this_model",
         "The match model is what its hash names, and every engagement was linked by it",
         "contract of linkage.model",

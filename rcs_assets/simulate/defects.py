@@ -17,6 +17,14 @@ REFUSAL_SHARE = 0.02
 DUPLICATE_SHARE = 0.004
 NOT_ON_SAMPLE_N = 3
 OUT_OF_CODEBOOK_N = 4
+# Submissions of nobody: under a UID of the other survey's stages; without any answer.
+OTHER_STAGE_N = 3
+NO_ANSWERS_N = 2
+# Schools of a sample file: rows of nobody, and pupils from which a school's UIDs can be told.
+SPECIAL_SCHOOL_N = 4
+NAME_OF_OTHER_SCHOOL_N = 2
+UNKNOWN_NAME_N = 2
+LEAST_MISPLACED_N = 20
 ROUTING_VIOLATION_SHARE = 0.004
 SAMPLE_SCN_MISSING_SHARE = 0.01
 EDUCATION_SCN_MISSING_SHARE = 0.02

@@ -75,8 +75,8 @@ def read_places(folder: Path, programme: Programme, seed: int) -> Places:
         InputError: an engagement has no school in the roll file.
     """
     roll = _read(folder / ROLL_FILE)
-    councils = {_plain(e.cpp.council_name): e.key for e in programme.engagements.values()}
-    roll["engagement"] = roll["Local Authority"].map(_plain).map(councils)
+    councils = {plain_council(e.cpp.council_name): e.key for e in programme.engagements.values()}
+    roll["engagement"] = roll["Local Authority"].map(plain_council).map(councils)
     roll["survey"] = roll["School Type"].map(SURVEY_OF_TYPE)
     roll = roll.dropna(subset=["engagement", "survey"])
     roll = roll.sort_values(["engagement", "survey", "SeedCode"]).reset_index(drop=True)
@@ -171,7 +171,8 @@ def _read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _plain(name: str) -> str:
+def plain_council(name: str) -> str:
+    """A council's name as the files of different publishers agree on it."""
     return name.lower().replace("&", "and").strip()
 
 

@@ -1,9 +1,9 @@
 """The reference files: public ones handed on unchanged, or fictitious ones of the same layout.
 
-Belongs here: the four reference deliveries that the demo needs (school roll, school list, SIMD
-zones, data-zone look-up), and the others that are handed on where they are. Does not belong
-here: reading them (`places.py`). Fictitious schools and zones carry codes that no publisher
-issues (SEED codes from 9, zones from S01900001) and names that end in "(fictitious)".
+Belongs here: the reference deliveries that the demo needs (school roll, school list, SIMD
+zones, data-zone look-up, earlier names of schools), and the others that are handed on where they
+are. Does not belong here: reading them (`places.py`). Fictitious schools and zones carry codes that
+no publisher issues (SEED codes from 9, zones from S01900001) and names that end in "(fictitious)".
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ROLL_FILE = "school_level_summary_2019.csv"
 LIST_FILE = "schools_open_2024-10-31.csv"
 SIMD_FILE = "simd2016_datazones.csv"
 ZONES_FILE = "datazone2011_lookup.csv"
+NAMES_FILE = "schools_renamed.csv"
 # Sub-folders of the reference folder (its README).
 PUBLIC_FILES = {
     ROLL_FILE: "schools",
@@ -33,11 +34,11 @@ PUBLIC_FILES = {
     SIMD_FILE: "geography",
     ZONES_FILE: "geography",
 }
-# Handed on where the folder has them; nothing is simulated in their place.
+# Handed on where the folder has them; but for earlier names nothing is simulated in their place.
 FURTHER_FILES = {
     "school_level_summary_2022.csv": "schools",
     "schools_opened_closed.csv": "schools",
-    "schools_renamed.csv": "schools",
+    NAMES_FILE: "schools",
     "simd2020v2_datazones.csv": "geography",
     "council_areas_all_versions.csv": "geography",
     "nrs_midyear_population_age0_18_council_sex.csv": "population",
@@ -52,6 +53,10 @@ ROLL_A_ZONE_N = 62
 # The publisher hides school counts of 1-4.
 SUPPRESSED_BELOW = 5
 FIRST_ZONE = 900_001
+SCHOOL_KINDS = {"Primary": "Primary School", "Secondary": "Academy", "Special": "Special School"}
+# Of the fictitious schools: names shared but for the kind, and schools with an earlier name.
+TWIN_NAME_EVERY = 4
+RENAMED_EVERY = 5
 # P5-P7 pupils of the two smallest primaries of a council: under 10 and 10-19 respondents.
 SMALLEST_SIZES = (9, 20)
 LEAST_SECONDARY_ROLL_N = 120
@@ -185,6 +190,7 @@ def write_fictitious(out: Path, programme: Programme, seed: int) -> list[Path]:
         LIST_FILE: _school_list(schools),
         SIMD_FILE: zones[SIMD_COLUMNS],
         ZONES_FILE: zones[ZONES_COLUMNS],
+        NAMES_FILE: _renamed(schools),
     }
     return [write_csv(out / name, table.astype(str)) for name, table in tables.items()]
 
@@ -309,16 +315,41 @@ def _published(counts: Ints) -> Texts:
 
 
 def _school_names(schools: pd.DataFrame, seed: int) -> list[str]:
-    """Invented names, each used once."""
+    """Invented names, each used once; as in life, some are confusable.
+
+    A secondary has the place of a primary of its council (X Academy, X Primary School), and a
+    quarter of the primaries that of another primary (X RC Primary School).
+    """
     parts = pd.read_csv(DATA / "place_parts.csv")
     first = parts.loc[parts["position"] == "first", "part"].to_numpy()
     last = parts.loc[parts["position"] == "last", "part"].to_numpy()
     pairs = stream(seed, "school-names").permutation(len(first) * len(last))[: len(schools)]
-    kinds = {"Primary": "Primary School", "Secondary": "Academy", "Special": "Special School"}
-    return [
-        f"{first[pair // len(last)]}{last[pair % len(last)]} {kinds[kind]} (fictitious)"
-        for pair, kind in zip(pairs, schools["School Type"], strict=True)
-    ]
+    place = np.array([f"{first[p // len(last)]}{last[p % len(last)]}" for p in pairs], dtype=object)
+    kind = schools["School Type"].map(SCHOOL_KINDS).to_numpy(dtype=object)
+    for _, own in schools.groupby("Local Authority", sort=True):
+        primary = own.index[own["School Type"] == "Primary"].to_numpy()
+        secondary = own.index[own["School Type"] == "Secondary"].to_numpy()
+        twins = primary[TWIN_NAME_EVERY - 1 :: TWIN_NAME_EVERY]
+        place[twins] = place[twins - 1]
+        kind[twins] = "RC Primary School"
+        towns = primary[~np.isin(primary, twins)][: len(secondary)]
+        place[secondary[: len(towns)]] = place[towns]
+    return [f"{p} {k} (fictitious)" for p, k in zip(place, kind, strict=True)]
+
+
+def _renamed(schools: pd.DataFrame) -> pd.DataFrame:
+    """Earlier names of every fifth school, in the publisher's layout."""
+    chosen = schools.iloc[::RENAMED_EVERY]
+    return pd.DataFrame(
+        {
+            "local_authority": chosen["Local Authority"],
+            "seed_code": chosen["SeedCode"],
+            "new_school_name": chosen["School Name"],
+            "old_school_name": "Old " + chosen["School Name"],
+            "year_changed": "2012",
+            "other_changes": "renamed (fictitious)",
+        }
+    )
 
 
 def _school_list(schools: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from rcs_assets.programme import (
     read_simulated_manifest,
     write_simulated_manifest,
 )
+from rcs_assets.programme.provenance import sha256_of
 from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
@@ -36,9 +37,21 @@ from rcs_assets.simulate.need import need_levels
 from rcs_assets.simulate.pairs import linkable
 from rcs_assets.simulate.parents import make_interviews
 from rcs_assets.simulate.people import make_people
-from rcs_assets.simulate.places import Places, board_shares, cut_small, read_places
+from rcs_assets.simulate.places import (
+    Places,
+    board_shares,
+    cut_small,
+    plain_council,
+    read_places,
+)
 from rcs_assets.simulate.public import copy_public, write_fictitious
 from rcs_assets.simulate.response import draw_response
+from rcs_assets.simulate.schools import (
+    decisions_file,
+    earlier_names,
+    plant_school_defects,
+    published_schools,
+)
 from rcs_assets.simulate.services import budgets, service_map
 from rcs_assets.simulate.social_work import SocialWork, social_work_extract
 from rcs_assets.simulate.surveys import Submissions, make_submissions, sav_layout, supplier_frame
@@ -285,7 +298,7 @@ def _deliveries(
             files += _survey_file(task, engagement, survey, surveys[survey].of(key))
         files += _parent_file(task, engagement, places)
         files += _partnership_files(task, engagement, places, len(own), shares)
-        made, link, care = _council_files(task, engagement, own, opt_outs)
+        made, link, care = _council_files(task, engagement, places, own, opt_outs)
         files += made
         links.append(link)
         cases.append(care.truth)
@@ -337,15 +350,20 @@ def _partnership_files(
 
 
 def _council_files(
-    task: _Task, engagement: Engagement, own: pd.DataFrame, opt_outs: pd.DataFrame
+    task: _Task,
+    engagement: Engagement,
+    places: Places,
+    own: pd.DataFrame,
+    opt_outs: pd.DataFrame,
 ) -> tuple[list[Path], pd.DataFrame, SocialWork]:
     key = engagement.key
     sample = sample_file(own, task.seed, task.planted)
+    delivered, decided = _school_defects(task, engagement, places, sample)
     ids, payload, link = education_extract(own, task.seed, task.planted)
     care = _social_work(task, engagement, own, link, payload)
     out = opt_outs.loc[opt_outs["engagement"] == key, ["survey_uid", "scope", "received_on"]]
     tables = {
-        "sample-file": sample,
+        "sample-file": delivered,
         "education-identifiers": ids,
         "education-payload": payload,
         "social-work-identifiers": care.identifiers,
@@ -353,12 +371,45 @@ def _council_files(
     } | ({"opt-outs": out} if len(out) else {})
     tables |= _details(task, engagement, payload, care.payload)
     files = [write_csv(task.out / f"{key}_{name}.csv", table) for name, table in tables.items()]
+    files += _decisions(task, engagement, decided)
     educated = _link(link, own, sample, ids, payload)
     educated["is_linkable"] = _linkable(educated[["record_id", "uid"]], sample, ids)
     uids = own.set_index("person_id")["uid"]
     cases = care.truth.assign(uid=care.truth["person_id"].map(uids))
     care.truth["is_linkable"] = _linkable(cases[["record_id", "uid"]], sample, care.identifiers)
     return files, educated, care
+
+
+def _school_defects(
+    task: _Task, engagement: Engagement, places: Places, sample: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The sample file as it is delivered, and what an operator decides about its UIDs."""
+    if task.planted is None:
+        return sample, sample.iloc[:0]
+    schools = places.schools[places.schools["engagement"] == engagement.key]
+    published = published_schools(task.out)
+    own = published["council"].map(plain_council) == plain_council(engagement.cpp.council_name)
+    planted = plant_school_defects(
+        sample,
+        schools.drop_duplicates("seed_code"),
+        published[own],
+        earlier_names(task.out),
+        engagement.key,
+        task.seed,
+        task.planted,
+    )
+    return planted.sample, planted.decisions
+
+
+def _decisions(task: _Task, engagement: Engagement, decided: pd.DataFrame) -> list[Path]:
+    """What the simulated operator decided, about exactly this sample file."""
+    if decided.empty:
+        return []
+    key = engagement.key
+    first = min(wave.fieldwork_start for wave in engagement.waves)
+    sha256 = sha256_of(task.out / f"{key}_sample-file.csv")
+    frame = decisions_file(decided, sha256, first.isoformat())
+    return [write_csv(task.out / f"{key}_uid-decisions.csv", frame)]
 
 
 def _details(

@@ -46,7 +46,7 @@ class Submissions:
     Attributes:
         rows: person (row of the pupils' frame, -1 if none), engagement, uid, completed_on
             (days since 1970), take_part, kind (answer | duplicate | refusal |
-            not_on_sample | out_of_codebook).
+            not_on_sample | out_of_codebook | other_stage | no_answers).
         answers: variable → codes; NO_CODE where the file holds nothing.
         out_of_codebook: for each row the variable with a code that no version has, or "".
     """
@@ -109,6 +109,8 @@ def make_submissions(
         rows, answers = _add_extra(
             rows, answers, people, own & ~answered, survey, rng, planted, seed
         )
+        silent = people[~answered & ~own]
+        rows, answers = _add_of_nobody(rows, answers, silent, survey, planted, seed)
     wrong = _out_of_codebook(rows, answers, rng, survey, planted)
     order = np.lexsort(
         (rng.random(len(rows)), rows["completed_on"], rows["engagement"].astype(str))
@@ -271,6 +273,45 @@ def _add_extra(
     for key, kind, n in zip(counts["engagement"], counts["kind"], counts["n"], strict=True):
         planted.add(str(key), f"{survey}_survey", str(kind), n)
     return pd.concat([rows, extra], ignore_index=True), grown
+
+
+def _add_of_nobody(
+    rows: pd.DataFrame,
+    answers: Mapping[str, Codes],
+    others: pd.DataFrame,
+    survey: str,
+    planted: Planted,
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, Codes]]:
+    """Submissions under UIDs of pupils of the other survey, and submissions without any answer.
+
+    `others`: pupils of the other survey who did not answer it.
+    """
+    parts, sources = [rows], [np.arange(len(rows))]
+    unissued = _foreign_uids(
+        len(set(rows["engagement"])) * defects.NO_ANSWERS_N, others, survey, seed + 2
+    )
+    used = 0
+    for key in sorted(set(rows["engagement"])):
+        rng = stream(seed, "submissions of nobody", survey, key)
+        own = np.flatnonzero((rows["engagement"] == key) & (rows["kind"] == "answer"))
+        here = others[(others["engagement"] == key).to_numpy()]
+        wrong = here["uid"].to_numpy()[rng.permutation(len(here))[: defects.OTHER_STAGE_N]]
+        empty = unissued[used : used + defects.NO_ANSWERS_N]
+        used += len(empty)
+        for kind, uids in (("other_stage", wrong), ("no_answers", empty)):
+            chosen = rng.permutation(own)[: len(uids)]
+            made = rows.iloc[chosen].assign(kind=kind, person=-1, uid=uids[: len(chosen)])
+            parts.append(made)
+            sources.append(chosen)
+            planted.add(key, f"{survey}_survey", kind, len(made))
+    grown = pd.concat(parts, ignore_index=True)
+    empty_rows = (grown["kind"] == "no_answers").to_numpy()
+    source = np.concatenate(sources)
+    return grown, {
+        name: np.where(empty_rows, NO_CODE, codes[source]).astype(np.int8)
+        for name, codes in answers.items()
+    }
 
 
 def _refusals(

@@ -92,7 +92,8 @@ def respondents_table(
 ) -> tuple[pd.DataFrame, dict[str, Floats]]:
     """One row a submission: who, what became of it, scores; and values for the estimates.
 
-    `status`: accepted | opted_out | duplicate | refusal | not_on_sample | out_of_codebook.
+    `status`: accepted | opted_out | duplicate | refusal | not_on_sample | out_of_codebook |
+    other_stage | no_answers.
     """
     rows = submissions.rows
     known = rows["person"].to_numpy() >= 0

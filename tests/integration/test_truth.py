@@ -79,6 +79,52 @@ def test_every_accepted_answer_is_in_the_warehouse(compared: duckdb.DuckDBPyConn
     assert kept == wanted
 
 
+def test_the_flow_equals_the_truth(compared: duckdb.DuckDBPyConnection) -> None:
+    """Invited, received, removed by each reason, usable and linked, by engagement and survey."""
+    reasons = {
+        "opted_out": "opted_out",
+        "refusal": "refused",
+        "duplicate": "duplicate_uid",
+        "out_of_codebook": "value_outside_codebook",
+        "other_stage": "no_stage_match",
+        "no_answers": "no_answers",
+    }
+    named = ", ".join(f"('{status}', '{reason}')" for status, reason in reasons.items())
+    different = compared.execute(
+        f"""
+        with names(status, reason) as (values {named}),
+        wanted as (
+            select engagement, survey, 'received' as step, null as reason, count(*) as n
+            from truth group by all
+            union all
+            select engagement, survey, 'removed', reason, count(*)
+            from truth join names using (status) group by all
+            union all
+            select engagement, survey, 'usable', null, count(*)
+            from truth where status in ('accepted', 'not_on_sample') group by all
+            union all
+            select engagement, survey, 'linked', null, count(*)
+            from truth where status = 'accepted' group by all
+        )
+        select coalesce(w.step, f.step), coalesce(w.reason, f.reason), w.n, f.n
+        from wanted as w
+        full join (
+            from w.linkage.flow where survey in ('primary', 'secondary')
+            and step in ('received', 'removed', 'usable', 'linked')
+        ) as f
+            on f.engagement = w.engagement and f.survey = w.survey and f.step = w.step
+            and f.reason is not distinct from w.reason
+        where w.n is distinct from f.n
+        """
+    ).fetchall()
+    assert different == []
+    invited = compared.execute(
+        "select sum(n) from w.linkage.flow where step = 'invited'"
+    ).fetchall()
+    roll = compared.execute("select sum(roll_n) from w.intake.roll_counts").fetchall()
+    assert invited == roll
+
+
 def test_bases_and_numerators_of_estimates_equal_the_truth(
     compared: duckdb.DuckDBPyConnection,
 ) -> None:

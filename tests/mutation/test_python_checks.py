@@ -70,6 +70,19 @@ DAMAGE: dict[str, tuple[str, ...]] = {
     "no_delivery_is_rejected": (
         "update intake.receipts set status = 'rejected' where dataset = 'opt_outs'",
     ),
+    "no_uids_wait": (
+        "insert into intake.quarantine select engagement, dataset, sha256, 1, 'seed_code', "
+        "'uids_of_similar_school' from intake.receipts where dataset = 'sample_file' limit 1",
+    ),
+    "flow_adds_up": (
+        "update linkage.flow set n = n + 1 where step = 'usable' and survey = 'primary'",
+        "delete from linkage.flow where step = 'linked'",
+        "delete from linkage.flow",
+    ),
+    "response_fits_the_flow": (
+        "update linkage.response set completed_n = invited_n + 1",
+        "delete from linkage.response where rowid = 0",
+    ),
     "schools_have_one_cluster": (
         "delete from intake.clusters where rowid = 0",
         "update intake.clusters set is_sdc_cluster = not is_sdc_cluster where rowid = 3",
@@ -134,7 +147,7 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "delete from linkage.link_weights where rowid = 0",
         "update linkage.link_weights set link_weight = 20 where rowid = 0",
     ),
-    "flow_adds_up": (
+    "link_flow_adds_up": (
         "update linkage.link_flow set n = n + 1 where step = 'not linked'",
         "delete from linkage.link_flow where step = 'linked: scn'",
     ),

@@ -203,6 +203,7 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "parent_survey": "t1-west-lothian_parent-survey.sav",
         "education_ids": "t1-west-lothian_education-identifiers.csv",
         "education_payload": "t1-west-lothian_education-payload.csv",
+        "uid_decisions": "t1-west-lothian_uid-decisions.csv",
         "attendance": "t1-west-lothian_attendance.csv",
         "exclusions": "t1-west-lothian_exclusions.csv",
         "cfe_levels": "t1-west-lothian_cfe-levels.csv",

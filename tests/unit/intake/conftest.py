@@ -41,6 +41,7 @@ REFERENCE = ("school_roll", "school_list", "simd", "datazones")
 FILES = {
     "sample_file": "sample-file.csv",
     "opt_outs": "opt-outs.csv",
+    "uid_decisions": "uid-decisions.csv",
     "primary_survey": "primary-survey.sav",
     "secondary_survey": "secondary-survey.sav",
     "parent_survey": "parent-survey.sav",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -126,45 +126,23 @@ def test_council_codes_are_those_of_the_day(world: World, taken: dict[str, Recei
     assert code_on(date(2019, 6, 1)) == [("S12000050", "S08000032")]
 
 
-def _first(column: str, value: str) -> Callable[[Rows], Rows]:
-    return lambda rows: [{**rows[0], column: value}, *rows[1:]]
-
-
-EDITS: dict[str, tuple[Callable[[Rows], Rows], str]] = {
-    "a column renamed": (
-        lambda rows: [{("dz" if k == "dz11_code" else k): v for k, v in r.items()} for r in rows],
-        "missing: dz11_code",
-    ),
-    "a rank out of range": (_first("simd16_rank", "6977"), "out_of_range"),
-    "a zone typed wrongly": (_first("dz11_code", "SO1006506"), "wrong_type"),
-    "a decimal comma": (_first("simd16_decile", "8,0"), "wrong_type"),
-    "a zone twice, contradicting itself": (
-        lambda rows: [*rows, {**rows[0], "simd16_quintile": "1"}],
-        "duplicate_key",
-    ),
-}
-
-
-@pytest.mark.parametrize("edit", EDITS)
 def test_what_the_operator_sees_of_an_edited_file(
-    world: World, shared_reference: Path, edit: str
+    repo_root: Path, shared_reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change, expected = EDITS[edit]
-    rows = change(_published(shared_reference, "simd"))
-    with (world.folder / "simd2016_datazones.csv").open("w", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    receipt = _take(world, "simd")["simd"]
-    assert receipt.received_n == len(rows)
-    if receipt.status == ReceiptStatus.REJECTED:
-        assert expected in receipt.reason
-        assert "simd2016_datazones.csv" in receipt.reason
-        assert receipt.quarantined_n == len(rows)
-    else:
-        assert expected in receipt.reasons
-        assert receipt.accepted_n == len(rows) - receipt.quarantined_n
-        assert 1 <= receipt.quarantined_n <= 2
+    """Five edits, each set aside or refused with its place, as the page says."""
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    sys.modules.pop("edited", None)
+    import edited
+
+    found = edited.measure(shared_reference, tmp_path)
+    assert len(found) == 5
+    for one in found:
+        receipt = one.receipt
+        assert receipt.received_n == receipt.accepted_n + receipt.quarantined_n
+        is_refused = receipt.status == ReceiptStatus.REJECTED
+        assert edited.FILE in receipt.reason if is_refused else 1 <= receipt.quarantined_n <= 2
+    assert [one.receipt.status for one in found].count(ReceiptStatus.REJECTED) == 1
+    assert edited.PAGE.read_text(encoding="utf-8") == edited.page(found)
 
 
 def test_what_is_not_required_may_be_absent(world: World) -> None:
