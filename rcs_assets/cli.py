@@ -153,6 +153,9 @@ def _add_materialise(commands: Any) -> None:
 def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true", help=AS_JSON)
+    status.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the internal status page of today to FILE"
+    )
     report = _command(
         commands,
         "report",

@@ -55,7 +55,17 @@ _RULE_NEEDS = frozenset(["columns", "about"])
 _RULE_MAY = frozenset(["total", "tolerance"])
 _FIELD_NEEDS = frozenset(["kind", "required", "sensitivity", "about"])
 _FIELD_MAY = frozenset(
-    ["column", "allowed", "marks", "minimum", "maximum", "pattern", "separator", "date_forms"]
+    [
+        "column",
+        "allowed",
+        "marks",
+        "minimum",
+        "maximum",
+        "pattern",
+        "separator",
+        "date_forms",
+        "may_be_absent",
+    ]
 )
 
 
@@ -133,7 +143,15 @@ def _field(where: str, name: str, entry: object) -> Field:
         separator=str(entry.get("separator", "")),
         marks=_texts(where, "marks", entry.get("marks", [])),
         date_forms=_date_forms(where, entry),
+        may_be_absent=_may_be_absent(where, entry),
     )
+
+
+def _may_be_absent(where: str, entry: Mapping[str, Any]) -> bool:
+    may = _flag(where, "may_be_absent", entry.get("may_be_absent", False))
+    if may and entry["required"]:
+        raise _problem(where, "may_be_absent", "a required column must be there")
+    return may
 
 
 def _date_forms(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:

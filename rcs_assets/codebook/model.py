@@ -333,7 +333,8 @@ class Field:
     `kind`: text | integer | decimal | date | seed_code | scn | uid | postcode | datazone |
     stage | sex.
     `name` is ours, `column` the publisher's. `is_required`: no cell may be empty; the column
-    itself must be there in any case. `allowed`: permitted values as text, empty if free within
+    itself must be there, unless it `may_be_absent` (columns that came into the contract later: old
+    files stay readable). `allowed`: permitted values as text, empty if free within
     `kind`, `minimum`, `maximum`, `pattern`; where `separator` is set a cell holds several of
     them. `marks`: the publisher's suppression marks, which read as empty. `date_forms`: how
     a date is written where it is not as 2016-02-01 (strptime).
@@ -352,6 +353,7 @@ class Field:
     separator: str = ""
     marks: tuple[str, ...] = ()
     date_forms: tuple[str, ...] = ()
+    may_be_absent: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
     expected = [field.column for field in dataset.fields]
     counted = Counter(name.lower() for name in header)
     twice = [name for name in dict.fromkeys(header) if counted[name.lower()] > 1]
-    missing = [name for name in expected if name not in header]
+    needed = [field.column for field in dataset.fields if not field.may_be_absent]
+    missing = [name for name in needed if name not in header]
     extra = [name for name in header if name not in expected] if _is_closed(dataset) else []
     refuse_columns(
         file,
@@ -113,6 +114,11 @@ def check_rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, file: str) -> N
     """
     if dataset.is_required:
         require_rows(con, file)
+    for field in dataset.fields:
+        if field.may_be_absent:
+            con.execute(
+                f"alter table delivered add column if not exists {quoted(field.column)} text"
+            )
     cells = ", ".join(f"{_clean(field)} as {quoted(field.name)}" for field in dataset.fields)
     # A table of its own: planned as one query, rules over uncleaned cells take seconds.
     con.execute(f"create table cleaned as select row_number, {cells} from delivered")

@@ -326,7 +326,7 @@ def _csv_header(text: Path, name: str, dataset: Dataset) -> tuple[str, ...]:
 
 def _delimiter(line: str, dataset: Dataset) -> str:
     """The contract's delimiter, or the one under which the header has the contract's columns."""
-    wanted = {field.column for field in dataset.fields}
+    wanted = {field.column for field in dataset.fields if not field.may_be_absent}
     for delimiter in (dataset.delimiter, ",", ";", "\t", "|"):
         if wanted <= set(next(csv.reader([line], delimiter=delimiter), ())):
             return delimiter
