@@ -180,7 +180,7 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument(
         "--destroy",
         action="store_true",
-        help="destroy the keys of their deliveries for ever, and write a certificate",
+        help="destroy the keys of their deliveries for ever, remove their rows, write certificates",
     )
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")

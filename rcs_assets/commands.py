@@ -9,6 +9,7 @@ by the commands that need it, since that takes seconds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -25,7 +26,12 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
-from rcs_assets.intake.retention import end_retention, ended_engagements, pending_certificates
+from rcs_assets.intake.retention import (
+    complete_certificates,
+    destroy_ended,
+    ended_engagements,
+    pending_certificates,
+)
 from rcs_assets.programme import load_programme
 from rcs_assets.programme.breaches import View
 from rcs_assets.programme.progress import Progress, progress
@@ -214,11 +220,12 @@ def access(options: argparse.Namespace) -> int:
 
 
 def retention(options: argparse.Namespace) -> int:
-    """Say which engagements are past their retention; with --destroy, destroy their keys."""
+    """Say which engagements are past their retention; with --destroy, destroy what is held."""
     home = _open_home(options)
     programme, day = load_programme(home.config), Settings.from_environment().as_of
     ended = ended_engagements(home, programme, day)
-    certificates = end_retention(home, programme, day) if options.destroy else ()
+    keys = destroy_ended(home, programme, day) if options.destroy else ()
+    certificates = _remove_rows(home, keys)
     begun = pending_certificates(home)
     if options.json:
         _print_json({"ended": ended, "certificates": certificates, "begun_n": len(begun)})
@@ -235,10 +242,21 @@ def retention(options: argparse.Namespace) -> int:
     if not ended:
         print(f"No engagement with deliveries is past its retention on {day.isoformat()}.")
     elif options.destroy:
-        print("Next: rcs materialise, which removes the rows from vault and warehouse")
+        print("Next: leave them out of releases (rcs materialise --publish --leave-out KEY)")
     else:
         print("Next: rcs retention --destroy (there is no way back)")
     return DONE
+
+
+def _remove_rows(home: Home, engagements: Sequence[str]) -> tuple[Path, ...]:
+    """Run the engagements whose keys are gone, which leaves nothing of them; then certify."""
+    if not engagements:
+        return ()
+    os.environ["RCS_LEFT_OUT"] = ",".join(engagements)
+    with contextlib.redirect_stdout(sys.stderr):
+        # What is estimated of the others may fail; that nothing is left is counted, not assumed.
+        _materialise(home, publish=False, only=engagements, left_out=engagements)
+    return complete_certificates(home)
 
 
 # --- commands that read ------------------------------------------------------------

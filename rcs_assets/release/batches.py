@@ -1,6 +1,6 @@
-"""Whether the change from the current release to the candidate may be seen.
+"""Whether the change from what was published to the candidate may be seen.
 
-Belongs here: counting who left and who came between the two, and children who withdrew in time
+Belongs here: counting who left and who came since each release, and children who withdrew in time
 and still stand in what is published. Does not belong here: how a child is taken out
 (`intake`), which cells are hidden (`disclosure`), deciding (`gate.py`).
 
@@ -23,7 +23,8 @@ import duckdb
 from rcs_assets.intake.drop import read_register
 from rcs_assets.intake.tombstones import read_tombstones
 from rcs_assets.programme.tracking import Tracking, load_tracking
-from rcs_assets.release.packages import current_version, read_manifest
+from rcs_assets.release.packages import current_version, read_manifest, versions
+from rcs_assets.release.withdraw import WITHDRAWN_FOLDER
 from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.counts import public_count
 
@@ -57,23 +58,38 @@ order by all
 
 
 def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
-    """Why the candidate may not follow the current release; empty if it may, or is the first.
+    """Why the candidate may not follow what was published; empty if it may, or is the first.
+
+    It is compared with every release that was read, withdrawn ones too: who has a copy of one
+    can take the difference.
 
     Args:
         home: the installation.
         candidate: the candidate's folder.
     """
-    version = current_version(home)
-    if version is None:
-        return ()
-    before = home.releases / version / _MICRODATA
-    after = candidate / _MICRODATA if candidate else before
-    if not (before.is_file() and after.is_file()):
-        return ()
-    rows = _changed(before, after)
-    register = load_tracking(home.config)
-    in_time = _in_time(home, version, {row.engagement for row in rows if row.left_n}, register)
-    return (*in_time, *_too_few(rows, register.rules.withdrawal_batch_n, version))
+    after = candidate / _MICRODATA if candidate else None
+    if after is None or not after.is_file():
+        return ()  # The gate refuses it for that.
+    register, current = load_tracking(home.config), current_version(home)
+    found: list[str] = []
+    for version, before in _read_releases(home).items():
+        if not before.is_file():
+            found.append(f"release {version} has no microdata: nobody can tell who left since")
+            continue
+        rows = _changed(before, after)
+        if version == current:
+            left = {row.engagement for row in rows if row.left_n}
+            found += _in_time(home, version, left, register)
+        found += _too_few(rows, register.rules.withdrawal_batch_n, version)
+    return tuple(found)
+
+
+def _read_releases(home: Home) -> dict[str, Path]:
+    """Version → linked microdata of each release, from where it lies or is kept."""
+    folders = {version: home.releases / version for version in versions(home)}
+    kept = home.releases / WITHDRAWN_FOLDER
+    folders |= {v: kept / v for v in folders if (kept / v).is_dir()}
+    return {version: folder / _MICRODATA for version, folder in folders.items()}
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ def _too_few(rows: Iterable[_Change], batch_n: int, version: str) -> Iterable[st
                 yield (
                     f"{row.engagement}, {row.survey}: fewer than {batch_n} children {what} since "
                     f"release {version}, so that the difference could be one child's answers. "
-                    "What to do: wait until the batch is full, or withdraw that release first"
+                    "What to do: wait until the batch is full, or leave the engagement out"
                 )
 
 

@@ -58,7 +58,9 @@ def test_an_opt_out_is_taken_back_by_a_day_and_not_by_being_left_out(delivered: 
     deliver(world, OUT, OTHER)
     take_all(world)
     assert held(world) == (4, 2, 4, 3)
-    recorded = world.vault_rows("select requested_by, received_on::varchar from opt_outs order by 1")
+    recorded = world.vault_rows(
+        "select requested_by, received_on::varchar from opt_outs order by 1"
+    )
     assert recorded == [("parent", "2016-04-05"), ("pupil", "2016-04-05")]
     deliver(world, OTHER)
     assert "taken_back_on" in take_all(world)["opt_outs"].reason
