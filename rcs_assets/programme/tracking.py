@@ -265,6 +265,8 @@ def readiness_problems(
         on: a day; a survey that begins later has not begun.
         placeholders_allowed: True in the demo profile only.
     """
+    if engagement not in programme.engagements:
+        return ("it is not in the register",)
     begun = [w.fieldwork_start for w in programme.engagements[engagement].waves]
     if not begun or min(begun) > on:
         return ()

@@ -163,6 +163,35 @@ def test_the_tranches_to_tick_are_those_of_the_programme(repo_root: Path) -> Non
     }
 
 
+def test_track_the_programme(repo_root: Path, rcs, tmp_path: Path) -> None:
+    """docs/how-to/track-the-programme.md, in a home without a delivery."""
+    page = repo_root / "docs" / "how-to" / "track-the-programme.md"
+    text = page.read_text(encoding="utf-8")
+    home = tmp_path / "home"
+    (home / "config").mkdir(parents=True)
+    names = re.findall(r"`config/(\w+\.csv)`:", text)
+    for name, rows in zip(names, blocks(page, "csv"), strict=True):
+        (home / "config" / name).write_text(rows, encoding="utf-8")
+    look, show = commands(page, "rcs")
+    said = rcs(*look[1:], "--home", home, "--profile", "demo", "--as-of", "2020-02-01").stdout
+    assert "3 of at most 6 CPPs active" in said
+    late = next(line for line in said.splitlines() if "to do: t3-moray" in line)
+    assert "reported on 2020-01-17, 20 days after it was due" in late
+    assert "is 20 days late" in text and "What to do: " in late
+    target = tmp_path / show[-1]
+    done = rcs(*show[1:-1], target, "--home", home, "--as-of", "2020-02-01")
+    assert done.stdout.strip() == str(target)
+    shown = target.read_text(encoding="utf-8")
+    assert "INTERNAL" in shown and "done late" in shown and "evidence officer (60 %)" in shown
+    told = json.loads(rcs("status", "--home", home, "--json", "--as-of", "2020-02-01").stdout)
+    assert [b["engagement"] for b in told["programme"]["breaches"]] == ["t3-moray"]
+    refused = rcs("status", "--home", home, "--page", tmp_path / "nowhere" / "status.html")
+    assert refused.status == 1 and "no such folder" in refused.stderr
+    (home / "config" / "posts.csv").write_text("engagement\n", encoding="utf-8")
+    broken = rcs("status", "--home", home)
+    assert broken.status == 1 and "config/posts.csv" in broken.stderr
+
+
 @pytest.mark.slow
 def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
     page = repo_root / "docs" / "how-to" / "end-retention.md"
