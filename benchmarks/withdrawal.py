@@ -21,6 +21,7 @@ import pyreadstat
 
 from rcs_assets.intake import vault
 from rcs_assets.intake.drop import current_deliveries, opened
+from rcs_assets.intake.receipts import read_receipts
 from rcs_assets.intake.retention import rows_left
 from rcs_assets.intake.tombstones import read_tombstones
 from rcs_assets.simulate import sign_files
@@ -69,6 +70,9 @@ def deliver(home: Home, folder: Path, text: str) -> None:
     sign_files([file], home.seed or 0)
     rcs(home, "deliver", file)
     run(home)
+    refused = [r.reason for r in read_receipts(home) if r.dataset == "opt_outs" and r.reason]
+    if refused:
+        sys.exit(refused[0])
 
 
 def run(home: Home) -> None:
@@ -92,7 +96,7 @@ def main() -> None:
         rows = [f"{uid},all,2017-09-01,parent," for uid in answering(home, before, n)]
         seen: dict[str, Rows] = {}
         for title, step in (
-            ("before", lambda: run(home)),
+            ("before", lambda: None),
             ("withdrawn", lambda: deliver(home, folder, before + "\n".join(rows) + "\n")),
             ("rebuilt", lambda: rebuild(home)),
             (
