@@ -123,10 +123,12 @@ class Launcher:
         for keys in contiguous_ranges(order, plan.engagements):
             tags = {RANGE_START: keys[0], RANGE_END: keys[-1]}
             steps.append((", ".join(keys), self._partitioned, tags))
+        tracking = self._tracking if plan.tracking else set()
         if plan.outputs or plan.engagements or plan.reference:
-            steps.append(("estimates to candidate", self._outputs, {}))
-        if plan.tracking:
-            steps.append(("programme tracking", self._tracking, {}))
+            # One run less: each costs seconds, and tracking fits into any.
+            steps.append(("estimates to candidate", self._outputs | tracking, {}))
+        elif tracking:
+            steps.append(("programme tracking", tracking, {}))
         with write_lock(self._home, "rcs materialise"):
             self._fail_orphans()
             for label, selection, tags in steps:
