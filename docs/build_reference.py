@@ -23,6 +23,18 @@ from rcs_assets.codebook.model import Codebook, Dataset, Field
 from rcs_assets.disclosure.policy import OutputClass, Policy
 from rcs_assets.disclosure.together import Parts, load_parts
 from rcs_assets.programme import load_programme
+from rcs_assets.programme.breaches import READINESS_RULE, RULES
+from rcs_assets.programme.tracking import (
+    COLUMNS,
+    EVENT_KINDS,
+    KEYS,
+    MILESTONES,
+    OUTCOMES,
+    PHASES,
+    ROLES,
+    STATUSES,
+    load_tracking,
+)
 from rcs_assets.release.gate import load_required_checks
 from rcs_assets.release.tables import table_specs
 from rcs_assets.wellbeing.lineage import chain_of
@@ -125,7 +137,7 @@ def _field_row(field: Field) -> tuple[str, ...]:
     return (
         f"`{field.column}`",
         field.kind,
-        "required" if field.is_required else "",
+        "required" if field.is_required else "may be absent" if field.may_be_absent else "",
         field.sensitivity.value,
         ", ".join([*field.allowed, *limits]),
         field.description,
@@ -160,6 +172,57 @@ def deliveries() -> str:
     )
     return "\n".join(
         ["# Delivered files\n", NOTE, intro, *map(_dataset_part, load_codebook().datasets.values())]
+    )
+
+
+def programme() -> str:
+    """The files of programme tracking and the rules over them, with their numbers."""
+    tracking = load_tracking()
+    files = [
+        (f"`{name}`", ", ".join(f"`{key}`" for key in KEYS[name]), ", ".join(columns))
+        for name, columns in COLUMNS.items()
+    ]
+    rules = [
+        (
+            f"`{r.name}`",
+            r.sentence,
+            "gate" if r.name == READINESS_RULE else "warns",
+            r.source,
+            r.fix,
+        )
+        for r in RULES
+    ]
+    numbers = [
+        (f"`{f.name}`", _shown(getattr(tracking.rules, f.name))) for f in fields(tracking.rules)
+    ]
+    return "\n".join(
+        (
+            "# Programme tracking\n",
+            NOTE,
+            "How far each CPP has come; [how to enter it](../how-to/track-the-programme.md). "
+            "Defaults stand in `rcs_assets/programme/data/`, an overlay of the same name in "
+            "`config/` of the home. Days, posts and assessments that come with the platform are "
+            "placeholders.\n",
+            "## Files\n",
+            table(("file", "key", "columns"), files),
+            "## Words\n",
+            table(
+                ("column", "may hold"),
+                [
+                    ("status", ", ".join(STATUSES)),
+                    ("outcome", ", ".join(OUTCOMES)),
+                    ("milestone", ", ".join(MILESTONES)),
+                    ("phase", ", ".join(PHASES)),
+                    ("kind", ", ".join(EVENT_KINDS)),
+                    ("role", ", ".join(ROLES)),
+                ],
+            ),
+            "## Rules\n",
+            table(("rule", "says", "if broken", "source", "what to do"), rules),
+            "## Numbers of the rules\n",
+            "In `tracking.yaml`, each with its source.\n",
+            table(("name", "default"), numbers),
+        )
     )
 
 
@@ -352,7 +415,7 @@ def assets() -> str:
         NOTE,
         "An asset is one table or folder of the platform; its key is `room/thing`, its table "
         "`room.thing` in the warehouse. The Dagster UI links to these entries. The gate asks for "
-        "every check that stands here.\n",
+        "every check that stands here, but those of `programme/tracking`, which warn.\n",
     ]
     for room in rooms:
         parts.append(f"## {room.capitalize()}\n")
@@ -423,6 +486,7 @@ PAGES = {
     "releases.md": releases,
     "lineage.md": lineage,
     "assets.md": assets,
+    "programme.md": programme,
 }
 
 

@@ -25,6 +25,7 @@ from rcs_assets.intake import checks as intake_checks
 from rcs_assets.linkage import assets as linkage_assets
 from rcs_assets.linkage import checks as linkage_checks
 from rcs_assets.programme import assets as programme_assets
+from rcs_assets.programme import checks as programme_checks
 from rcs_assets.release import assets as release_assets
 from rcs_assets.release import checks as release_checks
 from rcs_assets.reporting import assets as reporting_assets
@@ -51,6 +52,7 @@ ASSET_MODULES = (
     reporting_assets,
 )
 CHECK_MODULES = (
+    programme_checks,
     intake_checks,
     linkage_checks,
     wellbeing_checks,

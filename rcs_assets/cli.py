@@ -154,6 +154,9 @@ def _add_materialise(commands: Any) -> None:
 def _add_reports(commands: Any) -> None:
     status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true", help=AS_JSON)
+    status.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the internal status page of today to FILE"
+    )
     report = _command(
         commands,
         "report",
@@ -186,7 +189,7 @@ def _add_reports(commands: Any) -> None:
     retention.add_argument(
         "--destroy",
         action="store_true",
-        help="destroy the keys of their deliveries for ever, and write a certificate",
+        help="destroy the keys of their deliveries for ever, remove their rows, write certificates",
     )
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")

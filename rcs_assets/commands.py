@@ -9,6 +9,7 @@ by the commands that need it, since that takes seconds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -25,8 +26,17 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
-from rcs_assets.intake.retention import end_retention, ended_engagements, pending_certificates
+from rcs_assets.intake.retention import (
+    complete_certificates,
+    destroy_ended,
+    ended_engagements,
+    pending_certificates,
+)
 from rcs_assets.programme import load_programme
+from rcs_assets.programme.breaches import View
+from rcs_assets.programme.progress import Progress, progress
+from rcs_assets.programme.status_page import status_page
+from rcs_assets.programme.tracking import load_tracking
 from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
@@ -210,11 +220,12 @@ def access(options: argparse.Namespace) -> int:
 
 
 def retention(options: argparse.Namespace) -> int:
-    """Say which engagements are past their retention; with --destroy, destroy their keys."""
+    """Say which engagements are past their retention; with --destroy, destroy what is held."""
     home = _open_home(options)
     programme, day = load_programme(home.config), Settings.from_environment().as_of
     ended = ended_engagements(home, programme, day)
-    certificates = end_retention(home, programme, day) if options.destroy else ()
+    keys = destroy_ended(home, programme, day) if options.destroy else ()
+    certificates = _remove_rows(home, keys)
     begun = pending_certificates(home)
     if options.json:
         _print_json({"ended": ended, "certificates": certificates, "begun_n": len(begun)})
@@ -231,10 +242,21 @@ def retention(options: argparse.Namespace) -> int:
     if not ended:
         print(f"No engagement with deliveries is past its retention on {day.isoformat()}.")
     elif options.destroy:
-        print("Next: rcs materialise, which removes the rows from vault and warehouse")
+        print("Next: leave them out of releases (rcs materialise --publish --leave-out KEY)")
     else:
         print("Next: rcs retention --destroy (there is no way back)")
     return DONE
+
+
+def _remove_rows(home: Home, engagements: Sequence[str]) -> tuple[Path, ...]:
+    """Run the engagements whose keys are gone, which leaves nothing of them; then certify."""
+    if not engagements:
+        return ()
+    os.environ["RCS_LEFT_OUT"] = ",".join(engagements)
+    with contextlib.redirect_stdout(sys.stderr):
+        # What is estimated of the others may fail; that nothing is left is counted, not assumed.
+        _materialise(home, publish=False, only=engagements, left_out=engagements)
+    return complete_certificates(home)
 
 
 def monitor(options: argparse.Namespace) -> int:
@@ -342,11 +364,15 @@ def uids_issue(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Deliveries, checks and the current release; read from receipts and the Dagster instance."""
+    """Programme, deliveries, checks and release; read from registers, receipts and Dagster."""
     home = _open_home(options)
+    now = _progress_of_programme(home)
+    if options.page is not None:
+        return _write_status_page(home, now, options.page)
     report: dict[str, Any] = {
         "home": str(home.path),
         "profile": home.profile,
+        "programme": now,
         "engagements": list(load_programme(home.config).engagement_keys),
         "deliveries": _delivery_status(home),
         "checks": _check_status(home),
@@ -356,6 +382,7 @@ def status(options: argparse.Namespace) -> int:
         _print_json(report)
         return DONE
     print(f"Home {report['home']} ({report['profile']})")
+    _print_programme(now)
     for row in report["deliveries"]:
         print(
             f"  {row['file']:<58} received {row['received']:>7,}  accepted {row['accepted']:>7,}  "
@@ -369,6 +396,45 @@ def status(options: argparse.Namespace) -> int:
         print(f"  not passed: {name}")
     print(f"Current release: {report['release'] or 'none'}")
     return DONE
+
+
+def _progress_of_programme(home: Home) -> Progress:
+    """The programme on the day of the command, from its registers alone."""
+    return progress(
+        View(
+            load_programme(home.config),
+            load_tracking(home.config),
+            Settings.from_environment().as_of,
+            home.profile == "demo",
+        )
+    )
+
+
+def _write_status_page(home: Home, now: Progress, file: Path) -> int:
+    """The status page of today, wherever it is wanted; its own copy is written by the run."""
+    if not file.parent.is_dir():
+        raise InputError(
+            "There is no such folder for the page", where=str(file.parent), fix="make it first"
+        )
+    write_atomically(file, status_page(now, is_simulated=home.profile == "demo"))
+    print(file)
+    return DONE
+
+
+def _print_programme(now: Progress) -> None:
+    """One line an engagement, then what is to be done."""
+    print(f"Programme on {now.on}: {now.active_n} of at most {now.active_max_n} CPPs active")
+    for one in now.standings:
+        last = [step for step in one.steps if step.done_on]
+        state = "active" if one.is_active else one.status or "not entered"
+        print(
+            f"  {one.engagement:<28} {state:<12} readiness {one.readiness or 'not assessed':<12} "
+            f"approval {'holds' if not one.approval else 'does not hold':<14} "
+            f"reports due {one.report_due}  last done {last[-1].milestone if last else 'nothing'}"
+        )
+    for breach in now.breaches:
+        who = breach.engagement or "programme"
+        print(f"  to do: {who}: {breach.said}. What to do: {breach.fix}")
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from importlib import resources
 
 import dagster as dg
 
-from rcs_assets.intake.freshness import OUTPUTS, stale_parts, wanted_fingerprints
+from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
 from rcs_assets.storage import Home, write_lock
@@ -31,11 +31,12 @@ class Plan:
     reference: bool
     engagements: tuple[str, ...]
     outputs: bool
+    tracking: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Nothing has changed."""
-        return not (self.reference or self.engagements or self.outputs)
+        return not (self.reference or self.engagements or self.outputs or self.tracking)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] =
     stale = stale_parts(home, wanted_fingerprints(home, left_out))
     order = load_programme(home.config).engagement_keys
     engagements = tuple(key for key in order if key in stale and (not only or key in only))
-    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale)
+    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, TRACKING in stale)
 
 
 def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
@@ -110,6 +111,7 @@ class Launcher:
         self._reference = _assets(parts.reference)
         self._partitioned = _assets(parts.partitioned)
         self._outputs = _assets(parts.outputs)
+        self._tracking = _assets(parts.tracking)
 
     def materialise(self, plan: Plan) -> list[RunOutcome]:
         """Carry out a plan; stops after the first run that fails."""
@@ -121,8 +123,12 @@ class Launcher:
         for keys in contiguous_ranges(order, plan.engagements):
             tags = {RANGE_START: keys[0], RANGE_END: keys[-1]}
             steps.append((", ".join(keys), self._partitioned, tags))
+        tracking = self._tracking if plan.tracking else set()
         if plan.outputs or plan.engagements or plan.reference:
-            steps.append(("estimates to candidate", self._outputs, {}))
+            # One run less: each costs seconds, and tracking fits into any.
+            steps.append(("estimates to candidate", self._outputs | tracking, {}))
+        elif tracking:
+            steps.append(("programme tracking", tracking, {}))
         with write_lock(self._home, "rcs materialise"):
             self._fail_orphans()
             for label, selection, tags in steps:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from rcs_assets.intake.freshness import OUTPUTS, wanted_fingerprints
+from rcs_assets.intake.freshness import OUTPUTS, TRACKING, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import open_warehouse, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE, forget, record
@@ -25,6 +25,8 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 PUBLISHED = dg.AssetKey(["release", "published"])
+# Nothing reads it and it reads no delivery: a day that is entered computes no figure again.
+TRACKED = dg.AssetKey(["programme", "tracking"])
 Planned = frozenset[dg.AssetKey | dg.AssetCheckKey]
 
 
@@ -35,27 +37,34 @@ class Parts:
     reference: Planned
     partitioned: Planned
     outputs: Planned
+    tracking: Planned
 
     def of(self, unit: str) -> Planned:
         """Everything that must be done for a part to be whole."""
-        return {REFERENCE: self.reference, OUTPUTS: self.outputs}.get(unit, self.partitioned)
+        alone = {REFERENCE: self.reference, OUTPUTS: self.outputs, TRACKING: self.tracking}
+        return alone.get(unit, self.partitioned)
 
 
 def parts_of(graph: dg.AssetGraph) -> Parts:
-    """Partitioned assets, what they read that is not partitioned, and what comes after."""
+    """Partitioned assets, what they read that is not partitioned, what comes after, tracking."""
     everything = graph.materializable_asset_keys
     partitioned = {key for key in everything if graph.get(key).is_partitioned}
     after = {
         key for key in everything - partitioned if graph.get_ancestor_asset_keys(key) & partitioned
     }
-    before = everything - partitioned - after
+    before = everything - partitioned - after - {TRACKED}
 
     def with_checks(keys: Iterable[dg.AssetKey]) -> Planned:
         chosen = set(keys) - {PUBLISHED}
         checks = {key for key in graph.asset_check_keys if key.asset_key in chosen}
         return frozenset(chosen | checks)
 
-    return Parts(with_checks(before), with_checks(partitioned), with_checks(after))
+    return Parts(
+        with_checks(before),
+        with_checks(partitioned),
+        with_checks(after),
+        with_checks(everything & {TRACKED}),
+    )
 
 
 class RunHome(HomeResource):
@@ -131,12 +140,14 @@ def touched_units(
         units += order[order.index(first) : order.index(last) + 1]
     if units or planned & parts.outputs:
         units.append(OUTPUTS)
+    if planned & parts.tracking:
+        units.append(TRACKING)
     return units
 
 
 def _partition_of(unit: str, key: dg.AssetKey | dg.AssetCheckKey) -> str | None:
     """Checks judge whole tables and have no partition."""
-    if unit in (REFERENCE, OUTPUTS) or isinstance(key, dg.AssetCheckKey):
+    if unit in (REFERENCE, OUTPUTS, TRACKING) or isinstance(key, dg.AssetCheckKey):
         return None
     return unit
 

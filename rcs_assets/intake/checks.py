@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 
 from data_quality import intake_suite, load_thresholds
 from rcs_assets.codebook import Codebook
+from rcs_assets.intake import tombstones, vault
 from rcs_assets.intake.mixed import RULE as UIDS_OF_OTHER
 from rcs_assets.intake.profile import intake_profiles
-from rcs_assets.storage import home_path, public_count
+from rcs_assets.programme import approval_problems
+from rcs_assets.programme.tracking import load_tracking, readiness_problems
+from rcs_assets.storage import home_path, open_vault
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.guard import identifier_columns
 
 if TYPE_CHECKING:
@@ -137,6 +141,44 @@ def no_uids_wait(bench: Bench) -> Verdict:
     return Verdict(not waiting, places(waiting, "all sample files"))
 
 
+def surveys_follow_readiness(bench: Bench) -> Verdict:
+    """No survey of an engagement that delivered began before its CPP was assessed as ready."""
+    register = load_tracking(bench.home.config)
+    keys = _delivered(bench)
+    found = [
+        f"{key}: {problem}"
+        for key in keys
+        for problem in readiness_problems(
+            bench.programme,
+            register,
+            key,
+            bench.as_of,
+            placeholders_allowed=bench.home.profile == "demo",
+        )
+    ]
+    return Verdict(not found, places(found, f"{len(keys)} engagements"))
+
+
+def approvals_hold(bench: Bench) -> Verdict:
+    """Every engagement that delivered may be taken in and linked on the day of the run."""
+    keys = _delivered(bench)
+    found = [
+        f"{key}: {problem}"
+        for key in keys
+        for problem in approval_problems(
+            bench.programme, key, bench.as_of, placeholders_allowed=bench.home.profile == "demo"
+        )
+    ]
+    return Verdict(not found, places(found, f"{len(keys)} engagements"))
+
+
+def _delivered(bench: Bench) -> list[str]:
+    rows = bench.con.execute(
+        "select distinct engagement from intake.receipts where engagement is not null order by all"
+    ).fetchall()
+    return [key for (key,) in rows if key not in bench.left_out]
+
+
 def schools_have_one_cluster(bench: Bench) -> Verdict:
     """Every school of the sample files is in exactly one cluster that reports use."""
     rows = bench.con.execute(
@@ -148,6 +190,44 @@ def schools_have_one_cluster(bench: Bench) -> Verdict:
     ).fetchall()
     wrong = [f"{key} {n} schools" for key, _, n in rows if n and key not in bench.left_out]
     return Verdict(bool(rows) and not wrong, places(wrong, f"{sum(r[1] for r in rows)} schools"))
+
+
+def withdrawn_children_are_in_no_zone(bench: Bench) -> Verdict:
+    """No tombstone's child stands in the vault, and the warehouse has no record that is not there.
+
+    Record ids are asked of the vault, table by table; an identifier is compared inside it only.
+    """
+    keys = sorted({stone.engagement for stone in tombstones.read_tombstones(bench.home)})
+    found, asked = [], 0
+    with open_vault(bench.home, read_only=True, purpose="checking withdrawals") as secret:
+        for key in keys:
+            returned = vault.count_returned(secret, bench.home, key)
+            found += [f"{key}: {public_count(returned)} rows in the vault"] if returned else []
+        for table, identified in _IDENTIFIED_IN.items():
+            rows = bench.con.execute(
+                "select row_number() over () as row_number, engagement, record_id as asked_key "
+                f"from intake.{table}"
+            ).to_arrow_table()
+            asked += rows.num_rows
+            unknown = vault.ask_unknown_records(secret, identified, rows)
+            if unknown:
+                found.append(f"{table}: {public_count(len(unknown))} rows that the vault lacks")
+    stones = len([stone for stone in tombstones.read_tombstones(bench.home) if stone.holds])
+    return Verdict(not found, places(found, f"{public_count(stones)} opt-outs, {asked:,} rows"))
+
+
+# Tables of children in the warehouse → the vault's table of their identifiers.
+_IDENTIFIED_IN = {
+    "sample": "sample_identifiers",
+    "primary_survey": "survey_identifiers",
+    "secondary_survey": "survey_identifiers",
+    "education": "education_identifiers",
+    "attendance": "education_identifiers",
+    "exclusions": "education_identifiers",
+    "cfe_levels": "education_identifiers",
+    "social_work": "social_work_identifiers",
+    "child_protection": "social_work_identifiers",
+}
 
 
 def no_identifier_columns(bench: Bench) -> Verdict:
@@ -218,12 +298,37 @@ PYTHON_CHECKS = (
         no_uids_wait,
     ),
     PythonCheck(
+        RECEIPTS,
+        "approvals_hold",
+        "Every engagement that delivered has the approvals for intake and linkage",
+        "policy.md, Protection by design; programme, privacy.csv",
+        "renew the row in config/privacy.csv, or name the engagement as left out",
+        approvals_hold,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "surveys_follow_readiness",
+        "No survey of an engagement that delivered began before its CPP was assessed as ready",
+        "domain.md 10.2; programme, readiness.csv",
+        "enter the assessment in config/readiness.csv, or name the engagement as left out",
+        surveys_follow_readiness,
+    ),
+    PythonCheck(
         ("intake", "clusters"),
         "schools_have_one_cluster",
         "Every school of the sample files is in exactly one cluster that reports use",
         "policy.md, Clusters",
         "ask the council for a cluster map of all its schools, deliver it, run: rcs materialise",
         schools_have_one_cluster,
+    ),
+    PythonCheck(
+        RECEIPTS,
+        "withdrawn_children_are_in_no_zone",
+        "No child whose opt-out holds stands in a table that it closes, in vault or warehouse",
+        "policy.md, Protection by design; drop/tombstones.jsonl",
+        "run: rcs materialise for the engagements named; if it stays, delete warehouse.duckdb and "
+        "vault.duckdb and run it again: both are rebuilt from the drop without these children",
+        withdrawn_children_are_in_no_zone,
     ),
     PythonCheck(
         RECEIPTS,

@@ -6,9 +6,9 @@ warehouse. Does not belong here: where fingerprints are kept (`storage.fingerpri
 writes them (`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish
 (`release`).
 
-A *part* is an engagement, `reference` (unpartitioned data that engagements read) or
-`outputs` (what sees all engagements, up to the candidate). Content decides, never a
-file's time (design.md, Execution).
+A *part* is an engagement, `reference` (unpartitioned data that engagements read), `outputs`
+(what sees all engagements, up to the candidate) or `tracking` (how far each CPP has come).
+Content decides, never a file's time (design.md, Execution).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.drop import Delivery, current_deliveries
 from rcs_assets.intake.schools import RULES_FILE, SPECIAL_FILE
 from rcs_assets.programme import approval_problems, load_programme
+from rcs_assets.programme.tracking import FILES as TRACKING_FILES
+from rcs_assets.programme.tracking import load_tracking, readiness_problems
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
 from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
@@ -30,6 +32,7 @@ from rcs_assets.storage.keyring import key_generations
 OUTPUTS = "outputs"
 # Rules of intake itself: an adopter's version of them changes what is taken in.
 _OVERLAYS = (RULES_FILE, SPECIAL_FILE)
+TRACKING = "tracking"
 
 
 def wanted_fingerprints(
@@ -57,11 +60,22 @@ def wanted_fingerprints(
     for key in sorted({d.engagement for d in deliveries if d.engagement}):
         own = _hashes(d for d in deliveries if d.engagement == key)
         # Leaving an engagement out changes what the checks of its tables ask.
-        state = (*_approval_problems(home, key, day), f"left out: {key in left_out}")
+        state = (
+            *_approval_problems(home, key, day),
+            *_readiness_problems(home, key, day),
+            f"left out: {key in left_out}",
+        )
         wanted[key] = _digest(reference, *own, "|", *state)
-    overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
-    wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
+    overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if _is_read(file, home)]
+    computed = sorted(wanted.values())
+    wanted[TRACKING] = _digest(*settings, load_tracking(home.config).version)
+    wanted[OUTPUTS] = _digest(*computed, *sorted(left_out), "|", *overlay)
     return wanted
+
+
+def _is_read(file: Path, home: Home) -> bool:
+    """Whether figures depend on an overlay file; on how far a CPP has come none does."""
+    return file.is_file() and not (file.parent == home.config and file.name in TRACKING_FILES)
 
 
 def stale_parts(home: Home, wanted: dict[str, str]) -> frozenset[str]:
@@ -78,13 +92,24 @@ def stale_inputs(
     An engagement that is left out is no part of the release and does not count.
     """
     stale = stale_parts(home, wanted_fingerprints(home, left_out, as_of))
-    return tuple(sorted(stale - {OUTPUTS, *left_out}))
+    return tuple(sorted(stale - {OUTPUTS, TRACKING, *left_out}))
 
 
 def _approval_problems(home: Home, engagement: str, day: date) -> tuple[str, ...]:
     """An approval that expires, or is given, changes what may be computed."""
     return approval_problems(
         load_programme(home.config), engagement, day, placeholders_allowed=home.profile == "demo"
+    )
+
+
+def _readiness_problems(home: Home, engagement: str, day: date) -> tuple[str, ...]:
+    """What the check of readiness would say is asked anew when it changes."""
+    return readiness_problems(
+        load_programme(home.config),
+        load_tracking(home.config),
+        engagement,
+        day,
+        placeholders_allowed=home.profile == "demo",
     )
 
 

@@ -246,11 +246,20 @@ def read_receipts(home: Home) -> tuple[Receipt, ...]:
 
 def is_taken(home: Home, delivery: Delivery) -> bool:
     """Whether these very bytes were taken in, and not refused."""
-    return any(
-        (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
-        and receipt.sha256 == delivery.sha256
-        and receipt.status == ReceiptStatus.ACCEPTED
-        for receipt in read_receipts(home)
+    return accepted_rows(home, delivery) is not None
+
+
+def accepted_rows(home: Home, delivery: Delivery) -> int | None:
+    """The rows accepted of these very bytes; None where they were refused or not taken in."""
+    return next(
+        (
+            receipt.accepted_n
+            for receipt in read_receipts(home)
+            if (receipt.dataset, receipt.engagement) == (delivery.dataset, delivery.engagement)
+            and receipt.sha256 == delivery.sha256
+            and receipt.status == ReceiptStatus.ACCEPTED
+        ),
+        None,
     )
 
 

@@ -1,13 +1,14 @@
 """The end of retention: the keys of an engagement's deliveries are destroyed, with a certificate.
 
-Belongs here: which engagements are past their day in privacy.csv, destroying their keys and
-the certificate. Does not belong here: keys themselves (`keys.py`) and the rows in vault and
-warehouse: a delivery without key counts as refused, so the next run removes them.
+Belongs here: which engagements are past their day in privacy.csv, destroying their keys,
+counting what is left, and the certificate. Does not belong here: keys themselves (`keys.py`) and
+removing rows from vault and warehouse: a delivery without key counts as refused, so the run that
+the command starts removes them.
 
 Every delivery of the engagement goes, earlier ones too; nothing is left that could be opened.
 
-The certificate is written first, as a pending one; it gets its name when the last key is gone.
-A run that was killed between them is completed by the next.
+The certificate is written first, as a pending one; it gets its name when the last key is gone
+and no row of a child is left in either zone. What was killed in between is completed by the next.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import duckdb
+
+from rcs_assets.errors import StorageError
 from rcs_assets.intake import keys
+from rcs_assets.intake.contracts import count
 from rcs_assets.intake.drop import Delivery, read_register
 from rcs_assets.programme import Programme
-from rcs_assets.storage import Home, write_atomically, write_lock
+from rcs_assets.storage import (
+    Home,
+    open_vault,
+    open_warehouse,
+    sql_literal,
+    write_atomically,
+    write_lock,
+)
 
 CERTIFICATES = "certificates"
 PENDING = ".pending"
@@ -46,19 +58,66 @@ def ended_engagements(home: Home, programme: Programme, on: date) -> tuple[Ended
     return tuple(found)
 
 
-def end_retention(home: Home, programme: Programme, on: date) -> tuple[Path, ...]:
-    """Destroy the keys of every ended engagement, after completing what a killed run began.
+def destroy_ended(home: Home, programme: Programme, on: date) -> tuple[str, ...]:
+    """Destroy the keys of every ended engagement, after those that a killed run left.
 
     Returns:
-        The certificates, one an engagement.
+        The engagements whose rows a run must remove now; each has a pending certificate.
 
     Raises:
         StorageError: another process writes to the home.
     """
     with write_lock(home, "ending retention"):
-        completed = [_destroy(home, file) for file in pending_certificates(home)]
-        ended = ended_engagements(home, programme, on)
-        return (*completed, *(_destroy(home, _begin(home, one, on)) for one in ended))
+        begun = pending_certificates(home)
+        begun += [_begin(home, one, on) for one in ended_engagements(home, programme, on)]
+        return tuple(sorted({_destroy(home, pending) for pending in begun}))
+
+
+def complete_certificates(home: Home) -> tuple[Path, ...]:
+    """Let the pending certificates hold, after counting that nothing is left.
+
+    Returns:
+        The certificates, one an engagement.
+
+    Raises:
+        StorageError: rows are left; the certificate stays pending.
+    """
+    with write_lock(home, "completing certificates"):
+        return tuple(_complete(home, pending) for pending in pending_certificates(home))
+
+
+def rows_left(home: Home, engagement: str) -> dict[str, int]:
+    """Rows of an engagement's children in every table of vault and warehouse that has such rows.
+
+    Returns:
+        `zone.table` → rows; a zone without a file has no table.
+    """
+    found: dict[str, int] = {}
+    if home.vault.exists():
+        with open_vault(home, read_only=True, purpose="certifying destruction") as con:
+            found |= {f"vault.{table}": n for table, n in _rows(con, engagement, _VAULT_ROWS)}
+    if home.warehouse.exists():
+        with open_warehouse(home, read_only=True) as con:
+            found |= {f"warehouse.{t}": n for t, n in _rows(con, engagement, _CHILDREN)}
+    return found
+
+
+# Whatever has an engagement in the vault is about a child; in the warehouse it needs an id.
+_VAULT_ROWS = "true"
+_CHILDREN = "list_has_any(list(column_name), ['record_id', 'project_id'])"
+
+
+def _rows(con: duckdb.DuckDBPyConnection, engagement: str, having: str) -> list[tuple[str, int]]:
+    tables = con.execute(
+        "select table_schema, table_name from information_schema.columns "
+        "where table_catalog = current_database() group by all "
+        f"having list_contains(list(column_name), 'engagement') and {having} order by all"
+    ).fetchall()
+    return [
+        (f"{schema}.{table}", count(con, f"{schema}.{table}", f"engagement = {key}"))
+        for key in [sql_literal(engagement)]
+        for schema, table in tables
+    ]
 
 
 def pending_certificates(home: Home) -> list[Path]:
@@ -66,8 +125,8 @@ def pending_certificates(home: Home) -> list[Path]:
     return sorted((home.drop / CERTIFICATES).glob(f"*.json{PENDING}"))
 
 
-def _destroy(home: Home, pending: Path) -> Path:
-    """Destroy what a pending certificate lists, then let it hold."""
+def _destroy(home: Home, pending: Path) -> str:
+    """Destroy the keys that a pending certificate lists; gives its engagement."""
     content = json.loads(pending.read_text(encoding="utf-8"))
     reason = (
         f"Retention of {content['engagement']} ended on {content['retention_until']}; the key of "
@@ -75,6 +134,22 @@ def _destroy(home: Home, pending: Path) -> Path:
         f"engagement out (rcs materialise --publish --leave-out {content['engagement']})."
     )
     keys.destroy_keys(home, [line["seq"] for line in content["deliveries"]], reason)
+    return str(content["engagement"])
+
+
+def _complete(home: Home, pending: Path) -> Path:
+    content = json.loads(pending.read_text(encoding="utf-8"))
+    left = rows_left(home, content["engagement"])
+    standing = sorted(table for table, n in left.items() if n)
+    if standing:
+        raise StorageError(
+            "Rows of an engagement whose keys were destroyed are still there",
+            where=f"{content['engagement']}: {', '.join(standing)}",
+            why="a certificate holds only when nothing is left in vault and warehouse",
+            fix="run: rcs retention --destroy, which removes them; until then it stays pending",
+        )
+    content["tables_without_rows"] = sorted(left)
+    write_atomically(pending, json.dumps(content, indent=2, sort_keys=True) + "\n")
     certificate = pending.with_name(pending.name.removesuffix(PENDING))
     pending.replace(certificate)
     return certificate
@@ -96,7 +171,7 @@ def _begin(home: Home, ended: Ended, on: date) -> Path:
     folder.mkdir(exist_ok=True, mode=0o700)
     number = len(list(folder.glob(f"{ended.engagement}-*.json"))) + 1
     content = {
-        "certificate": "destruction of the keys of deliveries at rest",
+        "certificate": "destruction of the keys of deliveries at rest and of all rows made of them",
         "engagement": ended.engagement,
         "retention_until": ended.retention_until.isoformat(),
         "destroyed_on": on.isoformat(),

@@ -44,6 +44,7 @@ from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, opened
 from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
+    accepted_rows,
     count_receipt,
     is_taken,
     quarantined_rows,
@@ -118,16 +119,36 @@ def _require_opt_outs(desk: Desk, engagement: Engagement) -> None:
     """Nothing about a pupil is taken in before the engagement's opt-outs are.
 
     Raises:
-        InputError: the opt-outs were rejected, or newer ones wait.
+        InputError: the opt-outs were rejected, newer ones wait, or those of before are gone.
     """
     delivery = held_delivery(desk, "opt_outs", engagement.key)
-    if delivery is not None and not is_taken(desk.home, delivery):
+    if delivery is None:
+        _refuse_without_list(desk, engagement)
+        return
+    if not is_taken(desk.home, delivery):
         raise InputError(
             "Opt-outs are not applied",
             where=f"{engagement.key}, file {delivery.file}",
             why="opt-outs apply before anything about a pupil is taken in, "
             "and this file was rejected or not taken in yet",
             fix=f"deliver a corrected {delivery.file}, then run: rcs materialise",
+        )
+    if vault.count_opt_outs(desk.vault, engagement.key) != accepted_rows(desk.home, delivery):
+        raise InputError(
+            "Opt-outs are not applied",
+            where=f"{engagement.key}, file {delivery.file}",
+            why="the vault does not hold what the receipt of the list says: it is another vault",
+            fix=f"run: rcs materialise --engagement {engagement.key}",
+        )
+
+
+def _refuse_without_list(desk: Desk, engagement: Engagement) -> None:
+    if tombstones.standing_keys(desk.home, engagement.key, vault.RECORDS).num_rows:
+        raise InputError(
+            "The list of opt-outs is gone",
+            where=engagement.key,
+            why="opt-outs were honoured before, and records without UID are known from it alone",
+            fix="restore drop/ from its backup, or deliver the complete list again",
         )
 
 
@@ -203,16 +224,43 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
                 why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
                 fix="correct the row and deliver the file again",
             )
+        _refuse_contradictions(con, delivery)
         held = desk.vault.execute(
             "select uid, scope from opt_outs where engagement = ? order by all", [engagement.key]
         ).fetchall()
-        tombstones.honour(con, desk.home, engagement.key, delivery.file, held)
+        tombstones.honour(con, desk.home, engagement.key, delivery.file, delivery.seq, held)
+        con.execute(
+            "insert into withdrawn select row_number from checked where taken_back_on is not null"
+        )
         rows = con.execute(
-            "select ? as engagement, survey_uid as uid, scope, received_on "
+            "select ? as engagement, survey_uid as uid, scope, received_on, requested_by "
             "from accepted order by all",
             [engagement.key],
         ).to_arrow_table()
-        return Taken(count_receipt(con, delivery, {}), None, vault={"opt_outs": rows})
+        flags = {
+            "taken_back": count(con, "withdrawn"),
+            "requester_not_said": count(con, "accepted", "requested_by is null"),
+        }
+        return Taken(count_receipt(con, delivery, flags), None, vault={"opt_outs": rows})
+
+
+def _refuse_contradictions(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> None:
+    """One opt-out that is taken back in one row and holds in another is not guessed.
+
+    Raises:
+        InputError: names the later row.
+    """
+    rows = con.execute(
+        "select max(row_number) from accepted group by survey_uid, scope "
+        "having count(distinct coalesce(taken_back_on::varchar, '')) > 1 order by 1 limit 1"
+    ).fetchall()
+    if rows:
+        raise InputError(
+            "An opt-out stands twice and says two things",
+            where=f"file {delivery.file}, row {rows[0][0]}, column taken_back_on",
+            why="in one row it is taken back, in another it holds, or the days differ",
+            fix="keep one row a child and scope, and deliver the file again",
+        )
 
 
 def uid_decisions(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.intake import tombstones
 from rcs_assets.storage import Home, hmac_expression
 
 _PERSON = (
@@ -23,7 +24,10 @@ _PERSON = (
 # scn_key of opt_outs is a keyed hash of the opted-out pupil's SCN, taken from the sample
 # file, so that a council's record without UID is recognised and never enters the vault.
 TABLES = {
-    "opt_outs": "engagement varchar, uid varchar, scope varchar, received_on date, scn_key varchar",
+    "opt_outs": (
+        "engagement varchar, uid varchar, scope varchar, received_on date, scn_key varchar, "
+        "requested_by varchar"
+    ),
     "sample_identifiers": (
         f"engagement varchar, record_id varchar, uid varchar, {_PERSON}, seed_code varchar"
     ),
@@ -50,12 +54,21 @@ TABLES = {
 # survey there is nothing to link to, so the council's record goes too.
 ANSWERS = ("survey", "all")
 RECORDS = ("survey", "linkage", "all")
+# Tables that an opt-out closes to a child: scopes that count, and the UID where there is one.
+_CLOSED = {
+    "sample_identifiers": (ANSWERS, "uid"),
+    "survey_identifiers": (ANSWERS, "uid"),
+    "education_identifiers": (RECORDS, "uid"),
+    "social_work_identifiers": (RECORDS, "null::varchar"),
+}
 
 
 def prepare_vault(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables of a new vault that intake writes."""
     for name, columns in TABLES.items():
         con.execute(f"create table if not exists {name} ({columns})")
+    # Vaults of before this column came.
+    con.execute("alter table opt_outs add column if not exists requested_by varchar")
 
 
 def ask_opted_out(
@@ -67,8 +80,8 @@ def ask_opted_out(
 ) -> list[int]:
     """Which of the asker's rows belong to a pupil who opted out.
 
-    A row with a UID is known by it; the SCN, which two pupils may share by a slip, speaks
-    only for a row without one.
+    A row with a UID is known by it, also from the tombstones alone; the SCN, which two pupils may
+    share by a slip, speaks only for a row without one.
 
     Args:
         con: the vault.
@@ -81,7 +94,11 @@ def ask_opted_out(
         Row numbers of `keys`.
     """
     hmac_expression(con, "tombstone", home.key("tombstone"))
-    by_uid = "select row_number from asked join opted on opted.uid = asked.uid"
+    con.register("stones", tombstones.standing_keys(home, engagement, scopes))
+    by_uid = (
+        "select row_number from asked join opted on opted.uid = asked.uid union "
+        "select row_number from asked join stones on stones.uid_key = hmac_tombstone(asked.uid)"
+    )
     by_scn = (
         " union select row_number from asked "
         "join opted on opted.scn_key = hmac_tombstone(asked.scn) "
@@ -89,7 +106,7 @@ def ask_opted_out(
         if "scn" in keys.column_names
         else ""
     )
-    return _ask(
+    found = _ask(
         con,
         keys,
         "with opted as (select uid, scn_key from opt_outs "
@@ -97,6 +114,39 @@ def ask_opted_out(
         f"select distinct row_number from ({by_uid}{by_scn})",
         {"engagement": engagement, "scopes": list(scopes)},
     )
+    con.unregister("stones")
+    return found
+
+
+def count_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> int:
+    """How many opt-outs of an engagement stand in the vault."""
+    query = "select count(*) from opt_outs where engagement = ?"
+    return int(con.execute(query, [engagement]).fetchall()[0][0])
+
+
+def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) -> int:
+    """Rows of children whose opt-out holds and who stand in a table that it closes to them.
+
+    UIDs are compared with the tombstones, SCNs of rows without UID with those of the list.
+    """
+    macro = hmac_expression(con, "tombstone", home.key("tombstone"))
+    returned = 0
+    for table, (scopes, uid) in _CLOSED.items():
+        con.register("stones", tombstones.standing_keys(home, engagement, scopes))
+        by_scn = (
+            f"or ({uid} is null and {macro}(scn) in (select scn_key from opt_outs "
+            "where engagement = $engagement and list_contains($scopes::varchar[], scope)))"
+            if scopes == RECORDS
+            else ""
+        )
+        rows = con.execute(
+            f"select count(*) from {table} where engagement = $engagement and "
+            f"(coalesce({macro}({uid}) in (select uid_key from stones), false) {by_scn})",
+            {"engagement": engagement} | ({"scopes": list(scopes)} if by_scn else {}),
+        ).fetchall()
+        returned += int(rows[0][0])
+        con.unregister("stones")
+    return returned
 
 
 def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Table) -> list[int]:
@@ -144,6 +194,26 @@ def ask_unknown(
         f"select row_number from asked where asked_key is not null and asked_key not in "
         f"(select {column} from {table} where engagement = $engagement and {column} is not null)",
         {"engagement": engagement},
+    )
+
+
+def ask_unknown_records(con: duckdb.DuckDBPyConnection, table: str, keys: pa.Table) -> list[int]:
+    """Which rows have a record id that a table of the vault does not have for their engagement.
+
+    Args:
+        con: the vault.
+        table: of the vault.
+        keys: row_number, engagement and record id as `asked_key`.
+
+    Returns:
+        Row numbers of `keys`.
+    """
+    return _ask(
+        con,
+        keys,
+        f"select row_number from asked anti join {table} as held "
+        "on held.engagement = asked.engagement and held.record_id = asked.asked_key",
+        {},
     )
 
 

@@ -22,6 +22,7 @@ from rcs_assets.intake.freshness import stale_inputs
 from rcs_assets.intake.receipts import incomplete_engagements
 from rcs_assets.release.approval import load_approvers, proven, stored
 from rcs_assets.release.audit_log import clock_set_back, read_log
+from rcs_assets.release.batches import change_problems
 from rcs_assets.release.candidate import build_candidate
 from rcs_assets.release.contents import Sources
 from rcs_assets.release.gate import (
@@ -293,6 +294,7 @@ def _facts(
         approval_problems=approval_problems,
         withdrawn_as=withdrawn_with(place, recorded),
         release_problems=_release_problems(place),
+        change_problems=change_problems(place, folder),
         day_problem=_day_problem(place, today),
     )
     return facts, approvals

@@ -90,7 +90,8 @@ class CandidateFacts:
     recorded when its pages were made. `author` computed it. `approval_problems`: signatures
     that do not count. `withdrawn_as`: the release that said the same and was withdrawn.
     `release_problems`: what is wrong with the current release and the audit log, which the
-    next release rests on. `day_problem`: why today cannot be recorded.
+    next release rests on. `change_problems`: why it may not follow that release.
+    `day_problem`: why today cannot be recorded.
     """
 
     content_hash: str
@@ -111,6 +112,7 @@ class CandidateFacts:
     approval_problems: tuple[str, ...] = ()
     withdrawn_as: str = ""
     release_problems: tuple[str, ...] = ()
+    change_problems: tuple[str, ...] = ()
     day_problem: str = ""
 
 
@@ -309,6 +311,7 @@ def _history_reasons(candidate: CandidateFacts) -> Iterable[str]:
     if candidate.release_problems:
         n, first = len(candidate.release_problems), candidate.release_problems[0]
         yield f"what was published before is not as it was: {n} problems, first {first}"
+    yield from candidate.change_problems
     if candidate.withdrawn_as:
         yield f"it says what release {candidate.withdrawn_as} said, which was withdrawn"
     if candidate.day_problem:

@@ -13,6 +13,8 @@ import pandas as pd
 OPT_OUT_SHARE = 0.02
 # Opt-outs that arrive after the pupil has answered: intake must take the answers out.
 LATE_OPT_OUT_SHARE = 0.15
+# Of secondary pupils' opt-outs, those that the pupil asked for; invented.
+OPT_OUT_BY_PUPIL_SHARE = 0.3
 REFUSAL_SHARE = 0.02
 DUPLICATE_SHARE = 0.004
 NOT_ON_SAMPLE_N = 3

@@ -50,6 +50,7 @@ IDENTIFIER_COLUMNS = (
 SAMPLE_COLUMNS = (
     "survey_uid,scn,surname,first_forename,second_forename,sex,date_of_birth,postcode,seed_code,stage"
 ).split(",")
+OPT_OUT_COLUMNS = "survey_uid,scope,received_on,requested_by,taken_back_on".split(",")
 
 
 def sample_file(people: pd.DataFrame, seed: int, planted: Planted | None) -> pd.DataFrame:
@@ -70,7 +71,8 @@ def draw_opt_outs(people: pd.DataFrame, programme: Programme, seed: int) -> pd.D
 
     Returns:
         person (row of `people`), engagement, survey_uid, scope (survey | linkage | all),
-        received_on (before fieldwork; after it where `is_late`), is_late.
+        received_on (before fieldwork; after it where `is_late`), requested_by (parents of primary
+        pupils, either of secondary ones), taken_back_on (blank), is_late.
     """
     rng = stream(seed, "opt-outs")
     person = np.flatnonzero(rng.random(len(people)) < defects.OPT_OUT_SHARE)
@@ -80,6 +82,7 @@ def draw_opt_outs(people: pd.DataFrame, programme: Programme, seed: int) -> pd.D
     first, last = _fieldwork(chosen, programme)
     days = np.where(is_late, last + rng.integers(1, 30, n), first - rng.integers(1, 40, n))
     scopes = np.array(["survey", "linkage", "all"], dtype=object)
+    by_pupil = stream(seed, "opt-outs", "requester").random(n) < defects.OPT_OUT_BY_PUPIL_SHARE
     return pd.DataFrame(
         {
             "person": person,
@@ -87,6 +90,10 @@ def draw_opt_outs(people: pd.DataFrame, programme: Programme, seed: int) -> pd.D
             "survey_uid": chosen["uid"].to_numpy(),
             "scope": choose(rng, scopes, np.array([5.0, 2.0, 3.0]), n),
             "received_on": days.astype("datetime64[D]").astype(str),
+            "requested_by": np.where(
+                (chosen["survey"] == "secondary").to_numpy() & by_pupil, "pupil", "parent"
+            ),
+            "taken_back_on": "",
             "is_late": is_late,
         }
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 from rcs_assets.errors import InputError
 from rcs_assets.programme import load_programme
 from rcs_assets.programme.load import COLUMNS
+from rcs_assets.programme.tracking import COLUMNS as TRACKING_COLUMNS
+from rcs_assets.programme.tracking import CONDITIONS, load_tracking
 
 COUNCILS = Path(__file__).parent / "data" / "councils.csv"
 SOURCE = "generated register for rcs simulate --scale national: this council never took part"
@@ -30,7 +32,8 @@ def write_register(folder: Path) -> list[Path]:
         folder: `$RCS_HOME/config` or another overlay folder.
 
     Returns:
-        The files written: cpps, engagements, waves, privacy.
+        The files written: cpps, engagements, waves, privacy, and of tracking what the gate and
+        the clock need: readiness, cut_offs.
 
     Raises:
         InputError: the folder holds an overlay file of somebody's own.
@@ -43,8 +46,11 @@ def write_register(folder: Path) -> list[Path]:
         "engagements.csv": [_engagement(council["slug"]) for council in councils],
         "waves.csv": [row for council in councils for row in _waves(council["slug"])],
         "privacy.csv": [_approval(council["slug"]) for council in councils],
+        "readiness.csv": [_readiness(council["slug"]) for council in councils],
+        "cut_offs.csv": [_cut_off(council["slug"]) for council in councils],
     }
-    return [_write(folder / file, COLUMNS[file], own) for file, own in rows.items()]
+    columns = {**COLUMNS, **TRACKING_COLUMNS}
+    return [_write(folder / file, columns[file], own) for file, own in rows.items()]
 
 
 def _key(slug: str) -> str:
@@ -83,6 +89,23 @@ def _approval(slug: str) -> Row:
         for name, value in own.items()
     }
     return texts | {"engagement": _key(slug)}
+
+
+def _readiness(slug: str) -> Row:
+    (template,) = [r for r in load_tracking().readiness if r.engagement == TEMPLATE]
+    return {
+        **dict.fromkeys(CONDITIONS, "yes"),
+        "engagement": _key(slug),
+        "assessed_on": template.assessed_on,
+        "assessor": template.assessor,
+        "outcome": template.outcome,
+        "source": template.source,
+    }
+
+
+def _cut_off(slug: str) -> Row:
+    day = load_tracking().cut_offs[TEMPLATE]
+    return {"engagement": _key(slug), "last_day": day, "source": SOURCE}
 
 
 def _write(path: Path, columns: tuple[str, ...], rows: list[Row]) -> Path:

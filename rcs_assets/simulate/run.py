@@ -29,7 +29,12 @@ from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.details import child_protection, education_details
 from rcs_assets.simulate.draws import Bools
-from rcs_assets.simulate.education import draw_opt_outs, education_extract, sample_file
+from rcs_assets.simulate.education import (
+    OPT_OUT_COLUMNS,
+    draw_opt_outs,
+    education_extract,
+    sample_file,
+)
 from rcs_assets.simulate.hostile import KINDS, make_hostile
 from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
@@ -361,7 +366,7 @@ def _council_files(
     delivered, decided = _school_defects(task, engagement, places, sample)
     ids, payload, link = education_extract(own, task.seed, task.planted)
     care = _social_work(task, engagement, own, link, payload)
-    out = opt_outs.loc[opt_outs["engagement"] == key, ["survey_uid", "scope", "received_on"]]
+    out = opt_outs.loc[opt_outs["engagement"] == key, OPT_OUT_COLUMNS]
     tables = {
         "sample-file": delivered,
         "education-identifiers": ids,

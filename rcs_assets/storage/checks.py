@@ -11,7 +11,8 @@ failed, with the reason, and hides no other check.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class Bench:
     """What a check may look at: the warehouse (read-only) and the registers.
 
-    `left_out` names the engagements that the operator left out; checks skip them.
+    `left_out` names the engagements that the operator left out; checks skip them. `as_of` is
+    the day on which rules with days are asked.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -41,6 +43,7 @@ class Bench:
     programme: Programme
     codebook: Codebook
     left_out: frozenset[str]
+    as_of: date = field(default_factory=date.today)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class PythonCheck:
-    """A rule that is no limit on a profile: `judge` looks and says what it saw."""
+    """A rule that is no limit on a profile: `judge` looks and says what it saw.
+
+    A check that does not gate fails as a warning, and the gate does not ask for it.
+    """
 
     asset: tuple[str, str]
     name: str
@@ -61,6 +67,7 @@ class PythonCheck:
     source: str
     fix: str
     judge: Callable[[Bench], Verdict]
+    gates: bool = True
 
 
 PLACES_SHOWN = 5
@@ -104,8 +111,9 @@ def room_checks(
             ("/".join(places[o.name]), o.name, o.passed, o.expected, o.observed) for o in outcomes
         ]
         remember(home, context.run.run_id, told)
+        advisory = {check.name for check in python_checks if not check.gates}
         for outcome in outcomes:
-            yield _result(places[outcome.name], outcome)
+            yield _result(places[outcome.name], outcome, is_advice=outcome.name in advisory)
 
     return checks
 
@@ -133,7 +141,14 @@ def run_checks(
     try:
         place = home.home()
         with open_warehouse(place, read_only=True, settings=home.settings()) as con:
-            bench = Bench(con, place, home.programme(), home.codebook(), frozenset(home.left_out))
+            bench = Bench(
+                con,
+                place,
+                home.programme(),
+                home.codebook(),
+                frozenset(home.left_out),
+                home.settings().as_of,
+            )
             outcomes = [_judged(check, bench) for check in python_checks]
             frames, obstacle = _frames(profiles if names else None, bench)
     except Exception as error:  # noqa: BLE001 - a check that cannot run has failed
@@ -200,7 +215,9 @@ def explained(error: Exception) -> str:
     return f"could not be evaluated: {text}"
 
 
-def _result(asset: tuple[str, str], outcome: ExpectationOutcome) -> dg.AssetCheckResult:
+def _result(
+    asset: tuple[str, str], outcome: ExpectationOutcome, *, is_advice: bool
+) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {
         "expected": outcome.expected,
         "observed": outcome.observed,
@@ -211,7 +228,7 @@ def _result(asset: tuple[str, str], outcome: ExpectationOutcome) -> dg.AssetChec
         passed=outcome.passed,
         asset_key=dg.AssetKey(list(asset)),
         check_name=outcome.name,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if is_advice else dg.AssetCheckSeverity.ERROR,
         metadata=metadata,
         description=outcome.observed,
     )

@@ -9,10 +9,13 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import pyreadstat
 import pytest
 
+from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
+from rcs_assets.storage import Home
 from tests.acceptance.documentation import blocks, commands
 from tests.conftest import DEMO_DAY
 from tests.integration.installation import delivered, receipts, sign_and_deliver
@@ -160,6 +163,30 @@ def test_the_tranches_to_tick_are_those_of_the_programme(repo_root: Path) -> Non
     }
 
 
+def test_track_the_programme(repo_root: Path, rcs, tmp_path: Path) -> None:
+    """docs/how-to/track-the-programme.md, in a home without a delivery."""
+    page = repo_root / "docs" / "how-to" / "track-the-programme.md"
+    text = page.read_text(encoding="utf-8")
+    home = tmp_path / "home"
+    (home / "config").mkdir(parents=True)
+    names = re.findall(r"`config/(\w+\.csv)`:", text)
+    for name, rows in zip(names, blocks(page, "csv"), strict=True):
+        (home / "config" / name).write_text(rows, encoding="utf-8")
+    look, show = commands(page, "rcs")
+    said = rcs(*look[1:], "--home", home, "--profile", "demo", "--as-of", "2020-02-01").stdout
+    assert "3 of at most 6 CPPs active" in said
+    late = next(line for line in said.splitlines() if "to do: t3-moray" in line)
+    assert "reported on 2020-01-17, 20 days after it was due" in late
+    assert "is 20 days late" in text and "What to do: " in late
+    target = tmp_path / show[-1]
+    done = rcs(*show[1:-1], target, "--home", home, "--as-of", "2020-02-01")
+    assert done.stdout.strip() == str(target)
+    shown = target.read_text(encoding="utf-8")
+    assert "INTERNAL" in shown and "done late" in shown and "evidence officer (60 %)" in shown
+    told = json.loads(rcs("status", "--home", home, "--json", "--as-of", "2020-02-01").stdout)
+    assert [b["engagement"] for b in told["programme"]["breaches"]] == ["t3-moray"]
+
+
 @pytest.mark.slow
 def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
     page = repo_root / "docs" / "how-to" / "end-retention.md"
@@ -174,36 +201,50 @@ def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> N
     for words in commands(page, "rcs"):
         done = rcs(*words[1:], "--home", home)
         assert done.status == 0, done.output
-    assert len(list((home / "drop" / "certificates").glob("t2-falkirk-*.json"))) == 1
+    (file,) = (home / "drop" / "certificates").glob("t2-falkirk-*")
+    certified = json.loads(file.read_text(encoding="utf-8"))["tables_without_rows"]
+    assert file.suffix == ".json" and "warehouse.wellbeing.scores" in certified
     shown = json.loads(rcs("status", "--home", home, "--json").stdout)["deliveries"]
     ended = [row for row in shown if row["engagement"] == "t2-falkirk"]
     assert ended and all(row["accepted"] == 0 for row in ended)
-    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
-        rows = con.sql("select distinct engagement from intake.sample").fetchall()
-    assert rows == [("t1-clackmannanshire",)]
+    assert not any(_zones(home).values()) and any(_zones(released_home.path).values())
 
 
 @pytest.mark.slow
 def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
-    """The steps of the page; then a rebuild from the drop, and a list without the child."""
+    """The steps of the page for one child, whom the gate holds back, then for a batch.
+
+    Then both zones are rebuilt from the drop, and a list without the children is refused.
+    """
     page = repo_root / "docs" / "how-to" / "withdraw-a-child.md"
     home = released_home.copy(tmp_path / "home")
     before = delivered(home, "opt_outs", "t2-falkirk")
-    with delivered(home, "sample_file", "t2-falkirk").open(encoding="utf-8") as stream:
-        known = before.read_text(encoding="utf-8")
-        uid = next(r["survey_uid"] for r in csv.DictReader(stream) if r["survey_uid"] not in known)
-    file = tmp_path / "new" / before.name
-    file.parent.mkdir()
-    file.write_text(known + f"{uid},all,2017-09-01\n", encoding="utf-8")
-    sign_files([file], 2026)
-    for words in commands(page, "rcs"):
-        typed = [str(file) if word == file.name else word for word in words[1:]]
-        assert rcs(*typed, "--home", home).status == 0
-    assert _sampled(home) == _sampled(released_home.path) - 1
+    known = before.read_text(encoding="utf-8")
+    uids = _answering(home, known)
+    published = (home / "releases" / "current").resolve().name
+    for number, status in ((1, 1), (14, 0)):
+        file = tmp_path / str(number) / before.name
+        file.parent.mkdir()
+        rows = "".join(f"{uid},all,2017-09-01,parent,\n" for uid in uids[:number])
+        file.write_text(known + rows, encoding="utf-8")
+        sign_files([file], 2026)
+        *steps, publish = commands(page, "rcs")
+        for words in steps:
+            typed = [str(file) if word == file.name else word for word in words[1:]]
+            done = rcs(*typed, "--home", home)
+            assert done.status == 0, done.output
+        # Removed from the zones at once; what is published waits for the batch.
+        assert _sampled(home) == _sampled(released_home.path) - number
+        done = rcs(*publish[1:], "--home", home)
+        assert done.status == status, done.output
+        assert ("children left since release" in done.stderr) == bool(status)
+    assert (home / "releases" / "current").resolve().name != published
+    rows = _zones(home)
     for name in ("warehouse.duckdb", "vault.duckdb"):
         (home / name).unlink()
-    assert rcs("materialise", "--home", home, "--engagement", "t2-falkirk").status == 0
-    assert _sampled(home) == _sampled(released_home.path) - 1
+    done = rcs("materialise", "--home", home)
+    assert done.status == 0, done.output
+    assert _zones(home) == rows
     assert sign_and_deliver(home, before).status == 0
     rcs("materialise", "--home", home, "--engagement", "t2-falkirk")
     (told,) = [
@@ -214,9 +255,24 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
     assert any("honoured before" in reason for reason in told)
 
 
+def _answering(home: Path, opted_out: str) -> list[str]:
+    """UIDs of secondary pupils of Falkirk who answered and did not opt out, in order."""
+    frame, _ = pyreadstat.read_sav(delivered(home, "secondary_survey", "t2-falkirk"))
+    (name,) = [
+        c for c in frame.columns if frame[c].astype(str).str.fullmatch("[A-Z]{2}[0-9]{8}").any()
+    ]
+    sampled = delivered(home, "sample_file", "t2-falkirk").read_text(encoding="utf-8")
+    return sorted(u for u in set(frame[name]) if u and u in sampled and u not in opted_out)
+
+
 def _sampled(home: Path) -> int:
     query = "select count(*) from intake.sample where engagement = 't2-falkirk'"
     return _query(home / "warehouse.duckdb", query)[0][0]
+
+
+def _zones(home: Path) -> dict[str, int]:
+    """Rows of Falkirk's children in every table of vault and warehouse."""
+    return rows_left(Home.open(home), "t2-falkirk")
 
 
 @pytest.mark.slow

@@ -15,12 +15,13 @@ APPROVERS = ("anna", "bert")
 
 
 def prepare(home: Path, folder: Path) -> dict[str, Path]:
-    """Approvals of the programme that are no placeholders, and two approvers with keys."""
-    own = resources.files("rcs_assets.programme") / "data" / "privacy.csv"
+    """Approvals and assessments that are no placeholders, and two approvers with keys."""
     config = home / "config"
     config.mkdir(parents=True)
-    text = own.read_text("utf-8").replace("placeholder for demonstrations", "written for a test")
-    (config / "privacy.csv").write_text(text)
+    for name in ("privacy.csv", "readiness.csv"):
+        text = (resources.files("rcs_assets.programme") / "data" / name).read_text("utf-8")
+        written = text.replace("placeholder for demonstrations", "written for a test")
+        (config / name).write_text(written)
     keys = {name: folder / f"{name}.pem" for name in (*APPROVERS, "carl")}
     rows = "".join(
         f"  - {{name: {name}, account: {name}.x, public_key: '{new_key(file)}', "

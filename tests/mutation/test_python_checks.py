@@ -83,6 +83,17 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update linkage.response set completed_n = invited_n + 1",
         "delete from linkage.response where rowid = 0",
     ),
+    "approvals_hold": (
+        "update intake.receipts set engagement = 't9-nowhere' where dataset = 'sample_file'",
+    ),
+    "surveys_follow_readiness": (
+        "update intake.receipts set engagement = 't9-nowhere' where dataset = 'sample_file'",
+    ),
+    "withdrawn_children_are_in_no_zone": (
+        "update intake.sample set record_id = 'r0' where rowid = 0",
+        "insert into intake.education select * replace ('r1' as record_id) from intake.education "
+        "where rowid = 0",
+    ),
     "schools_have_one_cluster": (
         "delete from intake.clusters where rowid = 0",
         "update intake.clusters set is_sdc_cluster = not is_sdc_cluster where rowid = 3",

@@ -6,9 +6,9 @@ import dagster as dg
 
 from rcs_assets.sessions import PARTITION, RANGE_END, RANGE_START, Parts, touched_units
 
-READ, MADE, AFTER = (dg.AssetKey(["a", name]) for name in ("read", "made", "after"))
+READ, MADE, AFTER, ASIDE = (dg.AssetKey(["a", n]) for n in ("read", "made", "after", "aside"))
 CHECK = dg.AssetCheckKey(MADE, "is_right")
-PARTS = Parts(frozenset({READ}), frozenset({MADE, CHECK}), frozenset({AFTER}))
+PARTS = Parts(frozenset({READ}), frozenset({MADE, CHECK}), frozenset({AFTER}), frozenset({ASIDE}))
 ORDER = ("t1-a", "t1-b", "t2-c")
 
 
@@ -38,6 +38,11 @@ def test_a_run_of_checks_or_of_publishing_alone_concerns_nothing():
     assert touched() == []
     assert touched(dg.AssetKey(["release", "published"])) == []
     assert touched(AFTER) == ["outputs"]
+
+
+def test_tracking_leaves_every_figure_as_it_is():
+    assert touched(ASIDE) == ["tracking"]
+    assert PARTS.of("tracking") == {ASIDE}
 
 
 def test_a_part_is_its_assets_with_their_checks():

@@ -69,9 +69,9 @@ def test_the_steps_of_the_page_and_a_delivery(
 
 def _registers(world: World, page: Path) -> None:
     """The rows of docs/how-to/add-a-tranche.md but for its questionnaire version."""
-    names = ("tranches.csv", "engagements.csv", "waves.csv", "privacy.csv")
+    names = ("tranches.csv", "engagements.csv", "waves.csv", "privacy.csv", "readiness.csv")
     listed = blocks(page.with_name("add-a-tranche.md"), "csv")
-    for name, text in zip(names, [*listed[:3], listed[-1]], strict=True):
+    for name, text in zip(names, [*listed[:3], *listed[4:]], strict=True):
         (world.home.config / name).write_text(text, encoding="utf-8")
 
 

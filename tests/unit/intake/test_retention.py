@@ -14,9 +14,11 @@ from rcs_assets.intake import keys
 from rcs_assets.intake.drop import current_deliveries, opened, read_register
 from rcs_assets.intake.retention import (
     CERTIFICATES,
-    end_retention,
+    complete_certificates,
+    destroy_ended,
     ended_engagements,
     pending_certificates,
+    rows_left,
 )
 from rcs_assets.intake.take import take, take_education, take_social_work
 from rcs_assets.programme import Programme
@@ -59,12 +61,20 @@ def test_nothing_is_left_and_nothing_comes_back(delivered: World) -> None:
     take_all(world)
     assert held(world) > 0
     register = {line.seq: line for line in read_register(world.home) if line.engagement}
-    (certificate,) = end_retention(world.home, until(world, UNTIL), AFTER)
+    assert destroy_ended(world.home, until(world, UNTIL), AFTER) == (ENGAGEMENT,)
     for delivery in register.values():
         with pytest.raises(StorageError, match="key"), opened(world.home, delivery):
             pass
+    # Rows are there until the run: no certificate says otherwise.
+    with pytest.raises(StorageError, match=r"warehouse\.intake\.sample"):
+        complete_certificates(world.home)
+    assert len(pending_certificates(world.home)) == 1
     take_all(world)
     assert held(world) == 0
+    left = rows_left(world.home, ENGAGEMENT)
+    assert {"vault.main.sample_identifiers", "warehouse.intake.education"} <= set(left)
+    (certificate,) = complete_certificates(world.home)
+    assert json.loads(certificate.read_text())["tables_without_rows"] == sorted(left)
     # The rebuild from the drop: databases gone, the deliveries read again.
     world.home.warehouse.unlink()
     world.home.vault.unlink()
@@ -78,11 +88,12 @@ def test_nothing_is_left_and_nothing_comes_back(delivered: World) -> None:
 
 def test_reference_data_and_later_deliveries_stay(delivered: World) -> None:
     world = delivered
-    end_retention(world.home, until(world, UNTIL), AFTER)
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
     roll = current_deliveries(world.home)["school_roll", None]
     with opened(world.home, roll) as path:
         assert path.stat().st_size
-    assert end_retention(world.home, until(world, UNTIL), AFTER) == ()
+    complete_certificates(world.home)
+    assert destroy_ended(world.home, until(world, UNTIL), AFTER) == ()
     assert (
         "was destroyed on 2020-02-01"
         in current_deliveries(world.home)["sample_file", ENGAGEMENT].refused
@@ -114,15 +125,16 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
 
     monkeypatch.setattr(keys, "_erase", killed)
     with pytest.raises(KeyboardInterrupt):
-        end_retention(world.home, programme, AFTER)
+        destroy_ended(world.home, programme, AFTER)
     folder = world.home.drop / CERTIFICATES
     assert not list(folder.glob("*.json"))
     assert len(pending_certificates(world.home)) == 1
     monkeypatch.undo()
     later = AFTER + timedelta(days=3)
-    (certificate,) = end_retention(world.home, programme, later)
+    assert destroy_ended(world.home, programme, later) == (ENGAGEMENT,)
+    (certificate,) = complete_certificates(world.home)
     said = json.loads(certificate.read_text())
     assert [line["seq"] for line in said["deliveries"]] == seqs
     assert pending_certificates(world.home) == []
     assert not any(keys._file(world.home, seq).exists() for seq in seqs)
-    assert end_retention(world.home, programme, later) == ()
+    assert destroy_ended(world.home, programme, later) == ()

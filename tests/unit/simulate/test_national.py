@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from rcs_assets.errors import InputError
 from rcs_assets.programme import load_programme
+from rcs_assets.programme.tracking import load_tracking, readiness_problems
 from rcs_assets.simulate.national import write_register
 from rcs_assets.simulate.places import read_places
 from rcs_assets.simulate.public import write_fictitious
@@ -22,6 +24,11 @@ def test_register_has_32_councils_with_waves_and_approvals(tmp_path: Path) -> No
         assert {"primary", "secondary"} <= {wave.survey for wave in engagement.waves}
         assert engagement.key in programme.approvals
     assert set(load_programme().engagements) <= set(programme.engagements)
+    tracking = load_tracking(tmp_path)
+    assert set(tracking.cut_offs) == set(programme.engagements)
+    for key in programme.engagements:
+        day = date(2020, 6, 30)
+        assert not readiness_problems(programme, tracking, key, day, placeholders_allowed=True)
 
 
 def test_national_schools_have_national_size(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Whether the change from what was published to the candidate may be seen.
+
+Belongs here: counting who left and who came since each release, and children who withdrew in time
+and still stand in what is published. Does not belong here: how a child is taken out
+(`intake`), which cells are hidden (`disclosure`), deciding (`gate.py`).
+
+Policy.md, Change between releases: where contributors differ by 1 to 9 the difference of two
+releases can be one child's answers, so withdrawals come in batches. Policy.md, Protection by
+design: after the cut-off date of a withdrawal only later releases change; so one that came
+before it may stand in no release. Both are asked at the gate, each time anew: they depend on
+what is published, which a check of the candidate would not see change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from rcs_assets.intake.drop import read_register
+from rcs_assets.intake.tombstones import read_tombstones
+from rcs_assets.programme.tracking import Tracking, load_tracking
+from rcs_assets.release.packages import current_version, read_manifest, versions
+from rcs_assets.release.withdraw import WITHDRAWN_FOLDER
+from rcs_assets.storage import Home, sql_literal
+from rcs_assets.storage.counts import public_count
+
+_MICRODATA = Path("safe_haven") / "microdata" / "linked.parquet"
+# Who contributes to a table: with answers, and with a record of a council beside them.
+_CONTRIBUTORS = """
+select engagement, survey, response_id from read_parquet({file})
+union all
+select engagement, survey || ' with records', response_id from read_parquet({file})
+where has_education or has_social_work
+"""
+# After a rotation of the key no id is one of before: then only the numbers can be compared.
+_CHANGED = f"""
+with old as ({_CONTRIBUTORS.format(file="{old}")}),
+new as ({_CONTRIBUTORS.format(file="{new}")}),
+counted as (
+    select
+        engagement, survey, count(old.response_id) as old_n, count(new.response_id) as new_n,
+        count(*) filter (old.response_id is not null and new.response_id is not null) as both_n
+    from old full join new using (engagement, survey, response_id)
+    group by all
+)
+select
+    engagement, survey,
+    if(both_n = 0, greatest(old_n - new_n, 0), old_n - both_n) as left_n,
+    if(both_n = 0, greatest(new_n - old_n, 0), new_n - both_n) as came_n
+from counted
+where old_n > 0 and new_n > 0
+order by all
+"""
+
+
+def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
+    """Why the candidate may not follow what was published; empty if it may, or is the first.
+
+    It is compared with every release that was read, withdrawn ones too: who has a copy of one
+    can take the difference.
+
+    Args:
+        home: the installation.
+        candidate: the candidate's folder.
+    """
+    after = candidate / _MICRODATA if candidate else None
+    if after is None or not after.is_file():
+        return ()  # The gate refuses it for that.
+    register, current = load_tracking(home.config), current_version(home)
+    found: list[str] = []
+    for version, before in _read_releases(home).items():
+        if not before.is_file():
+            found.append(f"release {version} has no microdata: nobody can tell who left since")
+            continue
+        rows = _changed(before, after)
+        if version == current:
+            left = {row.engagement for row in rows if row.left_n}
+            found += _in_time(home, version, left, register)
+        found += _too_few(rows, register.rules.withdrawal_batch_n, version)
+    return tuple(found)
+
+
+def _read_releases(home: Home) -> dict[str, Path]:
+    """Version → linked microdata of each release, from where it lies or is kept."""
+    folders = {version: home.releases / version for version in versions(home)}
+    kept = home.releases / WITHDRAWN_FOLDER
+    folders |= {v: kept / v for v in folders if (kept / v).is_dir()}
+    return {version: folder / _MICRODATA for version, folder in folders.items()}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Contributors to the tables of one survey who left and who came."""
+
+    engagement: str
+    survey: str
+    left_n: int
+    came_n: int
+
+
+def _changed(before: Path, after: Path) -> list[_Change]:
+    with duckdb.connect() as con:
+        query = _CHANGED.format(old=sql_literal(before), new=sql_literal(after))
+        return [_Change(*row) for row in con.execute(query).fetchall()]
+
+
+def _too_few(rows: Iterable[_Change], batch_n: int, version: str) -> Iterable[str]:
+    for row in rows:
+        for n, what in ((row.left_n, "left"), (row.came_n, "came")):
+            if 0 < n < batch_n:
+                yield (
+                    f"{row.engagement}, {row.survey}: fewer than {batch_n} children {what} since "
+                    f"release {version}, so that the difference could be one child's answers. "
+                    "What to do: wait until the batch is full, or leave the engagement out"
+                )
+
+
+def _in_time(home: Home, version: str, left: Collection[str], register: Tracking) -> Iterable[str]:
+    """Children who left, whose withdrawal came by the cut-off and whom the release still shows."""
+    listed = {
+        entry["sha256"]: entry["engagement"]
+        for entry in read_manifest(home, version)["deliveries"]
+        if entry["dataset"] == "opt_outs"
+    }
+    known = {line.engagement: line.seq for line in read_register(home) if line.sha256 in listed}
+    cut_offs = {key: day.isoformat() for key, day in register.cut_offs.items()}
+    late = Counter(
+        stone.engagement
+        for stone in read_tombstones(home)
+        if stone.holds
+        and stone.engagement in left
+        and stone.list_seq > known.get(stone.engagement, 0)
+        and "" < stone.received_on <= cut_offs.get(stone.engagement, "")
+    )
+    for engagement, n in sorted(late.items()):
+        yield (
+            f"{engagement}: {public_count(n)} withdrawals were received by the cut-off day "
+            f"{cut_offs[engagement]} and are not honoured in release {version}. What to do: "
+            f"rcs release withdraw {version} --reason TEXT --by NAME"
+        )
