@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_materialise(commands)
     _add_reports(commands)
     _add_exchange(commands)
+    _add_clerical(commands)
     _add_keys(commands)
     _add_release(commands)
     _add_codebook(commands)
@@ -204,6 +205,35 @@ def _add_exchange(commands: Any) -> None:
         "kinds", nargs="*", metavar="KIND", help="e.g. admin_ids_edu, read_through, payload_sw"
     )
     parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_clerical(commands: Any) -> None:
+    text = "Doubtful links: who decides them, and how far the reviews have come."
+    group = commands.add_parser("clerical", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    queue = _command(actions, "queue", do.clerical_queue, "How many pairs wait, and for whom.")
+    status = _command(
+        actions, "status", do.clerical_status, "Decisions, what came of them, and agreement."
+    )
+    verify = _command(
+        actions, "verify", do.clerical_verify, "Check the log of decisions from its first entry on."
+    )
+    for parser in (queue, status, verify):
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
+    review = _command(
+        actions, "review", do.clerical_review, "Serve the page on which a clerk decides, here only."
+    )
+    adjudicate = _command(
+        actions,
+        "adjudicate",
+        do.clerical_adjudicate,
+        "The same for a third person, where two reviewers differ.",
+    )
+    for parser in (review, adjudicate):
+        parser.add_argument("--engagement", required=True, metavar="KEY", help="whose pairs")
+        parser.add_argument(
+            "--reviewer", required=True, metavar="NAME", help="who decides; stands in the log"
+        )
 
 
 def _add_keys(commands: Any) -> None:

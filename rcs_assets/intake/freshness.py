@@ -1,10 +1,10 @@
 """What each part of the warehouse should be computed from now, and which parts are not.
 
 Belongs here: the fingerprint of a part, made of delivered files, code, codebook, programme,
-approvals and generations of keys, and its comparison with the one that stands in the
-warehouse. Does not belong here: where fingerprints are kept (`storage.fingerprints`), who
-writes them (`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish
-(`release`).
+approvals, clerks' decisions and generations of keys, and its comparison with the one that
+stands in the warehouse. Does not belong here: where fingerprints are kept
+(`storage.fingerprints`), who writes them (`rcs_assets.sessions`), what is run
+(`rcs_assets.runs`), whether to publish (`release`).
 
 A *part* is an engagement, `reference` (unpartitioned data that engagements read) or
 `outputs` (what sees all engagements, up to the candidate). Content decides, never a
@@ -23,6 +23,7 @@ from rcs_assets.intake.drop import Delivery, current_deliveries
 from rcs_assets.programme import approval_problems, load_programme
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
+from rcs_assets.storage.decision_log import settled_marks
 from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
 from rcs_assets.storage.keyring import key_generations
 
@@ -50,11 +51,13 @@ def wanted_fingerprints(
     deliveries = current_deliveries(home).values()
     reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))
     wanted = {REFERENCE: reference}
+    decided = settled_marks(home)
     for key in sorted({d.engagement for d in deliveries if d.engagement}):
         own = _hashes(d for d in deliveries if d.engagement == key)
         # Leaving an engagement out changes what the checks of its tables ask.
         state = (*_approval_problems(home, key, day), f"left out: {key in left_out}")
-        wanted[key] = _digest(reference, *own, "|", *state)
+        # Where clerks decided nothing, nothing stands here.
+        wanted[key] = _digest(reference, *own, "|", *state, *decided.get(key, "").split())
     overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if file.is_file()]
     wanted[OUTPUTS] = _digest(*sorted(wanted.values()), *sorted(left_out), "|", *overlay)
     return wanted

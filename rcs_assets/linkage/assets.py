@@ -15,6 +15,7 @@ from rcs_assets.intake.exchange import INDEXER_FILES
 from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
 from rcs_assets.linkage.attacker_view import write_attacker_view
 from rcs_assets.linkage.by_group import write_link_rates_by_group
+from rcs_assets.linkage.clerical import clerical_input, drop_queues, refuse_other_log
 from rcs_assets.linkage.engagements import (
     LinkedRows,
     accepted_records,
@@ -24,7 +25,8 @@ from rcs_assets.linkage.engagements import (
 )
 from rcs_assets.linkage.settings import LinkSettings, load_link_rules
 from rcs_assets.programme import approval_problems
-from rcs_assets.storage import open_vault, open_warehouse, public_count
+from rcs_assets.storage import Home, open_vault, open_warehouse, public_count
+from rcs_assets.storage.decision_log import forget, read_decisions
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
 _SPINE = (
@@ -105,9 +107,18 @@ def linkage(
     with open_warehouse(place, settings=limits) as warehouse:
         accepted = accepted_records(warehouse)
     with open_vault(place, settings=limits, purpose="linkage") as vault:
+        refuse_other_log(vault, read_decisions(place))
+        approved = _approved(home, engagements)
+        drop_queues(vault, set(engagements) - set(approved))
         rows = link_engagements(
-            vault, link_keys(place), _approved(home, engagements), settings, accepted
+            vault,
+            link_keys(place),
+            approved,
+            settings,
+            accepted,
+            clerical_input(place),
         )
+    _follow_up(context, place, rows)
     groups = load_link_rules(place.config).groups
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
@@ -117,6 +128,17 @@ def linkage(
     yield _result("link_rates", _totals(rows))
     yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
     yield _result("attacker_view", {"pupils": public_count(pupils_n)})
+
+
+def _follow_up(context: dg.AssetExecutionContext, home: Home, rows: LinkedRows) -> None:
+    """Forget decisions on children who are no longer there; say which decisions hold no longer."""
+    for engagement in sorted({key for key, _ in rows.forgotten}):
+        forget(home, engagement, {case for key, case in rows.forgotten if key == engagement})
+    for engagement, why, decisions_n in rows.not_applied:
+        context.log.warning(
+            f"{engagement}: {public_count(decisions_n)} decisions of clerks were not applied "
+            f"({why}); see: rcs clerical status"
+        )
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

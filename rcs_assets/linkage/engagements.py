@@ -20,6 +20,14 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.intake.vault import prepare_vault
+from rcs_assets.linkage.clerical import (
+    ClericalInput,
+    gone_cases,
+    judge_decisions,
+    not_applied,
+    prepare_clerical,
+    write_queue,
+)
 from rcs_assets.linkage.exact import (
     PASS_SPINE,
     SURVEY_DATASETS,
@@ -29,7 +37,7 @@ from rcs_assets.linkage.exact import (
 )
 from rcs_assets.linkage.quality import LinkQuality
 from rcs_assets.linkage.received import link_received, received_engagements, received_numbers
-from rcs_assets.linkage.settings import LinkSettings
+from rcs_assets.linkage.settings import LinkSettings, load_link_rules
 from rcs_assets.linkage.social_work import link_social_work
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
@@ -70,6 +78,7 @@ _TABLES = {
         "ambiguous_n": "integer not null",
         "clerical_n": "integer",
         "exact_n": "integer",
+        "decided_n": "integer",
         "probabilistic_n": "integer",
         "estimated_precision": "double",
         "estimated_recall": "double",
@@ -90,16 +99,21 @@ class LinkedRows:
     """What leaves the vault, as pyarrow tables without any identifier.
 
     `project_ids`: dataset, engagement, record_id, project_id, pass_no, weight (log2 of the
-    odds), probability (both null in exact passes), weight_band (exact | auto); linked records
-    only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
-    exact_n, probabilistic_n, estimated_precision, estimated_recall (null where a number links).
+    odds), probability (both null in exact passes), weight_band (exact | decided | auto); linked
+    records only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
+    exact_n, decided_n, probabilistic_n, estimated_precision, estimated_recall (null where a
+    number links).
     `identified_groups`: link counts by what only the vault knows: engagement, dataset,
-    breakdown (sex | has_scn), "group", records_n, linked_n.
+    breakdown (sex | has_scn), "group", records_n, linked_n. `forgotten`: engagement and case of
+    decisions whose child is no longer there. `not_applied`: engagement, why and number of the
+    decisions that hold no longer.
     """
 
     project_ids: Any
     link_rates: Any
     identified_groups: Any
+    forgotten: Sequence[tuple[str, str]] = ()
+    not_applied: Sequence[tuple[str, str, int]] = ()
 
 
 def link_keys(home: Home) -> LinkKeys:
@@ -129,6 +143,7 @@ def link_engagements(
     engagements: Sequence[str],
     settings: LinkSettings | None = None,
     accepted: pa.Table | None = None,
+    clerical: ClericalInput | None = None,
 ) -> LinkedRows:
     """Link the given engagements and write index numbers and read-through to the vault.
 
@@ -140,6 +155,7 @@ def link_engagements(
             depend on its own files alone.
         accepted: dataset (education | social_work) and record_id of the councils' records
             whose payload intake accepted; others are not linked, nor counted. None: all.
+        clerical: what clerks decided; None: nothing, and no queue is written.
 
     Returns:
         What may leave the vault.
@@ -152,6 +168,7 @@ def link_engagements(
         hmac_expression(con, f"index_{dataset}", key)
     chosen = _listed(engagements)
     prepare_vault(con)
+    prepare_clerical(con)
     con.execute("begin")
     _choose_records(con, accepted)
     received = received_engagements(con, engagements)
@@ -159,9 +176,15 @@ def link_engagements(
     for statement in (spine_query(chosen), survey_query(chosen), education_query(_listed(own))):
         con.execute(statement)
     link_received(con, _listed(received))
-    quality = link_social_work(con, settings or LinkSettings(training="fixed"), own)
+    chosen_settings = settings or LinkSettings(training="fixed")
+    given = clerical or ClericalInput.empty()
+    judge_decisions(con, given, chosen)
+    quality = link_social_work(con, chosen_settings, own)
     con.execute(_links())
     _write_vault(con, chosen)
+    if clerical is not None:
+        rules = load_link_rules(chosen_settings.overlay).clerical
+        write_queue(con, clerical, rules, chosen, _listed(own))
     con.execute("commit")
     return LinkedRows(
         project_ids=con.execute(
@@ -171,6 +194,8 @@ def link_engagements(
         ).to_arrow_table(),
         link_rates=_rates(con, quality),
         identified_groups=con.execute(_identified_groups(chosen)).to_arrow_table(),
+        forgotten=gone_cases(con),
+        not_applied=not_applied(con, chosen),
     )
 
 
@@ -252,6 +277,7 @@ def _rates(con: duckdb.DuckDBPyConnection, quality: Mapping[str, LinkQuality]) -
                 count_if(is_ambiguous)::integer as ambiguous_n,
                 count_if(band = 'clerical')::integer as clerical_n,
                 count_if(project_id is not null and band = 'exact')::integer as exact_n,
+                count_if(project_id is not null and band = 'decided')::integer as decided_n,
                 count_if(project_id is not null and band = 'auto')::integer as probabilistic_n
             from links
             where dataset <> 'sample'
@@ -359,7 +385,11 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
         max(index_no) filter (where dataset = 'social_work') as index_social_work,
         project_id,
         string_agg(distinct method, '+' order by method desc) as match_method,
-        if(bool_or(band = 'auto'), 'auto', 'exact') as weight_band
+        case
+            when bool_or(band = 'auto') then 'auto'
+            when bool_or(band = 'decided') then 'decided'
+            else 'exact'
+        end as weight_band
     from numbered
     group by engagement, project_id
     """)

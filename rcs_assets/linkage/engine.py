@@ -21,6 +21,7 @@ import pyarrow as pa
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh, weigh_siblings
 from rcs_assets.linkage.cascade import run_cascade
+from rcs_assets.linkage.decided import apply_decisions
 from rcs_assets.linkage.probabilistic import (
     MatchModel,
     blocks_of,
@@ -42,7 +43,8 @@ class Links:
 
     `table`: pyarrow.Table, one row a link, ordered by left_id and right_id: `left_id`,
     `right_id`, `pass_no` (rules: `data/linkage.yaml`), `weight` (log2 of the odds, null in
-    exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical).
+    exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical; decided,
+    where `LinkSettings.decided` says so).
     Pairs of band clerical are proposals for a clerk. `quality`: estimates without truth.
     `model`: what scored the pairs; handed back in `LinkSettings.model`, it repeats them.
     """
@@ -103,9 +105,10 @@ def _link(
     if settings.mode == "dedupe":
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
-    _forms(con, rules, loaded)
+    add_forename_forms(con, rules, loaded)
     _frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
+    apply_decisions(con, rules, settings.decided)
     _rest(con, settings)
     prior = _prior(con, rules, settings)
     model = match_model(con, rules, settings, prior=prior)
@@ -128,7 +131,7 @@ def _link(
         assign_one_to_one(con, lowest)
         band_links(con, rules, settings)
         remainder = link_remainder(con, rules, settings, model)
-    return Links(_result(con), estimate_quality(con, rules, remainder), model)
+    return Links(_result(con, rules), estimate_quality(con, rules, remainder), model)
 
 
 def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
@@ -244,7 +247,7 @@ def _blank(field: str) -> str:
     return "null::date" if field == "date_of_birth" else "null::varchar"
 
 
-def _forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
+def add_forename_forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
     """`forename_forms` beside the forename: the full names that it may stand for, sorted."""
     forms = [(form, name) for name, others in rules.forms.items() for form in others]
     con.register(
@@ -318,15 +321,15 @@ def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSetti
     return min(0.5, doubled / (largest * (largest - 1) / 2))
 
 
-def _result(con: duckdb.DuckDBPyConnection) -> Any:
-    return con.execute("""
+def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
+    return con.execute(f"""
         select
             left_id,
             right_id,
             pass_no::integer as pass_no,
             null::double as weight,
             null::double as probability,
-            'exact' as band
+            if(pass_no = {rules.clerical.pass_no}, 'decided', 'exact') as band
         from exact_links
         union all
         select left_id, right_id, pass_no, weight, probability, band

@@ -25,7 +25,7 @@ from rcs_assets.linkage.settings import LinkRules
 class LinkQuality:
     """Estimates as shares 0 to 1, with intervals; None where nothing was linked.
 
-    `links_n`: links of bands exact and auto; `clerical_n`: pairs that wait for a clerk.
+    `links_n`: links of bands exact, decided and auto; `clerical_n`: pairs that wait for a clerk.
     """
 
     links_n: int
@@ -50,9 +50,9 @@ def estimate_quality(
     """
     by_pass = dict(con.execute("select pass_no, count(*) from exact_links group by all").fetchall())
     exact_n = sum(by_pass.values())
-    exact_wrong = sum(
-        (1 - entry.precision) * by_pass.get(entry.pass_no, 0) for entry in rules.passes
-    )
+    sure = {rule.pass_no: rule.precision for rule in rules.passes}
+    sure[rules.clerical.pass_no] = rules.clerical.precision
+    exact_wrong = sum((1 - precision) * by_pass.get(n, 0) for n, precision in sure.items())
     auto_n, auto_wrong, clerical_n = con.execute("""
         select
             count(*) filter (where band = 'auto'),

@@ -96,7 +96,8 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         create table linkage.link_rates as
         select engagement, survey as dataset, count(*) as records_n,
             count(project_id) as linked_n, 0 as ambiguous_n, 0 as clerical_n, 10 as exact_n,
-            0 as probabilistic_n, 1.0 as estimated_precision, 0.9 as estimated_recall,
+            0 as decided_n, 0 as probabilistic_n, 1.0 as estimated_precision,
+            0.9 as estimated_recall,
         from linkage.linked group by all;
         create table linkage.link_rates_by_group as
         select engagement, dataset, 'sex' as breakdown, 'F' as "group", records_n, linked_n,
