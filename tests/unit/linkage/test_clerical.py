@@ -72,10 +72,9 @@ def decide(home: Home, name: str, case: str, verdict: str, *, adjudicates: bool 
     seat(home, name, adjudicates=adjudicates).decide(queue(home)[case][1], case, verdict)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def make_home(folder: Path) -> Home:
     """A home with a queue: children of whom social work knows no forename, and one canary."""
-    home = Home.open(tmp_path_factory.mktemp("clerical") / "home", profile="demo")
+    home = Home.open(folder, profile="demo")
     with open_vault(home, settings=SETTINGS, purpose="test") as con:
         prepare_vault(con)
         con.execute(f"""
@@ -100,7 +99,12 @@ def made(tmp_path_factory) -> Path:
             where record_id in ({", ".join(f"'s{k * 7}'" for k in range(DOUBTFUL_N))})
         """)
     assert linked(run(home)) == {}
-    return home.path
+    return home
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return make_home(tmp_path_factory.mktemp("clerical") / "home").path
 
 
 @pytest.fixture
