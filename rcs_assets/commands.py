@@ -160,6 +160,44 @@ def exchange(options: argparse.Namespace) -> int:
     return DONE
 
 
+def encodings_key(options: argparse.Namespace) -> int:
+    """Make a key file."""
+    from rcs_assets.linkage.encodings import new_key
+
+    new_key(options.file)
+    print(f"Made {options.file}. It stays with the identifiers: never send it with encodings.")
+    return DONE
+
+
+def encodings_make(options: argparse.Namespace) -> int:
+    """Encode a file; needs no installation."""
+    from rcs_assets.linkage.encodings import encode_file
+
+    records_n = encode_file(options.file, options.key, options.out, options.id)
+    if options.json:
+        _print_json({"file": options.out, "records_n": records_n})
+    else:
+        print(f"Encoded {records_n:,} records into {options.out}.")
+    return DONE
+
+
+def encodings_link(options: argparse.Namespace) -> int:
+    """Link two files of encodings; needs no installation and no key."""
+    from rcs_assets.linkage.encodings import link_files
+
+    quality = link_files(options.left, options.right, options.out).quality
+    if options.json:
+        _print_json(quality)
+        return DONE
+    print(f"{quality.links_n:,} links, {quality.clerical_n:,} doubtful pairs in {options.out}.")
+    print(
+        f"Estimated precision {quality.precision} ({quality.precision_low} to "
+        f"{quality.precision_high}), recall {quality.recall} ({quality.recall_low} to "
+        f"{quality.recall_high})"
+    )
+    return DONE
+
+
 def clerical_queue(options: argparse.Namespace) -> int:
     """How many pairs of each engagement wait, and for which seat."""
     from rcs_assets.linkage.review import progress

@@ -36,6 +36,9 @@ from rcs_assets.linkage.remainder import link_remainder
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.standardise import FIELDS, standardised
 
+# Types of the standardised fields that are no text.
+_TYPES = {"date_of_birth": "date", "clk": "bit"}
+
 
 @dataclass(frozen=True)
 class Links:
@@ -78,7 +81,7 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
     rules = load_link_rules(chosen.overlay)
     tables = _tables(left, right, chosen)
     failure = ""
-    con = _connection(chosen)
+    con = sealed_connection(chosen)
     try:
         return _link(con, tables, rules, chosen)
     except duckdb.Error as error:
@@ -134,7 +137,8 @@ def _link(
     return Links(_result(con, rules), estimate_quality(con, rules, remainder), model)
 
 
-def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
+def sealed_connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that opens no file and spills none."""
     con = duckdb.connect(
         ":memory:",
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
@@ -244,7 +248,7 @@ def _refuse_incomparable(tables: list[tuple[str, Any]]) -> None:
 
 
 def _blank(field: str) -> str:
-    return "null::date" if field == "date_of_birth" else "null::varchar"
+    return f"null::{_TYPES.get(field, 'varchar')}"
 
 
 def add_forename_forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:

@@ -260,7 +260,7 @@ def _check(rules: LinkRules) -> None:
         and 0 < rules.clerical.precision <= 1
         and 0 < rules.clerical.confidence < 1
         and rules.clerical.idle_minutes > 0
-        and set(rules.clerical.fields) <= set(FIELDS) - {"uid", "address", "town"},
+        and set(rules.clerical.fields) <= set(FIELDS) - {"uid", "address", "town", "clk"},
         "groups": rules.groups.min_records >= 10 and 0 < rules.groups.confidence < 1,
     }
     wrong = [name for name, is_sound in sound.items() if not is_sound]
