@@ -11,6 +11,8 @@ from rcs_assets.cli import main
 from rcs_assets.errors import InputError
 from rcs_assets.linkage.encodings import encode, link_encodings, load_encoding_rules
 from rcs_assets.simulate.pairs import make_pairs
+from tests.acceptance.documentation import commands
+from tests.conftest import REPO_ROOT
 
 KEY, OTHER, NOISE = b"k" * 32, b"o" * 32, b"n" * 32
 # With a letter that no hexadecimal number has.
@@ -85,20 +87,20 @@ def council(tmp_path, monkeypatch):
         }
     )
     frame.to_csv(tmp_path / "sample.csv", index=False)
-    frame.rename(columns={"survey_uid": "record_id"}).to_csv(tmp_path / "sw.csv", index=False)
+    frame.rename(columns={"survey_uid": "record_id"}).to_csv(
+        tmp_path / "social-work.csv", index=False
+    )
     return tmp_path
 
 
 def test_a_council_encodes_and_the_platform_links_without_a_home(council, capsys):
-    assert main(["encodings", "key", "council.key"]) == 0
-    sample = ["encodings", "make", "sample.csv", "--id", "survey_uid", "--key", "council.key"]
-    assert main([*sample, "--out", "sample-encoded.csv"]) == 0
-    assert main(["encodings", "make", "sw.csv", "--key", "council.key", "--out", "sw-enc.csv"]) == 0
-    link = ["encodings", "link", "sample-encoded.csv", "sw-enc.csv", "--out", "pairs.csv"]
-    assert main(link) == 0
+    """docs/how-to/encode-identifiers.md, step by step."""
+    page = REPO_ROOT / "docs" / "how-to" / "encode-identifiers.md"
+    for words in commands(page, "rcs"):
+        assert main(words[1:]) == 0
     pairs = pd.read_csv(council / "pairs.csv")
     assert list(pairs.left_id) == list(pairs.right_id) == ["U1", "U2", "U3"]
-    for name in ("council.key", "sample-encoded.csv", "sw-enc.csv", "pairs.csv"):
+    for name in ("council.key", "sample-encoded.csv", "social-work-encoded.csv", "pairs.csv"):
         assert (council / name).stat().st_mode & 0o077 == 0
     said = capsys.readouterr()
     text = (council / "sample-encoded.csv").read_text() + said.out + said.err
@@ -110,9 +112,9 @@ def test_a_council_encodes_and_the_platform_links_without_a_home(council, capsys
 @pytest.mark.parametrize(
     ("arguments", "spoil", "said"),
     [
-        ("make sw.csv --key none.key", None, "There is no key file"),
-        ("make sw.csv --key open.key", ("open.key", "00" * 32), "Others may read the key"),
-        ("make sw.csv --key council.key", ("council.key", "no key"), "This is no key"),
+        ("make social-work.csv --key none.key", None, "There is no key file"),
+        ("make social-work.csv --key open.key", ("open.key", "00" * 32), "Others may read the key"),
+        ("make social-work.csv --key council.key", ("council.key", "no key"), "This is no key"),
         ("make sample.csv --key council.key", None, "There is no column record_id"),
         ("make bad.csv --key council.key", ("bad.csv", "record_id,surname\n1,a\n1,b\n"), "twice"),
         ("make bad.csv --key council.key", ("bad.csv", "record_id,surname\n,a\n2,b\n"), "blank"),
@@ -122,7 +124,7 @@ def test_a_council_encodes_and_the_platform_links_without_a_home(council, capsys
         ("make bad.csv --key council.key", ("bad.csv", "record_id,surname\n1\n"), "cannot be read"),
         ("make none.csv --key council.key", None, "cannot be read"),
         ("link one.csv other.csv", None, "different keys or rules"),
-        ("link one.csv sw.csv", None, "no whole file of encodings"),
+        ("link one.csv social-work.csv", None, "no whole file of encodings"),
         ("link one.csv bad.csv", ("bad.csv", "record_id,scheme,clk\n1,x,ff\n"), "no whole file"),
     ],
 )  # fmt: skip
@@ -131,7 +133,7 @@ def test_bad_input_is_refused_and_nothing_is_written(council, capsys, arguments,
         assert main(["encodings", "key", f"{name}.key"]) == 0
     if "link" in arguments:
         for name, key in (("one", "council"), ("other", "other")):
-            words = ["make", "sw.csv", "--key", f"{key}.key", "--out", f"{name}.csv"]
+            words = ["make", "social-work.csv", "--key", f"{key}.key", "--out", f"{name}.csv"]
             assert main(["encodings", *words]) == 0
     if spoil:
         (council / spoil[0]).write_text(spoil[1], encoding="utf-8")
@@ -147,7 +149,7 @@ def test_no_file_is_ever_overwritten(council, capsys):
     assert main(["encodings", "key", "council.key"]) == 0
     key = (council / "council.key").read_bytes()
     assert main(["encodings", "key", "council.key"]) == 1
-    made = ["encodings", "make", "sw.csv", "--key", "council.key", "--out", "sample.csv"]
+    made = ["encodings", "make", "social-work.csv", "--key", "council.key", "--out", "sample.csv"]
     assert main(made) == 1
     assert capsys.readouterr().err.count("There is a file already") == 2
     assert (council / "council.key").read_bytes() == key
