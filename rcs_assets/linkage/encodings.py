@@ -23,7 +23,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,15 @@ class FieldRule:
 
 @dataclass(frozen=True)
 class EncodingRules:
-    """`bits`: before folding; `flip_share`: of the folded bits turned over at random."""
+    """`bits`: before folding; `flip_share`: of the folded bits turned over at random.
+
+    `auto_weight`: from which a pair is linked; it changes no encoding.
+    """
 
     version: str
     bits: int
     flip_share: float
+    auto_weight: float
     fields: Mapping[str, FieldRule]
 
     @property
@@ -84,6 +88,7 @@ def load_encoding_rules(overlay: Path | None = None) -> EncodingRules:
             str(raw["version"]),
             int(raw["bits"]),
             float(raw["flip_share"]),
+            float(raw["auto_weight"]),
             {name: FieldRule(**entry) for name, entry in raw["fields"].items()},
         ),
         _problems,
@@ -143,7 +148,7 @@ def encode(
 
 def scheme_of(key: bytes, rules: EncodingRules) -> str:
     """Names rules and key; whoever has neither learns nothing from it."""
-    told = json.dumps(asdict(rules), sort_keys=True).encode()
+    told = json.dumps(asdict(replace(rules, auto_weight=0)), sort_keys=True).encode()
     return f"clk-{rules.version}-{hmac.new(key, b'scheme ' + told, 'sha256').hexdigest()[:16]}"
 
 
@@ -152,7 +157,7 @@ def link_encodings(left: pa.Table, right: pa.Table, settings: LinkSettings | Non
 
     Args:
         left, right: record_id, scheme, clk, as `encode` makes them.
-        settings: of the engine; the shipped model.
+        settings: of the engine; the shipped model, and the threshold of the rules.
 
     Raises:
         InputError: encodings of different keys or rules, or tables that are none.
@@ -171,7 +176,9 @@ def link_encodings(left: pa.Table, right: pa.Table, settings: LinkSettings | Non
             why="no two of them can be compared",
             fix="encode both files with one key file and one version of the rules",
         )
-    chosen = settings or LinkSettings(training="fixed")
+    chosen = settings or LinkSettings(
+        training="fixed", auto_weight=load_encoding_rules().auto_weight
+    )
     columns = ["record_id", "clk"]
     return link(left.select(columns), right.select(columns), chosen)
 
