@@ -32,7 +32,7 @@ from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
 from rcs_assets.storage.access_log import read_access
-from rcs_assets.storage.decision_log import forget_engagement
+from rcs_assets.storage.decision_log import forget_engagement, read_decisions
 from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, require_keys, rotate_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
@@ -112,6 +112,7 @@ def materialise(options: argparse.Namespace) -> int:
             fix="run: rcs materialise --publish",
         )
     require_keys(home)
+    read_decisions(home)  # a log that was changed is refused before any run
     if options.select:
         return _materialise_selection(home, options.select, options.engagement)
     status = _materialise(
