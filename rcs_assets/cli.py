@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_materialise(commands)
     _add_reports(commands)
     _add_exchange(commands)
+    _add_encodings(commands)
+    _add_clerical(commands)
     _add_keys(commands)
     _add_release(commands)
     _add_fieldwork(commands)
@@ -216,6 +218,61 @@ def _add_exchange(commands: Any) -> None:
         "kinds", nargs="*", metavar="KIND", help="e.g. admin_ids_edu, read_through, payload_sw"
     )
     parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_encodings(commands: Any) -> None:
+    text = "Encodings in the place of identifiers that may not be sent; needs no installation."
+    group = commands.add_parser("encodings", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+
+    def action(name: str, function: Any, about: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=about)
+        parser.set_defaults(command=function)
+        return parser
+
+    key = action("key", do.encodings_key, "Make a key file; it stays where the identifiers are.")
+    key.add_argument("file", type=Path, metavar="FILE", help="where the key goes")
+    make = action("make", do.encodings_make, "Encode the records of a CSV file.")
+    make.add_argument("file", type=Path, metavar="FILE", help="identifiers")
+    make.add_argument("--key", type=Path, required=True, metavar="FILE", help="the key file")
+    make.add_argument(
+        "--id", default="record_id", metavar="COLUMN", help="of the ids (default: record_id)"
+    )
+    pair = action("link", do.encodings_link, "Link two files of encodings made under one key.")
+    pair.add_argument("left", type=Path, metavar="LEFT", help="e.g. of the sample file")
+    pair.add_argument("right", type=Path, metavar="RIGHT", help="e.g. of social work")
+    for parser in (make, pair):
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
+
+
+def _add_clerical(commands: Any) -> None:
+    text = "Doubtful links: who decides them, and how far the reviews have come."
+    group = commands.add_parser("clerical", help=text, description=text)
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    queue = _command(actions, "queue", do.clerical_queue, "How many pairs wait, and for whom.")
+    status = _command(
+        actions, "status", do.clerical_status, "Decisions, what came of them, and agreement."
+    )
+    verify = _command(
+        actions, "verify", do.clerical_verify, "Check the log of decisions from its first entry on."
+    )
+    for parser in (queue, status, verify):
+        parser.add_argument("--json", action="store_true", help=AS_JSON)
+    review = _command(
+        actions, "review", do.clerical_review, "Serve the page on which a clerk decides, here only."
+    )
+    adjudicate = _command(
+        actions,
+        "adjudicate",
+        do.clerical_adjudicate,
+        "The same for a third person, where two reviewers differ.",
+    )
+    for parser in (review, adjudicate):
+        parser.add_argument("--engagement", required=True, metavar="KEY", help="whose pairs")
+        parser.add_argument(
+            "--reviewer", required=True, metavar="NAME", help="who decides; stands in the log"
+        )
 
 
 def _add_keys(commands: Any) -> None:

@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from pathlib import Path
@@ -41,6 +42,7 @@ from rcs_assets.release import packages
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
 from rcs_assets.storage.access_log import read_access
+from rcs_assets.storage.decision_log import forget_engagement, read_decisions
 from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, require_keys, rotate_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
@@ -120,6 +122,7 @@ def materialise(options: argparse.Namespace) -> int:
             fix="run: rcs materialise --publish",
         )
     require_keys(home)
+    read_decisions(home)  # a log that was changed is refused before any run
     if options.select:
         return _materialise_selection(home, options.select, options.engagement)
     status = _materialise(
@@ -165,6 +168,143 @@ def exchange(options: argparse.Namespace) -> int:
     for file in files:
         kind = kind_of(file)
         print(f"{file}  {kind.sender} to {kind.receiver}: {kind.about}")
+    return DONE
+
+
+def encodings_key(options: argparse.Namespace) -> int:
+    """Make a key file."""
+    from rcs_assets.linkage.encodings import new_key
+
+    new_key(options.file)
+    print(f"Made {options.file}. It stays with the identifiers: never send it with encodings.")
+    return DONE
+
+
+def encodings_make(options: argparse.Namespace) -> int:
+    """Encode a file; needs no installation."""
+    from rcs_assets.linkage.encodings import encode_file
+
+    records_n = encode_file(options.file, options.key, options.out, options.id)
+    if options.json:
+        _print_json({"file": options.out, "records_n": records_n})
+    else:
+        print(f"Encoded {records_n:,} records into {options.out}.")
+    return DONE
+
+
+def encodings_link(options: argparse.Namespace) -> int:
+    """Link two files of encodings; needs no installation and no key."""
+    from rcs_assets.linkage.encodings import link_files
+
+    quality = link_files(options.left, options.right, options.out).quality
+    if options.json:
+        _print_json(quality)
+        return DONE
+    print(f"{quality.links_n:,} links, {quality.clerical_n:,} doubtful pairs in {options.out}.")
+    print(
+        f"Estimated precision {quality.precision} ({quality.precision_low} to "
+        f"{quality.precision_high}), recall {quality.recall} ({quality.recall_low} to "
+        f"{quality.recall_high})"
+    )
+    return DONE
+
+
+def clerical_queue(options: argparse.Namespace) -> int:
+    """How many pairs of each engagement wait, and for which seat."""
+    from rcs_assets.linkage.review import progress
+
+    rows = [
+        {
+            "engagement": found.engagement,
+            "queue_n": found.queue_n,
+            "first_review_n": found.queue_n - found.once_n - found.twice_n,
+            "second_review_n": found.once_n,
+            "adjudication_n": found.twice_n,
+        }
+        for found in progress(_open_home(options), Settings.from_environment())
+    ]
+    if options.json:
+        _print_json(rows)
+        return DONE
+    for row in rows:
+        print(
+            f"{row['engagement']:<32} {row['queue_n']:>5} pairs wait: {row['first_review_n']} for "
+            f"a first review, {row['second_review_n']} for a second, {row['adjudication_n']} for "
+            "adjudication"
+        )
+    print("Next: rcs clerical review --engagement KEY --reviewer NAME" if rows else "No queue yet")
+    return DONE
+
+
+def clerical_review(options: argparse.Namespace) -> int:
+    """Serve the page of a reviewer until he leaves it."""
+    return _serve_clerk(options, adjudicates=False)
+
+
+def clerical_adjudicate(options: argparse.Namespace) -> int:
+    """Serve the page of who adjudicates until he leaves it."""
+    return _serve_clerk(options, adjudicates=True)
+
+
+def _serve_clerk(options: argparse.Namespace, *, adjudicates: bool) -> int:
+    from rcs_assets.linkage.review import Seat
+    from rcs_assets.linkage.review_page import ReviewServer
+    from rcs_assets.linkage.settings import load_link_rules
+
+    home = _open_home(options)
+    _refuse_unknown_engagements(home, [options.engagement])
+    seat = Seat(
+        home, options.engagement, options.reviewer, adjudicates, Settings.from_environment()
+    )
+    idle_minutes = load_link_rules(home.config).clerical.idle_minutes
+    server = ReviewServer(seat, idle_minutes)
+    print(f"Open on this machine: {server.url}", flush=True)
+    print("The address is the key to the page: give it to nobody. Ctrl-C ends it.", flush=True)
+    with suppress(KeyboardInterrupt):
+        server.serve()
+    print("Next, when all is decided: rcs materialise")
+    return DONE
+
+
+def clerical_status(options: argparse.Namespace) -> int:
+    """Decisions of each engagement, what the last run did with them, and how far clerks agree."""
+    from rcs_assets.linkage.review import progress
+
+    found = progress(_open_home(options), Settings.from_environment())
+    if options.json:
+        _print_json(found)
+        return DONE
+    for one in found:
+        settled = ", ".join(f"{n} {verdict}" for verdict, n in one.settled.items())
+        outcomes = ", ".join(f"{n} {what}" for what, n in one.outcomes.items()) or "none yet"
+        print(f"{one.engagement}: {one.records_n:,} records, {one.grey_n} pairs in the grey band")
+        print(f"  waiting {one.queue_n}; decided: {settled}; in the last run: {outcomes}")
+        told = one.agreement
+        if told.pairs_n:
+            kappa = (
+                f"kappa {told.kappa} ({told.kappa_low} to {told.kappa_high})"
+                if told.kappa is not None
+                else "no kappa: both always said the same"
+            )
+            print(
+                f"  two reviewers agreed on {told.agreed_n} of {told.pairs_n}: {told.agreed_pct} % "
+                f"({told.agreed_low} to {told.agreed_high}), {kappa}"
+            )
+    if not found:
+        print("No queue yet. Next: rcs materialise")
+    return DONE
+
+
+def clerical_verify(options: argparse.Namespace) -> int:
+    """The log of decisions, checked from the first entry on and against the last run."""
+    from rcs_assets.linkage.review import verified_decisions
+
+    entries = verified_decisions(_open_home(options), Settings.from_environment())
+    forgotten = sum(len(entry.forgets) for entry in entries)
+    if options.json:
+        _print_json({"entries_n": len(entries), "forgotten_n": forgotten})
+    else:
+        print(f"{len(entries)} entries, none changed, none missing; {forgotten} forgotten")
     return DONE
 
 
@@ -225,6 +365,8 @@ def retention(options: argparse.Namespace) -> int:
     programme, day = load_programme(home.config), Settings.from_environment().as_of
     ended = ended_engagements(home, programme, day)
     keys = destroy_ended(home, programme, day) if options.destroy else ()
+    for item in ended if options.destroy else ():
+        forget_engagement(home, item.engagement)
     certificates = _remove_rows(home, keys)
     begun = pending_certificates(home)
     if options.json:

@@ -1,10 +1,10 @@
 """What each part of the warehouse should be computed from now, and which parts are not.
 
 Belongs here: the fingerprint of a part, made of delivered files, code, codebook, programme,
-approvals and generations of keys, and its comparison with the one that stands in the
-warehouse. Does not belong here: where fingerprints are kept (`storage.fingerprints`), who
-writes them (`rcs_assets.sessions`), what is run (`rcs_assets.runs`), whether to publish
-(`release`).
+approvals, clerks' decisions and generations of keys, and its comparison with the one that
+stands in the warehouse. Does not belong here: where fingerprints are kept
+(`storage.fingerprints`), who writes them (`rcs_assets.sessions`), what is run
+(`rcs_assets.runs`), whether to publish (`release`).
 
 A *part* is an engagement, `reference` (unpartitioned data that engagements read), `outputs`
 (what sees all engagements, up to the candidate) or `tracking` (how far each CPP has come).
@@ -26,6 +26,7 @@ from rcs_assets.programme.tracking import FILES as TRACKING_FILES
 from rcs_assets.programme.tracking import load_tracking, readiness_problems
 from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
+from rcs_assets.storage.decision_log import settled_marks
 from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
 from rcs_assets.storage.keyring import key_generations
 
@@ -57,6 +58,7 @@ def wanted_fingerprints(
     deliveries = current_deliveries(home).values()
     reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))
     wanted = {REFERENCE: reference}
+    decided = settled_marks(home)
     for key in sorted({d.engagement for d in deliveries if d.engagement}):
         own = _hashes(d for d in deliveries if d.engagement == key)
         # Leaving an engagement out changes what the checks of its tables ask.
@@ -65,7 +67,8 @@ def wanted_fingerprints(
             *_readiness_problems(home, key, day),
             f"left out: {key in left_out}",
         )
-        wanted[key] = _digest(reference, *own, "|", *state)
+        # Where clerks decided nothing, nothing stands here.
+        wanted[key] = _digest(reference, *own, "|", *state, *decided.get(key, "").split())
     overlay = [_file_hash(file) for file in sorted(home.config.rglob("*")) if _is_read(file, home)]
     computed = sorted(wanted.values())
     wanted[TRACKING] = _digest(*settings, load_tracking(home.config).version)

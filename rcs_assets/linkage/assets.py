@@ -16,6 +16,7 @@ from rcs_assets.intake.exchange import INDEXER_FILES
 from rcs_assets.intake.receipts import ReceiptStatus, read_receipts
 from rcs_assets.linkage.attacker_view import write_attacker_view
 from rcs_assets.linkage.by_group import write_link_rates_by_group, write_link_sensitivity
+from rcs_assets.linkage.clerical import clerical_input, drop_queues, refuse_other_log
 from rcs_assets.linkage.engagements import (
     LinkedRows,
     accepted_records,
@@ -29,7 +30,8 @@ from rcs_assets.linkage.link_weights import write_link_weights
 from rcs_assets.linkage.model import platform_model, read_model, write_model
 from rcs_assets.linkage.settings import LinkSettings, load_link_rules, load_quality_rules
 from rcs_assets.programme import approval_problems
-from rcs_assets.storage import open_vault, open_warehouse, public_count
+from rcs_assets.storage import Home, open_vault, open_warehouse, public_count
+from rcs_assets.storage.decision_log import forget, read_decisions
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
 _SPINE = (
@@ -154,9 +156,18 @@ def linkage(
         overlay=place.config,
     )
     with open_vault(place, settings=limits, purpose="linkage") as vault:
+        refuse_other_log(vault, read_decisions(place))
+        approved = _approved(home, engagements)
+        drop_queues(vault, set(engagements) - set(approved))
         rows = link_engagements(
-            vault, link_keys(place), _approved(home, engagements), settings, accepted
+            vault,
+            link_keys(place),
+            approved,
+            settings,
+            accepted,
+            clerical_input(place),
         )
+    _follow_up(context, place, rows)
     rules, quality = load_link_rules(place.config), load_quality_rules(place.config)
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
@@ -243,6 +254,17 @@ def _flow_table(recorded: Sequence[Fieldwork]) -> str:
     return "\n".join(
         ["| engagement | survey | step | reason | n |", "| --- | --- | --- | --- | --- |", *rows]
     )
+
+
+def _follow_up(context: dg.AssetExecutionContext, home: Home, rows: LinkedRows) -> None:
+    """Forget decisions on children who are no longer there; say which decisions hold no longer."""
+    for engagement in sorted({key for key, _ in rows.forgotten}):
+        forget(home, engagement, {case for key, case in rows.forgotten if key == engagement})
+    for engagement, why, decisions_n in rows.not_applied:
+        context.log.warning(
+            f"{engagement}: {public_count(decisions_n)} decisions of clerks were not applied "
+            f"({why}); see: rcs clerical status"
+        )
 
 
 def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:

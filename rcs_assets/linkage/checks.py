@@ -103,7 +103,7 @@ def links_start_at_the_sample(bench: Bench) -> Verdict:
 
 
 def link_bands_are_valid(bench: Bench) -> Verdict:
-    """A link is exact, without weight, or automatic, by the model and above its threshold."""
+    """A link is exact or decided, without weight, or by the model and above its threshold."""
     rules = load_link_rules(bench.home.config)
     return _groups(
         bench,
@@ -112,7 +112,11 @@ def link_bands_are_valid(bench: Bench) -> Verdict:
         where
             not coalesce(
                 (
-                    weight_band = 'exact' and pass_no < {rules.model_pass}
+                    weight_band = 'exact' and pass_no < {rules.clerical.pass_no}
+                    and weight is null and probability is null
+                )
+                or (
+                    weight_band = 'decided' and pass_no = {rules.clerical.pass_no}
                     and weight is null and probability is null
                 )
                 -- An outside indexer tells how it linked, and no weight.
@@ -159,6 +163,7 @@ def link_rates_add_up(bench: Bench) -> Verdict:
                 engagement,
                 dataset,
                 count(*) filter (where weight_band = 'exact') as exact_n,
+                count(*) filter (where weight_band = 'decided') as decided_n,
                 count(*) filter (where weight_band = 'auto') as auto_n,
             from linkage.project_ids
             where dataset <> 'sample'
@@ -171,8 +176,10 @@ def link_rates_add_up(bench: Bench) -> Verdict:
         where
             rates.records_n is distinct from records.n
             or rates.exact_n is distinct from coalesce(links.exact_n, 0)
+            or rates.decided_n is distinct from coalesce(links.decided_n, 0)
             or rates.probabilistic_n is distinct from coalesce(links.auto_n, 0)
-            or rates.linked_n is distinct from rates.exact_n + rates.probabilistic_n
+            or rates.linked_n
+            is distinct from rates.exact_n + rates.decided_n + rates.probabilistic_n
             or rates.linked_n + rates.clerical_n > rates.records_n
         order by all
         """,
@@ -417,7 +424,7 @@ PYTHON_CHECKS = (
     PythonCheck(
         PROJECT_IDS,
         "link_bands_are_valid",
-        "A link is exact, or made by the model above its threshold; what waits for a clerk is none",
+        "A link is exact, decided by clerks, or made by the model above its threshold",
         "contract of linkage.project_ids; linkage/data/linkage.yaml",
         "run: rcs materialise for the engagements named (the rules are newer than the links)",
         link_bands_are_valid,

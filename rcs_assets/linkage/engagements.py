@@ -20,6 +20,14 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.intake.vault import prepare_vault
+from rcs_assets.linkage.clerical import (
+    ClericalInput,
+    gone_cases,
+    judge_decisions,
+    not_applied,
+    prepare_clerical,
+    write_queue,
+)
 from rcs_assets.linkage.exact import (
     PASS_SPINE,
     SURVEY_DATASETS,
@@ -77,6 +85,7 @@ _TABLES = {
         "ambiguous_n": "integer not null",
         "clerical_n": "integer",
         "exact_n": "integer",
+        "decided_n": "integer",
         "probabilistic_n": "integer",
         "estimated_precision": "double",
         "precision_low": "double",
@@ -105,22 +114,26 @@ class LinkedRows:
     """What leaves the vault, as pyarrow tables without any identifier.
 
     `project_ids`: dataset, engagement, record_id, project_id, pass_no, weight (log2 of the
-    odds), probability (both null in exact passes), weight_band (exact | auto); linked records
-    only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
-    exact_n, probabilistic_n, estimated_precision and estimated_recall with their ends, and
-    missed_n, the expected number of missed pairs (null where an outside indexer linked);
+    odds), probability (both null in exact passes), weight_band (exact | decided | auto); linked
+    records only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
+    exact_n, decided_n, probabilistic_n, estimated_precision and estimated_recall with their ends,
+    and missed_n, the expected number of missed pairs (null where an outside indexer linked);
     model_id, the model that the councils' files were compared with, where one was handed over.
     `identified_groups`: counts by what only the vault knows: engagement, dataset, breakdown
     (sex | has_scn), "group", records_n, linked_n, wrong (expected among the links), missed.
     `chances`: dataset, engagement, side (record | pupil), record_id, chance to have been
     missed. They are added up by group in the warehouse and kept nowhere: `project_ids` stays
-    the one table with a row a record that leaves the vault.
+    the one table with a row a record that leaves the vault. `forgotten`: engagement and case of
+    decisions whose child is no longer there. `not_applied`: engagement, why and number of the
+    decisions that hold no longer.
     """
 
     project_ids: Any
     link_rates: Any
     identified_groups: Any
     chances: Any
+    forgotten: Sequence[tuple[str, str]] = ()
+    not_applied: Sequence[tuple[str, str, int]] = ()
 
 
 def link_keys(home: Home) -> LinkKeys:
@@ -150,6 +163,7 @@ def link_engagements(
     engagements: Sequence[str],
     settings: LinkSettings | None = None,
     accepted: pa.Table | None = None,
+    clerical: ClericalInput | None = None,
 ) -> LinkedRows:
     """Link the given engagements and write index numbers and read-through to the vault.
 
@@ -161,6 +175,7 @@ def link_engagements(
             depend on its own files alone.
         accepted: dataset (education | social_work) and record_id of the councils' records
             whose payload intake accepted; others are not linked, nor counted. None: all.
+        clerical: what clerks decided; None: nothing, and no queue is written.
 
     Returns:
         What may leave the vault.
@@ -173,6 +188,7 @@ def link_engagements(
         hmac_expression(con, f"index_{dataset}", key)
     chosen = _listed(engagements)
     prepare_vault(con)
+    prepare_clerical(con)
     con.execute("begin")
     _choose_records(con, accepted)
     received = received_engagements(con, engagements)
@@ -182,6 +198,8 @@ def link_engagements(
     link_received(con, _listed(received))
     chosen_settings = settings or LinkSettings(training="fixed")
     rules = load_link_rules(chosen_settings.overlay)
+    given = clerical or ClericalInput.empty()
+    judge_decisions(con, given, chosen)
     prepare_chances(con)
     quality = {
         **link_social_work(con, chosen_settings, own),
@@ -190,6 +208,8 @@ def link_engagements(
     }
     con.execute(_links())
     _write_vault(con, chosen)
+    if clerical is not None:
+        write_queue(con, clerical, rules.clerical, chosen, _listed(own))
     con.execute("commit")
     return LinkedRows(
         project_ids=con.execute(
@@ -204,14 +224,16 @@ def link_engagements(
         chances=con.execute(
             "select * from missed_chances where chance > 0 order by all"
         ).to_arrow_table(),
+        forgotten=gone_cases(con),
+        not_applied=not_applied(con, chosen),
     )
 
 
 def wrong_share(rules: LinkRules) -> str:
     """SQL: the chance that a link is wrong, by its pass and probability; null from outside."""
     passes = " ".join(
-        f"when pass_no = {entry.pass_no} then {round(1 - entry.precision, 9)!r}"
-        for entry in rules.passes
+        f"when pass_no = {pass_no} then {round(1 - precision, 9)!r}"
+        for pass_no, precision in rules.precision.items()
     )
     return f"case when probability is not null then 1 - probability {passes} end"
 
@@ -289,6 +311,7 @@ def _rates(con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSetti
                 count_if(is_ambiguous)::integer as ambiguous_n,
                 count_if(band = 'clerical')::integer as clerical_n,
                 count_if(project_id is not null and band = 'exact')::integer as exact_n,
+                count_if(project_id is not null and band = 'decided')::integer as decided_n,
                 count_if(project_id is not null and band = 'auto')::integer as probabilistic_n
             from links
             where dataset <> 'sample'
@@ -410,7 +433,11 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
         max(index_no) filter (where dataset = 'social_work') as index_social_work,
         project_id,
         string_agg(distinct method, '+' order by method desc) as match_method,
-        if(bool_or(band = 'auto'), 'auto', 'exact') as weight_band
+        case
+            when bool_or(band = 'auto') then 'auto'
+            when bool_or(band = 'decided') then 'decided'
+            else 'exact'
+        end as weight_band
     from numbered
     group by engagement, project_id
     """)

@@ -21,6 +21,7 @@ import pyarrow as pa
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh, weigh_siblings
 from rcs_assets.linkage.cascade import run_cascade
+from rcs_assets.linkage.decided import apply_decisions
 from rcs_assets.linkage.probabilistic import (
     MatchModel,
     blocks_of,
@@ -35,6 +36,9 @@ from rcs_assets.linkage.remainder import link_remainder
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.standardise import FIELDS, standardised
 
+# Types of the standardised fields that are no text.
+_TYPES = {"date_of_birth": "date", "clk": "bit"}
+
 
 @dataclass(frozen=True)
 class Links:
@@ -42,7 +46,8 @@ class Links:
 
     `table`: pyarrow.Table, one row a link, ordered by left_id and right_id: `left_id`,
     `right_id`, `pass_no` (rules: `data/linkage.yaml`), `weight` (log2 of the odds, null in
-    exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical).
+    exact passes), `probability` (null in exact passes), `band` (exact | auto | clerical; decided,
+    where `LinkSettings.decided` says so).
     Pairs of band clerical are proposals for a clerk. `quality`: estimates without truth.
     `model`: what scored the pairs; handed back in `LinkSettings.model`, it repeats them.
     `missed`: pyarrow.Table, the chance of each record without a link that its partner is there:
@@ -79,7 +84,7 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
     rules = load_link_rules(chosen.overlay)
     tables = _tables(left, right, chosen)
     failure = ""
-    con = _connection(chosen)
+    con = sealed_connection(chosen)
     try:
         return _link(con, tables, rules, chosen)
     except duckdb.Error as error:
@@ -106,9 +111,10 @@ def _link(
     if settings.mode == "dedupe":
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
-    _forms(con, rules, loaded)
+    add_forename_forms(con, rules, loaded)
     _frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
+    apply_decisions(con, rules, settings.decided)
     _rest(con, settings)
     prior = _prior(con, rules, settings)
     model = match_model(con, rules, settings, prior=prior)
@@ -133,10 +139,11 @@ def _link(
         remainder = link_remainder(con, rules, settings, model)
     quality = estimate_quality(con, rules, remainder)
     missed = missed_chances(con, remainder, quality.missed.n)
-    return Links(_result(con), quality, model, missed)
+    return Links(_result(con, rules), quality, model, missed)
 
 
-def _connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
+def sealed_connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that opens no file and spills none."""
     con = duckdb.connect(
         ":memory:",
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
@@ -246,10 +253,10 @@ def _refuse_incomparable(tables: list[tuple[str, Any]]) -> None:
 
 
 def _blank(field: str) -> str:
-    return "null::date" if field == "date_of_birth" else "null::varchar"
+    return f"null::{_TYPES.get(field, 'varchar')}"
 
 
-def _forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
+def add_forename_forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
     """`forename_forms` beside the forename: the full names that it may stand for, sorted."""
     forms = [(form, name) for name, others in rules.forms.items() for form in others]
     con.register(
@@ -323,15 +330,15 @@ def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSetti
     return min(0.5, doubled / (largest * (largest - 1) / 2))
 
 
-def _result(con: duckdb.DuckDBPyConnection) -> Any:
-    return con.execute("""
+def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:
+    return con.execute(f"""
         select
             left_id,
             right_id,
             pass_no::integer as pass_no,
             null::double as weight,
             null::double as probability,
-            'exact' as band
+            if(pass_no = {rules.clerical.pass_no}, 'decided', 'exact') as band
         from exact_links
         union all
         select left_id, right_id, pass_no, weight, probability, band

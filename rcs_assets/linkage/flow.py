@@ -139,6 +139,7 @@ def _pass_name(rules: LinkRules) -> str:
     names = {entry.pass_no: entry.name.replace("_", " ") for entry in rules.passes}
     names |= {
         rules.model_pass: "model",
+        rules.clerical.pass_no: "decided by clerks",
         rules.remainder.pass_no: "model, among those left over",
         PASS_READ_THROUGH: "read-through of an outside indexer",
     }

@@ -188,11 +188,10 @@ def _all_missed(links: Links) -> Expected:
 
 def _all_chances(links: Links, rules: LinkRules) -> pa.Table:
     """Of both sides: the probability of the link that the engine would make, or its own chance."""
-    precision = {entry.pass_no: entry.precision for entry in rules.passes}
     found = links.table.filter(pa.compute.not_equal(links.table["band"], "clerical"))
     chance = pa.array(
         [
-            precision[pass_no] if probability is None else probability
+            rules.precision[pass_no] if probability is None else probability
             for pass_no, probability in zip(
                 found["pass_no"].to_pylist(), found["probability"].to_pylist(), strict=True
             )

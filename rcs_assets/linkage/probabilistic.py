@@ -96,7 +96,8 @@ def score_pairs(
     """Make `scored(left_id, right_id, evidence)` of the pairs of the rest within the blocks.
 
     Args:
-        con: as for `match_model`.
+        con: as for `match_model`, with `decided_apart` (left_id, right_id): pairs that people
+            decided are two children.
         rules: the step to which weights are rounded.
         settings: mode.
         model: what `match_model` returned.
@@ -131,7 +132,9 @@ def score_pairs(
                 unique_id_r as right_id,
                 (round((match_weight - {prior!r}) / {step}) * {step})::decimal(12, 3) as evidence
             from {predictions.physical_name}
-        )
+        ) as found
+        anti join decided_apart as apart
+            on found.left_id = apart.left_id and found.right_id = apart.right_id
         where evidence >= {lowest!r}
     """)
     linker.table_management.delete_tables_created_by_splink_from_db()

@@ -44,7 +44,7 @@ class Expected:
 class LinkQuality:
     """Estimates as shares 0 to 1, with intervals; None where nothing was linked.
 
-    `links_n`: links of bands exact and auto; `clerical_n`: pairs that wait for a clerk;
+    `links_n`: links of bands exact, decided and auto; `clerical_n`: pairs that wait for a clerk;
     `wrong`: wrong links among them; `missed`: pairs of one child that are no link.
     """
 
@@ -86,7 +86,7 @@ def estimate_quality(
     by_pass = dict(con.execute("select pass_no, count(*) from exact_links group by all").fetchall())
     exact_n = sum(by_pass.values())
     exact_wrong = sum(
-        (1 - entry.precision) * by_pass.get(entry.pass_no, 0) for entry in rules.passes
+        (1 - precision) * by_pass.get(pass_no, 0) for pass_no, precision in rules.precision.items()
     )
     auto_n, auto_wrong, clerical_n = con.execute("""
         select

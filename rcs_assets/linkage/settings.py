@@ -45,7 +45,8 @@ class LinkSettings:
     `fit` fits it to the data, `auto` fits where enough records are left over. `auto_weight`
     and `clerical_weight` (log2 of the odds) override the thresholds of the rules.
     `overlay`: folder with an adopter's files of rules. `model`: that of an earlier call
-    (`Links.model`), used again as it is.
+    (`Links.model`), used again as it is. `decided`: pyarrow.Table of left_id, right_id, is_same:
+    pairs that people decided, which no model decides again.
     """
 
     mode: str = "link"
@@ -58,6 +59,7 @@ class LinkSettings:
     clerical_weight: float | None = None
     overlay: Path | None = None
     model: MatchModel | None = None
+    decided: Any = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -156,6 +158,22 @@ class QualityRules:
 
 
 @dataclass(frozen=True)
+class Clerical:
+    """Clerical review: number of its pass, share of records that clerks get at most, its cost.
+
+    `precision`: assumed share of decided links that are right. `confidence`: of the intervals of
+    agreement. `idle_minutes`: after which the page ends. `fields`: field → its name on the page.
+    """
+
+    pass_no: int
+    max_share: float
+    precision: float
+    confidence: float
+    idle_minutes: float
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
 class LinkRules:
     """`data/linkage.yaml`, `data/model.yaml` and `data/diminutives.yaml`, checked.
 
@@ -170,8 +188,15 @@ class LinkRules:
     training: Training
     remainder: RemainderRules
     groups: Groups
+    clerical: Clerical
     model: dict[str, Any]
     forms: dict[str, tuple[str, ...]]
+
+    @property
+    def precision(self) -> dict[int, float]:
+        """Assumed share of right links of each pass that gives no probability."""
+        exact = {entry.pass_no: entry.precision for entry in self.passes}
+        return {**exact, self.clerical.pass_no: self.clerical.precision}
 
 
 @cache
@@ -196,6 +221,7 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             training=Training(**raw["training"]),
             remainder=RemainderRules(**raw["remainder"]),
             groups=Groups(**raw["groups"]),
+            clerical=Clerical(**raw["clerical"]),
             model=_read(MODEL_FILE, overlay),
             forms={
                 name: (name, *others)
@@ -288,12 +314,20 @@ def _check(rules: LinkRules) -> None:
     sound = {
         "passes (numbers rise)": numbers == sorted(set(numbers)) and bool(numbers),
         "passes (each has keys)": all(entry.keys for entry in rules.passes),
-        "model_pass (after the others)": rules.remainder.pass_no > rules.model_pass > numbers[-1],
+        "pass_no (passes, clerical, model_pass, remainder rise)": rules.remainder.pass_no
+        > rules.model_pass
+        > rules.clerical.pass_no
+        > numbers[-1],
         "fields (known ones)": named <= set(FIELDS),
         "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
         "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,
         "expected_share": 0 < rules.expected_share <= 1,
         "siblings": 0 < rules.siblings.twin_share < 1 and rules.siblings.twin_strength > 0,
+        "clerical": 0 <= rules.clerical.max_share <= 0.01
+        and 0 < rules.clerical.precision <= 1
+        and 0 < rules.clerical.confidence < 1
+        and rules.clerical.idle_minutes > 0
+        and set(rules.clerical.fields) <= set(FIELDS) - {"uid", "address", "town", "clk"},
         "groups": rules.groups.min_records >= 10 and 0 < rules.groups.confidence < 1,
     }
     wrong = [name for name, is_sound in sound.items() if not is_sound]

@@ -11,6 +11,7 @@ relinking one council gives what the full run gave (methods.md A3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -30,8 +31,8 @@ def link_social_work(
     """Fill the temp table `social_work_links` from the vault's tables and `spine`.
 
     Args:
-        con: a connection to the vault, with the temp tables `spine` and `missed_chances` and
-            the view `social_work_records`.
+        con: a connection to the vault, with the temp tables `spine`, `missed_chances` and `judged`
+            (what clerks decided) and the view `social_work_records`.
         settings: of the engine.
         engagements: partition keys.
 
@@ -53,7 +54,7 @@ def link_social_work(
         )
         if not pupils.num_rows or not records.num_rows:
             continue
-        links = link(pupils, records, settings)
+        links = link(pupils, records, replace(settings, decided=_decided(con, engagement)))
         quality["social_work", engagement] = links.quality
         add_chances(con, "social_work", engagement, links.missed)
         con.register("new_links", links.table)
@@ -71,6 +72,16 @@ def _identifiers(con: duckdb.DuckDBPyConnection, table: str, engagement: str, co
     return rows.select(
         [name for name in rows.column_names if rows[name].null_count < max(rows.num_rows, 1)]
     )
+
+
+def _decided(con: duckdb.DuckDBPyConnection, engagement: str) -> Any:
+    """The pairs of the engagement that clerks decided, as far as the decisions hold."""
+    return con.execute(
+        "select left_id, right_id, verdict = 'same' as is_same from judged "
+        "where engagement = ? and is_settled and outcome = 'holds' and verdict <> 'unsure' "
+        "order by all",
+        [engagement],
+    ).to_arrow_table()
 
 
 def _links_query(chosen: str) -> str:
@@ -94,7 +105,8 @@ def _links_query(chosen: str) -> str:
         'social_work' as dataset,
         recorded.record_id,
         case
-            when found.band in ('exact', 'auto') and not spine.is_opted_out then spine.project_id
+            when found.band in ('exact', 'decided', 'auto') and not spine.is_opted_out
+                then spine.project_id
         end as project_id,
         found.pass_no,
         recorded.scn is not null and (recorded.scn_n > 1 or shared.scn is not null)

@@ -22,6 +22,7 @@ FIELDS = (
     "postcode",
     "address",
     "town",
+    "clk",
 )
 
 
@@ -137,6 +138,11 @@ def plain(column: str) -> str:
     return f"nullif(upper(trim({column}::varchar)), '')"
 
 
+def bits(column: str) -> str:
+    """Bits from their hexadecimal digits: an encoding in the place of identifiers."""
+    return f"unhex({column})::bit"
+
+
 RULES: dict[str, Callable[[str], str]] = {
     "uid": plain,
     "scn": scn,
@@ -149,6 +155,7 @@ RULES: dict[str, Callable[[str], str]] = {
     "postcode": postcode,
     "address": signs,
     "town": letters,
+    "clk": bits,
 }
 
 

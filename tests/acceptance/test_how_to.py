@@ -6,11 +6,17 @@ import csv
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import duckdb
 import pyreadstat
 import pytest
+import yaml
 
 from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
@@ -362,3 +368,80 @@ def test_protect_your_own_table(repo_root: Path, capsys: pytest.CaptureFixture[s
     assert (statuses == "secondary").sum() == 3
     assert names["found"].gap == 0
     assert len(printed.splitlines()) > 30
+
+
+@pytest.mark.slow
+def test_decide_doubtful_links(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    """Real runs: thresholds moved so that pairs wait, two clerks, a third, and links change."""
+    page = repo_root / "docs" / "how-to" / "decide-doubtful-links.md"
+    home = released_home.copy(tmp_path / "home")
+    shipped = yaml.safe_load((repo_root / "rcs_assets/linkage/data/linkage.yaml").read_text())
+    moved = {
+        "thresholds": shipped["thresholds"] | {"auto": 14.0},
+        "remainder": shipped["remainder"] | {"auto": 60.0},
+    }
+    (home / "config" / "linkage.yaml").write_text(yaml.safe_dump(moved), encoding="utf-8")
+    day = ("--as-of", DEMO_DAY)
+    done = rcs("materialise", "--home", home, "--select", "group:linkage", *day)
+    assert done.status == 0, done.output
+    before = _links_of(home)
+    verdicts = {
+        "clerk-a": ("same", "same", "different"),
+        "clerk-b": ("same", "different", "different"),
+        "lead-clerk": ("unsure",),
+    }
+    for words in commands(page, "rcs"):
+        if "--reviewer" in words:
+            _decide(home, words[1:], verdicts.pop(words[-1]))
+            continue
+        done = rcs(*words[1:], "--home", home, *day, timeout=1800)
+        assert done.status == 0, done.output
+        if words[1:3] == ["clerical", "queue"]:
+            assert "t2-falkirk" in done.stdout and " 3 pairs wait: 3 for a first" in done.stdout
+        if words[1:3] == ["clerical", "status"]:
+            assert "two reviewers agreed on 2 of 3: 66.67 %" in done.stdout
+    assert verdicts == {}
+    after = _links_of(home)
+    assert {link for link in after if "decided" in link} == after - before
+    assert len(after - before) == 1 and before <= after
+    said = rcs("clerical", "status", "--home", home).stdout
+    assert "decided: 1 same, 1 different, 1 unsure; in the last run: 3 applied" in said
+    assert rcs("clerical", "verify", "--home", home).stdout.startswith("7 entries, none changed")
+    again = rcs("materialise", "--home", home, *day)
+    assert "Nothing has changed" in again.stdout
+    log = home / "logs" / "decisions.jsonl"
+    log.write_text(log.read_text().replace('"unsure"', '"same"'), encoding="utf-8")
+    refused = rcs("clerical", "verify", "--home", home)
+    assert refused.status == 1 and "The log of decisions was changed" in refused.stderr
+    refused = rcs("materialise", "--home", home, "--select", "group:linkage", *day)
+    assert refused.status == 1 and "The log of decisions was changed" in refused.stderr
+    assert _links_of(home) == after
+
+
+def _links_of(home: Path) -> set[tuple]:
+    return set(
+        _query(
+            home / "warehouse.duckdb",
+            "select dataset, record_id, project_id, weight_band from linkage.project_ids",
+        )
+    )
+
+
+def _decide(home: Path, words: list[str], verdicts: tuple[str, ...]) -> None:
+    """Serve the page, and send the forms that it shows; Ctrl-C ends it."""
+    script = Path(sys.executable).with_name("rcs")
+    with subprocess.Popen(
+        [script, *words, "--home", home, "--as-of", DEMO_DAY],
+        stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+    ) as served:  # fmt: skip
+        url = served.stdout.readline().split()[-1]
+        for verdict in verdicts:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                shown = answer.read().decode()
+            fields = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', shown))
+            form = urllib.parse.urlencode(fields | {"verdict": verdict}).encode()
+            urllib.request.urlopen(f"{url}decide", form, timeout=60).close()
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert "No pair waits for you" in answer.read().decode()
+        served.send_signal(signal.SIGINT)
+        assert served.wait(30) == 0

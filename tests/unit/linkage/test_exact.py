@@ -96,6 +96,7 @@ def test_answers_with_one_uid_twice_are_not_linked_and_counted(vault):
             "ambiguous_n": 2,
             "clerical_n": 0,
             "exact_n": 0,
+            "decided_n": 0,
             "probabilistic_n": 0,
             "estimated_precision": None,
             "precision_low": None,
