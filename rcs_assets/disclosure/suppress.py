@@ -261,7 +261,7 @@ class Suppression:
     def _read_lines(self, low: Floats, high: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """What lines say of their parts (low, high; a pair each) and totals (a line each)."""
         lines = self.lines
-        sum_low, sum_high = self.sums @ low, self.sums @ high
+        sum_low, sum_high = np.asarray(self.sums @ low), np.asarray(self.sums @ high)
         from_total = (low[lines.total] - sum_high)[lines.line] + high[lines.part]
         to_total = (high[lines.total] - sum_low)[lines.line] + low[lines.part]
         return from_total, to_total, sum_low, sum_high
