@@ -138,7 +138,8 @@ def _item_sql(codebook: Codebook) -> str:
             unpivot (
                 select engagement, survey, stage, sex, simd_quintile, {", ".join(names)}
                 from wellbeing.item_answers
-                where engagement in (from scope)
+                -- Of answers without a pupil on the roll nobody knows what was asked.
+                where engagement in (from scope) and stage is not null and sex is not null
             )
             on {", ".join(names)}
             into name variable value code
