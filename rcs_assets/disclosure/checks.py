@@ -27,6 +27,7 @@ from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recipients import wrong_recipients
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
 from rcs_assets.disclosure.recount_services import REACH_RULES, SPEND_RULES, Look, Recount
+from rcs_assets.errors import InputError
 from rcs_assets.intake.checks import no_identifier_columns
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import home_path
@@ -270,13 +271,17 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
 def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
     """Nobody works out a small group from all splits, models and totals of an outcome together."""
     register_flags(bench.con, bench.codebook)
-    leaks, asked_n = attack_findings(
-        bench.con,
-        load_policy(bench.home.config).models,
-        risks="disclosure.risks",
-        models="disclosure.models",
-        estimates="disclosure.estimates",
-    )
+    try:
+        leaks, asked_n = attack_findings(
+            bench.con,
+            load_policy(bench.home.config).models,
+            risks="disclosure.risks",
+            models="disclosure.models",
+            estimates="disclosure.estimates",
+        )
+    except InputError as problem:
+        # Figures that no table fits were not all made of the same pupils.
+        return Verdict(False, str(problem))
     found = sorted({leak.place() for leak in leaks})
     return Verdict(asked_n > 0 and not found, places(found, f"{asked_n} quantities attacked"))
 

@@ -5,7 +5,8 @@ and still stand in what is published. Does not belong here: how a child is taken
 (`intake`), which cells are hidden (`disclosure`), deciding (`gate.py`).
 
 Policy.md, Change between releases: where contributors differ by 1 to 9 the difference of two
-releases can be one child's answers, so withdrawals come in batches. Policy.md, Protection by
+releases can be one child's answers, so withdrawals come in batches. (What a corrected delivery
+changes is judged cell by cell: `disclosure.earlier`.) Policy.md, Protection by
 design: after the cut-off date of a withdrawal only later releases change; so one that came
 before it may stand in no release. Both are asked at the gate, each time anew: they depend on
 what is published, which a check of the candidate would not see change.
@@ -80,7 +81,9 @@ def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
         if version == current:
             left = {row.engagement for row in rows if row.left_n}
             found += _in_time(home, version, left, register)
-        found += _too_few(rows, register.rules.withdrawal_batch_n, version)
+        moved = _withdrawn_since(home, version)
+        asked = [row for row in rows if row.engagement in moved]
+        found += _too_few(asked, register.rules.withdrawal_batch_n, version)
     return tuple(found)
 
 
@@ -119,14 +122,30 @@ def _too_few(rows: Iterable[_Change], batch_n: int, version: str) -> Iterable[st
                 )
 
 
-def _in_time(home: Home, version: str, left: Collection[str], register: Tracking) -> Iterable[str]:
-    """Children who left, whose withdrawal came by the cut-off and whom the release still shows."""
+def _known_lists(home: Home, version: str) -> dict[str | None, int]:
+    """Engagement → delivery of the list of opt-outs that a release knew."""
     listed = {
-        entry["sha256"]: entry["engagement"]
-        for entry in read_manifest(home, version)["deliveries"]
+        entry["sha256"]
+        # Of a withdrawn release the tombstone names none: then every opt-out counts.
+        for entry in read_manifest(home, version).get("deliveries", ())
         if entry["dataset"] == "opt_outs"
     }
-    known = {line.engagement: line.seq for line in read_register(home) if line.sha256 in listed}
+    return {line.engagement: line.seq for line in read_register(home) if line.sha256 in listed}
+
+
+def _withdrawn_since(home: Home, version: str) -> set[str]:
+    """Engagements in which somebody withdrew, or took it back, since a release."""
+    known = _known_lists(home, version)
+    return {
+        stone.engagement
+        for stone in read_tombstones(home)
+        if stone.list_seq > known.get(stone.engagement, 0)
+    }
+
+
+def _in_time(home: Home, version: str, left: Collection[str], register: Tracking) -> Iterable[str]:
+    """Children who left, whose withdrawal came by the cut-off and whom the release still shows."""
+    known = _known_lists(home, version)
     cut_offs = {key: day.isoformat() for key, day in register.cut_offs.items()}
     late = Counter(
         stone.engagement

@@ -20,7 +20,11 @@ from rcs_assets.storage import Home, open_vault
 
 CHILD_WORDS = ("uid", "scn", "name", "surname", "forename", "pupil", "child", "record", "person")
 # Words of commands that are about something else; each was looked at.
-NOT_A_CHILD = {"names": "keys rotate: names of keys"}
+NOT_A_CHILD = {
+    ("rcs keys rotate", "names"): "names of keys",
+    ("rcs codebook freeze", "name"): "the name of a codebook",
+    ("rcs uids", "uids"): "files of a whole school in, files out; none is asked for by its UID",
+}
 
 
 def _actions(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, argparse.Action]]:
@@ -42,7 +46,8 @@ def test_no_command_asks_for_a_child() -> None:
         asked += [
             (command, word)
             for word in words
-            if word not in NOT_A_CHILD and any(part in word.lower() for part in CHILD_WORDS)
+            if (command, word) not in NOT_A_CHILD
+            and any(part in word.lower() for part in CHILD_WORDS)
         ]
     assert asked == []
 

@@ -25,7 +25,10 @@ Children = Sequence[int]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home.open(tmp_path / "home", profile="demo", seed=1)
+    """A home with a list of opt-outs that came after the one that releases knew."""
+    home = Home.open(tmp_path / "home", profile="demo", seed=1)
+    withdrawn(home, "", 2)
+    return home
 
 
 def write(folder: Path, children: Children, linked: Children = (), prefix: str = "id") -> None:
@@ -97,6 +100,11 @@ def test_children_come_in_batches_too_and_one_does_not_cover_the_other(home: Hom
     publish(FIRST, range(100))
     found = change_problems(home, candidate(home, range(12, 101)))
     assert len(found) == 1 and "fewer than 10 children came" in found[0]
+
+
+def test_a_corrected_delivery_without_a_withdrawal_waits_for_no_batch(home: Home, publish) -> None:
+    publish(FIRST, range(100), "first", "second")
+    assert change_problems(home, candidate(home, range(1, 103))) == ()
 
 
 def test_a_refused_linkage_changes_the_tables_of_records(home: Home, publish) -> None:
