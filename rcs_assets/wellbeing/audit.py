@@ -522,7 +522,7 @@ _NONRESPONSE = """
         group by all
     )
     select
-        sums.engagement || ' ' || sums.survey || ' ' || sums.breakdown,
+        concat_ws(' ', engagement, survey, sums.breakdown),
         coalesce(
             sums.respondents_n = weighted.n and sums.roll_n = total.roll_n
             and abs(sums.weights - weighted.weights) < 1e-6 * weighted.weights,
