@@ -254,7 +254,8 @@ def test_a_withdrawn_child_disappears_from_queue_and_log(home):
     uid = records[gone].replace("w", "U")
     change(
         home,
-        f"insert into opt_outs values ('{ENGAGEMENT}', '{uid}', 'linkage', '2019-01-01', null)",
+        "insert into opt_outs (engagement, uid, scope, received_on) "
+        f"values ('{ENGAGEMENT}', '{uid}', 'linkage', '2019-01-01')",
     )
     run(home)
     assert gone not in queue(home) and kept in queue(home)

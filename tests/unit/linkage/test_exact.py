@@ -180,7 +180,10 @@ def test_opt_out_of_linkage_keeps_the_answer_and_drops_education(vault):
     add_sample(vault, "s1", scn="040001239")
     add_answer(vault, "a1", "U-s1")
     add_education(vault, "e1", scn="040001239")
-    vault.execute("insert into opt_outs values ('t1-a', 'U-s1', 'linkage', '2015-09-01')")
+    vault.execute(
+        "insert into opt_outs (engagement, uid, scope, received_on) "
+        "values ('t1-a', 'U-s1', 'linkage', '2015-09-01')"
+    )
     found = links(vault)
     assert ("secondary_survey", "a1") in found
     assert ("education", "e1") not in found

@@ -99,7 +99,10 @@ def test_a_link_to_a_pupil_who_opted_out_is_dropped_and_goes_to_nobody_else(vaul
     add(vault, "sample", "s2", TWIN)
     add(vault, "social_work", "w1", MISSPELT)
     assert ("social_work", "w1") in found(link_engagements(vault, KEYS, ["t1-a"]))
-    vault.execute("insert into opt_outs values ('t1-a', 'U-s1', 'linkage', '2015-09-01')")
+    vault.execute(
+        "insert into opt_outs (engagement, uid, scope, received_on) "
+        "values ('t1-a', 'U-s1', 'linkage', '2015-09-01')"
+    )
     rows = link_engagements(vault, KEYS, ["t1-a"])
     assert ("social_work", "w1") not in found(rows)
     assert rates(rows)["linked_n"] == rates(rows)["probabilistic_n"] == 0

@@ -126,7 +126,8 @@ def test_codes_of_sex() -> None:
     assert [value(sex_code("c"), text) for text in ("M", "F", "?", None)] == ["1", "2", "9", "9"]
 
 
-@given(st.sampled_from(sorted(set(RULES) - {"date_of_birth"})), st.text(max_size=12))
+# Dates and encodings become another type, which is no text to standardise again.
+@given(st.sampled_from(sorted(set(RULES) - {"date_of_birth", "clk"})), st.text(max_size=12))
 def test_standardising_twice_is_standardising_once(field: str, text: str) -> None:
     once, twice = CON.execute(
         f"select once, {standardised(field, 'once')} "
