@@ -6,6 +6,7 @@ belong here: assertions on results.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,19 @@ OTHER = "t2-falkirk"
 def delivered(home: Path, dataset: str, engagement: str = ENGAGEMENT) -> Path:
     """A plain copy of the file of a dataset that holds."""
     return plain_copy(home, dataset, engagement)
+
+
+def decided_again(home: Path, sample: Path) -> Path:
+    """What was decided on UIDs of the sample file before, now of an edited one beside it.
+
+    A decision holds for exactly the file that was judged.
+    """
+    name = hashlib.sha256(sample.read_bytes()).hexdigest()
+    return edit_csv(
+        delivered(home, "uid_decisions"),
+        sample.parent,
+        lambda frame: frame.assign(sample_sha256=name),
+    )
 
 
 def edit_csv(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:

@@ -15,6 +15,7 @@ from tests.conftest import ReleasedHome, run_rcs
 from tests.drop import plain_copies
 from tests.integration.installation import (
     ENGAGEMENT,
+    decided_again,
     delivered,
     edit_csv,
     edit_sav,
@@ -83,7 +84,7 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     home = released_home.copy(tmp_path / "home")
 
     def spoil_sample(frame: pd.DataFrame) -> pd.DataFrame:
-        frame.loc[3, "seed_code"] = "9999999"
+        frame.loc[3, ["seed_code", "school_name"]] = ["9999999", ""]
         frame.loc[5, "date_of_birth"] = "sometime"
         frame.loc[8, "survey_uid"] = frame.loc[9, "survey_uid"]
         return frame
@@ -96,7 +97,7 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     before = {(row["engagement"], row["dataset"]): row for row in receipts(home)}
     sample = edit_csv(delivered(home, "sample_file"), tmp_path / "edited", spoil_sample)
     survey = edit_sav(delivered(home, "primary_survey"), tmp_path / "edited", spoil_survey)
-    assert sign_and_deliver(home, sample, survey).status == 0
+    assert sign_and_deliver(home, sample, survey, decided_again(home, sample)).status == 0
     done = run_rcs("materialise", "--home", home)
     assert done.status == 0, done.output
     after = {(row["engagement"], row["dataset"]): row for row in receipts(home)}

@@ -7,6 +7,7 @@ one an expectation or check.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,11 +94,21 @@ class Platform:
             source = self.delivered(dataset, engagement)
             files.append(folder / source.name)
             write_file(change(read_file(source)), source, folder / source.name)
+        if "sample_file" in changes:
+            # A decision on UIDs holds for exactly the file that was judged.
+            decisions = self.delivered("uid_decisions", engagement)
+            judged = next(file for file in files if "_sample-file" in file.name)
+            files.append(folder / decisions.name)
+            frame = read_file(decisions).assign(
+                sample_sha256=hashlib.sha256(judged.read_bytes()).hexdigest()
+            )
+            write_file(frame, decisions, folder / decisions.name)
         sign_files(files, self.home.seed or 0)
         outcomes = deliver(self.home, files, self.programme, self.codebook, received_on=DAY)
         assert [o.status for o in outcomes] == ["registered"] * len(files), outcomes
         with open_desk(self.home, self.programme, self.codebook, settings) as desk:
-            receipts = take_again(desk, set(changes), engagement)
+            again = {*changes, *(["uid_decisions"] if "sample_file" in changes else [])}
+            receipts = take_again(desk, again, engagement)
         refused = [receipt for receipt in receipts if receipt and receipt.reason]
         assert not refused, refused
 
@@ -111,7 +122,9 @@ def take_again(desk: Desk, datasets: set[str], engagement: str | None) -> list[R
         if datasets & files:
             receipts += take_extract(desk, engagement)
             datasets = datasets - files
-    return receipts + [take(desk, dataset, engagement) for dataset in sorted(datasets)]
+    # What was decided comes before the sample file that it is about.
+    order = sorted(datasets, key=lambda dataset: (dataset != "uid_decisions", dataset))
+    return receipts + [take(desk, dataset, engagement) for dataset in order]
 
 
 def sheet_of(path: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
 from tests.drop import plain_copy
+from tests.integration.installation import decided_again
 from tests.privacy.search import Finding, date_spellings, search_home, spellings
 
 ENGAGEMENT = "t1-clackmannanshire"
@@ -68,7 +69,7 @@ def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
     case["record_id"] = known["record_id"] = CASE_ID
     case["previous_surname"] = FORMER_SURNAME
     folder.mkdir()
-    write_rows(folder / f"{ENGAGEMENT}_sample-file.csv", header, sample)
+    decided_again(home, write_rows(folder / f"{ENGAGEMENT}_sample-file.csv", header, sample))
     write_rows(folder / f"{ENGAGEMENT}_education-identifiers.csv", ids_header, ids)
     write_rows(folder / f"{ENGAGEMENT}_education-payload.csv", payload_header, payload)
     write_rows(folder / f"{ENGAGEMENT}_social-work-identifiers.csv", cases_header, cases)
