@@ -339,7 +339,7 @@ class Attacker:
             return (), unsafe, 0
         asked, unsafe = asked.some(at), unsafe.copy()
         if len(at) <= FEW:
-            system = replace(system, start=self._truth(row))
+            system = replace(system, start=self.truth(row))
         found, open_, programs_n = self._judge(asked, system, row)
         unsafe[at] = open_
         known, more = self._known_before(asked, open_, found, shown, row)
@@ -365,7 +365,7 @@ class Attacker:
         """
         safe: Bools = np.zeros(len(asked.place), dtype=bool)
         answers: dict[str, Answer] = {}
-        truth = self._truth(row)
+        truth = self.truth(row)
         for free in self._parts():
             at = np.flatnonzero((self.expression @ free > 0)[asked.place] & ~safe)
             if not len(at):
@@ -401,8 +401,8 @@ class Attacker:
         width = (asked.targets.high_ok - asked.truth(self.grid, row))[asked.is_exactness]
         return system_hash(smaller, targets, width)
 
-    def _truth(self, row: int) -> Floats:
-        """The true value of every variable."""
+    def truth(self, row: int) -> Floats:
+        """The true value of every variable: pupils, then positive answers or sums of scores."""
         grid, places = self.grid, self.variable_place
         positive = grid.score_sum if grid.is_mean[row] else grid.numerator
         return np.asarray(np.r_[grid.base[row, places], positive[row, places]])

@@ -27,7 +27,7 @@ from scipy.sparse import csr_array, hstack, identity, vstack
 
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown
-from rcs_assets.disclosure.lp import SLACK, System
+from rcs_assets.disclosure.lp import PRIMAL, SLACK, System
 from rcs_assets.errors import InputError
 
 LOW, HIGH = 1, 2
@@ -35,6 +35,8 @@ LOW, HIGH = 1, 2
 NO_ROLL_MOST = 100_000.0
 # Shared programs stop once one serves fewer sides than this part of those open.
 WORTH_PART = 0.05
+# A table is near the one before it: the primal method goes on from there.
+OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "simplex_strategy": PRIMAL}
 # Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
 APART = 1.0
 SEED = 2026
@@ -126,7 +128,7 @@ def _of_indicator(
     system = _complete(attacker, row, attacker.system(shown, row))
     asked = _asked(attacker, shown, row, hidden)
     at = np.flatnonzero(there)
-    search = _Search(system, asked, _truth(attacker, row))
+    search = _Search(system, asked, attacker.truth(row))
     search.share()
     if attacker.is_public:
         search.settle()
@@ -187,12 +189,6 @@ def _complete(attacker: Attacker, row: int, system: System) -> System:
         row_lower=np.concatenate([system.row_lower, -none, zero]),
         row_upper=np.concatenate([system.row_upper, zero, none]),
     )
-
-
-def _truth(attacker: Attacker, row: int) -> Floats:
-    grid, places = attacker.grid, attacker.variable_place
-    positive = grid.score_sum if grid.is_mean[row] else grid.numerator
-    return np.asarray(np.r_[grid.base[row, places], positive[row, places]])
 
 
 @dataclass(frozen=True)
@@ -343,7 +339,7 @@ class _Search:
 
 def _solver(system: System) -> highspy.Highs:
     solver = highspy.Highs()  # type: ignore[no-untyped-call]
-    for name, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
+    for name, value in OPTIONS.items():
         solver.setOptionValue(name, value)
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = len(system.lower), len(system.row_lower)
