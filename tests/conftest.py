@@ -7,6 +7,7 @@ in the conftest beside that room's tests.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -150,8 +151,14 @@ class ReleasedHome:
         return (self.path / "releases" / "current").resolve()
 
     def copy(self, target: Path) -> Path:
-        """A copy that a test may change."""
-        return Path(shutil.copytree(self.path, target, symlinks=True))
+        """A copy that a test may change, made while nobody writes to the access log.
+
+        Other workers read deliveries of the same home; a copy of the log from before an
+        entry, with its head from after it, would be refused as cut.
+        """
+        with (self.path / "logs" / ".access.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return Path(shutil.copytree(self.path, target, symlinks=True))
 
 
 @pytest.fixture(scope="session")
