@@ -29,6 +29,7 @@ from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.spend import protect_spend
 from rcs_assets.disclosure.together import load_parts
+from rcs_assets.disclosure.witness import questions_table, read_questions
 from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_literal
@@ -97,7 +98,15 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
         answers = read_answers(con, version)
         earlier = earlier_releases(home.home().releases)
-        found = audit_estimates(con, sources, policy, "disclosure.estimates", answers, earlier)
+        found = audit_estimates(
+            con,
+            sources,
+            policy,
+            "disclosure.estimates",
+            answers,
+            earlier,
+            read_questions(con, version),
+        )
         subject = con.execute(AUDITED_SQL).fetchall()[0][0]
         table = found.table.append_column(
             "audited", pa.array([subject] * found.table.num_rows, pa.string())
@@ -107,6 +116,7 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
             "unsafe": found.findings,
             "certificate_tables": found.certificate_tables,
             "certificate_cells": found.certificate_cells,
+            "certificate_questions": questions_table(found.certificate_questions, version),
             "differences": found.differences.table,
             "difference_places": found.differences.places,
         }

@@ -8,7 +8,7 @@ how the rows came about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_ea
 from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rules import attack_all, with_known
-from rcs_assets.disclosure.witness import Witnesses
+from rcs_assets.disclosure.witness import Key, Witnesses
 
 _ANSWERS = """
 create table if not exists disclosure.answers (
@@ -53,7 +53,8 @@ class Audit:
     programs_n, unsafe_n, system_hash. `places`: the first unsafe quantities, in words.
     `findings`: all of them with the range that the attacker learns; these stay in the warehouse.
     `certificate_tables`, `certificate_cells`: made-up tables that fit a package (audience), and
-    which of them has each of its hidden cells low and high. `differences`: what this release and
+    which of them has each of its hidden cells low and high; `certificate_questions` what was
+    asked for each of them. `differences`: what this release and
     each before it tell together.
     """
 
@@ -62,6 +63,7 @@ class Audit:
     findings: pa.Table
     certificate_tables: pa.Table
     certificate_cells: pa.Table
+    certificate_questions: Mapping[Key, str]
     differences: Differences
 
     @property
@@ -77,6 +79,7 @@ def audit_estimates(
     released: str,
     answers: Answers,
     earlier: Sequence[Path] = (),
+    kept: Mapping[Key, str] | None = None,
 ) -> Audit:
     """Attack released rows from every coalition (policy.md, Audiences).
 
@@ -88,6 +91,7 @@ def audit_estimates(
         answers: of earlier questions; those of this audit are noted.
         earlier: folders of all releases before: what has not changed since they were made is
             known from them, and what has is compared.
+        kept: questions that the made-up tables of the audit before answer (`witness.py`).
 
     Raises:
         StorageError: a release before cannot be read.
@@ -99,7 +103,7 @@ def audit_estimates(
     outcomes: list[Attack] = []
     places: list[str] = []
     findings: list[pa.Table] = []
-    witnesses = Witnesses()
+    witnesses = Witnesses(kept or {})
     for survey in surveys(con):
         grid = read_grid(con, survey)
         structure = read_structure(con, grid)
@@ -132,6 +136,7 @@ def audit_estimates(
         pa.concat_tables(findings),
         tables,
         cells,
+        witnesses.questions,
         differences,
     )
 

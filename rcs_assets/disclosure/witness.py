@@ -9,15 +9,18 @@ whether a release is safe (`estimates_audit.py`), which also knows which hidden 
 A witness is built from what a reader knows and from nothing else: which cells are really
 small, and the true figures, play no part. A table that happens to be the true one is thrown
 away. Few tables serve many cells: a program pushes all cells that are still open, each to a
-random side, and what one table shows for a cell is taken. In a CPP's package one cell of each
-school, cluster and area is pushed at a time; once its two tables tell different figures, a cell
-is pushed no further.
+random side, and what one table shows for a cell is taken. In a CPP's package two opposite tables
+come first; a cell that these tell apart is pushed no further, and the few that are left are
+pushed one of each school, cluster and area at a time.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import duckdb
 import highspy
@@ -26,8 +29,8 @@ import pyarrow as pa
 from scipy.sparse import csr_array, hstack, identity, vstack
 
 from rcs_assets.disclosure.attack import Attacker
-from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown
-from rcs_assets.disclosure.lp import PRIMAL, SLACK, System
+from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown, Texts
+from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, System
 from rcs_assets.errors import InputError
 
 LOW, HIGH = 1, 2
@@ -35,13 +38,21 @@ LOW, HIGH = 1, 2
 NO_ROLL_MOST = 100_000.0
 # Shared programs stop once one serves fewer sides than this part of those open.
 WORTH_PART = 0.05
-# A table is near the one before it: the primal method goes on from there.
-OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "simplex_strategy": PRIMAL}
+# The first table comes from nothing, by the dual method; each other is near the one before it,
+# and the primal method goes on from there.
+OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "simplex_strategy": DUAL}
 # Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
 APART = 1.0
 SEED = 2026
 # Indicators at once: HiGHS lets go of Python's lock while it solves.
 WORKERS = 2
+Key = tuple[str, str, str]
+# Where the audit's asset keeps all three.
+TABLES, CELLS = "disclosure.certificate_tables", "disclosure.certificate_cells"
+QUESTIONS = "disclosure.certificate_questions"
+_KEY = "audience, survey, indicator"
+# Of the grid: steps and thresholds that stand in the rows.
+_WRITTEN = ("n_step", "pct_step", "mean_step", "k_base", "k_numerator", "k_complement")
 _TABLES = (
     ("table_no", pa.int32()),
     ("place_id", pa.int64()),
@@ -58,8 +69,15 @@ _CELLS = (
 
 @dataclass
 class Witnesses:
-    """Rows of both tables, gathered indicator by indicator."""
+    """Rows of both tables, gathered indicator by indicator.
 
+    `kept`: by audience, survey and indicator, the question that the rows in `TABLES` and `CELLS`
+    of the audit before answer. The same question has the same answer, so that its rows are
+    copied. `questions`: those of this audit.
+    """
+
+    kept: Mapping[Key, str] = field(default_factory=dict)
+    questions: dict[Key, str] = field(default_factory=dict)
     tables: list[pa.Table] = field(default_factory=list)
     cells: list[pa.Table] = field(default_factory=list)
 
@@ -67,15 +85,19 @@ class Witnesses:
         """Find the witnesses of all indicators of one survey, for one coalition."""
         rows = range(len(attacker.grid.indicators))
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            for tables, cells in pool.map(lambda row: _of_indicator(attacker, shown, row), rows):
+            found = pool.map(lambda row: _of_indicator(attacker, shown, row, self.kept), rows)
+            for key, question, tables, cells in found:
+                if question:
+                    self.questions[key] = question
                 self.tables += tables
                 self.cells += cells
 
     def relations(self, con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:
         """Tables and cells with the names of areas and groups, from `sdc_node`."""
-        tables, cells = _concat(self.tables, _TABLES), _concat(self.cells, _CELLS)
-        con.register("witness_tables", tables)
-        con.register("witness_cells", cells)
+        again = [key for key, question in self.questions.items() if self.kept.get(key) == question]
+        con.register("witness_tables", _concat(self.tables, _TABLES))
+        con.register("witness_cells", _concat(self.cells, _CELLS))
+        con.register("witness_again", _keys(again))
         place = (
             "w.audience, n.survey, w.indicator, n.tranche, n.engagement, n.geography_level, "
             'n.geography_code, n.breakdown, n."group"'
@@ -84,63 +106,99 @@ class Witnesses:
             "as w inner join sdc_node as n on n.survey = w.survey and n.indicator = w.indicator "
             "and n.place_id = w.place_id"
         )
-        order = "order by w.audience, n.survey, w.indicator, w.place_id"
         figure_step = "if(n.statistic = 'mean', n.mean_step, n.pct_step)"
         # What a note speaks of is below k.
         k = (
             "case w.quantity when 'base' then n.k_base when 'numerator' then n.k_numerator "
             "else n.k_complement end"
         )
-        found = (
-            con.execute(
-                f"select w.table_no, {place}, round(w.n, 4)::decimal(12, 4) as n, "
-                "round(w.positive, 4)::decimal(14, 4) as positive, "
-                f"n.n_step::decimal(4, 0) as n_step, {figure_step}::decimal(4, 1) as figure_step "
-                f"from witness_tables {join} {order}, w.table_no"
-            ).to_arrow_table(),
-            con.execute(
-                f"select {place}, w.quantity, {k}::integer as k, w.low_table, w.high_table "
-                f"from witness_cells {join} {order}"
-            ).to_arrow_table(),
-        )
-        con.unregister("witness_tables")
-        con.unregister("witness_cells")
-        return found
+        made = {
+            TABLES: f"select w.table_no, {place}, round(w.n, 4)::decimal(12, 4) as n, "
+            "round(w.positive, 4)::decimal(14, 4) as positive, "
+            f"n.n_step::decimal(4, 0) as n_step, {figure_step}::decimal(4, 1) as figure_step "
+            f"from witness_tables {join}",
+            CELLS: f"select {place}, w.quantity, {k}::integer as k, w.low_table, w.high_table "
+            f"from witness_cells {join}",
+        }
+        found = []
+        for before, sql in made.items():
+            if again:
+                sql += f" union all by name from {before} semi join witness_again using ({_KEY})"
+            found.append(con.execute(f"from ({sql}) order by all").to_arrow_table())
+        for name in ("witness_tables", "witness_cells", "witness_again"):
+            con.unregister(name)
+        return found[0], found[1]
+
+
+def _keys(keys: Sequence[Key]) -> pa.Table:
+    names = _KEY.split(", ")
+    return pa.table(
+        {name: pa.array([key[i] for key in keys], pa.string()) for i, name in enumerate(names)}
+    )
+
+
+def questions_table(questions: Mapping[Key, str], code_version: str) -> pa.Table:
+    """Rows of `QUESTIONS`: audience, survey, indicator, question, code_version."""
+    rows = sorted(questions)
+    return (
+        _keys(rows)
+        .append_column("question", pa.array([questions[key] for key in rows], pa.string()))
+        .append_column("code_version", pa.array([code_version] * len(rows), pa.string()))
+    )
+
+
+def read_questions(con: duckdb.DuckDBPyConnection, code_version: str) -> dict[Key, str]:
+    """Questions that this code has answered in the audit before; none if there was none."""
+    schema, name = QUESTIONS.split(".")
+    if not con.execute(
+        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
+    ).fetchall():
+        return {}
+    rows = con.execute(
+        f"select {_KEY}, question from {QUESTIONS} where code_version = ?", [code_version]
+    ).fetchall()
+    return {(audience, survey, indicator): asked for audience, survey, indicator, asked in rows}
 
 
 def _concat(parts: list[pa.Table], columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
-    names = ("audience", "survey", "indicator")
-    empty = pa.schema([*((name, pa.string()) for name in names), *columns])
+    empty = pa.schema([*((name, pa.string()) for name in _KEY.split(", ")), *columns])
     return pa.concat_tables(parts) if parts else empty.empty_table()
 
 
 def _of_indicator(
-    attacker: Attacker, shown: Shown, row: int
-) -> tuple[list[pa.Table], list[pa.Table]]:
-    """Tables and cells of one indicator; nothing where nothing of it is hidden."""
+    attacker: Attacker, shown: Shown, row: int, kept: Mapping[Key, str]
+) -> tuple[Key, str, list[pa.Table], list[pa.Table]]:
+    """Key, question, tables and cells of one indicator.
+
+    No question where nothing of it is hidden; no tables where `kept` has the question.
+    """
     grid = attacker.grid
+    audience = attacker.coalition if attacker.is_public else f"cpp/{attacker.coalition}"
+    key = (audience, grid.survey, str(grid.indicators[row]))
     # A CPP's certificate speaks of its own cells; the public one, which it holds, of the others.
     mine = attacker.sees if attacker.is_public else attacker.is_own
     there = mine & grid.is_released & ~grid.is_empty[row]
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
-        return [], []
+        return key, "", [], []
     system = _complete(attacker, row, attacker.system(shown, row))
     asked = _asked(attacker, shown, row, hidden)
     at = np.flatnonzero(there)
-    search = _Search(system, asked, attacker.truth(row))
-    search.share()
+    expression = csr_array(attacker.expression[at])
+    search = _Search(system, asked, attacker.truth(row), np.unique(expression.indices))
+    question = search.question(
+        [grid.unit[at], grid.engagement[at], grid.breakdown[at], grid.group[at]],
+        [getattr(grid, name)[row, at] for name in _WRITTEN],
+    )
+    if kept.get(key) == question:
+        return key, question, [], []
     if attacker.is_public:
+        search.share()
         search.settle()
     else:
+        search.part()
         search.settle_apart(np.unique(grid.unit[hidden].astype(str), return_inverse=True)[1])
-    expression = csr_array(attacker.expression[at])
     size = expression.shape[1]
-    name = {
-        "audience": attacker.coalition if attacker.is_public else f"cpp/{attacker.coalition}",
-        "survey": grid.survey,
-        "indicator": str(grid.indicators[row]),
-    }
     tables = []
     for number, x in enumerate(search.points):
         columns = {
@@ -149,23 +207,28 @@ def _of_indicator(
             "n": np.asarray(expression @ x[:size]),
             "positive": np.asarray(expression @ x[size:]),
         }
-        tables.append(_table(name, columns, _TABLES))
+        tables.append(_table(key, columns, _TABLES))
     cells = {
         "place_id": hidden,
         "quantity": asked.quantity,
         "low_table": search.low_point,
         "high_table": search.high_point,
     }
-    return tables, [_table(name, cells, _CELLS)]
+    return key, question, tables, [_table(key, cells, _CELLS)]
 
 
 def _table(
-    name: dict[str, str], columns: dict[str, object], types: tuple[tuple[str, pa.DataType], ...]
+    key: Key, columns: dict[str, object], types: tuple[tuple[str, pa.DataType], ...]
 ) -> pa.Table:
-    arrays = {key: pa.array(columns[key], kind) for key, kind in types}
+    arrays = {name: pa.array(columns[name], kind) for name, kind in types}
     rows_n = len(next(iter(arrays.values())))
-    names = {key: pa.array([value] * rows_n, pa.string()) for key, value in name.items()}
-    return pa.table(names | arrays)
+    return pa.table(
+        {
+            name: pa.array([value] * rows_n, pa.string())
+            for name, value in zip(_KEY.split(", "), key, strict=True)
+        }
+        | arrays
+    )
 
 
 def _complete(attacker: Attacker, row: int, system: System) -> System:
@@ -225,9 +288,12 @@ def _asked(attacker: Attacker, shown: Shown, row: int, hidden: Ints) -> _Asked:
 class _Search:
     """Feasible tables until each cell has a low and a high one."""
 
-    def __init__(self, system: System, asked: _Asked, truth: Floats) -> None:
-        self.system, self.asked, self.truth = system, asked, truth
-        self.solver = _solver(system)
+    def __init__(self, system: System, asked: _Asked, truth: Floats, listed: Ints) -> None:
+        """Nothing is solved yet. `listed`: unknowns (of pupils) of the cells of a table."""
+        self.system, self.asked = system, asked
+        # What a table tells of: what changes in other places does not touch it.
+        self.told = np.r_[listed, listed + len(truth) // 2]
+        self.truth = truth[self.told]
         self.columns = np.arange(len(system.lower), dtype=np.int32)
         self.rng = np.random.default_rng(SEED)
         cells_n = len(asked.quantity)
@@ -239,6 +305,29 @@ class _Search:
         self.is_done_high = np.zeros(cells_n, dtype=bool)
         self.points: list[Floats] = []
 
+    @cached_property
+    def solver(self) -> highspy.Highs:
+        """The solver, made when the first table is sought."""
+        return _solver(self.system)
+
+    def question(self, names: Sequence[Texts], written: Sequence[Floats]) -> str:
+        """sha256 of all that the search depends on and of what its rows say besides."""
+        digest = hashlib.sha256(repr([list(name) for name in names]).encode())
+        asked = self.asked
+        digest.update(repr(asked.quantity).encode())
+        cells = asked.matrix
+        for array in (
+            *(vars(self.system)[name] for name in sorted(vars(self.system)) if name != "start"),
+            *(cells.indptr, cells.indices, cells.data, asked.low_ok, asked.high_ok, self.truth),
+            *written,
+        ):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def is_true(self, x: Floats) -> bool:
+        """Whether a table is the true one in all that it tells."""
+        return bool(np.abs(x[self.told] - self.truth).max() < 0.5)
+
     def open_low(self) -> Bools:
         return (self.low > self.asked.low_ok + SLACK) & ~self.is_done_low
 
@@ -248,6 +337,10 @@ class _Search:
     def open_n(self) -> int:
         return int(self.open_low().sum() + self.open_high().sum())
 
+    def is_near(self) -> Bools:
+        """Cells that no two tables tell apart yet."""
+        return np.asarray(self.high - self.low < APART)
+
     def share(self) -> None:
         """Tables that move all open cells at once, while they serve enough of them."""
         while before := self.open_n():
@@ -255,6 +348,17 @@ class _Search:
             either = self.rng.choice([-1.0, 1.0], len(low))
             self.push(np.where(low & high, either, low.astype(float) - high.astype(float)))
             if before - self.open_n() < max(1.0, WORTH_PART * before):
+                return
+
+    def part(self) -> None:
+        """Two opposite tables, then others of all cells not told apart, while these part enough."""
+        wish = self.rng.choice([-1.0, 1.0], len(self.low))
+        self.push(wish)
+        self.push(-wish)
+        while before := int(self.is_near().sum()):
+            wish = self.rng.choice([-1.0, 1.0], len(self.low))
+            self.push(np.where(self.is_near(), wish, 0.0))
+            if before - int(self.is_near().sum()) < max(1.0, WORTH_PART * before):
                 return
 
     def settle(self) -> None:
@@ -273,7 +377,7 @@ class _Search:
         """A table for each side of cells whose two tables tell nearly the same figure."""
         for cell in range(len(self.low)):
             for sign in (-1.0, 1.0):
-                if self.high[cell] - self.low[cell] < APART:
+                if self.is_near()[cell]:
                     self.push_one(cell, sign)
 
     def settle_apart(self, unit: Ints) -> None:
@@ -284,7 +388,7 @@ class _Search:
         """
         for sign in (1.0, -1.0):
             waiting = np.ones(len(self.low), dtype=bool)
-            while (open_ := waiting & (self.high - self.low < APART)).any():
+            while (open_ := waiting & self.is_near()).any():
                 at = np.flatnonzero(open_)
                 _, first = np.unique(unit[at], return_index=True)
                 wish = np.zeros(len(self.low))
@@ -303,12 +407,12 @@ class _Search:
     def push(self, wish: Floats) -> None:
         """One table that lowers cells of positive wish and raises those of negative."""
         x = self._solve(np.asarray(self.asked.matrix.T @ wish))
-        if np.abs(x - self.truth).max() < 0.5:
+        if self.is_true(x):
             # The true table is never handed out: the opposite of what was asked, a little.
             x = self._solve(
                 np.asarray(self.asked.matrix.T @ wish) + self.rng.normal(0, 1e-3, len(x))
             )
-            if np.abs(x - self.truth).max() < 0.5:
+            if self.is_true(x):
                 return
         figure = np.asarray(self.asked.matrix @ x)
         lower = (figure < self.low - SLACK) & (self.open_low() | (wish > 0))
@@ -323,6 +427,7 @@ class _Search:
     def _solve(self, cost: Floats) -> Floats:
         self.solver.changeColsCost(len(cost), self.columns, cost)
         self.solver.run()
+        self.solver.setOptionValue("simplex_strategy", PRIMAL)
         if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             # Lost its way from the last basis: once more from none.
             self.solver.clearSolver()

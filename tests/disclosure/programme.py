@@ -6,7 +6,7 @@ belong here: the draw (`made_programme.py`), the attack (`attacker.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,14 @@ class Programme:
             "note": None,
         }
 
-    def audit(self, earlier: Sequence[Path] = ()) -> Audit:
+    def audit(
+        self, earlier: Sequence[Path] = (), kept: Mapping[tuple[str, str, str], str] | None = None
+    ) -> Audit:
         """The product's own audit of the rows as they stand."""
         self.register_released()
-        return audit_estimates(self.con, SOURCES, load_policy(), "released", Answers(), earlier)
+        return audit_estimates(
+            self.con, SOURCES, load_policy(), "released", Answers(), earlier, kept
+        )
 
     def register_released(self) -> None:
         """The rows as they stand as the table `released`."""
