@@ -24,6 +24,7 @@ from rcs_assets.codebook.load import COLUMNS
 from rcs_assets.codebook.model import Codebook
 from rcs_assets.codebook.questions import ALL_STAGES, NOT_ASKED, SURVEY_STAGES
 from rcs_assets.errors import InputError
+from rcs_assets.programme.datafile import parse_yaml
 
 PREFIX = "hwb_"
 LAYOUT = "hwb"
@@ -229,7 +230,7 @@ def _not_asked(codebook: Codebook, survey: str, version: str, own: Sequence[str]
 def _contracts(survey: str) -> dict[str, Any]:
     """Contracts in which the SCN stands in the place of the UID."""
     defaults = Path(__file__).parent / "data" / "datasets.yaml"
-    known = yaml.safe_load(defaults.read_text(encoding="utf-8"))
+    known = parse_yaml(defaults.read_text(encoding="utf-8"))
     fields = {f"{survey}_survey": "uid", **_BY_SCN}
     changed = {}
     for name, field in fields.items():

@@ -28,6 +28,7 @@ from rcs_assets.disclosure.service_rules import (
     spend_rule,
 )
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.programme.datafile import parse_yaml
 
 POLICY_FILE = "policy.yaml"
 STATUSES = ("published", "c", "z", "x", "u")
@@ -258,7 +259,7 @@ def _load(own: bytes, over: bytes) -> Policy:
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigurationError("The policy is not readable YAML", where=POLICY_FILE) from error
     if not isinstance(content, dict):

@@ -23,7 +23,6 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import yaml
 
 import rcs_assets
 from rcs_assets.linkage.engagements import (
@@ -35,6 +34,7 @@ from rcs_assets.linkage.engagements import (
 )
 from rcs_assets.linkage.quality import poisson
 from rcs_assets.linkage.settings import Groups, LinkRules
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.storage import sql_literal
 
 TABLE = "link_rates_by_group"
@@ -444,7 +444,7 @@ def _dbt_project() -> Path:
 @cache
 def simd_vintage() -> str:
     """One vintage for all tranches, as the dbt models use it (domain.md 4.1)."""
-    project = yaml.safe_load((_dbt_project() / "dbt_project.yml").read_text(encoding="utf-8"))
+    project = parse_yaml((_dbt_project() / "dbt_project.yml").read_text(encoding="utf-8"))
     return str(project["vars"]["simd_vintage"])
 
 

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError, StorageError
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.release.audit_log import Entry, Event, read_log, record, save_log
 from rcs_assets.release.files import APPROVALS, CANDIDATE_FILE, disk_failures_named, write_json
 from rcs_assets.release.gate import Approval, CandidateFacts, Decision
@@ -85,7 +86,7 @@ def load_approvers(overlay: Path) -> tuple[Approver, ...]:
     if (overlay / APPROVERS_FILE).is_file():
         text = (overlay / APPROVERS_FILE).read_text(encoding="utf-8")
     try:
-        rows = yaml.safe_load(text)["approvers"]
+        rows = parse_yaml(text)["approvers"]
         approvers = tuple(_approver(row) for row in rows)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise _wrong(f"it is not in its form ({type(error).__name__})") from error

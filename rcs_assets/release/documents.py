@@ -18,9 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.programme.model import Approval
 from rcs_assets.release.ddi import FILE, Study, codebook_xml
 from rcs_assets.release.technical import SIMULATED_MARK
@@ -50,7 +49,7 @@ class Terms:
 def load_terms() -> Terms:
     """The terms of deposits."""
     text = (resources.files("rcs_assets.release") / "data" / "deposit.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = parse_yaml(text)
     return Terms(
         content["source"],
         tuple((row["pattern"], row["level"], row["reason"]) for row in content["access"]),

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
+from rcs_assets.programme.datafile import parse_yaml
 
 SIMULATED_PREFIX = "SIMULATED: made from simulated deliveries. "
 
@@ -54,7 +54,7 @@ class TableSpec:
 def table_specs() -> Mapping[str, TableSpec]:
     """All tables by name, in the order of the declaration."""
     text = (resources.files("rcs_assets.release") / "data" / "tables.yaml").read_text("utf-8")
-    content: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    content: dict[str, dict[str, Any]] = parse_yaml(text)
     return {
         name: TableSpec(
             name,

@@ -18,8 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.reporting.blocks import (
     Block,
     Bullets,
@@ -54,7 +53,7 @@ Record = Mapping[str, str]
 def words() -> Mapping[str, Any]:
     """The page's fixed words."""
     text = (resources.files("rcs_assets.reporting") / "data" / "linkage.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = parse_yaml(text)
     return content
 
 

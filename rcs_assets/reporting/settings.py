@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from rcs_assets.errors import ConfigurationError
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.reporting.numerals import NumeralRules, numeral_rules
 
 FILE = "reporting/data/report.yaml"
@@ -124,7 +125,7 @@ def load_settings() -> Settings:
 
 def parse_settings(text: str) -> Settings:
     """Settings from the text of a `report.yaml`; every block needs source and reason."""
-    content: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    content: dict[str, dict[str, Any]] = parse_yaml(text)
     for name, block in content.items():
         if not (block.get("source") and block.get("reason")):
             raise ValueError(f"block {name} lacks source or reason")

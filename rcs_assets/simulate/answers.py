@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from rcs_assets.codebook import Codebook, Variable
+from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.simulate.calibrate import (
     ItemModel,
     cuts_of,
@@ -76,7 +76,7 @@ class Model:
 
 def load_model() -> Model:
     """The answer model."""
-    content = yaml.safe_load((DATA / "scales.yaml").read_text(encoding="utf-8"))
+    content = parse_yaml((DATA / "scales.yaml").read_text(encoding="utf-8"))
     rows: dict[str, list[AnswerRow]] = {}
     with (DATA / "answers.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
