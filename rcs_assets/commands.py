@@ -717,7 +717,7 @@ def codebook_differences(options: argparse.Namespace) -> int:
 
     codebook = load_codebook(_config(options))
     found = differences(codebook)
-    flags = {name: comparability(codebook, name) for name in codebook.indicators}
+    flags = comparability(codebook)
     broken = {name: flag for name, flag in flags.items() if flag.startswith("not")}
     if options.json:
         _print_json({"differences": [asdict(d) for d in found], "not_comparable": broken})

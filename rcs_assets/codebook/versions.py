@@ -78,17 +78,21 @@ def _mapped(
     if before.supplier_name != after.supplier_name:
         yield "name", f"{before.supplier_name} → {after.supplier_name}"
     if dict(before.codes) != dict(after.codes):
+        then, now = _codes(before), _codes(after)
         changed = [
-            f"{ours}: {_codes(before, ours)} → {_codes(after, ours)}"
-            for ours in sorted({*before.codes.values(), *after.codes.values()})
-            if _codes(before, ours) != _codes(after, ours)
+            f"{ours}: {then.get(ours, '–')} → {now.get(ours, '–')}"
+            for ours in sorted({*then, *now})
+            if then.get(ours) != now.get(ours)
         ]
         yield "codes", "; ".join(changed)
 
 
-def _codes(asked: QuestionnaireVariable, ours: int) -> str:
-    found = sorted(supplier for supplier, code in asked.codes.items() if code == ours)
-    return ", ".join(map(str, found)) or "–"
+def _codes(asked: QuestionnaireVariable) -> dict[int, str]:
+    """The supplier's codes of each of ours."""
+    found: dict[int, list[str]] = {}
+    for supplier, ours in sorted(asked.codes.items()):
+        found.setdefault(ours, []).append(str(supplier))
+    return {ours: ", ".join(codes) for ours, codes in found.items()}
 
 
 def broken_versions(codebook: Codebook, indicator: str) -> tuple[tuple[str, str], ...]:
@@ -96,14 +100,20 @@ def broken_versions(codebook: Codebook, indicator: str) -> tuple[tuple[str, str]
 
     It breaks where any variable breaks that it is made of, items of its score included.
     """
+    return _broken(codebook, indicator, differences(codebook))
+
+
+def _broken(
+    codebook: Codebook, indicator: str, found: tuple[Difference, ...]
+) -> tuple[tuple[str, str], ...]:
     measured = variables_of(codebook, indicator)
     survey = codebook.indicators[indicator].survey
-    found = [
+    pairs = [
         (d.older, d.newer)
-        for d in differences(codebook)
+        for d in found
         if d.survey == survey and d.breaks_comparability and d.variable in measured
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(pairs))
 
 
 def is_comparable(codebook: Codebook, indicator: str, tranches: set[str]) -> bool:
@@ -117,9 +127,13 @@ def is_comparable(codebook: Codebook, indicator: str, tranches: set[str]) -> boo
     return not any(min(held) < place <= max(held) for place in broken)
 
 
-def comparability(codebook: Codebook, indicator: str) -> str:
-    """The flag of an indicator in words, as releases print it."""
-    broken = broken_versions(codebook, indicator)
+def comparability(codebook: Codebook) -> dict[str, str]:
+    """The flag of each indicator in words, as releases print it."""
+    found = differences(codebook)
+    return {name: _flag(codebook, _broken(codebook, name, found)) for name in codebook.indicators}
+
+
+def _flag(codebook: Codebook, broken: tuple[tuple[str, str], ...]) -> str:
     if not broken:
         return "comparable between tranches"
     pairs = [

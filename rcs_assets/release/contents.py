@@ -163,6 +163,7 @@ def register_history(
 
 
 def _indicator_table(codebook: Codebook) -> Any:
+    flags = comparability(codebook)
     return pa.Table.from_pylist(
         [
             {
@@ -179,7 +180,7 @@ def _indicator_table(codebook: Codebook) -> Any:
                 "survey": i.survey,
                 "sentence": i.sentence,
                 "is_core": i.is_core,
-                "comparability": comparability(codebook, i.name),
+                "comparability": flags[i.name],
                 "who": i.who,
             }
             for i in codebook.indicators.values()
