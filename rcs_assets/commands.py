@@ -39,7 +39,6 @@ from rcs_assets.programme.progress import Progress, progress
 from rcs_assets.programme.status_page import status_page
 from rcs_assets.programme.tracking import load_tracking
 from rcs_assets.release import packages
-from rcs_assets.release.candidate import read_candidate
 from rcs_assets.storage import Home, Settings, home_path, write_atomically, write_lock
 from rcs_assets.storage.access_log import read_access
 from rcs_assets.storage.decision_log import forget_engagement, read_decisions
@@ -826,7 +825,8 @@ def _show_candidate(options: argparse.Namespace) -> int:
     asked = _asked(home)
     said = {
         "state": asked.decision.state,
-        "release": (read_candidate(home) or {}).get("release") or packages.current_version(home),
+        "release": (packages.read_candidate(home) or {}).get("release")
+        or packages.current_version(home),
         "candidate": asked.facts.candidate_hash,
         "author": asked.facts.author,
         "reasons": asked.decision.reasons,
@@ -1065,7 +1065,7 @@ def _is_published(home: Home) -> bool:
     standing = [release for release in packages.list_releases(home) if not release.withdrawn]
     if current is None or standing[-1].version != current:
         return False
-    candidate = read_candidate(home)
+    candidate = packages.read_candidate(home)
     content = packages.read_manifest(home, current)["content_hash"]
     return candidate is None or candidate["content_hash"] == content
 

@@ -8,9 +8,9 @@ making estimates (`wellbeing`) and packaging (`release`).
 from typing import TYPE_CHECKING, Any
 
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
-from rcs_assets.disclosure.rules import protect_estimates
 
 if TYPE_CHECKING:
+    from rcs_assets.disclosure.rules import protect_estimates
     from rcs_assets.disclosure.structure import Hierarchy, Structure
     from rcs_assets.disclosure.tabular import Rule, audit, protect
 
@@ -28,9 +28,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The engine's names, on first use: the solver behind them takes half a second to import."""
+    """The engine's names, on first use: the solver behind them takes a second to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "protect_estimates":
+        from rcs_assets.disclosure import rules
+
+        return rules.protect_estimates
     from rcs_assets.disclosure import structure, tabular
 
     return getattr(structure if name in ("Hierarchy", "Structure") else tabular, name)

@@ -27,7 +27,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.errors import InputError, StorageError
+from rcs_assets.errors import InputError
 from rcs_assets.release.certificate import Told, read_audit
 from rcs_assets.release.contents import (
     Package,
@@ -52,7 +52,7 @@ from rcs_assets.release.describe import (
     describe_candidate,
     describe_package,
 )
-from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST, file_list, sync_tree
+from rcs_assets.release.files import file_list, sync_tree
 from rcs_assets.release.microdata import write_microdata
 from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
@@ -304,29 +304,3 @@ def _put_in_place(home: Home, folder: Path) -> None:
         shutil.rmtree(old)
     else:
         folder.rename(place)
-
-
-def read_candidate(home: Home) -> dict[str, Any] | None:
-    """What the candidate says of itself; None if there is no complete candidate.
-
-    Raises:
-        StorageError: its description is damaged.
-    """
-    folder = home.releases / CANDIDATE
-    # A publication that was killed may have gone as far as the manifest, which holds it all.
-    found = [file for name in (CANDIDATE_FILE, MANIFEST) if (file := folder / name).is_file()]
-    if not found:
-        return None
-    try:
-        content: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(found[0]) from error
-    if not {"release", "content_hash", "packages", "policy_version"} <= set(content):
-        raise _damaged(found[0])
-    return content
-
-
-def _damaged(file: Path) -> StorageError:
-    return StorageError(
-        "The release candidate is damaged", where=str(file), fix="run: rcs materialise"
-    )

@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.files import MANIFEST
+from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST
 from rcs_assets.storage import Home
 
 CURRENT = "current"
@@ -122,6 +123,32 @@ def read_manifest(home: Home, version: str) -> dict[str, Any]:
             "A manifest is damaged", where=str(file), fix=f"run: rcs release verify {version}"
         ) from error
     return content
+
+
+def read_candidate(home: Home) -> dict[str, Any] | None:
+    """What the candidate says of itself; None if there is no complete candidate.
+
+    Raises:
+        StorageError: its description is damaged.
+    """
+    folder = home.releases / CANDIDATE
+    # A publication that was killed may have gone as far as the manifest, which holds it all.
+    found = [file for name in (CANDIDATE_FILE, MANIFEST) if (file := folder / name).is_file()]
+    if not found:
+        return None
+    try:
+        content: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(found[0]) from error
+    if not {"release", "content_hash", "packages", "policy_version"} <= set(content):
+        raise _damaged(found[0])
+    return content
+
+
+def _damaged(file: Path) -> StorageError:
+    return StorageError(
+        "The release candidate is damaged", where=str(file), fix="run: rcs materialise"
+    )
 
 
 def list_releases(home: Home) -> list[ReleaseEntry]:

@@ -20,9 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rcs_assets.errors import InputError
-from rcs_assets.release.candidate import read_candidate
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
-from rcs_assets.release.packages import CANDIDATE, CURRENT
+from rcs_assets.release.packages import CANDIDATE, CURRENT, read_candidate
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.storage import Home
 

@@ -30,7 +30,6 @@ from rcs_assets.release.audit_log import (
     save_log,
     seal,
 )
-from rcs_assets.release.candidate import read_candidate
 from rcs_assets.release.evidence import evidence_page
 from rcs_assets.release.files import (
     AUDIT_LOG,
@@ -52,6 +51,7 @@ from rcs_assets.release.packages import (
     CURRENT,
     clean_leftovers,
     current_version,
+    read_candidate,
     read_manifest,
     versions,
 )

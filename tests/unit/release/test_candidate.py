@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from rcs_assets.errors import InputError
-from rcs_assets.release.candidate import CANDIDATE_FILE, build_candidate, read_candidate
-from rcs_assets.release.files import files_below, sha256_file
+from rcs_assets.release.candidate import build_candidate
+from rcs_assets.release.files import CANDIDATE_FILE, files_below, sha256_file
+from rcs_assets.release.packages import read_candidate
 from rcs_assets.release.tables import specs_of, table_specs
 from rcs_assets.storage import open_warehouse
 
