@@ -50,6 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RCS_HOME"] = os.environ["RCS_TEST_HOME"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker makes the released home while the others test what needs none.
+
+    Without an order all of them would meet at its lock at once and wait for it.
+    """
+    needs = [item for item in items if "released_home" in getattr(item, "fixturenames", ())]
+    known = set(needs)
+    items[:] = [*needs[:1], *(item for item in items if item not in known), *needs[1:]]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were skipped, and whether the reference material was there."""
     skipped = len(terminalreporter.stats.get("skipped", []))
