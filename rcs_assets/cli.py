@@ -310,10 +310,14 @@ def _add_fieldwork(commands: Any) -> None:
     monitor.add_argument("--out", type=Path, metavar="FILE", help="default: monitor.html there")
     monitor.add_argument("--json", action="store_true", help=AS_JSON)
     errors = _command(
-        commands, "errors", do.errors, "Write what was wrong in files, for their suppliers."
+        commands,
+        "errors",
+        do.errors,
+        "Say what was wrong in files, row by row, for their suppliers.",
     )
     errors.add_argument("--engagement", required=True, metavar="KEY", help="whose files")
     errors.add_argument("--dataset", metavar="NAME", help="one delivery only, e.g. sample_file")
+    errors.add_argument("--out", type=Path, metavar="FOLDER", help="open them there, unsealed")
     errors.add_argument("--json", action="store_true", help=AS_JSON)
     listing = _command(
         actions, "list", do.uids_list, "Proposals of intake, and what was decided about each."

@@ -415,28 +415,35 @@ def monitor(options: argparse.Namespace) -> int:
 
 
 def errors(options: argparse.Namespace) -> int:
-    """Write the error reports for the suppliers of an engagement."""
-    from rcs_assets.supplier_report import write_reports
+    """Make the error reports for the suppliers of an engagement, and open them if asked."""
+    from rcs_assets.supplier_report import make_reports
 
     home = _open_home(options)
     _refuse_unknown_engagements(home, [options.engagement])
-    files = write_reports(
+    found = make_reports(
         home,
         load_programme(home.config),
         load_codebook(home.config),
         Settings.from_environment(),
         options.engagement,
         options.dataset,
+        options.out,
     )
     if options.json:
-        _print_json(files)
+        _print_json(found)
         return DONE
-    for file in files:
-        print(file)
+    if not found:
+        print("Nothing was set aside in these deliveries")
+        return DONE
+    for report in found:
+        print(f"{report.file}: {report.reason or f'{report.rows_n:,} rows set aside'}")
+        for file in report.opened:
+            print(file)
     print(
         "Identified: for the supplier of each file only"
-        if files
-        else "Nothing was set aside in these deliveries"
+        if options.out
+        else "Sealed in drop/reports; to open them: rcs errors "
+        f"--engagement {options.engagement} --out FOLDER"
     )
     return DONE
 

@@ -70,9 +70,9 @@ def test_watch_fieldwork(repo_root: Path, rcs, released_home, looked_at: Path) -
     assert [value for value in secret if value in text] == []
 
 
-def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path) -> None:
+def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path, tmp_path: Path) -> None:
     how_to = repo_root / "docs" / "how-to" / "report-errors-to-a-supplier.md"
-    (said,) = _do(how_to, rcs, looked_at)
+    (said,) = _do(how_to, rcs, looked_at, out=str(tmp_path / "to-suppliers"))
     files = [Path(line) for line in said.splitlines() if line.endswith(("csv", "html"))]
     pages = [file.read_bytes() for file in files if file.suffix == ".html"]
     assert [(form_problems(page), outside_problems(page)) for page in pages] == [((), ())] * 8
