@@ -194,6 +194,15 @@ def _add_reports(commands: Any) -> None:
         help="destroy the keys of their deliveries for ever, remove their rows, write certificates",
     )
     retention.add_argument("--json", action="store_true", help=AS_JSON)
+    extras = _command(
+        commands, "extras", do.extras, "Extra children in councils' extracts, to be destroyed."
+    )
+    extras.add_argument(
+        "--destroy",
+        action="store_true",
+        help="seal the extracts anew without them and destroy the keys of what was delivered",
+    )
+    extras.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
 
@@ -363,6 +372,13 @@ def _add_codebook(commands: Any) -> None:
         "What each questionnaire version has otherwise than the one before it.",
     )
     versions.add_argument("--json", action="store_true", help=AS_JSON)
+    page = _command(
+        actions,
+        "page",
+        do.codebook_page,
+        "Every item, with licensed wording where permitted, for analysts inside the safe haven.",
+    )
+    page.add_argument("--out", type=Path, metavar="FILE", help="default: codebook.html there")
     freeze = _command(
         actions,
         "freeze",

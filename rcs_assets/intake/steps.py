@@ -172,7 +172,9 @@ def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> Non
         )
 
 
-def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
+def open_file(
+    con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery
+) -> None:
     """Header, rows and row states of a CSV or Excel delivery."""
     with opened(desk.home, delivery) as path:
         check_header(read_header(path, dataset), dataset, delivery.file)
@@ -198,7 +200,7 @@ def _withdraw_opted_out(
 def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
     """A file of public reference data."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_key")
         rows = reference_rows(con, dataset, delivery.file)
@@ -213,7 +215,7 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
     """Opt-outs and withdrawals: every row is readable and none is lost, or the file is refused."""
     _require_approval(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         unreadable = con.execute(
             "select row_number, column_name from violations order by all limit 1"
         ).fetchall()
@@ -268,7 +270,7 @@ def uid_decisions(
 ) -> Taken:
     """What an operator decided about UIDs under another school: every row counts, or none."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         if count(con, VIOLATIONS):
             raise InputError(
                 "A decision on UIDs cannot be read",
@@ -285,7 +287,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
     _require_opt_outs(desk, engagement)
     known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         flags = pupils.judge_schools(con, engagement, known)
         proposals = _judge_uids(con, desk, engagement, known, delivery)
         schools.quarantine_other_stages(con, known)
@@ -458,7 +460,7 @@ def extract_ids(
     _require_opt_outs(desk, engagement)
     _require_sample(desk, engagement, extract)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         uid = "survey_uid" if extract.has_uid else "null::varchar"
         keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
@@ -475,12 +477,21 @@ def extract_ids(
             "where row_number in (select row_number from withdrawn)"
         ).to_arrow_table()
         return Taken(
-            count_receipt(con, delivery, pupils.pupil_flags(con) | count_parts(con, dataset)),
+            count_receipt(
+                con,
+                delivery,
+                pupils.pupil_flags(con) | count_parts(con, dataset) | _destroyed(delivery),
+            ),
             quarantined_rows(con, delivery),
             vault={splitter.TARGETS[dataset.name].vault[0]: rows},
             record_ids=rows.select(["record_id"]),
             withdrawn_ids=withdrawn,
         )
+
+
+def _destroyed(delivery: Delivery) -> dict[str, int]:
+    """Rows of extra children that the delivery no longer holds."""
+    return {"extra_rows_destroyed": delivery.destroyed_n}
 
 
 def extract_payload(
@@ -516,13 +527,13 @@ def extract_payload(
         else:
             scope = f"{extract.scope}|{engagement.key}"
             record_id = mint_record_ids(con, desk.home, scope, "record_id")
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
         if known is not None:
             pupils.quarantine_unknown_schools(con, known)
         rows = splitter.payload(con, dataset, engagement.key, record_id)
         return Taken(
-            count_receipt(con, delivery, {}),
+            count_receipt(con, delivery, _destroyed(delivery)),
             quarantined_rows(con, delivery),
             warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
         )
@@ -539,7 +550,7 @@ def index_return(
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         if extract is None:
             record_id = "record_id"
         else:
@@ -556,7 +567,7 @@ def read_through(desk: Desk, dataset: Dataset, engagement: Engagement, delivery:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         return exchange.take_read_through(con, desk, engagement.key, delivery)
 
 
@@ -564,7 +575,7 @@ def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
     """A cluster map; a school without exactly one cluster for reports is not guessed."""
     known = _schools(desk)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         pupils.quarantine_unknown_schools(con, known)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_cluster")
@@ -581,7 +592,7 @@ def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
 def services(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
     """Service map and budgets."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, f"duplicate_{dataset.key[0]}")
         flags = {}
