@@ -36,6 +36,7 @@ from rcs_assets.intake.contracts import (
     count,
     count_marks,
     count_parts,
+    keep_column,
     quarantine,
     quarantine_duplicates,
     quarantine_row_rules,
@@ -90,6 +91,9 @@ SOCIAL_WORK = Extract(
     has_uid=False,
     details=("child_protection",),
 )
+
+
+SAMPLE_ID = "sample_id"
 
 
 class IntakeBlockedError(InputError):
@@ -378,20 +382,23 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
         survey.check_survey(con, dataset, questionnaire, delivery.file)
         flags: dict[str, int] = {}
         gone: list[int] = []
+        scope = f"{dataset.name}|{engagement.key}"
+        record_id = keep_column(con, "minted_id", mint_record_ids(con, desk.home, scope, "uid"))
         if is_pupils:
+            # The pseudonym of the UID in the sample file, by which answers are asked about.
+            sample_scope = f"sample|{engagement.key}"
+            keep_column(con, SAMPLE_ID, mint_record_ids(con, desk.home, sample_scope, "uid"))
             gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
-        scope = f"{dataset.name}|{engagement.key}"
-        record_id = mint_record_ids(con, desk.home, scope, "uid")
         warehouse = {
             dataset.name: splitter.survey_payload(
                 con, desk.codebook, questionnaire, engagement.key, record_id
             )
         }
         if is_pupils:
-            warehouse |= _states(con, desk, engagement, delivery, gone)
+            warehouse |= _states(con, desk, delivery, gone)
         identifiers = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
         return Taken(
             count_receipt(con, delivery, flags | {"routing_repaired": repaired}),
@@ -399,11 +406,6 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             vault={"survey_identifiers": identifiers} if is_pupils else {},
             warehouse=warehouse,
         )
-
-
-def _sample_id(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement) -> str:
-    """SQL: the record id that a record's UID has in the sample file."""
-    return mint_record_ids(con, desk.home, f"sample|{engagement.key}", "uid")
 
 
 def _judge_stages(
@@ -416,7 +418,7 @@ def _judge_stages(
     """Set aside answers under the UID of a pupil whom the survey does not ask."""
     splitter.prepare(desk.warehouse, desk.codebook, "sample_file")
     wave = engagement.wave(dataset.survey)
-    ids = removals.sample_ids(con, _sample_id(con, desk, engagement))
+    ids = removals.sample_ids(con, SAMPLE_ID)
     stages = wave.stages if wave else ()
     rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, stages)
     pupils.quarantine_rows(con, rows, questionnaire.uid_name, removals.NO_STAGE_MATCH)
@@ -426,12 +428,11 @@ def _judge_stages(
 def _states(
     con: duckdb.DuckDBPyConnection,
     desk: Desk,
-    engagement: Engagement,
     delivery: Delivery,
     opted_out: Sequence[int],
 ) -> dict[str, pa.Table]:
     """What became of every record of a pupils' survey."""
-    removals.settle_states(con, _sample_id(con, desk, engagement), opted_out)
+    removals.settle_states(con, SAMPLE_ID, opted_out)
     return {
         "removals": removals.removals(con, delivery),
         "survey_counts": removals.state_counts(con, desk.warehouse, delivery),
@@ -528,6 +529,7 @@ def extract_payload(
             scope = f"{extract.scope}|{engagement.key}"
             record_id = mint_record_ids(con, desk.home, scope, "record_id")
         open_file(con, desk, dataset, delivery)
+        record_id = keep_column(con, "minted_id", record_id)
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
         if known is not None:
             pupils.quarantine_unknown_schools(con, known)

@@ -296,7 +296,10 @@ def _is_one_of(cell: str, codes: Sequence[int], is_whole: bool) -> str:
             runs[-1][1] = code
         else:
             runs.append([code, code])
-    return " or ".join(f"{cell} between {first} and {last}" for first, last in runs)
+    return " or ".join(
+        f"{cell} = {first}" if first == last else f"{cell} between {first} and {last}"
+        for first, last in runs
+    )
 
 
 def _day(name: str, sql_type: str) -> str:
