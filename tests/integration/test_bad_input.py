@@ -119,6 +119,25 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
 
 
 @pytest.mark.slow
+def test_a_new_home_takes_in_what_was_sent_and_nothing_more(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    """docs/how-to/deliver-a-file.md: what is in, what is not and why, before anything else."""
+    home = tmp_path / "home"
+    files = plain_copies(released_home.copy(tmp_path / "copy"))
+    assert run_rcs("simulate", "--sign", *files).status == 0
+    told = run_rcs("deliver", "--home", home, "--profile", "demo", *files)
+    assert told.status == 0, told.output
+    done = run_rcs(
+        "materialise", "--home", home, "--engagement", ENGAGEMENT, "--select", "group:intake"
+    )
+    assert done.status == 0, done.output
+    taken = [row for row in receipts(home) if row["engagement"] in (None, ENGAGEMENT)]
+    before = receipts(released_home.path)
+    assert taken == [row for row in before if row["engagement"] in (None, ENGAGEMENT)]
+
+
+@pytest.mark.slow
 def test_production_does_not_publish_without_approvals(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
