@@ -194,6 +194,15 @@ def _add_reports(commands: Any) -> None:
         help="destroy the keys of their deliveries for ever, remove their rows, write certificates",
     )
     retention.add_argument("--json", action="store_true", help=AS_JSON)
+    extras = _command(
+        commands, "extras", do.extras, "Extra children in councils' extracts, to be destroyed."
+    )
+    extras.add_argument(
+        "--destroy",
+        action="store_true",
+        help="seal the extracts anew without them and destroy the keys of what was delivered",
+    )
+    extras.add_argument("--json", action="store_true", help=AS_JSON)
     doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
 
@@ -310,10 +319,14 @@ def _add_fieldwork(commands: Any) -> None:
     monitor.add_argument("--out", type=Path, metavar="FILE", help="default: monitor.html there")
     monitor.add_argument("--json", action="store_true", help=AS_JSON)
     errors = _command(
-        commands, "errors", do.errors, "Write what was wrong in files, for their suppliers."
+        commands,
+        "errors",
+        do.errors,
+        "Say what was wrong in files, row by row, for their suppliers.",
     )
     errors.add_argument("--engagement", required=True, metavar="KEY", help="whose files")
     errors.add_argument("--dataset", metavar="NAME", help="one delivery only, e.g. sample_file")
+    errors.add_argument("--out", type=Path, metavar="FOLDER", help="open them there, unsealed")
     errors.add_argument("--json", action="store_true", help=AS_JSON)
     listing = _command(
         actions, "list", do.uids_list, "Proposals of intake, and what was decided about each."
@@ -359,6 +372,13 @@ def _add_codebook(commands: Any) -> None:
         "What each questionnaire version has otherwise than the one before it.",
     )
     versions.add_argument("--json", action="store_true", help=AS_JSON)
+    page = _command(
+        actions,
+        "page",
+        do.codebook_page,
+        "Every item, with licensed wording where permitted, for analysts inside the safe haven.",
+    )
+    page.add_argument("--out", type=Path, metavar="FILE", help="default: codebook.html there")
     freeze = _command(
         actions,
         "freeze",

@@ -400,6 +400,36 @@ def _remove_rows(home: Home, engagements: Sequence[str]) -> tuple[Path, ...]:
     return complete_certificates(home)
 
 
+def extras(options: argparse.Namespace) -> int:
+    """Say which extracts hold children who were issued no UID; with --destroy, destroy those."""
+    from rcs_assets.intake.extras import destroy_extra_children, extra_children
+
+    home = _open_home(options)
+    found = extra_children(home)
+    certificates: tuple[Path, ...] = ()
+    if options.destroy:
+        certificates = destroy_extra_children(
+            home,
+            load_programme(home.config),
+            load_codebook(home.config),
+            Settings.from_environment(),
+        )
+    if options.json:
+        _print_json({"extra": found, "certificates": certificates})
+        return DONE
+    for one in found:
+        print(f"{one.engagement:<32} {one.rows_n:,} rows of children without a UID in {one.file}")
+    for file in certificates:
+        print(f"Certificate: {file}")
+    if not found:
+        print("No extract holds a child who was issued no UID.")
+    elif options.destroy:
+        print("Next: rcs materialise")
+    else:
+        print("Next: rcs extras --destroy (there is no way back)")
+    return DONE
+
+
 def monitor(options: argparse.Namespace) -> int:
     """Write the monitor of fieldwork from what the last run recorded."""
     from rcs_assets.linkage.fieldwork import read_fieldwork
@@ -414,28 +444,35 @@ def monitor(options: argparse.Namespace) -> int:
 
 
 def errors(options: argparse.Namespace) -> int:
-    """Write the error reports for the suppliers of an engagement."""
-    from rcs_assets.supplier_report import write_reports
+    """Make the error reports for the suppliers of an engagement, and open them if asked."""
+    from rcs_assets.supplier_report import make_reports
 
     home = _open_home(options)
     _refuse_unknown_engagements(home, [options.engagement])
-    files = write_reports(
+    found = make_reports(
         home,
         load_programme(home.config),
         load_codebook(home.config),
         Settings.from_environment(),
         options.engagement,
         options.dataset,
+        options.out,
     )
     if options.json:
-        _print_json(files)
+        _print_json(found)
         return DONE
-    for file in files:
-        print(file)
+    if not found:
+        print("Nothing was set aside in these deliveries")
+        return DONE
+    for report in found:
+        print(f"{report.file}: {report.reason or f'{report.rows_n:,} rows set aside'}")
+        for file in report.opened:
+            print(file)
     print(
         "Identified: for the supplier of each file only"
-        if files
-        else "Nothing was set aside in these deliveries"
+        if options.out
+        else "Sealed in drop/reports; to open them: rcs errors "
+        f"--engagement {options.engagement} --out FOLDER"
     )
     return DONE
 
@@ -506,6 +543,8 @@ def uids_issue(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Programme, deliveries, checks and release; read from registers, receipts and Dagster."""
+    from rcs_assets.intake.extras import extra_children
+
     home = _open_home(options)
     now = _progress_of_programme(home)
     if options.page is not None:
@@ -517,6 +556,7 @@ def status(options: argparse.Namespace) -> int:
         "engagements": list(load_programme(home.config).engagement_keys),
         "deliveries": _delivery_status(home),
         "checks": _check_status(home),
+        "extra_children": extra_children(home),
         "release": packages.current_version(home),
     }
     if options.json:
@@ -535,6 +575,8 @@ def status(options: argparse.Namespace) -> int:
     print(f"Checks: {len(report['checks'])} recorded, {len(failed)} not passed")
     for name in failed:
         print(f"  not passed: {name}")
+    for extra in report["extra_children"]:
+        print(f"  extra children in {extra.file}: {extra.rows_n:,} rows. Next: rcs extras")
     print(f"Current release: {report['release'] or 'none'}")
     return DONE
 
@@ -697,6 +739,16 @@ def codebook_adopt(options: argparse.Namespace) -> int:
     print(f"Wrote {found.version} with {found.variables_n} questions to {options.out}.")
     for question in found.unrouted:
         print(f"  asked of all, its routing names several questions: {question}")
+    return DONE
+
+
+def codebook_page(options: argparse.Namespace) -> int:
+    """Write the codebook's page, with licensed wording where its licence permits it."""
+    from rcs_assets.codebook_page import write_codebook
+
+    home = _open_home(options)
+    day = Settings.from_environment().as_of
+    print(write_codebook(home, load_codebook(home.config), day, options.out))
     return DONE
 
 

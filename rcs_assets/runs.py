@@ -139,19 +139,25 @@ class Launcher:
         return outcomes
 
     def select(self, selection: str, engagements: Sequence[str]) -> list[RunOutcome]:
-        """Materialise a selection in Dagster's own syntax for the engagements named."""
+        """Materialise a selection in Dagster's own syntax for the engagements named.
+
+        Reference data first: every engagement is taken in by them.
+        """
         graph = self._defs.resolve_asset_graph()
         keys = dg.AssetSelection.from_string(selection).resolve(graph)
         order = load_programme(self._home.config).engagement_keys
         outcomes = []
         with write_lock(self._home, "rcs materialise --select"):
             self._fail_orphans()
-            if keys & self._partitioned:
+            if keys & self._reference:
+                chosen = keys & self._reference
+                outcomes.append(self.run("reference data", "everything", chosen, {}))
+            if keys & self._partitioned and not any(outcome.error for outcome in outcomes):
                 for part in contiguous_ranges(order, engagements):
                     tags = {RANGE_START: part[0], RANGE_END: part[-1]}
                     label = ", ".join(part)
                     outcomes.append(self.run(label, "everything", keys & self._partitioned, tags))
-            rest = keys - self._partitioned - {PUBLISHED}
+            rest = keys - self._partitioned - self._reference - {PUBLISHED}
             if rest and not any(outcome.error for outcome in outcomes):
                 outcomes.append(self.run("what is not partitioned", "everything", rest, {}))
         return outcomes

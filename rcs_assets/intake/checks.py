@@ -269,7 +269,7 @@ PYTHON_CHECKS = (
         RECEIPTS,
         "receipts_add_up",
         "Of every delivery, received rows = accepted + quarantined + withdrawn, as the tables hold",
-        "issue 2, item 5; rcs_assets/intake/receipts.py",
+        "design.md, The way of the data; rcs_assets/intake/receipts.py",
         "run: rcs materialise for the engagements named; if it stays, report a defect of intake",
         receipts_add_up,
     ),

@@ -176,8 +176,24 @@ def start_states(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables that say what becomes of each row of `checked`."""
     con.execute(f"create table {VIOLATIONS} (row_number bigint, column_name varchar, rule varchar)")
     con.execute("create table withdrawn (row_number bigint)")
+    _see_accepted(con)
+
+
+def keep_column(con: duckdb.DuckDBPyConnection, name: str, expression: str) -> str:
+    """Add a column to `checked` that several steps ask for, computed once.
+
+    Returns:
+        Its name as SQL.
+    """
+    con.execute(f"alter table checked add column {quoted(name)} varchar")
+    con.execute(f"update checked set {quoted(name)} = {expression}")
+    _see_accepted(con)
+    return quoted(name)
+
+
+def _see_accepted(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
-        "create view accepted as select * from checked "
+        "create or replace view accepted as select * from checked "
         f"where row_number not in (select row_number from {VIOLATIONS}) "
         "and row_number not in (select row_number from withdrawn)"
     )

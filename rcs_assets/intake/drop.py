@@ -49,7 +49,9 @@ class Delivery:
 
     `engagement` is None for reference data. `refused` is empty for a delivery that was
     accepted, else the message with which it was refused (its bytes are not kept), or why
-    it can no longer be read. `archive` names the .zip that the file came in.
+    it can no longer be read. `archive` names the .zip that the file came in. `replaces` is the
+    delivery that was rewritten into this one on `rewritten_on`, without `destroyed_n` rows of
+    extra children (`extras.py`); 0 for a file as it was delivered.
     """
 
     seq: int
@@ -62,6 +64,9 @@ class Delivery:
     is_simulated: bool
     refused: str = ""
     archive: str = ""
+    replaces: int = 0
+    destroyed_n: int = 0
+    rewritten_on: str = ""
 
     def path(self, home: Home) -> Path:
         """Where the immutable sealed copy lies."""
@@ -265,7 +270,7 @@ def _deliver_one(door: _Door, arrived: _Arrived) -> DeliveryOutcome:
     if line.refused:
         return _register_refusal(home, line)
     _keep(home, path, line)
-    _append(home, line)
+    register(home, [line])
     message = "registered" if held is None else "registered; it takes the place of the one before"
     return _outcome(line, DeliveryStatus.REGISTERED, message)
 
@@ -289,7 +294,7 @@ def _line(
 
 def _register_refusal(home: Home, line: Delivery) -> DeliveryOutcome:
     if not _was_refused_before(home, line):
-        _append(home, line)
+        register(home, [line])
     return _outcome(line, DeliveryStatus.REFUSED, line.refused)
 
 
@@ -414,10 +419,42 @@ def _keep(home: Home, path: Path, line: Delivery) -> None:
         )
 
 
-def _append(home: Home, line: Delivery) -> None:
+def reseal(
+    home: Home, delivery: Delivery, path: Path, seq: int, destroyed_n: int, day: date
+) -> Delivery:
+    """Seal a rewritten copy of a delivery into the drop, under a key of its own.
+
+    Args:
+        home: the installation.
+        delivery: as it was delivered.
+        path: the plain copy, in memory.
+        seq: its number in the register.
+        destroyed_n: rows that are no longer in it.
+        day: of the rewriting.
+
+    Returns:
+        Its line, which is not in the register yet.
+    """
+    line = replace(
+        delivery,
+        seq=seq,
+        file=path.name,
+        sha256=sha256_of(path),
+        bytes_n=path.stat().st_size,
+        replaces=delivery.seq,
+        destroyed_n=destroyed_n,
+        rewritten_on=day.isoformat(),
+    )
+    _keep(home, path, line)
+    return line
+
+
+def register(home: Home, lines: Iterable[Delivery]) -> None:
+    """Add lines to the register, all or none."""
     # The register is small: writing it anew is atomic, a torn last line cannot occur.
     before = home.register.read_text(encoding="utf-8") if home.register.exists() else ""
-    write_atomically(home.register, before + json.dumps(asdict(line), sort_keys=True) + "\n")
+    added = "".join(json.dumps(asdict(line), sort_keys=True) + "\n" for line in lines)
+    write_atomically(home.register, before + added)
 
 
 def _leave_incoming(home: Home, path: Path) -> None:

@@ -1,12 +1,13 @@
 """What was wrong in a delivery, row by row, by the supplier's own record id.
 
 Belongs here: joining the places of quarantined rows with the record ids of the delivered file, the
-words of `data/rules.yaml`, the CSV for the supplier. Does not belong here: the page
-(`rcs_assets/supplier_report.py`), the rules.
+words of `data/rules.yaml`, the CSV for the supplier, and keeping reports sealed with the drop. Does
+not belong here: the page (`rcs_assets/supplier_report.py`), the rules.
 
 The result is identified material: it names children's records. It is made anew from the sealed
-drop whenever it is asked for, lies in `drop/reports/`, and is removed as soon as the delivery is
-taken in again, so that no report outlives a withdrawal, a correction or the end of retention.
+drop whenever it is asked for and lies in `drop/reports/` under the key of its delivery; it is
+removed as soon as the delivery is taken in again, and ends with the key, so that no report outlives
+a withdrawal, a correction or the end of retention.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from typing import cast
 import duckdb
 
 from rcs_assets.codebook import Codebook, Dataset
+from rcs_assets.intake import keys
 from rcs_assets.intake.drop import Delivery, current_deliveries, opened
 from rcs_assets.intake.readers import is_sav, quoted, read_sav, read_text
 from rcs_assets.intake.receipts import FILE_REJECTED, Receipt, read_receipts
 from rcs_assets.programme import Programme
 from rcs_assets.programme.datafile import DataFolder, read_mapping
 from rcs_assets.storage import Home, Settings, open_memory, open_warehouse
+from rcs_assets.storage.access_log import Access, process_purpose, record_access
+from rcs_assets.storage.sealed import memory_file, seal, unseal
 
 FILE = "rules.yaml"
+SEALED = ".sealed"
 COLUMNS = ("row", "record", "column", "rule", "what", "what to do")
 _DEFAULTS = Path(__file__).parent / "data"
 # Cells that a spreadsheet would carry out begin so.
@@ -55,6 +60,7 @@ class Fault:
 class Faults:
     """What was wrong in one delivery; `reason` where the file was refused as a whole."""
 
+    delivery: Delivery
     receipt: Receipt
     title: str
     owner: str
@@ -73,15 +79,45 @@ def rule_words(overlay: Path | None = None) -> dict[str, tuple[str, str]]:
     return {rule: (str(e["what"]), str(e["fix"])) for rule, (_, e) in entries.items()}
 
 
-def reports_folder(home: Home) -> Path:
-    """Where reports lie: with the drop, for the operator alone."""
-    return home.drop / "reports"
+def keep_report(home: Home, delivery: Delivery, name: str, content: bytes) -> Path:
+    """Seal a report on a delivery into the drop, under the delivery's own key.
+
+    Returns:
+        The sealed file.
+
+    Raises:
+        StorageError: the delivery has no key.
+    """
+    folder = _reports(home)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    target = folder / f"{name}{SEALED}"
+    with memory_file(home.tmp, name) as plain:
+        plain.stream.write(content)
+        plain.stream.flush()
+        seal(plain.path, target, keys.delivery_key(home, delivery.seq))
+    return target
+
+
+def kept_report(home: Home, delivery: Delivery, name: str) -> bytes:
+    """The plain bytes of a report that was kept.
+
+    Raises:
+        StorageError: it is not there, was changed, or the key of its delivery is gone.
+    """
+    record_access(home, Access.DROP_READ, f"report on delivery {delivery.seq}", process_purpose())
+    plain = io.BytesIO()
+    unseal(_reports(home) / f"{name}{SEALED}", plain, keys.delivery_key(home, delivery.seq))
+    return plain.getvalue()
 
 
 def remove_reports(home: Home, engagement: str | None, dataset: str) -> None:
     """Remove the reports on a delivery that is taken in again."""
-    for path in reports_folder(home).glob(f"{engagement or 'reference'}_{dataset}_errors.*"):
+    for path in _reports(home).glob(f"{engagement or 'reference'}_{dataset}_errors.*"):
         path.unlink()
+
+
+def _reports(home: Home) -> Path:
+    return home.drop / "reports"
 
 
 def find_faults(
@@ -113,6 +149,7 @@ def find_faults(
             texts = {rule.name: (rule.description, "correct the row") for rule in dataset.row_rules}
             found.append(
                 Faults(
+                    delivery,
                     receipt,
                     dataset.title,
                     dataset.owner,

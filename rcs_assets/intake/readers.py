@@ -21,6 +21,7 @@ from pathlib import Path
 
 import duckdb
 import fastexcel
+import numpy as np
 import pyarrow as pa
 import pyreadstat
 
@@ -131,7 +132,8 @@ def read_text(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> N
 def read_sav(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]) -> None:
     """Register `delivered` from some columns of an SPSS file.
 
-    Numbers stay numbers (user-missing codes kept as codes, system-missing null),
+    Numbers stay numbers (user-missing codes kept as codes, system-missing null, a column of whole
+    numbers below 32,768 as small integers),
     dates stay SPSS seconds since 1582-10-14, text is text.
 
     Raises:
@@ -192,9 +194,26 @@ def count_records(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) 
         return 0
 
 
-def _arrow(values: object) -> pa.Array:
+def _arrow(values: np.ndarray) -> pa.Array:
+    """A column as it is; codes, which SPSS holds as doubles, as small integers where none is lost.
+
+    Rules and recoding over two bytes a code cost less than half of those over eight.
+    """
+    if values.dtype == np.float64:
+        return _small(values)
     array = pa.array(values, from_pandas=True)
     return array.cast(pa.float64()) if pa.types.is_null(array.type) else array
+
+
+def _small(values: np.ndarray) -> pa.Array:
+    missing = np.isnan(values)
+    filled = np.where(missing, 0.0, values)
+    limits = np.iinfo(np.int16)
+    if filled.min(initial=0) >= limits.min and filled.max(initial=0) <= limits.max:
+        whole = filled.astype(np.int16)
+        if np.array_equal(whole, filled):
+            return pa.array(whole, mask=missing)
+    return pa.array(values, from_pandas=True)
 
 
 def _probe_csv(path: Path, dataset: Dataset) -> None:

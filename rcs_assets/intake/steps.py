@@ -36,6 +36,7 @@ from rcs_assets.intake.contracts import (
     count,
     count_marks,
     count_parts,
+    keep_column,
     quarantine,
     quarantine_duplicates,
     quarantine_row_rules,
@@ -90,6 +91,9 @@ SOCIAL_WORK = Extract(
     has_uid=False,
     details=("child_protection",),
 )
+
+
+SAMPLE_ID = "sample_id"
 
 
 class IntakeBlockedError(InputError):
@@ -172,7 +176,9 @@ def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> Non
         )
 
 
-def _open(con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery) -> None:
+def open_file(
+    con: duckdb.DuckDBPyConnection, desk: Desk, dataset: Dataset, delivery: Delivery
+) -> None:
     """Header, rows and row states of a CSV or Excel delivery."""
     with opened(desk.home, delivery) as path:
         check_header(read_header(path, dataset), dataset, delivery.file)
@@ -198,7 +204,7 @@ def _withdraw_opted_out(
 def reference(desk: Desk, dataset: Dataset, delivery: Delivery) -> Taken:
     """A file of public reference data."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_key")
         rows = reference_rows(con, dataset, delivery.file)
@@ -213,7 +219,7 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
     """Opt-outs and withdrawals: every row is readable and none is lost, or the file is refused."""
     _require_approval(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         unreadable = con.execute(
             "select row_number, column_name from violations order by all limit 1"
         ).fetchall()
@@ -268,7 +274,7 @@ def uid_decisions(
 ) -> Taken:
     """What an operator decided about UIDs under another school: every row counts, or none."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         if count(con, VIOLATIONS):
             raise InputError(
                 "A decision on UIDs cannot be read",
@@ -285,7 +291,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
     _require_opt_outs(desk, engagement)
     known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         flags = pupils.judge_schools(con, engagement, known)
         proposals = _judge_uids(con, desk, engagement, known, delivery)
         schools.quarantine_other_stages(con, known)
@@ -376,20 +382,23 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
         survey.check_survey(con, dataset, questionnaire, delivery.file)
         flags: dict[str, int] = {}
         gone: list[int] = []
+        scope = f"{dataset.name}|{engagement.key}"
+        record_id = keep_column(con, "minted_id", mint_record_ids(con, desk.home, scope, "uid"))
         if is_pupils:
+            # The pseudonym of the UID in the sample file, by which answers are asked about.
+            sample_scope = f"sample|{engagement.key}"
+            keep_column(con, SAMPLE_ID, mint_record_ids(con, desk.home, sample_scope, "uid"))
             gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
-        scope = f"{dataset.name}|{engagement.key}"
-        record_id = mint_record_ids(con, desk.home, scope, "uid")
         warehouse = {
             dataset.name: splitter.survey_payload(
                 con, desk.codebook, questionnaire, engagement.key, record_id
             )
         }
         if is_pupils:
-            warehouse |= _states(con, desk, engagement, delivery, gone)
+            warehouse |= _states(con, desk, delivery, gone)
         identifiers = splitter.survey_identifiers(con, questionnaire, engagement.key, record_id)
         return Taken(
             count_receipt(con, delivery, flags | {"routing_repaired": repaired}),
@@ -397,11 +406,6 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             vault={"survey_identifiers": identifiers} if is_pupils else {},
             warehouse=warehouse,
         )
-
-
-def _sample_id(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: Engagement) -> str:
-    """SQL: the record id that a record's UID has in the sample file."""
-    return mint_record_ids(con, desk.home, f"sample|{engagement.key}", "uid")
 
 
 def _judge_stages(
@@ -414,7 +418,7 @@ def _judge_stages(
     """Set aside answers under the UID of a pupil whom the survey does not ask."""
     splitter.prepare(desk.warehouse, desk.codebook, "sample_file")
     wave = engagement.wave(dataset.survey)
-    ids = removals.sample_ids(con, _sample_id(con, desk, engagement))
+    ids = removals.sample_ids(con, SAMPLE_ID)
     stages = wave.stages if wave else ()
     rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, stages)
     pupils.quarantine_rows(con, rows, questionnaire.uid_name, removals.NO_STAGE_MATCH)
@@ -424,12 +428,11 @@ def _judge_stages(
 def _states(
     con: duckdb.DuckDBPyConnection,
     desk: Desk,
-    engagement: Engagement,
     delivery: Delivery,
     opted_out: Sequence[int],
 ) -> dict[str, pa.Table]:
     """What became of every record of a pupils' survey."""
-    removals.settle_states(con, _sample_id(con, desk, engagement), opted_out)
+    removals.settle_states(con, SAMPLE_ID, opted_out)
     return {
         "removals": removals.removals(con, delivery),
         "survey_counts": removals.state_counts(con, desk.warehouse, delivery),
@@ -458,7 +461,7 @@ def extract_ids(
     _require_opt_outs(desk, engagement)
     _require_sample(desk, engagement, extract)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         uid = "survey_uid" if extract.has_uid else "null::varchar"
         keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
@@ -475,12 +478,21 @@ def extract_ids(
             "where row_number in (select row_number from withdrawn)"
         ).to_arrow_table()
         return Taken(
-            count_receipt(con, delivery, pupils.pupil_flags(con) | count_parts(con, dataset)),
+            count_receipt(
+                con,
+                delivery,
+                pupils.pupil_flags(con) | count_parts(con, dataset) | _destroyed(delivery),
+            ),
             quarantined_rows(con, delivery),
             vault={splitter.TARGETS[dataset.name].vault[0]: rows},
             record_ids=rows.select(["record_id"]),
             withdrawn_ids=withdrawn,
         )
+
+
+def _destroyed(delivery: Delivery) -> dict[str, int]:
+    """Rows of extra children that the delivery no longer holds."""
+    return {"extra_rows_destroyed": delivery.destroyed_n}
 
 
 def extract_payload(
@@ -516,13 +528,14 @@ def extract_payload(
         else:
             scope = f"{extract.scope}|{engagement.key}"
             record_id = mint_record_ids(con, desk.home, scope, "record_id")
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
+        record_id = keep_column(con, "minted_id", record_id)
         pupils.judge_payload(con, dataset, record_id, ids.record_ids, ids.withdrawn_ids)
         if known is not None:
             pupils.quarantine_unknown_schools(con, known)
         rows = splitter.payload(con, dataset, engagement.key, record_id)
         return Taken(
-            count_receipt(con, delivery, {}),
+            count_receipt(con, delivery, _destroyed(delivery)),
             quarantined_rows(con, delivery),
             warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
         )
@@ -539,7 +552,7 @@ def index_return(
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         if extract is None:
             record_id = "record_id"
         else:
@@ -556,7 +569,7 @@ def read_through(desk: Desk, dataset: Dataset, engagement: Engagement, delivery:
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         return exchange.take_read_through(con, desk, engagement.key, delivery)
 
 
@@ -564,7 +577,7 @@ def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
     """A cluster map; a school without exactly one cluster for reports is not guessed."""
     known = _schools(desk)
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         pupils.quarantine_unknown_schools(con, known)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_cluster")
@@ -581,7 +594,7 @@ def clusters(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
 def services(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Delivery) -> Taken:
     """Service map and budgets."""
     with scratch(desk) as con:
-        _open(con, desk, dataset, delivery)
+        open_file(con, desk, dataset, delivery)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, f"duplicate_{dataset.key[0]}")
         flags = {}

@@ -18,7 +18,7 @@ from rcs_assets.simulate.identifiers import NameBook, make_postcodes, make_scns,
 from rcs_assets.simulate.places import Places
 from rcs_assets.simulate.public import STAGES
 
-# Shares of pupils; twins: the brief of issue 2's simulator, siblings [GK].
+# Shares of pupils: assumptions of the simulation, not published figures; siblings [GK].
 TWIN_PAIRS_SHARE = 0.015
 SIBLINGS_SHARE = 0.25
 CROSS_SCHOOL_SIBLINGS_SHARE = 0.15

@@ -2,8 +2,8 @@
 
 Belongs here: stage totals and stage-by-sex tables that agree with every published
 figure. Does not belong here: reading the roll file (`places.py`) and pupils (`people.py`).
-Source of the rule: issue 2 (stage columns and whole-school sex margins; suppressed
-cells filled by seeded iterative proportional fitting).
+Source of the rule: the published roll (domain.md 8) shows stage columns and whole-school sex
+margins; suppressed cells are filled by seeded iterative proportional fitting.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def unseal(source: Path, target: BinaryIO, key: bytes) -> None:
             _unseal_chunks(sealed, target, AESGCM(key), head[len(_MAGIC) :])
     except (InvalidTag, OSError):
         raise StorageError(
-            "A sealed delivery cannot be opened",
-            where=f"drop/files/{source.parent.name[:12]}…/{source.name}",
+            "A sealed file of the drop cannot be opened",
+            where=f"drop/…/{source.parent.name[:12]}/{source.name}",
             why="its key is another one, or the file is missing, changed or cut",
             fix="restore drop/ and keys/ from the same backup, or deliver the file again",
         ) from None

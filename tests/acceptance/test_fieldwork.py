@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 
 from rcs_assets.reporting.examine import form_problems, outside_problems
@@ -70,9 +71,9 @@ def test_watch_fieldwork(repo_root: Path, rcs, released_home, looked_at: Path) -
     assert [value for value in secret if value in text] == []
 
 
-def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path) -> None:
+def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path, tmp_path: Path) -> None:
     how_to = repo_root / "docs" / "how-to" / "report-errors-to-a-supplier.md"
-    (said,) = _do(how_to, rcs, looked_at)
+    (said,) = _do(how_to, rcs, looked_at, out=str(tmp_path / "to-suppliers"))
     files = [Path(line) for line in said.splitlines() if line.endswith(("csv", "html"))]
     pages = [file.read_bytes() for file in files if file.suffix == ".html"]
     assert [(form_problems(page), outside_problems(page)) for page in pages] == [((), ())] * 8
@@ -112,3 +113,46 @@ def test_decide_on_uids(repo_root: Path, rcs, released_home, tmp_path: Path) -> 
         if (row["engagement"], row["dataset"]) == (ENGAGEMENT, "sample_file")
     ]
     assert sample["flags"]["uids_repaired"] == waiting["pupils_n"]
+
+
+@pytest.mark.slow
+def test_destroy_extra_children(repo_root: Path, rcs, released_home, tmp_path: Path) -> None:
+    """The steps of the page for a council that sent a child of another area with its own."""
+    home = released_home.copy(tmp_path / "home")
+    before = _accepted(home)
+
+    def add(frame, **changed):
+        return pd.concat([frame, frame.tail(1).assign(record_id="sup-nosy", **changed)])
+
+    files = [
+        edit_csv(delivered(home, "education_ids"), tmp_path / "new", lambda f: add(f, **NOBODY)),
+        edit_csv(delivered(home, "education_payload"), tmp_path / "new", add),
+    ]
+    assert sign_and_deliver(home, *files).status == 0
+    assert rcs("materialise", "--engagement", ENGAGEMENT, "--home", home).status == 0
+    told = json.loads(rcs("status", "--home", home, "--json").stdout)
+    assert [extra["engagement"] for extra in told["extra_children"]] == [ENGAGEMENT]
+    _do(repo_root / "docs" / "how-to" / "destroy-extra-children.md", rcs, home)
+    (file,) = (home / "drop" / "certificates").glob("extra-children-*")
+    removed = json.loads(file.read_text())["deliveries"]
+    assert {one["dataset"]: one["rows_removed_n"] for one in removed} == {
+        "education_ids": 1,
+        "education_payload": 1,
+    }
+    assert _accepted(home) == before
+    assert not any(
+        "sup-nosy" in delivered(home, name).read_text()
+        for name in ("education_ids", "education_payload")
+    )
+
+
+# On no sample file.
+NOBODY = {"survey_uid": "MM99999999", "scn": "999999999"}
+
+
+def _accepted(home: Path) -> dict[str, int]:
+    return {
+        row["dataset"]: row["accepted"]
+        for row in receipts(home)
+        if row["engagement"] == ENGAGEMENT and row["dataset"].startswith("education")
+    }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rcs_assets.cli import main
 from tests.conftest import ReleasedHome, run_rcs
 from tests.drop import plain_copies
 from tests.integration.installation import (
@@ -40,14 +41,18 @@ from tests.integration.installation import (
     ids=["unknown", "empty", "wrong-tranche", "wrong-format"],
 )
 def test_a_file_that_cannot_be_taken_is_refused_at_delivery(
-    released_home: ReleasedHome, tmp_path: Path, name: str, content: bytes, words: list[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    words: list[str],
 ) -> None:
-    home = released_home.copy(tmp_path / "home")
+    home = str(tmp_path / "home")
     file = tmp_path / name
     file.write_bytes(content)
-    told = sign_and_deliver(home, file)
-    assert told.status == 1
-    last = told.stderr.strip().splitlines()[-1]
+    assert main(["simulate", "--sign", str(file)]) == 0
+    assert main(["deliver", "--home", home, "--profile", "demo", str(file)]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
     for word in words:
         assert word in last
 
@@ -98,7 +103,8 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     sample = edit_csv(delivered(home, "sample_file"), tmp_path / "edited", spoil_sample)
     survey = edit_sav(delivered(home, "primary_survey"), tmp_path / "edited", spoil_survey)
     assert sign_and_deliver(home, sample, survey, decided_again(home, sample)).status == 0
-    done = run_rcs("materialise", "--home", home)
+    # What follows from quarantined rows is shown by every home: the demo's deliveries have defects.
+    done = run_rcs("materialise", "--home", home, "--select", "group:intake")
     assert done.status == 0, done.output
     after = {(row["engagement"], row["dataset"]): row for row in receipts(home)}
     for row in after.values():
@@ -110,6 +116,25 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     new = after[ENGAGEMENT, "primary_survey"]
     assert new["received"] == old["received"]
     assert new["quarantined"] == old["quarantined"] + 1
+
+
+@pytest.mark.slow
+def test_a_new_home_takes_in_what_was_sent_and_nothing_more(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    """docs/how-to/deliver-a-file.md: what is in, what is not and why, before anything else."""
+    home = tmp_path / "home"
+    files = plain_copies(released_home.copy(tmp_path / "copy"))
+    assert run_rcs("simulate", "--sign", *files).status == 0
+    told = run_rcs("deliver", "--home", home, "--profile", "demo", *files)
+    assert told.status == 0, told.output
+    done = run_rcs(
+        "materialise", "--home", home, "--engagement", ENGAGEMENT, "--select", "group:intake"
+    )
+    assert done.status == 0, done.output
+    taken = [row for row in receipts(home) if row["engagement"] in (None, ENGAGEMENT)]
+    before = receipts(released_home.path)
+    assert taken == [row for row in before if row["engagement"] in (None, ENGAGEMENT)]
 
 
 @pytest.mark.slow

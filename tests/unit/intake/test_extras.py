@@ -1,0 +1,164 @@
+"""Extra children of an extract: destroyed in the drop itself; the rebuild gives the same rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.cli import main
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.intake import extras
+from rcs_assets.intake.drop import Delivery, opened, read_register
+from rcs_assets.intake.extras import destroy_extra_children, extra_children
+from rcs_assets.intake.receipts import Receipt, read_receipts
+from rcs_assets.intake.take import take, take_education
+from rcs_assets.storage import Settings
+from tests.unit.intake.conftest import (
+    AS_OF,
+    ENGAGEMENT,
+    World,
+    education_ids,
+    education_payload,
+    pupils,
+    write_csv,
+)
+
+EXTRA = "sup-nosy"
+NAME = 'Extrachild, "Quill"  née'
+
+
+@pytest.fixture
+def oversent(delivered: World) -> World:
+    """One child on no sample file, and one whose row of the sample file is set aside."""
+    world = delivered
+    sampled = pupils()
+    sampled[1]["sex"] = "X"
+    ids, payload = education_ids(), education_payload()
+    nobody = {"survey_uid": "XX00000009", "scn": "999999999", "surname": NAME}
+    ids.append({**ids[0], **nobody, "record_id": EXTRA})
+    payload.append({**payload[0], "record_id": EXTRA})
+    # No identifiers came with it: whose it is cannot be told, so it is not touched.
+    payload.append({**payload[0], "record_id": "sup-nobody"})
+    world.deliver(
+        write_csv(world.path("sample_file"), sampled),
+        write_csv(world.path("education_ids"), ids),
+        write_csv(world.path("education_payload"), payload),
+    )
+    take_all(world)
+    return world
+
+
+def take_all(world: World) -> None:
+    with world.desk() as desk:
+        take(desk, "opt_outs", ENGAGEMENT)
+        take(desk, "sample_file", ENGAGEMENT)
+        take_education(desk, ENGAGEMENT)
+
+
+def receipts(world: World) -> dict[str, Receipt]:
+    return {receipt.dataset: receipt for receipt in read_receipts(world.home)}
+
+
+def tables(world: World) -> tuple[list[tuple], list[tuple]]:
+    return (
+        world.rows("from intake.education order by all"),
+        world.vault_rows("from education_identifiers order by all"),
+    )
+
+
+def destroy(world: World) -> tuple[Path, ...]:
+    settings = Settings(threads=2, memory_limit="1GB", as_of=AS_OF)
+    return destroy_extra_children(world.home, world.programme, world.codebook, settings)
+
+
+def text_of(world: World, delivery: Delivery) -> str:
+    with opened(world.home, delivery) as path:
+        return path.read_text(encoding="utf-8")
+
+
+def test_they_are_destroyed_and_the_rest_stays_as_it_was(oversent: World) -> None:
+    world = oversent
+    before, rows = receipts(world), tables(world)
+    (waiting,) = extra_children(world.home)
+    # Both are set aside; only who stands on no sample file is an extra child.
+    assert (waiting.engagement, waiting.rows_n) == (ENGAGEMENT, 2)
+    held = {line.dataset: line for line in read_register(world.home)}
+    files = {name: text_of(world, held[name]) for name in ("education_ids", "education_payload")}
+    (certificate,) = destroy(world)
+
+    now = {line.dataset: line for line in read_register(world.home)}
+    for name, text in files.items():
+        line = now[name]
+        assert (line.replaces, line.destroyed_n) == (held[name].seq, 1)
+        left = text_of(world, line)
+        assert EXTRA in text and EXTRA not in left
+        plain = [row.replace('"', "") for row in text.splitlines() if EXTRA not in row]
+        assert [row.replace('"', "") for row in left.splitlines()] == plain
+        with pytest.raises(StorageError, match="key of a delivery"), opened(world.home, held[name]):
+            pass
+    told = json.loads(certificate.read_text())
+    assert [(d["dataset"], d["rows_removed_n"]) for d in told["deliveries"]] == [
+        ("education_ids", 1),
+        ("education_payload", 1),
+    ]
+    assert told["deliveries"][0]["keys_destroyed"][-1]["sha256"] == before["education_ids"].sha256
+    assert EXTRA not in certificate.read_text() and "Extrachild" not in certificate.read_text()
+
+    for name in ("vault.duckdb", "warehouse.duckdb"):
+        (world.home.path / name).unlink()
+    world.take_reference()
+    take_all(world)
+    assert tables(world) == rows
+    after = receipts(world)
+    for name in files:
+        assert after[name].accepted_n == before[name].accepted_n
+        assert after[name].received_n == before[name].received_n - 1
+        assert after[name].flags["extra_rows_destroyed"] == 1
+    # The child who is on the sample file, and set aside there, can still be taken in.
+    assert dict(after["education_ids"].reasons) == {"uid_not_issued": 1}
+    world.deliver(write_csv(world.path("sample_file"), pupils()))
+    take_all(world)
+    assert receipts(world)["education_ids"].quarantined_n == 0
+    assert extra_children(world.home) == ()
+
+
+def test_what_a_killed_run_left_is_completed(
+    oversent: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = oversent
+    held = {line.dataset: line for line in read_register(world.home)}["education_ids"]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extras.keys, "destroy_keys", killed)
+        with pytest.raises(KeyboardInterrupt):
+            destroy(world)
+    assert EXTRA in text_of(world, held)
+    (certificate,) = destroy(world)
+    with pytest.raises(StorageError, match="key of a delivery"), opened(world.home, held):
+        pass
+    assert certificate.exists()
+    assert destroy(world) == (certificate,)
+
+
+def test_all_files_of_the_extract_or_none(oversent: World) -> None:
+    world = oversent
+    write_csv(world.path("education_payload"), [{"wrong": "1"}])
+    world.deliver(world.path("education_payload"))
+    world.take_education()
+    before = read_register(world.home)
+    with pytest.raises(InputError, match="cannot be told in every file"):
+        destroy(world)
+    assert read_register(world.home) == before
+
+
+def test_the_command(oversent: World, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ("--home", str(oversent.home.path))
+    assert main(["extras", *home]) == 0
+    assert "2 rows of children without a UID" in capsys.readouterr().out
+    assert main(["extras", "--destroy", *home, "--as-of", "2020-06-30"]) == 0
+    assert "Certificate: " in capsys.readouterr().out
