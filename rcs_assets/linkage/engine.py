@@ -26,10 +26,12 @@ from rcs_assets.linkage.probabilistic import (
     MatchModel,
     blocks_of,
     clerical_weight,
+    count_frequencies,
     len_of,
     match_model,
     prior_weight,
     score_pairs,
+    used_model,
 )
 from rcs_assets.linkage.quality import LinkQuality, estimate_quality, missed_chances
 from rcs_assets.linkage.remainder import link_remainder
@@ -112,19 +114,20 @@ def _link(
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
     add_forename_forms(con, rules, loaded)
-    _frequencies(con, rules, loaded)
+    count_frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
     apply_decisions(con, rules, settings.decided)
     _rest(con, settings)
     prior = _prior(con, rules, settings)
     model = match_model(con, rules, settings, prior=prior)
+    used = used_model(con, rules, settings, model)
     lowest = clerical_weight(rules, settings)
     score_pairs(
         con,
         rules,
         settings,
-        model,
-        blocks_of(rules, "blocking", model.fields),
+        used,
+        blocks_of(rules, "blocking", used.fields),
         lowest=lowest - prior_weight(prior),
     )
     weigh_siblings(con, rules, model)
@@ -136,7 +139,7 @@ def _link(
     else:
         assign_one_to_one(con, lowest)
         band_links(con, rules, settings)
-        remainder = link_remainder(con, rules, settings, model)
+        remainder = link_remainder(con, rules, settings, model, used)
     quality = estimate_quality(con, rules, remainder)
     missed = missed_chances(con, remainder, quality.missed.n)
     return Links(_result(con, rules), quality, model, missed)
@@ -273,32 +276,6 @@ def add_forename_forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables:
                 on {table}.first_forename = known.form
         """)
     con.unregister("named")
-
-
-def _frequencies(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
-    """`tf_<field>` beside each field that the model adjusts: the value's share in all records.
-
-    All records count, not only those left over: what is rare among the leftovers may be common.
-    """
-    for entry in rules.model["comparisons"]:
-        if not entry.get("term_frequency"):
-            continue
-        field = entry["field"]
-        values = " union all ".join(f"select {field} as value from {table}" for table in tables)
-        con.execute(f"""
-            create or replace temp table frequencies as
-            select value, count(*) / sum(count(*)) over () as share
-            from ({values})
-            where value is not null
-            group by value
-        """)
-        for table in tables:
-            con.execute(f"""
-                create or replace temp table {table} as
-                select {table}.*, frequencies.share as tf_{field}
-                from {table}
-                left join frequencies on {table}.{field} = frequencies.value
-            """)
 
 
 def _rest(con: duckdb.DuckDBPyConnection, settings: LinkSettings) -> None:

@@ -13,11 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.linkage.standardise import FIELDS
-from rcs_assets.programme.datafile import DataFolder, read_rules
+from rcs_assets.programme.datafile import DataFolder, parse_yaml, read_rules
 
 if TYPE_CHECKING:
     from rcs_assets.linkage.probabilistic import MatchModel
@@ -280,10 +278,10 @@ def _quality_problems(rules: QualityRules) -> Iterator[str]:
 
 def _read(file: str, overlay: Path | None) -> dict[str, Any]:
     shipped = resources.files("rcs_assets.linkage") / "data" / file
-    rules: dict[str, Any] = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    rules: dict[str, Any] = parse_yaml(shipped.read_text(encoding="utf-8"))
     known = set(rules)
     if overlay is not None and (overlay / file).is_file():
-        added = yaml.safe_load((overlay / file).read_text(encoding="utf-8"))
+        added = parse_yaml((overlay / file).read_text(encoding="utf-8"))
         if not isinstance(added, dict) or set(added) - known:
             raise _contradiction(f"{file} holds other keys than " + ", ".join(sorted(known)))
         rules |= added

@@ -247,9 +247,18 @@ def _wrong_rules(what: str, label: str, why: str) -> ConfigurationError:
     return ConfigurationError(what, where=f"file {label}", why=why, fix="correct it in config/")
 
 
+def parse_yaml(text: str | bytes) -> Any:
+    """What a YAML text says; libyaml's reader is ten times as fast as the one in Python.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    return yaml.load(text, Loader=yaml.CSafeLoader)
+
+
 def _read_yaml(label: str, path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(_read_bytes(label, path))
+        content = parse_yaml(_read_bytes(label, path))
     except yaml.YAMLError as error:
         raise ConfigurationError(
             f"{label} is not YAML", where=f"file {label}", fix="check indentation and quotes"

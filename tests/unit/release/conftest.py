@@ -99,6 +99,7 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
             0 as decided_n, 0 as probabilistic_n, 1.0 as estimated_precision,
             0.99 as precision_low, 1.0 as precision_high, 0.9 as estimated_recall,
             0.8 as recall_low, 1.0 as recall_high, 2.5 as missed_n, 'abc' as model_id,
+            false as is_encoded,
         from linkage.linked group by all;
         create table linkage.link_rates_by_group as
         select engagement, dataset, 'sex' as breakdown, 'F' as "group", records_n, linked_n,
