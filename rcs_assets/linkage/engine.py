@@ -80,7 +80,7 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
     Raises:
         InputError: no table, no rows, no `record_id`, an id that is null or stands twice, a
             column that is neither a field nor named, or has no value at all, an extra field
-            that is missing, no field in common.
+            that is missing, birth dates of which most cannot be read, no field in common.
     """
     chosen = settings or LinkSettings()
     rules = load_link_rules(chosen.overlay)
@@ -215,6 +215,8 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         f"create temp table {name} as "
         f"select record_id::varchar as unique_id, {', '.join(parts)} from delivered"
     )
+    if "date_of_birth" in columns:
+        _refuse_unread_dates(con, name, side)
     con.unregister("delivered")
     rows, ids = con.execute(f"select count(*), count(distinct unique_id) from {name}").fetchall()[0]
     if rows != ids:
@@ -222,6 +224,21 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
             "record_id is blank or stands twice",
             where=side,
             why=f"{rows} rows have {ids} different ids",
+        )
+
+
+def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -> None:
+    """Birth dates in a form that is not read: rather a wrong file than one without dates."""
+    written_n, read_n = con.execute(
+        "select (select count(nullif(trim(date_of_birth::varchar), '')) from delivered), "
+        f"(select count(date_of_birth) from {name})"
+    ).fetchall()[0]
+    if 2 * read_n < written_n:
+        raise InputError(
+            "Most birth dates cannot be read",
+            where=f"{side}, column date_of_birth",
+            why=f"{written_n - read_n} of {written_n} are no day as they are written",
+            fix="write them as 2004-02-01, 01/02/2004, 1 Feb 2004 or 20040201",
         )
 
 
