@@ -93,6 +93,11 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         from linkage.linked;
         create table wellbeing.scores as
         select record_id, engagement, survey, 12.5::double as sdq_total from linkage.linked;
+        create table linkage.link_weights as
+        select engagement, 'education' as dataset, 'e' || record_id as record_id, project_id,
+            'all' as cell, 1.125::double as link_weight
+        from linkage.linked
+        where project_id is not null;
         create table linkage.link_rates as
         select engagement, survey as dataset, count(*) as records_n,
             count(project_id) as linked_n, 0 as ambiguous_n, 0 as clerical_n, 10 as exact_n,
