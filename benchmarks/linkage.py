@@ -5,7 +5,7 @@ the command that repeats it. Does not belong here: whether the room does what it
 
     python benchmarks/linkage.py febrl                     (needs ../shared/reference)
     python benchmarks/linkage.py pupils --pupils 400000
-    python benchmarks/linkage.py clerical --pupils 400000
+    python benchmarks/linkage.py clerical --pupils 400000    (or 100000: a quarter of the time)
     python benchmarks/linkage.py estimates --seeds 100
     python benchmarks/linkage.py programme --home DIR      (a home whose deliveries were taken in)
 

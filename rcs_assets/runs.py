@@ -147,7 +147,7 @@ class Launcher:
         graph = self._defs.resolve_asset_graph()
         keys = dg.AssetSelection.from_string(selection).resolve(graph)
         order = load_programme(self._home.config).engagement_keys
-        outcomes = []
+        outcomes: list[RunOutcome] = []
         with write_lock(self._home, "rcs materialise --select"):
             self._fail_orphans()
             steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str]]] = [
