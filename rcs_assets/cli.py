@@ -241,11 +241,18 @@ def _add_encodings(commands: Any) -> None:
 
     key = action("key", do.encodings_key, "Make a key file; it stays where the identifiers are.")
     key.add_argument("file", type=Path, metavar="FILE", help="where the key goes")
-    make = action("make", do.encodings_make, "Encode the records of a CSV file.")
+    make = action(
+        "make",
+        do.encodings_make,
+        "Encode the records of a CSV file; named like a delivery (--out) it can be delivered.",
+    )
     make.add_argument("file", type=Path, metavar="FILE", help="identifiers")
     make.add_argument("--key", type=Path, required=True, metavar="FILE", help="the key file")
     make.add_argument(
-        "--id", default="record_id", metavar="COLUMN", help="of the ids (default: record_id)"
+        "--id",
+        default="record_id",
+        metavar="COLUMN",
+        help="of the ids (default: record_id; of a delivery its own key)",
     )
     pair = action("link", do.encodings_link, "Link two files of encodings made under one key.")
     pair.add_argument("left", type=Path, metavar="LEFT", help="e.g. of the sample file")

@@ -181,9 +181,10 @@ def encodings_key(options: argparse.Namespace) -> int:
 
 def encodings_make(options: argparse.Namespace) -> int:
     """Encode a file; needs no installation."""
-    from rcs_assets.linkage.encodings import encode_file
+    from rcs_assets.linkage.encodings import contract_of, encode_file
 
-    records_n = encode_file(options.file, options.key, options.out, options.id)
+    contract = contract_of(options.out, load_codebook())
+    records_n = encode_file(options.file, options.key, options.out, options.id, contract)
     if options.json:
         _print_json({"file": options.out, "records_n": records_n})
     else:

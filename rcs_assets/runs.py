@@ -141,25 +141,26 @@ class Launcher:
     def select(self, selection: str, engagements: Sequence[str]) -> list[RunOutcome]:
         """Materialise a selection in Dagster's own syntax for the engagements named.
 
-        Reference data first: every engagement is taken in by them.
+        As in `materialise` what is not partitioned and precedes comes first (reference data, the
+        match model), and a run that fails ends it.
         """
         graph = self._defs.resolve_asset_graph()
         keys = dg.AssetSelection.from_string(selection).resolve(graph)
         order = load_programme(self._home.config).engagement_keys
-        outcomes = []
+        outcomes: list[RunOutcome] = []
         with write_lock(self._home, "rcs materialise --select"):
             self._fail_orphans()
-            if keys & self._reference:
-                chosen = keys & self._reference
-                outcomes.append(self.run("reference data", "everything", chosen, {}))
-            if keys & self._partitioned and not any(outcome.error for outcome in outcomes):
-                for part in contiguous_ranges(order, engagements):
-                    tags = {RANGE_START: part[0], RANGE_END: part[-1]}
-                    label = ", ".join(part)
-                    outcomes.append(self.run(label, "everything", keys & self._partitioned, tags))
-            rest = keys - self._partitioned - self._reference - {PUBLISHED}
-            if rest and not any(outcome.error for outcome in outcomes):
-                outcomes.append(self.run("what is not partitioned", "everything", rest, {}))
+            steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str]]] = [
+                ("what comes first", keys & self._reference, {})
+            ]
+            for part in contiguous_ranges(order, engagements):
+                tags = {RANGE_START: part[0], RANGE_END: part[-1]}
+                steps.append((", ".join(part), keys & self._partitioned, tags))
+            rest = keys - self._reference - self._partitioned - {PUBLISHED}
+            steps.append(("what is not partitioned", rest, {}))
+            for label, selected, tags in steps:
+                if selected and not any(outcome.error for outcome in outcomes):
+                    outcomes.append(self.run(label, "everything", selected, tags))
         return outcomes
 
     def publish(self) -> RunOutcome:

@@ -33,6 +33,9 @@ KIND_FORMS: Mapping[str, str] = {
     "datazone": r"S01[0-9]{6}",
     "stage": r"P[1-7]|S[1-6]|SP",
     "sex": r"[MF]",
+    # An encoding in the place of identifiers, and the name of the rules and key that made it.
+    "scheme": r"clk-[A-Za-z0-9.]{1,16}-[0-9a-f]{16}",
+    "clk": r"([0-9a-f]{16})+",
 }
 _DATASET_NEEDS = frozenset(
     [

@@ -18,6 +18,7 @@ import pyarrow as pa
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
 from rcs_assets.intake import (
+    encoded,
     exchange,
     mixed,
     pupils,
@@ -290,8 +291,10 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
+    dataset = encoded.contract_of(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
+        encoded.refuse_mixed(con, delivery)
         flags = pupils.judge_schools(con, engagement, known)
         proposals = _judge_uids(con, desk, engagement, known, delivery)
         schools.quarantine_other_stages(con, known)
@@ -303,7 +306,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
         gone = _withdraw_opted_out(con, desk, engagement, uid_keys, "answers")
         record_id = mint_record_ids(con, desk.home, f"sample|{engagement.key}", "survey_uid")
         split = (con, dataset, engagement.key, record_id)
-        flags |= mixed.flags(con) | pupils.pupil_flags(con)
+        flags |= mixed.flags(con) | _pupil_flags(con, dataset)
         flags["uid_check_digit"] = count(
             con, "accepted", f"not {uids.check_digit_holds('survey_uid')}"
         )
@@ -320,6 +323,10 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
             },
             opted_out_pupils=everyone,
         )
+
+
+def _pupil_flags(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, int]:
+    return encoded.flags(con) if encoded.is_encoded(dataset) else pupils.pupil_flags(con)
 
 
 def _judge_uids(
@@ -460,8 +467,10 @@ def extract_ids(
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     _require_sample(desk, engagement, extract)
+    dataset = encoded.contract_of(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
+        encoded.refuse_other_scheme(con, desk, engagement.key, delivery)
         uid = "survey_uid" if extract.has_uid else "null::varchar"
         keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
@@ -481,7 +490,7 @@ def extract_ids(
             count_receipt(
                 con,
                 delivery,
-                pupils.pupil_flags(con) | count_parts(con, dataset) | _destroyed(delivery),
+                _pupil_flags(con, dataset) | count_parts(con, dataset) | _destroyed(delivery),
             ),
             quarantined_rows(con, delivery),
             vault={splitter.TARGETS[dataset.name].vault[0]: rows},

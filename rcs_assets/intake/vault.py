@@ -21,6 +21,8 @@ _PERSON = (
     "scn varchar, surname varchar, first_forename varchar, second_forename varchar, "
     "sex varchar, date_of_birth date, postcode varchar"
 )
+# In the place of the person, where a council sends encodings (`encoded.py`).
+_ENCODED = "scheme varchar, clk varchar"
 # scn_key of opt_outs is a keyed hash of the opted-out pupil's SCN, taken from the sample
 # file, so that a council's record without UID is recognised and never enters the vault.
 TABLES = {
@@ -29,16 +31,18 @@ TABLES = {
         "requested_by varchar"
     ),
     "sample_identifiers": (
-        f"engagement varchar, record_id varchar, uid varchar, {_PERSON}, seed_code varchar"
+        f"engagement varchar, record_id varchar, uid varchar, {_PERSON}, seed_code varchar, "
+        f"{_ENCODED}"
     ),
     "survey_identifiers": "engagement varchar, survey varchar, record_id varchar, uid varchar",
     "education_identifiers": (
-        f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}"
+        f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}, "
+        f"{_ENCODED}"
     ),
     "social_work_identifiers": (
         "engagement varchar, record_id varchar, supplier_id varchar, scn varchar, "
         "surname varchar, previous_surname varchar, first_forename varchar, "
-        "second_forename varchar, sex varchar, date_of_birth date, postcode varchar"
+        f"second_forename varchar, sex varchar, date_of_birth date, postcode varchar, {_ENCODED}"
     ),
     # From an outside indexer. A number of a record that intake did not accept has no record id.
     **{
@@ -50,6 +54,8 @@ TABLES = {
         "project_id varchar, match_method varchar, match_weight_band varchar"
     ),
 }
+# SQL: what two encodings must share to be compared; null of a row that has none.
+SCHEME_KEY = "scheme || ' ' || length(clk)"
 # Which scopes of an opt-out remove a record from which delivery (policy.md). Without the
 # survey there is nothing to link to, so the council's record goes too.
 ANSWERS = ("survey", "all")
@@ -67,8 +73,11 @@ def prepare_vault(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables of a new vault that intake writes."""
     for name, columns in TABLES.items():
         con.execute(f"create table if not exists {name} ({columns})")
-    # Vaults of before this column came.
+    # Vaults of before these columns came.
     con.execute("alter table opt_outs add column if not exists requested_by varchar")
+    for name in ("sample_identifiers", "education_identifiers", "social_work_identifiers"):
+        for column in ("scheme", "clk"):
+            con.execute(f"alter table {name} add column if not exists {column} varchar")
 
 
 def ask_opted_out(
@@ -193,6 +202,27 @@ def ask_unknown(
         keys,
         f"select row_number from asked where asked_key is not null and asked_key not in "
         f"(select {column} from {table} where engagement = $engagement and {column} is not null)",
+        {"engagement": engagement},
+    )
+
+
+def ask_other_scheme(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Table) -> list[int]:
+    """Which rows cannot be compared with the engagement's sample file.
+
+    Args:
+        con: the vault.
+        engagement: partition key.
+        keys: row_number, and scheme and length of the encoding as `asked_key`, null where the
+            row holds identifiers.
+
+    Returns:
+        Row numbers of `keys`.
+    """
+    return _ask(
+        con,
+        keys,
+        "select row_number from asked where asked_key is distinct from "
+        f"(select min({SCHEME_KEY}) from sample_identifiers where engagement = $engagement)",
         {"engagement": engagement},
     )
 

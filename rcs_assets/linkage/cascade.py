@@ -74,10 +74,14 @@ def pass_query(entry: Pass, siblings: Siblings, dedupe: bool) -> str:
 
 
 def same_household(siblings: Siblings) -> str:
-    """True where birth date and home agree and surnames are alike: one child, or twins."""
+    """True where birth date and home agree and no surname contradicts: one child, or twins.
+
+    A surname that is blank is no evidence against twins: a file without names would else take each
+    for the other.
+    """
     agreed = [f"coalesce(l.{field} = r.{field}, false)" for field in siblings.agree]
     near = [
-        f"coalesce(jaro_winkler_similarity(l.{field}, r.{field}) >= {siblings.alike}, false)"
+        f"coalesce(jaro_winkler_similarity(l.{field}, r.{field}) >= {siblings.alike}, true)"
         for field in siblings.near
     ]
     return f"({' and '.join([*agreed, *near])})"

@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +33,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.intake.encoded import encoded_columns, takes_encodings
 from rcs_assets.linkage.engine import Links, link, sealed_connection
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import standardised
@@ -227,7 +230,13 @@ def read_key_file(file: Path) -> bytes:
     return key
 
 
-def encode_file(source: Path, key_file: Path, target: Path, id_column: str = "record_id") -> int:
+def encode_file(
+    source: Path,
+    key_file: Path,
+    target: Path,
+    id_column: str = "record_id",
+    contract: Dataset | None = None,
+) -> int:
     """Encode a CSV of identifiers into a CSV of encodings, mode 0600: whole or not at all.
 
     Args:
@@ -235,6 +244,8 @@ def encode_file(source: Path, key_file: Path, target: Path, id_column: str = "re
         key_file: made by `new_key`.
         target: a file that is not there yet.
         id_column: the column of the record's id.
+        contract: of the delivery that it is to be: its key is the record's id, and columns that
+            hold no identifier stay beside the encodings. None: id and encoding alone.
 
     Returns:
         Number of records.
@@ -246,6 +257,7 @@ def encode_file(source: Path, key_file: Path, target: Path, id_column: str = "re
     key = read_key_file(key_file)
     _refuse_present(target)
     table = _read_csv(source)
+    id_column = contract.key[0] if contract else id_column
     if id_column not in table.column_names:
         raise InputError(
             f"There is no column {id_column}",
@@ -263,8 +275,29 @@ def encode_file(source: Path, key_file: Path, target: Path, id_column: str = "re
             where=f"file {source.name}",
             fix="fill them, or leave the records out",
         )
-    _write_csv(encoded, target)
+    _write_csv(_delivery(table, encoded, contract) if contract else encoded, target)
     return int(encoded.num_rows)
+
+
+def contract_of(file: Path, codebook: Codebook) -> Dataset | None:
+    """The contract with encodings that a file's name belongs to, if any."""
+    return next(
+        (
+            dataset
+            for dataset in codebook.datasets.values()
+            if takes_encodings(dataset) and re.fullmatch(dataset.file_pattern, file.name)
+        ),
+        None,
+    )
+
+
+def _delivery(table: pa.Table, encoded: pa.Table, contract: Dataset) -> pa.Table:
+    """The delivered columns that stay, with the encodings of their rows, ordered by the id."""
+    left_out = {*encoded_columns(contract), *COLUMNS[1:]}
+    kept = table.select([name for name in table.column_names if name not in left_out])
+    ordered = kept.sort_by(contract.key[0])
+    # `encode` orders by the id as well, and refuses one that stands twice.
+    return ordered.append_column("scheme", encoded["scheme"]).append_column("clk", encoded["clk"])
 
 
 def read_encodings(file: Path) -> pa.Table:

@@ -1,9 +1,9 @@
 """One run of linkage: from the vault's identifiers to what may leave it.
 
 Belongs here: the order of the steps, index numbers, the read-through, and the write to the
-warehouse. Does not belong here: how a file is linked (`exact.py`, `social_work.py`, or by an
-outside indexer's read-through, `received.py`), payload (no statement here names an answer),
-Dagster.
+warehouse. Does not belong here: how a file is linked (`exact.py`, `social_work.py`, `encoded.py`,
+or by an outside indexer's read-through, `received.py`), payload (no statement here names an
+answer), Dagster.
 
 Identifiers never leave the vault's connection and the engine's own: what comes back is
 record ids, project ids and counts, and vault and warehouse are never attached to one
@@ -28,6 +28,7 @@ from rcs_assets.linkage.clerical import (
     prepare_clerical,
     write_queue,
 )
+from rcs_assets.linkage.encoded import encoded_engagements, link_encoded
 from rcs_assets.linkage.exact import (
     PASS_SPINE,
     SURVEY_DATASETS,
@@ -97,6 +98,7 @@ _TABLES = {
         "missed_low": "double",
         "missed_high": "double",
         "model_id": "varchar",
+        "is_encoded": "boolean",
     },
 }
 
@@ -118,7 +120,8 @@ class LinkedRows:
     records only. `link_rates`: engagement, dataset, records_n, linked_n, ambiguous_n, clerical_n,
     exact_n, decided_n, probabilistic_n, estimated_precision and estimated_recall with their ends,
     and missed_n, the expected number of missed pairs (null where an outside indexer linked);
-    model_id, the model that the councils' files were compared with, where one was handed over.
+    model_id, the model that the councils' files were compared with, where one was handed over;
+    is_encoded, whether encodings stood in the place of identifiers.
     `identified_groups`: counts by what only the vault knows: engagement, dataset, breakdown
     (sex | has_scn), "group", records_n, linked_n, wrong (expected among the links), missed.
     `chances`: dataset, engagement, side (record | pupil), record_id, chance to have been
@@ -193,7 +196,13 @@ def link_engagements(
     _choose_records(con, accepted)
     received = received_engagements(con, engagements)
     own = [key for key in engagements if key not in received]
-    for statement in (spine_query(chosen), survey_query(chosen), education_query(_listed(own))):
+    encoded = encoded_engagements(con, own)
+    identified = [key for key in own if key not in encoded]
+    for statement in (
+        spine_query(chosen),
+        survey_query(chosen),
+        education_query(_listed(identified)),
+    ):
         con.execute(statement)
     link_received(con, _listed(received))
     chosen_settings = settings or LinkSettings(training="fixed")
@@ -202,14 +211,15 @@ def link_engagements(
     judge_decisions(con, given, chosen)
     prepare_chances(con)
     quality = {
-        **link_social_work(con, chosen_settings, own),
-        **estimate_education(con, rules, chosen_settings, own),
+        **link_social_work(con, chosen_settings, identified),
+        **estimate_education(con, rules, chosen_settings, identified),
+        **link_encoded(con, chosen_settings, encoded),
         **estimate_answers(con, rules, own),
     }
     con.execute(_links())
     _write_vault(con, chosen)
     if clerical is not None:
-        write_queue(con, clerical, rules.clerical, chosen, _listed(own))
+        write_queue(con, clerical, rules.clerical, chosen, _listed(identified))
     con.execute("commit")
     return LinkedRows(
         project_ids=con.execute(
@@ -217,7 +227,7 @@ def link_engagements(
             "band as weight_band from links where project_id is not null "
             "order by dataset, engagement, record_id"
         ).to_arrow_table(),
-        link_rates=_rates(con, quality, chosen_settings),
+        link_rates=_rates(con, quality, chosen_settings, _listed(encoded)),
         identified_groups=con.execute(
             _identified_groups(chosen, wrong_share(rules))
         ).to_arrow_table(),
@@ -297,7 +307,9 @@ def _choose_records(con: duckdb.DuckDBPyConnection, accepted: pa.Table | None) -
         )
 
 
-def _rates(con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings) -> pa.Table:
+def _rates(
+    con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSettings, encoded: str
+) -> pa.Table:
     estimates = quality_table(quality)
     name = "null" if settings.model is None else sql_literal(model_id(settings.model))
     con.register("estimates", estimates)
@@ -321,7 +333,10 @@ def _rates(con: duckdb.DuckDBPyConnection, quality: Quality, settings: LinkSetti
             counted.*,
             estimates.* exclude (dataset, engagement),
             if(dataset in {COUNCIL_DATASETS} and missed_n is not null, {name}, null)::varchar
-                as model_id
+                as model_id,
+            coalesce(
+                counted.dataset in {COUNCIL_DATASETS} and counted.engagement in ({encoded}), false
+            ) as is_encoded
         from counted
         left join estimates using (dataset, engagement)
         order by counted.engagement, counted.dataset
@@ -346,6 +361,8 @@ def _links() -> str:
     from education_links
     union all by name
     from social_work_links
+    union all by name
+    from encoded_links
     union all by name
     from received_links
     """

@@ -26,10 +26,12 @@ from rcs_assets.linkage.probabilistic import (
     MatchModel,
     blocks_of,
     clerical_weight,
+    count_frequencies,
     len_of,
     match_model,
     prior_weight,
     score_pairs,
+    used_model,
 )
 from rcs_assets.linkage.quality import LinkQuality, estimate_quality, missed_chances
 from rcs_assets.linkage.remainder import link_remainder
@@ -78,7 +80,7 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
     Raises:
         InputError: no table, no rows, no `record_id`, an id that is null or stands twice, a
             column that is neither a field nor named, or has no value at all, an extra field
-            that is missing, no field in common.
+            that is missing, birth dates of which most cannot be read, no field in common.
     """
     chosen = settings or LinkSettings()
     rules = load_link_rules(chosen.overlay)
@@ -112,19 +114,20 @@ def _link(
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
     add_forename_forms(con, rules, loaded)
-    _frequencies(con, rules, loaded)
+    count_frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
     apply_decisions(con, rules, settings.decided)
     _rest(con, settings)
     prior = _prior(con, rules, settings)
     model = match_model(con, rules, settings, prior=prior)
+    used = used_model(con, rules, settings, model)
     lowest = clerical_weight(rules, settings)
     score_pairs(
         con,
         rules,
         settings,
-        model,
-        blocks_of(rules, "blocking", model.fields),
+        used,
+        blocks_of(rules, "blocking", used.fields),
         lowest=lowest - prior_weight(prior),
     )
     weigh_siblings(con, rules, model)
@@ -136,7 +139,7 @@ def _link(
     else:
         assign_one_to_one(con, lowest)
         band_links(con, rules, settings)
-        remainder = link_remainder(con, rules, settings, model)
+        remainder = link_remainder(con, rules, settings, model, used)
     quality = estimate_quality(con, rules, remainder)
     missed = missed_chances(con, remainder, quality.missed.n)
     return Links(_result(con, rules), quality, model, missed)
@@ -212,6 +215,8 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         f"create temp table {name} as "
         f"select record_id::varchar as unique_id, {', '.join(parts)} from delivered"
     )
+    if "date_of_birth" in columns:
+        _refuse_unread_dates(con, name, side)
     con.unregister("delivered")
     rows, ids = con.execute(f"select count(*), count(distinct unique_id) from {name}").fetchall()[0]
     if rows != ids:
@@ -219,6 +224,21 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
             "record_id is blank or stands twice",
             where=side,
             why=f"{rows} rows have {ids} different ids",
+        )
+
+
+def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -> None:
+    """Birth dates in a form that is not read: rather a wrong file than one without dates."""
+    written_n, read_n = con.execute(
+        "select (select count(nullif(trim(date_of_birth::varchar), '')) from delivered), "
+        f"(select count(date_of_birth) from {name})"
+    ).fetchall()[0]
+    if 2 * read_n < written_n:
+        raise InputError(
+            "Most birth dates cannot be read",
+            where=f"{side}, column date_of_birth",
+            why=f"{written_n - read_n} of {written_n} are no day as they are written",
+            fix="write them as 2004-02-01, 01/02/2004, 1 Feb 2004 or 20040201",
         )
 
 
@@ -273,32 +293,6 @@ def add_forename_forms(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables:
                 on {table}.first_forename = known.form
         """)
     con.unregister("named")
-
-
-def _frequencies(con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: list[str]) -> None:
-    """`tf_<field>` beside each field that the model adjusts: the value's share in all records.
-
-    All records count, not only those left over: what is rare among the leftovers may be common.
-    """
-    for entry in rules.model["comparisons"]:
-        if not entry.get("term_frequency"):
-            continue
-        field = entry["field"]
-        values = " union all ".join(f"select {field} as value from {table}" for table in tables)
-        con.execute(f"""
-            create or replace temp table frequencies as
-            select value, count(*) / sum(count(*)) over () as share
-            from ({values})
-            where value is not null
-            group by value
-        """)
-        for table in tables:
-            con.execute(f"""
-                create or replace temp table {table} as
-                select {table}.*, frequencies.share as tf_{field}
-                from {table}
-                left join frequencies on {table}.{field} = frequencies.value
-            """)
 
 
 def _rest(con: duckdb.DuckDBPyConnection, settings: LinkSettings) -> None:

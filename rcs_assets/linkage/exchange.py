@@ -25,6 +25,7 @@ from rcs_assets.codebook import Codebook, Sensitivity
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.drop import current_deliveries
 from rcs_assets.intake.receipts import is_taken
+from rcs_assets.linkage.encoded import encoded_engagements
 from rcs_assets.linkage.standardise import letters, postcode_7, sex_code
 from rcs_assets.programme import Programme, approval_problems
 from rcs_assets.programme.provenance import write_simulated_manifest
@@ -172,6 +173,7 @@ def _read(
     with open_vault(home, read_only=True, settings=settings, purpose="exchange files") as vault:
         hmac_expression(vault, "project", home.key("project_id"))
         _require_linkage(vault, engagement)
+        _refuse_encoded(vault, engagement, kinds)
         vault.execute(_BARRED, {"engagement": engagement})
         for kind in kinds:
             if KINDS[kind].zone == "vault":
@@ -271,6 +273,20 @@ def _require_linkage(vault: duckdb.DuckDBPyConnection, engagement: str) -> None:
             where=engagement,
             why="its records have no index numbers yet",
             fix=f"run: rcs materialise --engagement {engagement}",
+        )
+
+
+def _refuse_encoded(
+    vault: duckdb.DuckDBPyConnection, engagement: str, kinds: Sequence[str]
+) -> None:
+    """There are no identifiers to hand on where the council sent encodings."""
+    wanted = [kind for kind in kinds if kind.startswith(("admin_ids", "chili"))]
+    if wanted and encoded_engagements(vault, [engagement]):
+        raise InputError(
+            f"There are no identifiers for {', '.join(wanted)}",
+            where=engagement,
+            why="this council sent encodings in their place",
+            fix="leave these files out, or ask the council to send identifiers to the indexer",
         )
 
 

@@ -64,8 +64,8 @@ def match_model(
 
     Args:
         con: a connection with the temp tables `left_rest` and `right_rest` (standardised,
-            unique by `unique_id`, with `tf_<field>` columns where the model adjusts for
-            term frequency); in `dedupe` mode only `left_rest` is read.
+            unique by `unique_id`) and those of `count_frequencies`; in `dedupe` mode only
+            `left_rest` is read.
         rules: the model as data, and from how many records on it is fitted.
         settings: mode, seed, whether to fit, or an earlier call's model to be used again.
         prior: probability that a pair drawn at random is one child, for the fit alone.
@@ -80,8 +80,28 @@ def match_model(
         return MatchModel(tuple(fields), shipped)
     with _quiet():
         blocks = _training_blocks(con, rules, tables, fields)
-        fitted = _fitted(_linker(con, tables, shipped), rules, settings, shipped, blocks)
+        fitted = _fitted(_linker(con, rules, tables, shipped), rules, settings, shipped, blocks)
     return MatchModel(tuple(fields), fitted)
+
+
+def used_model(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, model: MatchModel
+) -> MatchModel:
+    """What of a model the rest of these files can use: comparisons of fields that both hold.
+
+    A field that a file lacks says nothing of any pair, but costs a look at each of them, and a
+    block on it one at every two records.
+
+    Args:
+        con, rules, settings: as for `match_model`.
+        model: what it returned.
+    """
+    present = set(_present_fields(con, rules, settings, rest_tables(settings)))
+    comparisons = [
+        entry for entry in model.splink["comparisons"] if entry["output_column_name"] in present
+    ]
+    fields = tuple(field for field in model.fields if field in present)
+    return MatchModel(fields, {**model.splink, "comparisons": comparisons})
 
 
 def score_pairs(
@@ -100,7 +120,7 @@ def score_pairs(
             decided are two children.
         rules: the step to which weights are rounded.
         settings: mode.
-        model: what `match_model` returned.
+        model: what `used_model` returned.
         blocks: conditions on `l` and `r`; a pair is looked at if it meets one of them.
         lowest: evidence below which a pair is left out.
 
@@ -120,7 +140,7 @@ def score_pairs(
         ],
     }
     prior = prior_weight(model.splink["probability_two_random_records_match"])
-    linker = _linker(con, tables, chosen)
+    linker = _linker(con, rules, tables, chosen)
     with _quiet():
         predictions = linker.inference.predict(warning_mode="never")
     step = rules.thresholds.step
@@ -248,15 +268,49 @@ def _is_fitted(rules: LinkRules, settings: LinkSettings, smallest: int) -> bool:
     )
 
 
-def _linker(con: duckdb.DuckDBPyConnection, tables: Sequence[str], model: dict[str, Any]) -> Any:
-    from splink import DuckDBAPI, Linker
+def count_frequencies(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: Sequence[str]
+) -> None:
+    """Make `tf_<field>(<field>, tf_<field>)` of each field that the model adjusts: value, share.
 
-    api = DuckDBAPI(connection=con)
+    All records of the tables count, not only those left over: what is rare among the leftovers
+    may be common.
+    """
+    for field in _adjusted_fields(rules.model["comparisons"]):
+        values = " union all ".join(f"select {field} from {table}" for table in tables)
+        con.execute(f"""
+            create or replace temp table tf_{field} as
+            select {field}, count(*) / sum(count(*)) over () as tf_{field}
+            from ({values})
+            where {field} is not null
+            group by {field}
+        """)
+
+
+def _adjusted_fields(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [entry["field"] for entry in comparisons if entry.get("term_frequency")]
+
+
+def _linker(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, tables: Sequence[str], model: dict[str, Any]
+) -> Any:
+    """Splink on the connection, with the frequencies of all records in the place of its own."""
+    from splink import Linker
+
+    from rcs_assets.linkage.backend import make_backend
+
+    api = make_backend(con)
     frames = [
         api.register(table, dataset_display_name=name)
         for table, name in zip(tables, _NAMES, strict=False)
     ]
-    return Linker(frames, model, log_level=None, validate_settings=False)
+    linker = Linker(frames, model, log_level=None, validate_settings=False)
+    compared = {entry["output_column_name"] for entry in model["comparisons"]}
+    for field in _adjusted_fields(rules.model["comparisons"]):
+        if field in compared:
+            lookup = api.register(f"tf_{field}")
+            linker.table_management.register_term_frequency_lookup(lookup, field)
+    return linker
 
 
 def _fitted(

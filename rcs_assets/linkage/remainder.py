@@ -59,7 +59,11 @@ class Remainder:
 
 
 def link_remainder(
-    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings, model: MatchModel
+    con: duckdb.DuckDBPyConnection,
+    rules: LinkRules,
+    settings: LinkSettings,
+    model: MatchModel,
+    used: MatchModel,
 ) -> Remainder:
     """Decide anew on all records without a link, and replace the clerical pairs so far.
 
@@ -67,7 +71,8 @@ def link_remainder(
         con: the engine's connection after the model's pass, with `model_links`.
         rules: the model and the rules of the remainder.
         settings: thresholds.
-        model: what scored the pass before.
+        model: for how often a forename and a birth date change.
+        used: what of it scored the pass before.
 
     Returns:
         What was left over. `candidates` then holds its pairs with `probability` and `weight`
@@ -80,8 +85,8 @@ def link_remainder(
         con,
         rules,
         settings,
-        model,
-        _blocks(rules, model, left_n * right_n),
+        used,
+        _blocks(rules, used, left_n * right_n),
         lowest=rules.remainder.lowest_evidence,
     )
     weigh_siblings(con, rules, model)

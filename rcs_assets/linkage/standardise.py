@@ -48,8 +48,11 @@ def letters(column: str) -> str:
 
 
 def name(column: str) -> str:
-    """Letters; null for a word that says that the name is not known."""
-    text = letters(column)
+    """Letters of any script; null for a word that says that the name is not known.
+
+    Marks that stand for an apostrophe are no letters, whatever Unicode calls them.
+    """
+    text = f"nullif(regexp_replace({_capitals(column)}, '[^\\p{{Lu}}\\p{{Lo}}]', '', 'g'), '')"
     return f"case when {text} not in {_NO_NAME} then {text} end"
 
 
@@ -97,7 +100,8 @@ def scn(column: str) -> str:
 def birth_date(column: str) -> str:
     """A date from a date or from text; a part of one from its part; null if it is no day.
 
-    Text: YYYY-MM-DD, YYYYMMDD, DD/MM/YYYY, DD.MM.YYYY, DD-MM-YYYY. Where the day is not known
+    Text: YYYY-MM-DD, YYYY/MM/DD, YYYYMMDD, DD/MM/YYYY or DD/MM/YY (also with dots or hyphens),
+    1 Feb 2004, 1 February 2004. Two digits are a year from 1969 to 2068. Where the day is not known
     (YYYY-MM, YYYYMM, 00) it is the first of the month, where the month is not either 1 January.
     Both are weak evidence: `model.yaml`, levels of date_of_birth.
     """
@@ -108,8 +112,14 @@ def birth_date(column: str) -> str:
         f"make_date(left({text}, 4)::integer, "
         f"greatest(coalesce(try_cast({month} as integer), 1), 1), 1) end"
     )
-    forms = "['%Y%m%d', '%d/%m/%Y', '%d.%m.%Y', '%d-%m-%Y']"
-    return f"coalesce(try_cast({text} as date), try_strptime({text}, {forms})::date, {part})"
+    # Two digits first: as the year of four they would be one of antiquity.
+    forms = (
+        "['%d/%m/%y', '%d.%m.%y', '%d-%m-%y', '%Y%m%d', '%d/%m/%Y', '%d.%m.%Y', '%d-%m-%Y', "
+        "'%d %b %Y', '%d %B %Y', '%d-%b-%Y']"
+    )
+    # A cast alone would read 01/02/08 as a day of the year 1.
+    whole = f"case when regexp_matches({text}, '^[0-9]{{4}}[-/]') then try_cast({text} as date) end"
+    return f"coalesce({whole}, try_strptime({text}, {forms})::date, {part})"
 
 
 def sex(column: str) -> str:

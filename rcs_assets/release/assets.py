@@ -84,6 +84,7 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
             ("wellbeing", "weights"),
             ("linkage", "linked"),
             ("linkage", "link_rates"),
+            ("linkage", "link_weights"),
             ("linkage", "link_rates_by_group"),
             ("linkage", "link_sensitivity"),
             ("linkage", "link_flow"),

@@ -5,7 +5,9 @@ belong here: microdata for CPPs and the archive, which are anonymised (`deposit.
 
 Ids are keyed for the purpose `safe_haven` and the engagement (design.md, Zones), and rows
 are ordered by the new id, so that neither ids nor order lead back to the warehouse or to
-another package. Data zone, SEED code and record ids stay inside.
+another package. Data zone, SEED code and record ids stay inside. Inverse-linkage weights stand
+beside the answers here and nowhere else: no weight but a coarse one leaves the safe haven
+(policy.md).
 """
 
 from __future__ import annotations
@@ -45,9 +47,19 @@ _TABLES = {
             linked.has_asn_support, linked.has_social_work, linked.social_work_pass,
             linked.looked_after, linked.looked_after_status, linked.child_protection_12m,
             linked.has_open_case, linked.has_childs_plan,
-            round(weights.weight, 6)::decimal(15, 6) as weight
+            round(weights.weight, 6)::decimal(15, 6) as weight,
+            round(links.education, 6)::decimal(15, 6) as education_link_weight,
+            round(links.social_work, 6)::decimal(15, 6) as social_work_link_weight
         from linkage.linked as linked
         inner join release_person as person using (record_id, engagement, survey)
+        left join (
+            select
+                engagement, project_id,
+                max(link_weight) filter (dataset = 'education') as education,
+                max(link_weight) filter (dataset = 'social_work') as social_work
+            from linkage.link_weights
+            group by all
+        ) as links using (engagement, project_id)
         left join wellbeing.weights as weights using (record_id, engagement, survey)
     """,
     "item_answers": """

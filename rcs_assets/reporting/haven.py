@@ -133,7 +133,7 @@ def _files(folder: Path) -> Section:
     said = words()
     rows = tuple(
         _row(
-            f"{row['engagement']}: {said['datasets'][row['dataset']]}",
+            f"{row['engagement']}: {_file(row)}",
             _count(row["records_n"]),
             _count(row["linked_n"]),
             f"{100 * int(row['linked_n']) / int(row['records_n']):.1f}" if row["records_n"] else "",
@@ -147,6 +147,13 @@ def _files(folder: Path) -> Section:
     columns = ("File", "Records", "Linked", "Linked, %", "Precision, %", "Recall, %")
     table = _table(said["files_caption"], (*columns, "Missed, expected", "Waiting"), rows)
     return Section("files", 2, said["files"], (Paragraph(plain(said["files_intro"])), table))
+
+
+def _file(row: Record) -> str:
+    """The file's name, and whether encodings stood in it in the place of identifiers."""
+    said = words()
+    name = str(said["datasets"][row["dataset"]])
+    return f"{name} ({said['encoded']})" if row["is_encoded"] == "true" else name
 
 
 def _share(row: Record, estimate: str, ends: str) -> str:

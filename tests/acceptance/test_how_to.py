@@ -18,13 +18,20 @@ import pyreadstat
 import pytest
 import yaml
 
+from rcs_assets.intake.receipts import read_receipts
 from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
 from rcs_assets.storage import Home
 from tests.acceptance.documentation import blocks, commands
 from tests.conftest import DEMO_DAY
-from tests.integration.installation import delivered, receipts, sign_and_deliver
+from tests.integration.installation import (
+    ENGAGEMENT,
+    decided_again,
+    delivered,
+    receipts,
+    sign_and_deliver,
+)
 
 
 def _query(database: Path, query: str) -> list[tuple]:
@@ -416,6 +423,47 @@ def test_decide_doubtful_links(repo_root: Path, rcs, released_home, tmp_path: Pa
     refused = rcs("materialise", "--home", home, "--select", "group:linkage", *day)
     assert refused.status == 1 and "The log of decisions was changed" in refused.stderr
     assert _links_of(home) == after
+
+
+@pytest.mark.slow
+def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monkeypatch) -> None:
+    """A council of the demo sends encodings: real runs, as many links as the figures promise."""
+    page = repo_root / "docs" / "how-to" / "encode-identifiers.md"
+    home = released_home.copy(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    for dataset in ("sample_file", "education_ids", "social_work_ids"):
+        shutil.copy(delivered(home, dataset), tmp_path)
+    (tmp_path / "encoded").mkdir()
+    before = _rates_of(home)
+    steps = [words[1:] for words in commands(page, "rcs")]
+    for words in steps[: steps.index(["status"]) + 1]:
+        if words[0] == "encodings":
+            paths = [tmp_path / w if w.endswith((".csv", ".key")) else w for w in words]
+            done = rcs(*paths)
+        elif words[0] == "deliver":
+            encoded = sorted((tmp_path / "encoded").iterdir())
+            sample = next(file for file in encoded if "sample-file" in file.name)
+            done = sign_and_deliver(home, *encoded, decided_again(home, sample))
+        else:
+            done = rcs(*words, "--home", home, "--as-of", DEMO_DAY, timeout=1800)
+        assert done.status == 0, done.output
+    notes = {r.dataset: r for r in read_receipts(Home.open(home)) if r.engagement == ENGAGEMENT}
+    for dataset in ("sample_file", "education_ids", "social_work_ids"):
+        assert notes[dataset].flags["encoded"] == notes[dataset].accepted_n > 0
+    after = _rates_of(home)
+    for (engagement, dataset), (linked, is_encoded) in after.items():
+        ours = engagement == ENGAGEMENT and dataset in ("education", "social_work")
+        assert is_encoded == ours
+        kept = before[engagement, dataset][0]
+        assert linked >= 0.9 * kept if ours else linked == kept
+
+
+def _rates_of(home: Path) -> dict[tuple[str, str], tuple[float, bool]]:
+    rows = _query(
+        home / "warehouse.duckdb",
+        "select engagement, dataset, linked_n, is_encoded from linkage.link_rates",
+    )
+    return {(engagement, dataset): (n, flag) for engagement, dataset, n, flag in rows}
 
 
 def _links_of(home: Path) -> set[tuple]:

@@ -133,6 +133,21 @@ def test_names_that_two_children_share_are_left_to_the_model() -> None:
     assert set(passes(links)) <= {9}
 
 
+def test_without_any_name_birth_date_and_home_link_nobody() -> None:
+    """They are a twin's as well: what two such fields can show is no link, but a clerk's pair."""
+    left = crowd("select record_id, date_of_birth, postcode from crowd limit 300")
+    links = link(left, left, FIXED).table.to_pylist()
+    assert {row["band"] for row in links} == {"clerical"} and len(links) > 200
+
+
+def test_birth_dates_in_a_form_that_is_not_read_are_refused() -> None:
+    left = table(ANNE, {**ANNE, "date_of_birth": "2004-02-01"})
+    right = table(*[{**ANNE, "date_of_birth": day} for day in ("Feb 31", "12/31/2004")])
+    with pytest.raises(InputError, match="Most birth dates cannot be read") as caught:
+        link(left, right, FIXED)
+    assert "right, column date_of_birth" in str(caught.value) and "12/31" not in str(caught.value)
+
+
 def test_twins_go_to_their_own_records_and_never_to_each_other() -> None:
     twins = "select * from crowd union all select 't' || record_id, null, surname, 'Zeb', sex, "
     twins += "date_of_birth, postcode from crowd"

@@ -32,14 +32,17 @@ def home(tmp_path: Path) -> Home:
 def add(con: duckdb.DuckDBPyConnection, mark: str) -> None:
     person = "'040001239', 'Moray', 'Anne', null, 'F', date '2004-01-31', 'FK10 1AA'"
     key = f"'{ENGAGEMENT}'"
-    con.execute(f"insert into sample_identifiers values ({key}, 's{mark}', 'U1', {person}, '1')")
+    con.execute(
+        f"insert into sample_identifiers values ({key}, 's{mark}', 'U1', {person}, '1', null, null)"
+    )
     con.execute(f"insert into survey_identifiers values ({key}, 'primary', 'a{mark}', 'U1')")
     con.execute(
-        f"insert into education_identifiers values ({key}, 'e{mark}', 'sup', 'U1', {person})"
+        f"insert into education_identifiers values ({key}, 'e{mark}', 'sup', 'U1', {person}, "
+        "null, null)"
     )
     con.execute(
         f"insert into social_work_identifiers values ({key}, 'w{mark}', 'sup', '040001239', "
-        "'Moray', null, 'Anne', null, 'F', date '2004-01-31', 'FK10 1AA')"
+        "'Moray', null, 'Anne', null, 'F', date '2004-01-31', 'FK10 1AA', null, null)"
     )
 
 

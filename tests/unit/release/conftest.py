@@ -93,12 +93,18 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         from linkage.linked;
         create table wellbeing.scores as
         select record_id, engagement, survey, 12.5::double as sdq_total from linkage.linked;
+        create table linkage.link_weights as
+        select engagement, 'education' as dataset, 'e' || record_id as record_id, project_id,
+            'all' as cell, 1.125::double as link_weight
+        from linkage.linked
+        where project_id is not null;
         create table linkage.link_rates as
         select engagement, survey as dataset, count(*) as records_n,
             count(project_id) as linked_n, 0 as ambiguous_n, 0 as clerical_n, 10 as exact_n,
             0 as decided_n, 0 as probabilistic_n, 1.0 as estimated_precision,
             0.99 as precision_low, 1.0 as precision_high, 0.9 as estimated_recall,
             0.8 as recall_low, 1.0 as recall_high, 2.5 as missed_n, 'abc' as model_id,
+            false as is_encoded,
         from linkage.linked group by all;
         create table linkage.link_rates_by_group as
         select engagement, dataset, 'sex' as breakdown, 'F' as "group", records_n, linked_n,

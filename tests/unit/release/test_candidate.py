@@ -172,6 +172,16 @@ def test_microdata_has_ids_of_its_own(built):
     ids = linked["response_id"].to_pylist()
     assert ids == sorted(ids) and len(set(ids)) == 3000
     assert not {"record_id", "project_id", "seed_code", "datazone"} & set(linked.column_names)
+    # Inverse-linkage weights: of linked records, in the safe haven alone.
+    weights = zip(linked["person_id"].to_pylist(), linked["education_link_weight"], strict=True)
+    assert {(person is None, weight.as_py()) for person, weight in weights} == {
+        (True, None),
+        (False, Decimal("1.125000")),
+    }
+    for file in built.path.rglob("*.parquet"):
+        if not file.is_relative_to(folder):
+            names = duckdb.execute(f"describe from '{file}'").fetchall()
+            assert not [name for name, *_ in names if "link_weight" in name], file
     joined = duckdb.execute(
         f"select count(*) from '{folder / 'linked.parquet'}' "
         f"inner join '{folder / 'item_answers.parquet'}' using (response_id) "

@@ -426,7 +426,7 @@ def write_haven(folder: Path) -> Path:
     rates = [
         shared | {
             "engagement": area, "records_n": "1343", "linked_n": "1300", "clerical_n": "7",
-            "missed_n": "2.5" if known else "",
+            "missed_n": "2.5" if known else "", "is_encoded": str(known).lower(),
             **{
                 name: value if known else ""
                 for name, value in (

@@ -1,0 +1,255 @@
+"""A council that sends encodings in the place of identifiers: taken in, linked, or refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rcs_assets.cli import main
+from rcs_assets.codebook import Codebook
+from rcs_assets.errors import InputError
+from rcs_assets.intake.take import take
+from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
+from rcs_assets.linkage.engagements import LinkedRows, accepted_records
+from rcs_assets.linkage.exchange import export_files
+from rcs_assets.programme import Programme
+from rcs_assets.simulate.pairs import make_pairs
+from rcs_assets.storage import open_vault, open_warehouse
+from tests.unit.intake.conftest import (
+    ENGAGEMENT,
+    PRIMARY,
+    World,
+    education_payload,
+    make_world,
+    social_work_payload,
+    write_csv,
+    write_reference,
+)
+
+PUPILS_N = 120
+PERSON = (
+    "scn", "surname", "first_forename", "second_forename", "sex", "date_of_birth", "postcode",
+)  # fmt: skip
+FILES = ("sample_file", "education_ids", "social_work_ids")
+Rows = list[dict[str, str]]
+
+
+def plain_files() -> dict[str, Rows]:
+    """What the council holds: its roll, and social work's misrecorded records of half of it."""
+    files = make_pairs(PUPILS_N, 99)
+    left, right = (f.astype(object).where(f.notna(), "") for f in (files.left, files.right))
+    sample, education = [], []
+    for number, row in enumerate(left.to_dict("records"), start=1):
+        person = {name: str(row[name]) for name in PERSON}
+        uid = f"CA{number:08d}"
+        sample.append({"survey_uid": uid, **person, "seed_code": PRIMARY, "stage": "P6"})
+        # Every tenth record without the UID.
+        held = {"record_id": row["record_id"], "survey_uid": "" if number % 10 == 0 else uid}
+        education.append(held | person)
+    social_work = [
+        {"record_id": row["record_id"], "previous_surname": str(row["previous_surname"])}
+        | {name: str(row[name]) for name in PERSON}
+        for row in right.head(PUPILS_N // 2).to_dict("records")
+    ]
+    return dict(zip(FILES, (sample, education, social_work), strict=True))
+
+
+def payload(rows: Rows, like: dict[str, str]) -> Rows:
+    return [{**like, "record_id": row["record_id"]} for row in rows]
+
+
+def encode(world: World, plain: Path, key: Path, dataset: str) -> Path:
+    """As the council does it, into the folder of deliveries."""
+    target = world.path(dataset)
+    target.unlink(missing_ok=True)
+    source = str(plain / target.name)
+    assert main(["encodings", "make", source, "--key", str(key), "--out", str(target)]) == 0
+    return target
+
+
+@pytest.fixture(scope="module")
+def template(
+    tmp_path_factory: pytest.TempPathFactory, programme: Programme, codebook: Codebook
+) -> Path:
+    """A home that took in all reference data, and the council's files in clear and encoded."""
+    folder = tmp_path_factory.mktemp("encoded")
+    world = make_world(folder, programme, codebook)
+    write_reference(world)
+    plain = folder / "plain"
+    plain.mkdir()
+    files = plain_files()
+    for dataset, rows in files.items():
+        write_csv(plain / world.path(dataset).name, rows)
+    for name in ("council.key", "other.key"):
+        assert main(["encodings", "key", str(folder / name)]) == 0
+    for dataset in FILES:
+        encode(world, plain, folder / "council.key", dataset)
+    education, social_work = files["education_ids"], files["social_work_ids"]
+    write_csv(world.path("education_payload"), payload(education, education_payload()[1]))
+    write_csv(world.path("social_work_payload"), payload(social_work, social_work_payload()[1]))
+    world.deliver()
+    world.take_reference()
+    take_pupils(world)
+    return folder
+
+
+@pytest.fixture
+def world(template: Path, tmp_path: Path, programme: Programme, codebook: Codebook) -> World:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return make_world(tmp_path, programme, codebook)
+
+
+def take_pupils(world: World) -> dict[str, Any]:
+    with world.desk() as desk:
+        receipts = [take(desk, name, ENGAGEMENT) for name in ("opt_outs", "sample_file")]
+    receipts += [*world.take_education(), *world.take_social_work()]
+    return {receipt.dataset: receipt for receipt in receipts if receipt is not None}
+
+
+def link_all(world: World) -> LinkedRows:
+    with open_warehouse(world.home) as warehouse:
+        accepted = accepted_records(warehouse)
+    with open_vault(world.home) as vault:
+        settings = LinkSettings(training="fixed", threads=1)
+        rows = link_engagements(vault, link_keys(world.home), [ENGAGEMENT], settings, accepted)
+    with open_warehouse(world.home) as warehouse:
+        write_linkage(warehouse, rows, [ENGAGEMENT])
+    return rows
+
+
+def test_encodings_are_taken_in_linked_and_judged(world: World) -> None:
+    """From the delivered files to link rates; nothing in vault or warehouse names a child."""
+    held = world.vault_rows(
+        "select count(*), count(clk), count(distinct scheme), count(surname), count(scn), "
+        "count(date_of_birth), count(postcode) from sample_identifiers"
+    )
+    assert held == [(PUPILS_N, PUPILS_N, 1, 0, 0, 0, 0)]
+    linked = link_all(world)
+    rates = {row["dataset"]: row for row in linked.link_rates.to_pylist()}
+    assert all(rate["is_encoded"] for rate in rates.values()) and set(rates) == {
+        "education",
+        "social_work",
+    }
+    # Pupil and record of the truth: a record of education bears its pupil's number.
+    files = make_pairs(PUPILS_N, 99)
+    uid_of = {
+        record: f"CA{number:08d}" for number, record in enumerate(files.left.record_id, start=1)
+    }
+    partner = dict(zip(files.truth.right_id, files.truth.left_id, strict=True))
+    pupils = {
+        row["project_id"]: row["record_id"]
+        for row in linked.project_ids.to_pylist()
+        if row["dataset"] == "sample"
+    }
+    uids = dict(world.vault_rows("select record_id, uid from sample_identifiers"))
+    for dataset, wanted in (("education", uid_of), ("social_work", partner)):
+        supplied = dict(
+            world.vault_rows(f"select record_id, supplier_id from {dataset}_identifiers")
+        )
+        found = [
+            (uids[pupils[row["project_id"]]], supplied[row["record_id"]])
+            for row in linked.project_ids.to_pylist()
+            if row["dataset"] == dataset
+        ]
+        whose = {record: uid_of.get(str(own), own) for record, own in wanted.items()}
+        right_n = sum(uid == whose[record] for uid, record in found)
+        records_n = rates[dataset]["records_n"]
+        assert right_n == len(found) == rates[dataset]["linked_n"]
+        assert right_n >= 0.9 * records_n
+        assert rates[dataset]["recall_low"] <= right_n / records_n <= rates[dataset]["recall_high"]
+    # With its UID a record needs no encoding, without one it has nothing else.
+    education = rates["education"]
+    assert education["exact_n"] == PUPILS_N * 9 // 10
+    assert education["probabilistic_n"] == education["linked_n"] - education["exact_n"] > 0
+    assert rates["social_work"]["clerical_n"] == 0
+
+
+def test_the_receipt_counts_encodings_and_the_files_hold_no_name(world: World) -> None:
+    receipts = take_pupils(world)
+    assert receipts["sample_file"].flags["encoded"] == PUPILS_N
+    assert receipts["social_work_ids"].flags["encoded"] == PUPILS_N // 2
+    assert "scn_missing" not in receipts["sample_file"].flags
+    names = {row["surname"] for row in plain_files()["sample_file"] if len(row["surname"]) > 5}
+    for dataset in FILES:
+        with world.path(dataset).open(encoding="utf-8", newline="") as stream:
+            header = next(csv.reader(stream))
+        assert header[-2:] == ["scheme", "clk"] and not set(header) & {"surname", "scn", "postcode"}
+        text = world.path(dataset).read_text(encoding="utf-8")
+        assert not [name for name in names if name in text]
+    told = json.dumps({name: str(receipt) for name, receipt in receipts.items()})
+    assert not [name for name in names if name in told]
+
+
+def _beside(world: World, folder: Path) -> None:
+    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
+    write_csv(world.path("social_work_ids"), [{**row, "surname": "Muir"} for row in rows])
+
+
+def _other_key(world: World, folder: Path) -> None:
+    encode(world, folder / "plain", folder / "other.key", "social_work_ids")
+
+
+def _in_clear(world: World, folder: Path) -> None:
+    name = world.path("social_work_ids").name
+    shutil.copy(folder / "plain" / name, world.path("social_work_ids"))
+
+
+def _no_scheme(world: World, folder: Path) -> None:
+    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
+    kept = [{name: row[name] for name in ("record_id", "clk")} for row in rows]
+    write_csv(world.path("social_work_ids"), kept)
+
+
+def _cut(world: World, folder: Path) -> None:
+    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
+    write_csv(world.path("social_work_ids"), [{**row, "clk": row["clk"][:128]} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_beside, "holds identifiers beside encodings"),
+        (_other_key, "cannot be compared with the sample file"),
+        (_in_clear, "cannot be compared with the sample file"),
+        (_no_scheme, "do not fit the contract"),
+        (_cut, "cannot be compared with the sample file"),
+    ],
+)
+def test_an_extract_of_another_kind_is_refused_whole(
+    world: World, tmp_path: Path, spoil: Callable[[World, Path], None], said: str
+) -> None:
+    spoil(world, tmp_path)
+    world.deliver(world.path("social_work_ids"))
+    receipts = {receipt.dataset: receipt for receipt in world.take_social_work()}
+    assert said in receipts["social_work_ids"].reason
+    assert receipts["social_work_ids"].accepted_n == 0
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+    # The rest of the engagement is linked as ever.
+    assert {row["dataset"] for row in link_all(world).link_rates.to_pylist()} == {"education"}
+
+
+def test_a_sample_file_of_two_keys_is_refused(world: World, tmp_path: Path) -> None:
+    kept = world.path("sample_file").read_text(encoding="utf-8").splitlines()
+    other = encode(world, tmp_path / "plain", tmp_path / "other.key", "sample_file")
+    mixed = [*kept[:60], *other.read_text(encoding="utf-8").splitlines()[60:]]
+    other.write_text("\n".join(mixed) + "\n", encoding="utf-8")
+    world.deliver(other)
+    receipt = world.take("sample_file")
+    assert "encodings of different keys or rules" in receipt.reason
+    assert world.vault_rows("select count(*) from sample_identifiers") == [(0,)]
+
+
+def test_there_are_no_identifiers_to_hand_on(world: World, tmp_path: Path) -> None:
+    link_all(world)
+    with pytest.raises(InputError, match="this council sent encodings"):
+        export_files(
+            world.home, world.programme, world.codebook, world.settings, ENGAGEMENT,
+            ["admin_ids_sw"], tmp_path / "out",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
