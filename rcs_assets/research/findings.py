@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from rcs_assets.codebook.model import Codebook
 from rcs_assets.estimation import (
     Design,
     adjust,
@@ -55,7 +56,10 @@ MODELS_SCHEMA = pa.schema(
 
 
 def write_findings(
-    con: duckdb.DuckDBPyConnection, engagements: Sequence[str], rules: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    engagements: Sequence[str],
+    rules: FindingsRules,
+    codebook: Codebook,
 ) -> tuple[int, int]:
     """Make research.risks and research.models anew.
 
@@ -65,10 +69,15 @@ def write_findings(
     models of each outcome on all factors, adjusted: adjusted odds (kind `term`), average
     marginal effects in points, and figures of the model (kind `check`).
 
+    Pooled are answers to the same question only: an outcome or factor whose question changed
+    between the tranches has its counts with the reason `not_comparable`, and stands in no count
+    of risks and no model.
+
     Args:
         con: a writing connection to the warehouse.
         engagements: the engagements that enter.
         rules: what is analysed.
+        codebook: what changed between versions of a questionnaire.
 
     Returns:
         Numbers of rows of both.
@@ -77,12 +86,16 @@ def write_findings(
     risks: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     for survey, outcomes in rules.outcomes.items():
-        con.execute(_pupils_sql(survey, rules))
+        unlike = rules.unlike(survey, codebook, tranches_of(con, survey))
+        alike = rules.without(unlike)
+        con.execute(_pupils_sql(survey, rules, alike))
         for outcome in outcomes:
-            risks += _factor_rows(con, survey, outcome, rules)
+            risks += _factor_rows(con, survey, outcome, rules, unlike)
+            if outcome in unlike:
+                continue
             if survey in rules.counted_surveys:
-                risks += _count_rows(con, survey, outcome, rules)
-            models += _model_rows(con, survey, outcome, rules)
+                risks += _count_rows(con, survey, outcome, alike)
+            models += _model_rows(con, survey, outcome, alike)
     con.unregister("scope_list")
     con.execute("create schema if not exists research")
     made = {
@@ -105,7 +118,17 @@ def _corrected(models: pa.Table) -> pa.Table:
     )
 
 
-def _pupils_sql(survey: str, rules: FindingsRules) -> str:
+def tranches_of(con: duckdb.DuckDBPyConnection, survey: str) -> list[str]:
+    """Tranches whose pupils are analysed together; reads `scope_list`."""
+    rows = con.execute(
+        "select distinct tranche from wellbeing.indicator_values "
+        "where survey = ? and engagement in (from scope_list) order by all",
+        [survey],
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _pupils_sql(survey: str, rules: FindingsRules, alike: FindingsRules) -> str:
     """Weighted pupils of a survey: outcomes, each factor as 1, 0 or null, counts of risks."""
     factors = ", ".join(
         f"case when answers.{f.variable} >= 0 then "
@@ -114,7 +137,7 @@ def _pupils_sql(survey: str, rules: FindingsRules) -> str:
     )
     counts = ", ".join(
         f"{_count_sql(names, rules.most_risks)} as risks_{domain}"
-        for domain, names in _counted(survey, rules).items()
+        for domain, names in _counted(survey, alike).items()
     )
     outcomes = ", ".join(f"values_.{name}" for name in rules.outcomes[survey])
     return f"""
@@ -146,13 +169,21 @@ def _count_sql(names: Sequence[str], most: int) -> str:
 
 
 def _factor_rows(
-    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    outcome: str,
+    rules: FindingsRules,
+    unlike: frozenset[str],
 ) -> list[dict[str, Any]]:
+    withheld = dict.fromkeys(("share_pct", "outcome_pct", "ci_low", "ci_high"))
     rows = []
     for factor in rules.factors_of(survey):
         levels = {1: "risk", 0: "protective"}
         place = {"kind": "factor", "domain": factor.domain, "factor": factor.name}
-        rows += _group_rows(con, survey, outcome, factor.name, levels, place, rules.confidence)
+        found = _group_rows(con, survey, outcome, factor.name, levels, place, rules.confidence)
+        if {outcome, factor.name} & unlike:
+            found = [row | withheld | {"reason": "not_comparable"} for row in found]
+        rows += found
     return rows
 
 

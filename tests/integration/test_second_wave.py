@@ -91,6 +91,67 @@ def _later_files(first: Path, folder: Path) -> list[Path]:
     return made
 
 
+_PUPILS = """
+    select linked.project_id, weights.weight, pupils.{indicator} as y
+    from wellbeing.indicator_values as pupils
+    inner join wellbeing.weights as weights using (engagement, record_id)
+    inner join linkage.linked as linked using (engagement, record_id)
+    where pupils.engagement = ? and pupils.survey = ? and pupils.{indicator} is not null
+"""
+_CHANGES = """
+    select
+        changes.indicator, changes.survey, changes.statistic, changes.difference, changes.se,
+        changes.shared_n, changes.changed_n,
+        list([estimates.sd, estimates.design_effect] order by estimates.engagement = ?) as parts
+    from wellbeing.changes as changes
+    inner join wellbeing.estimates as estimates
+        on
+            estimates.engagement in (changes.engagement, changes.earlier_engagement)
+            and estimates.geography_level = 'cpp' and estimates.breakdown = 'total'
+            and estimates.survey = changes.survey and estimates.indicator = changes.indicator
+    where changes.engagement = ? and changes.breakdown = 'total' and changes.reason = ''
+    group by all
+    order by all
+"""
+
+
+def _changes_again(con: duckdb.DuckDBPyConnection) -> int:
+    """Every total's change, error and shared pupils, counted here from the pupils.
+
+    Three secondaries and few primaries: the variance is that of Wilson's interval (Table B).
+    """
+    columns = ("indicator", "survey", "statistic", "difference", "se", "shared_n", "changed_n")
+    compared = 0
+    for *values, parts in con.execute(_CHANGES, [LATER, LATER]).fetchall():
+        told = dict(zip(columns, values, strict=True))
+        waves = [
+            con.execute(_PUPILS.format(indicator=told["indicator"]), [key, told["survey"]]).df()
+            for key in (ENGAGEMENT, LATER)
+        ]
+        means = [float(np.average(wave["y"], weights=wave["weight"])) for wave in waves]
+        scores = [
+            wave.assign(z=wave["weight"] * (wave["y"] - mean)).set_index("project_id")["z"]
+            for wave, mean in zip(waves, means, strict=True)
+        ]
+        shared = scores[0].index.intersection(scores[1].index)
+        together = float((scores[0][shared] * scores[1][shared]).sum())
+        spread = [float((z**2).sum()) for z in scores]
+        r = together / np.sqrt(spread[0] * spread[1]) if min(spread) > 0 else 0.0
+        is_mean = told["statistic"] == "mean"
+        variances = [
+            (sd**2 if is_mean else 1e4 * mean * (1 - mean)) * effect / len(wave)
+            for mean, wave, (sd, effect) in zip(means, waves, parts, strict=True)
+        ]
+        variance = sum(variances) - 2 * r * np.sqrt(variances[0] * variances[1])
+        factor = 1 if is_mean else 100
+        assert told["difference"] == pytest.approx(factor * (means[1] - means[0]), abs=1e-9), told
+        assert told["se"] == pytest.approx(np.sqrt(max(variance, 0)), rel=1e-6), told
+        assert told["shared_n"] == len(shared)
+        assert told["changed_n"] == len(scores[0]) + len(scores[1]) - 2 * len(shared)
+        compared += 1
+    return compared
+
+
 @pytest.mark.slow
 def test_a_second_wave_is_compared_and_released(tmp_path: Path) -> None:
     home, first = Home.open(tmp_path / "home", profile="demo").path, tmp_path / "first"
@@ -120,11 +181,18 @@ def test_a_second_wave_is_compared_and_released(tmp_path: Path) -> None:
         first = con.execute(
             "select distinct reason from wellbeing.changes where engagement <> ?", [LATER]
         ).fetchall()
+        counted_again_n = _changes_again(con)
+        pooled = con.execute(
+            "select distinct reason from wellbeing.estimates where geography_level = 'all' "
+            "and indicator = 'secondary_happy_at_school' and base_n > 0"
+        ).fetchall()
         unsafe = con.execute("select sum(unsafe_n), count(*) from disclosure.audit").fetchall()
     assert broken == [("not_comparable",)]
     assert first == [("one_wave",)]
     compared, shared_n, changed_n, has_error = reasons[""]
     assert compared > 60
+    assert counted_again_n == compared
+    assert pooled == [("not_comparable",)]
     assert shared_n > 10
     assert changed_n > 10
     assert has_error
@@ -157,10 +225,15 @@ def test_a_second_wave_is_compared_and_released(tmp_path: Path) -> None:
                     and earlier."group" = changes."group"
                 """
             ).fetchall()[0]
+            barred = con.execute(
+                "select distinct status, n, estimate from estimates where geography_level = 'all' "
+                "and indicator = 'secondary_happy_at_school' and breakdown = 'total'"
+            ).fetchall()
             notes = con.execute(
                 "select distinct note, status from changes where note is not null order by all"
             ).fetchall()
     assert shown > 50
+    assert barred == [("x", None, None)]
     assert (wrong, outside) == (0, 0)
     assert notes == [("not_comparable", "x"), ("one_wave", "x")]
     # A CPP reads its own changes in the package of either wave, and no other CPP's.
