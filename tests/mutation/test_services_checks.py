@@ -51,6 +51,10 @@ FIRST_OPEN = (
 
 # Check → ways to spoil the warehouse; each alone must make it fail.
 DAMAGE: dict[str, tuple[str, ...]] = {
+    # Nothing is defined in this installation, so a row comes from nowhere.
+    "complex_asn_holds_every_pupil_once": (
+        "insert into services.complex_asn by name select 'complex' as \"group\", 9 as n",
+    ),
     "effects_start_from_reach": (
         "update services.link_effects set pct = pct + 1 where scenario = 'as linked' "
         "and kind = 'reach'",
