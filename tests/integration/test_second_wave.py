@@ -41,6 +41,11 @@ _OVERLAY = {
         "t4-primary,t4,primary,scotcen,4,serial,intdate,wave,takepart,1,scotcen,scotcen,test\n"
         "t4-secondary,t4,secondary,ipsos,4,UID,END_DATE,WAVE,Q1,1,ipsos,ipsos,test\n"
     ),
+    "readiness.csv": (
+        "engagement,assessed_on,assessor,governance_ok,education_signed,social_work_signed,"
+        "health_signed,elected_members_signed,project_manager_named,outcome,source\n"
+        f"{LATER},2015-07-01,development adviser,yes,yes,yes,yes,yes,yes,ready,made for this test\n"
+    ),
     "complex_asn.yaml": (
         "conditions: [{types: ['1']}, {least_needs: 2}]\nsource: made for this test\n"
         "dated: 2026-11-28\nreason: a plan, or two needs\n"
