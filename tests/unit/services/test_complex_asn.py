@@ -16,6 +16,7 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.model import VersionChange
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.services.complex_asn import load_complex_asn, write_complex_asn
+from tests.acceptance.documentation import blocks
 
 FULL = load_codebook()
 NAMES = ("primary_lonely", "primary_mood_mean")
@@ -250,3 +251,18 @@ def test_what_nobody_has_on_record_and_what_changed_have_a_reason(con, rules, fo
 def test_a_definition_that_makes_no_sense_is_refused(tmp_path, text: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         load_complex_asn(CODEBOOK, overlay(tmp_path, text))
+
+
+def test_the_definition_of_the_how_to_is_taken_as_it_stands(repo_root, tmp_path, con) -> None:
+    """docs/how-to/define-complex-asn.md, but for its command (tests/integration/
+    test_second_wave.py releases a profile)."""
+    page = repo_root / "docs" / "how-to" / "define-complex-asn.md"
+    (example,) = blocks(page, "yaml")
+    (query,) = blocks(page, "sql")
+    rules = load_complex_asn(CODEBOOK, overlay(tmp_path, example))
+    assert len(rules.conditions) == 3
+    own = con.cursor()
+    write_complex_asn(own, [*AREAS], rules, CODEBOOK)
+    rows = own.execute(query.replace("complex_asn_profile", "services.complex_asn")).fetchall()
+    assert [row[1] for row in rows] == sorted(NAMES)
+    assert all(row[5] < row[4] < row[6] for row in rows)
