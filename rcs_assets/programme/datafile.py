@@ -22,6 +22,8 @@ from rcs_assets.errors import ConfigurationError
 
 LIST_SEPARATOR = ";"
 FLAGS = {"yes": True, "no": False}
+# The same safe loader, several times as fast, where PyYAML was built with libyaml.
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Rules = TypeVar("Rules")
 
 
@@ -249,7 +251,7 @@ def _wrong_rules(what: str, label: str, why: str) -> ConfigurationError:
 
 def _read_yaml(label: str, path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(_read_bytes(label, path))
+        content = yaml.load(_read_bytes(label, path), Loader=_SAFE_LOADER)
     except yaml.YAMLError as error:
         raise ConfigurationError(
             f"{label} is not YAML", where=f"file {label}", fix="check indentation and quotes"

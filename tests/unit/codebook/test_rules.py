@@ -7,7 +7,10 @@ content of the shipped data files (`test_load.py`).
 from __future__ import annotations
 
 import csv
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -242,7 +245,7 @@ def test_an_incomplete_conversion_is_refused(tmp_path: Path) -> None:
 def test_one_changed_property_of_a_contract(
     tmp_path: Path, change: dict[str, object], column: str
 ) -> None:
-    entry = yaml.safe_load((DATA / "datasets.yaml").read_text(encoding="utf-8"))["sample_file"]
+    entry = sample_contract()
     changed = {k: v for k, v in {**entry, **change}.items() if v is not None}
     assert_contract_refused(tmp_path, changed, column)
 
@@ -261,9 +264,19 @@ def test_one_changed_property_of_a_contract(
 def test_one_changed_property_of_a_field(
     tmp_path: Path, change: dict[str, object], column: str
 ) -> None:
-    entry = yaml.safe_load((DATA / "datasets.yaml").read_text(encoding="utf-8"))["sample_file"]
+    entry = sample_contract()
     entry["fields"]["sex"] |= change
     assert_contract_refused(tmp_path, entry, column)
+
+
+def sample_contract() -> dict[str, Any]:
+    """The sample file's contract as the platform has it, to be changed."""
+    return deepcopy(_contracts()["sample_file"])
+
+
+@cache
+def _contracts() -> dict[str, Any]:
+    return yaml.safe_load((DATA / "datasets.yaml").read_text(encoding="utf-8"))
 
 
 def assert_contract_refused(folder: Path, entry: dict[str, object], column: str) -> None:
