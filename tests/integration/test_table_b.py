@@ -32,7 +32,7 @@ HEADLINES = {
 
 @pytest.fixture(scope="module")
 def con(released_home) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(released_home.home / "warehouse.duckdb"), read_only=True) as made:
+    with duckdb.connect(str(released_home.path / "warehouse.duckdb"), read_only=True) as made:
         yield made
 
 

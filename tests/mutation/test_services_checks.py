@@ -53,7 +53,8 @@ FIRST_OPEN = (
 DAMAGE: dict[str, tuple[str, ...]] = {
     # Nothing is defined in this installation, so a row comes from nowhere.
     "complex_asn_holds_every_pupil_once": (
-        "insert into services.complex_asn by name select 'complex' as \"group\", 9 as n",
+        "insert into services.complex_asn by name select 't9-x' as engagement, "
+        "'primary' as survey, 'who' as part, 'girls' as measure, 9 as n",
     ),
     "effects_start_from_reach": (
         "update services.link_effects set pct = pct + 1 where scenario = 'as linked' "
