@@ -18,6 +18,7 @@ CHECKS = {
         *services.SPEND_CHECKS,
         *services.REACH_CHECKS,
         *services.EFFECT_CHECKS,
+        *services.COMPLEX_ASN_CHECKS,
         *protected.SERVICES_CHECKS,
         *research.PYTHON_CHECKS,
         *protected.FINDINGS_CHECKS,
