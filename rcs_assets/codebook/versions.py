@@ -7,7 +7,7 @@ themselves (`version_changes.csv`) and comparing estimates (`wellbeing`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -100,37 +100,63 @@ def broken_versions(codebook: Codebook, indicator: str) -> tuple[tuple[str, str]
 
     It breaks where any variable breaks that it is made of, items of its score included.
     """
-    return _broken(codebook, indicator, differences(codebook))
-
-
-def _broken(
-    codebook: Codebook, indicator: str, found: tuple[Difference, ...]
-) -> tuple[tuple[str, str], ...]:
-    measured = variables_of(codebook, indicator)
     survey = codebook.indicators[indicator].survey
-    pairs = [
+    return _breaks(differences(codebook), survey, variables_of(codebook, indicator))
+
+
+def _breaks(
+    found: tuple[Difference, ...], survey: str, variables: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    broken = [
         (d.older, d.newer)
         for d in found
-        if d.survey == survey and d.breaks_comparability and d.variable in measured
+        if d.survey == survey and d.breaks_comparability and d.variable in variables
     ]
-    return tuple(dict.fromkeys(pairs))
+    return tuple(dict.fromkeys(broken))
 
 
 def is_comparable(codebook: Codebook, indicator: str, tranches: set[str]) -> bool:
     """Whether figures of these tranches may be compared or pooled: no break lies between them."""
     survey = codebook.indicators[indicator].survey
+    made_of = {indicator: variables_of(codebook, indicator)}
+    return not not_poolable(codebook, survey, made_of, tranches)
+
+
+def not_poolable(
+    codebook: Codebook,
+    survey: str,
+    made_of: Mapping[str, Collection[str]],
+    tranches: Collection[str],
+) -> frozenset[str]:
+    """Those whose questions changed between these tranches, so that they must not be pooled.
+
+    Args:
+        codebook: versions and their recorded changes.
+        survey: the survey that asked.
+        made_of: the questions that each name is made of.
+        tranches: keys; one alone is alike, unless it used two versions that differ.
+
+    Returns:
+        Names of `made_of`.
+    """
+    found = differences(codebook)
     order = [version.name for version in versions_of(codebook, survey)]
     held = [i for i, name in enumerate(order) if codebook.questionnaires[name].tranche in tranches]
-    if len(held) < 2:
-        return True
-    broken = {order.index(newer) for _, newer in broken_versions(codebook, indicator)}
-    return not any(min(held) < place <= max(held) for place in broken)
+    between = range(min(held) + 1, max(held) + 1) if held else ()
+    return frozenset(
+        name
+        for name, variables in made_of.items()
+        if any(order.index(newer) in between for _, newer in _breaks(found, survey, variables))
+    )
 
 
 def comparability(codebook: Codebook) -> dict[str, str]:
     """The flag of each indicator in words, as releases print it."""
     found = differences(codebook)
-    return {name: _flag(codebook, _broken(codebook, name, found)) for name in codebook.indicators}
+    return {
+        name: _flag(codebook, _breaks(found, indicator.survey, variables_of(codebook, name)))
+        for name, indicator in codebook.indicators.items()
+    }
 
 
 def _flag(codebook: Codebook, broken: tuple[tuple[str, str], ...]) -> str:

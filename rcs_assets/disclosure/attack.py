@@ -294,7 +294,7 @@ class Attacker:
             known: answers to earlier questions, by hash.
         """
         asked = self._asked(shown, row)
-        released = self.sees & self.grid.is_released & ~self.grid.is_empty[row]
+        released = self.sees & self.grid.is_showable[row]
         outcome = Attack(
             self.coalition,
             self.grid.survey,

@@ -51,6 +51,9 @@ select
     i.is_sensitive, i.score_low, i.score_high,
     -- A group that has answers is never "not asked" or "not on the roll".
     if(r.status in ('x', 'z') and coalesce(e.base_n, 0) = 0, r.status, null) as empty_status,
+    -- Counted, since its parts are, but no figure is made of it: hidden without being small.
+    if(r.status in ('x', 'z') and e.base_n > 0 and e.estimate is null, r.status, null)
+        as withheld_status,
 from {estimates} as e
 left join {indicators} as i on i.indicator = e.indicator
 left join sdc_reason as r on r.reason = e.reason
@@ -79,7 +82,8 @@ _PROBLEMS = (
         "0 <= numerator <= base, and a percentage with a base has a numerator",
         "select indicator || ' ' || unit || ' ' || breakdown as place from sdc_input "
         "where (has_no_base and empty_status is null) or base_n < 0 or y_n < 0 or c_n < 0 "
-        "or (statistic = 'pct' and base_n > 0 and (numerator_n is null or estimate is null)) "
+        "or (statistic = 'pct' and base_n > 0 and (numerator_n is null "
+        "or (estimate is null and withheld_status is null))) "
         "or (statistic = 'mean' and (numerator_n is not null or (base_n > 0 and sum_x is null)))",
     ),
     (
@@ -281,7 +285,8 @@ select
     if(is_judged, r.k_numerator, 0) as k_numerator,
     if(is_judged, r.k_complement, 0) as k_complement,
     r.pct_step, r.mean_step, r.interval_step, r.n_step,
-    coalesce(seen.is_released, false) and seen.empty_status is null as is_showable,
+    coalesce(seen.is_released, false)
+    and seen.empty_status is null and seen.withheld_status is null as is_showable,
     is_judged and seen.base_n < r.k_base as is_small_base,
     is_judged and seen.statistic = 'pct' and seen.y_n < r.k_numerator as is_small_numerator,
     is_judged and seen.statistic = 'pct' and seen.c_n < r.k_complement as is_small_complement,

@@ -99,7 +99,7 @@ with now as (
         "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, statistic, score_low, score_high,
         n_step, if(view = 'own', 'cpp/' || engagement, 'public') as audience,
     from sdc_node
-    where is_released and empty_status is null
+    where is_showable
 ),
 figures as (
     select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,

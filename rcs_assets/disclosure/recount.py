@@ -198,7 +198,7 @@ RULES = {
         order by all
     """,
     "thresholds": _where(
-        "is_shown and (not is_wanted or k_base is null or base_n < k_base "
+        "is_shown and (not is_wanted or reason <> '' or k_base is null or base_n < k_base "
         "or (statistic = 'pct' and (yes_n < k_yes or no_n < k_no)))"
     ),
     "rounding": _where(
@@ -217,7 +217,10 @@ RULES = {
         """
         not is_shown and (
             n is not null or estimate is not null or ci_low is not null or ci_high is not null
-            or (status <> 'c' and (note is not null or base_n > 0))
+            or (
+                status <> 'c'
+                and (note is not null or (base_n > 0 and reason <> 'not_comparable'))
+            )
             or (note = 'low' and (base_n < k_base or yes_n >= k_yes))
             or (note = 'high' and (base_n < k_base or no_n >= k_no))
             or note not in ('low', 'high')

@@ -60,7 +60,7 @@ ranged as (
                 then rcs_round(rcs_wilson(shown_estimate, effective_n, 1), interval_step)
             else least(rcs_round_up(ci_high, interval_step), 100)
         end as shown_high,
-        empty_status is null and not is_hidden as is_shown,
+        is_showable and not is_hidden as is_shown,
     from judged
 )
 select
@@ -81,7 +81,7 @@ select
     if(r.is_shown, r.shown_low, null)::decimal(7, 1) as ci_low,
     if(r.is_shown, r.shown_high, null)::decimal(7, 1) as ci_high,
     case
-        when r.empty_status is not null then r.empty_status
+        when not r.is_showable then coalesce(r.empty_status, r.withheld_status)
         when r.is_hidden then 'c'
         when r.shown_n < s.n_below then 'u'
         when r.statistic = 'pct' and r.shown_high - r.shown_low > s.wide then 'u'
@@ -92,7 +92,7 @@ select
         when r.is_shown and r.method = 'indicative' then 'indicative'
     end as note,
     case
-        when r.empty_status = 'x' then 'not_available'
+        when 'x' in (r.empty_status, r.withheld_status) then 'not_available'
         when r.empty_status = 'z' then 'not_applicable'
         when r.is_primary then 'primary'
         when r.is_hidden then 'secondary'

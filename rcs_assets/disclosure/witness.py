@@ -177,7 +177,7 @@ def _of_indicator(
     key = (audience, grid.survey, str(grid.indicators[row]))
     # A CPP's certificate speaks of its own cells; the public one, which it holds, of the others.
     mine = attacker.sees if attacker.is_public else attacker.is_own
-    there = mine & grid.is_released & ~grid.is_empty[row]
+    there = mine & grid.is_showable[row]
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
         return key, "", [], []

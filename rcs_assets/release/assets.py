@@ -89,6 +89,7 @@ _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
             ("linkage", "link_sensitivity"),
             ("linkage", "link_flow"),
             ("linkage", "model"),
+            ("services", "complex_asn"),
             ("services", "link_effects"),
             ("services", "link_items"),
             ("codebook", "tables"),

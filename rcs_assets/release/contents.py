@@ -289,6 +289,7 @@ _PLAIN = {
         )
     },
     "link_items": "select * from services.link_items",
+    "complex_asn_profile": "select * from services.complex_asn",
     "link_model": _MODEL_SQL,
 }
 

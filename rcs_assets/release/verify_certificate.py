@@ -101,8 +101,10 @@ PROBLEMS = {
                 any_value(w.geography_level) as part_level, sum(n) as n, sum(positive) as positive
             from witness as w
             join geography as g using (geography_level, geography_code)
-            -- Small schools together are in their cluster already.
+            -- Small schools together are in their cluster already. An area that took part twice
+            -- has one code in two tranches: each wave is part of its own.
             where w.geography_code not like '%-small'
+                and (w.geography_level <> 'cpp' or g.parent_code = w.tranche)
             group by all
         )
         select count(*) from parts join witness using (

@@ -38,7 +38,7 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     delivered = engagements_in_scope(home.home(), home.programme())
     kept = [key for key in delivered if key not in home.left_out]
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        risks_n, models_n = write_findings(con, kept, rules)
+        risks_n, models_n = write_findings(con, kept, rules, home.codebook())
     return dg.MaterializeResult(
         metadata={"dagster/row_count": risks_n + models_n, "risks": risks_n, "models": models_n}
     )

@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from rcs_assets.codebook.model import Codebook
 from rcs_assets.estimation import (
     Design,
     adjust,
@@ -55,7 +56,10 @@ MODELS_SCHEMA = pa.schema(
 
 
 def write_findings(
-    con: duckdb.DuckDBPyConnection, engagements: Sequence[str], rules: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    engagements: Sequence[str],
+    rules: FindingsRules,
+    codebook: Codebook,
 ) -> tuple[int, int]:
     """Make research.risks and research.models anew.
 
@@ -65,10 +69,15 @@ def write_findings(
     models of each outcome on all factors, adjusted: adjusted odds (kind `term`), average
     marginal effects in points, and figures of the model (kind `check`).
 
+    Pooled are answers to the same question only: an outcome or factor whose question changed
+    between the tranches has its counts with the reason `not_comparable`, and stands in no count
+    of risks and no model.
+
     Args:
         con: a writing connection to the warehouse.
         engagements: the engagements that enter.
         rules: what is analysed.
+        codebook: what changed between versions of a questionnaire.
 
     Returns:
         Numbers of rows of both.
@@ -77,12 +86,17 @@ def write_findings(
     risks: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     for survey, outcomes in rules.outcomes.items():
-        con.execute(_pupils_sql(survey, rules))
+        unlike = rules.unlike(survey, codebook, tranches_of(con, survey))
+        alike = rules.without(unlike)
+        con.execute(_pupils_sql(survey, rules, alike))
+        rates = _rates(con, survey, rules, alike)
         for outcome in outcomes:
-            risks += _factor_rows(con, survey, outcome, rules)
+            risks += _factor_rows(con, survey, outcome, rules, unlike, rates)
+            if outcome in unlike:
+                continue
             if survey in rules.counted_surveys:
-                risks += _count_rows(con, survey, outcome, rules)
-            models += _model_rows(con, survey, outcome, rules)
+                risks += _count_rows(con, survey, outcome, alike, rates)
+            models += _model_rows(con, survey, outcome, alike)
     con.unregister("scope_list")
     con.execute("create schema if not exists research")
     made = {
@@ -105,7 +119,17 @@ def _corrected(models: pa.Table) -> pa.Table:
     )
 
 
-def _pupils_sql(survey: str, rules: FindingsRules) -> str:
+def tranches_of(con: duckdb.DuckDBPyConnection, survey: str) -> list[str]:
+    """Tranches whose pupils are analysed together; reads `scope_list`."""
+    rows = con.execute(
+        "select distinct tranche from wellbeing.indicator_values "
+        "where survey = ? and engagement in (from scope_list) order by all",
+        [survey],
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _pupils_sql(survey: str, rules: FindingsRules, alike: FindingsRules) -> str:
     """Weighted pupils of a survey: outcomes, each factor as 1, 0 or null, counts of risks."""
     factors = ", ".join(
         f"case when answers.{f.variable} >= 0 then "
@@ -114,7 +138,7 @@ def _pupils_sql(survey: str, rules: FindingsRules) -> str:
     )
     counts = ", ".join(
         f"{_count_sql(names, rules.most_risks)} as risks_{domain}"
-        for domain, names in _counted(survey, rules).items()
+        for domain, names in _counted(survey, alike).items()
     )
     outcomes = ", ".join(f"values_.{name}" for name in rules.outcomes[survey])
     return f"""
@@ -145,28 +169,62 @@ def _count_sql(names: Sequence[str], most: int) -> str:
     return f"case when {total} >= {most} then '{most}+' else ({total})::varchar end"
 
 
+# Column of a factor or count → (outcome, value) → the engine's row.
+Rates = dict[str, dict[tuple[str, Any], dict[str, Any]]]
+
+
+def _rates(
+    con: duckdb.DuckDBPyConnection, survey: str, rules: FindingsRules, alike: FindingsRules
+) -> Rates:
+    """All outcomes in each group of every factor and count: one pass a column."""
+    columns = [factor.name for factor in rules.factors_of(survey)]
+    if survey in rules.counted_surveys:
+        columns += [f"risks_{domain}" for domain in _counted(survey, alike)]
+    return {
+        column: {
+            (row["variable"], row[column]): row
+            for row in estimate(
+                con, "research_pupils", DESIGN, rules.outcomes[survey], by=column, ci="logit",
+                level=rules.confidence,
+            ).to_pylist()
+        }
+        for column in columns
+    }  # fmt: skip
+
+
 def _factor_rows(
-    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    outcome: str,
+    rules: FindingsRules,
+    unlike: frozenset[str],
+    rates: Rates,
 ) -> list[dict[str, Any]]:
+    withheld = dict.fromkeys(("share_pct", "outcome_pct", "ci_low", "ci_high"))
     rows = []
     for factor in rules.factors_of(survey):
         levels = {1: "risk", 0: "protective"}
         place = {"kind": "factor", "domain": factor.domain, "factor": factor.name}
-        rows += _group_rows(con, survey, outcome, factor.name, levels, place, rules.confidence)
+        found = _group_rows(con, survey, outcome, factor.name, levels, place, rates)
+        if {outcome, factor.name} & unlike:
+            found = [row | withheld | {"reason": "not_comparable"} for row in found]
+        rows += found
     return rows
 
 
 def _count_rows(
-    con: duckdb.DuckDBPyConnection, survey: str, outcome: str, rules: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    outcome: str,
+    rules: FindingsRules,
+    rates: Rates,
 ) -> list[dict[str, Any]]:
     most = rules.most_risks
     levels = {str(number): str(number) for number in range(most)} | {f"{most}+": f"{most}+"}
     rows = []
     for domain in _counted(survey, rules):
         place = {"kind": "count", "domain": domain, "factor": "risks"}
-        rows += _group_rows(
-            con, survey, outcome, f"risks_{domain}", levels, place, rules.confidence
-        )
+        rows += _group_rows(con, survey, outcome, f"risks_{domain}", levels, place, rates)
     return rows
 
 
@@ -177,7 +235,7 @@ def _group_rows(
     column: str,
     levels: dict[Any, str],
     place: dict[str, str],
-    confidence: float,
+    rates: Rates,
 ) -> list[dict[str, Any]]:
     """The outcome in each group of a column, with the group's share of pupils."""
     known = f"from research_pupils where {outcome} is not null and {column} is not null"
@@ -189,14 +247,10 @@ def _group_rows(
             f"sum(sum(weight::decimal(18, 9))) over ()::double {known} group by all"
         ).fetchall()
     }
-    found = estimate(
-        con, "research_pupils", DESIGN, [outcome], by=column, ci="logit", level=confidence
-    ).to_pylist()
-    rates = {row[column]: row for row in found}
     rows = []
     for value, label in levels.items():
         n, with_outcome, share = counted.get(value, (0, 0, None))
-        rate = rates.get(value, {})
+        rate = rates[column].get((outcome, value), {})
         rows.append(
             {
                 "survey": survey, "outcome": outcome, "level": label, **place,

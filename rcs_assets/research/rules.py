@@ -6,12 +6,13 @@ belong here: the analysis (`findings.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rcs_assets.codebook.model import Codebook
+from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.programme.datafile import DataFolder, read_rules
 
 WHY = "factors and outcomes are those of the codebook"
@@ -47,6 +48,18 @@ class FindingsRules:
     def factors_of(self, survey: str, domain: str | None = None) -> tuple[Factor, ...]:
         """The factors of a survey, of one domain where one is named."""
         return tuple(f for f in self.factors if survey in f.surveys and domain in (None, f.domain))
+
+    def unlike(self, survey: str, codebook: Codebook, tranches: Collection[str]) -> frozenset[str]:
+        """Outcomes and factors of a survey that these tranches did not ask alike."""
+        made_of: dict[str, Collection[str]] = {
+            outcome: variables_of(codebook, outcome) for outcome in self.outcomes[survey]
+        }
+        made_of |= {factor.name: (factor.variable,) for factor in self.factors_of(survey)}
+        return not_poolable(codebook, survey, made_of, tranches)
+
+    def without(self, names: Collection[str]) -> FindingsRules:
+        """The rules without these factors."""
+        return replace(self, factors=tuple(f for f in self.factors if f.name not in names))
 
 
 def load_findings_rules(codebook: Codebook, overlay: Path | None = None) -> FindingsRules:

@@ -14,6 +14,7 @@ import dagster as dg
 
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.linkage.settings import load_link_rules
+from rcs_assets.services.complex_asn import load_complex_asn, write_complex_asn
 from rcs_assets.services.link_effects import write_link_effects
 from rcs_assets.services.link_items import load_link_items, write_link_items
 from rcs_assets.services.reach import write_reach
@@ -85,6 +86,38 @@ def _spec(thing: str, description: str) -> dg.AssetSpec:
     )
     options.pop("pool")
     return dg.AssetSpec(**options)
+
+
+@dg.asset(
+    **asset_options(
+        "services",
+        "complex_asn",
+        zone="warehouse",
+        sensitivity="aggregate",
+        description="Profile of pupils with complex additional support needs by the "
+        "installation's own definition (config/complex_asn.yaml): who they are, what they "
+        "answered, support on record, beside other pupils. Empty until it is defined. Safe haven "
+        "only.",
+        deps=(
+            ("wellbeing", "indicator_values"),
+            ("wellbeing", "weights"),
+            ("linkage", "linked"),
+            ("linkage", "project_ids"),
+            ("intake", "education"),
+            ("intake", "sample"),
+            ("codebook", "tables"),
+            ("programme", "register"),
+        ),
+    )
+)
+def complex_asn(home: HomeResource) -> dg.MaterializeResult[None]:
+    """Make the profile for the engagements that delivered and are not left out."""
+    rules = load_complex_asn(home.codebook(), home.home().config)
+    with open_warehouse(home.home(), settings=home.settings()) as con:
+        rows_n = write_complex_asn(con, _kept(home), rules, home.codebook())
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": rows_n, "is_defined": rules.is_on, "source": rules.source}
+    )
 
 
 @dg.multi_asset(

@@ -6,6 +6,7 @@ not belong here: making them (`reach.py`, dbt_project), protection (`disclosure`
 
 from __future__ import annotations
 
+from rcs_assets.services.complex_asn import load_complex_asn
 from rcs_assets.services.link_items import load_link_items
 from rcs_assets.services.rules import load_reach_rules
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
@@ -16,6 +17,7 @@ RECIPIENTS = ("services", "recipients")
 REACH = ("services", "reach")
 EFFECTS = ("services", "link_effects")
 ITEMS = ("services", "link_items")
+COMPLEX_ASN = ("services", "complex_asn")
 # Spend is spread in decimals of a millionth of a pound.
 POUNDS_TOLERANCE = 1.0
 
@@ -328,6 +330,43 @@ SPEND_CHECKS = (
         recipients_are_the_invited,
     ),
 )
+
+
+def complex_asn_holds_every_pupil_once(bench: Bench) -> Verdict:
+    """The three groups are the respondents with an education record; off, there is no row."""
+    rules = load_complex_asn(bench.codebook, bench.home.config)
+    if not rules.is_on:
+        rows_n = bench.con.execute("select count(*) from services.complex_asn").fetchall()[0][0]
+        return Verdict(rows_n == 0, f"no definition, {rows_n} rows")
+    rows = bench.con.execute(
+        """
+        select
+            engagement || ' ' || survey,
+            profiled.n is not distinct from counted.n and profiled.group_n = 3,
+        from (
+            select engagement, survey, sum(n) as n, count(*) as group_n
+            from services.complex_asn
+            where part = 'who' and measure = 'girls' and engagement is not null
+            group by all
+        ) as profiled
+        full join (
+            select linked.engagement, linked.survey, count(*) as n
+            from linkage.linked as linked
+            inner join wellbeing.weights as weights using (engagement, record_id)
+            where
+                linked.has_education and linked.sex is not null
+                and linked.engagement not in (select unnest(?::varchar[]))
+            group by all
+        ) as counted
+        using (engagement, survey)
+        order by all
+        """,
+        [sorted(bench.left_out)],
+    ).fetchall()
+    wrong = [place for place, is_right in rows if not is_right]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+
+
 REACH_CHECKS = (
     PythonCheck(
         REACH,
@@ -374,7 +413,19 @@ EFFECT_CHECKS = (
     ),
 )
 
+COMPLEX_ASN_CHECKS = (
+    PythonCheck(
+        COMPLEX_ASN,
+        "complex_asn_holds_every_pupil_once",
+        "The groups of the profile are the respondents with an education record, each once",
+        "contract of services.complex_asn; config, complex_asn.yaml",
+        "run: rcs materialise (the profile is older than the links or the definition)",
+        complex_asn_holds_every_pupil_once,
+    ),
+)
+
 spend_checks = room_checks("spend_checks", SPEND_CHECKS)
 # Need × reach is made in another run than spend: a definition of its own.
 reach_checks = room_checks("reach_checks", REACH_CHECKS)
 effect_checks = room_checks("link_effect_checks", EFFECT_CHECKS)
+complex_asn_checks = room_checks("complex_asn_checks", COMPLEX_ASN_CHECKS)

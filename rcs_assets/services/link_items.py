@@ -82,7 +82,7 @@ def write_link_items(
             f"from {table} where engagement in (select engagement from scope)"
         )
     facts = _rule_facts(rules) | {
-        name: _said(con.execute(sql).fetchall()[0][0]) for name, sql in _FACTS.items()
+        name: _said(con.execute(sql).fetchall()) for name, sql in _FACTS.items()
     }
     rows = [
         {
@@ -102,8 +102,9 @@ def write_link_items(
     return len(rows)
 
 
-def _said(value: object) -> str:
-    return "none" if value is None else str(value)
+def _said(rows: list[tuple[object]]) -> str:
+    """The fact of a query; `none` where there is nothing to tell, as if everybody was linked."""
+    return str(rows[0][0]) if rows and rows[0][0] is not None else "none"
 
 
 def _rule_facts(rules: LinkRules) -> dict[str, str]:

@@ -109,19 +109,37 @@ def _values(con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: Definiti
 
 def _add_rows(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str, survey: str) -> None:
     """Totals of a survey; decimals, whose sums no order of threads changes."""
-    indicators = [i for i in codebook.indicators.values() if i.survey == survey]
-    for indicator in indicators:
-        factor = 100 if indicator.statistic == "pct" else 1
-        con.execute(
-            f"""
-            insert into set_rows
-            select
-                ?, engagement, survey, ?, ?, count({indicator.name}),
-                {factor} * sum((weight * {indicator.name})::decimal(38, 15))::double
-                / sum(weight::decimal(38, 15)) filter ({indicator.name} is not null)::double
+    indicators = {key: i for key, i in codebook.indicators.items() if i.survey == survey}
+    sums = ", ".join(
+        f"count({key}) as {key}_n, sum((weight * {key})::decimal(38, 15))::double as {key}_x, "
+        f"sum(weight::decimal(38, 15)) filter ({key} is not null)::double as {key}_w"
+        for key in indicators
+    )
+    triples = ", ".join(f"({key}_n, {key}_x, {key}_w) as '{key}'" for key in indicators)
+    con.register(
+        "set_statistics",
+        pa.table(
+            {
+                "indicator": pa.array(list(indicators), pa.string()),
+                "statistic": pa.array([i.statistic for i in indicators.values()], pa.string()),
+            }
+        ),
+    )
+    con.execute(
+        f"""
+        insert into set_rows
+        with sums as (
+            select engagement, survey, {sums}
             from set_values
-            where survey = ?
+            where survey = $survey
             group by grouping sets ((engagement, survey), (survey))
-            """,
-            [name, indicator.name, indicator.statistic, survey],
         )
+        select
+            $name, engagement, survey, indicator, statistic, n,
+            if(statistic = 'pct', 100, 1) * x / w
+        from sums unpivot include nulls ((n, x, w) for indicator in ({triples}))
+        inner join set_statistics using (indicator)
+        """,
+        {"name": name, "survey": survey},
+    )
+    con.unregister("set_statistics")

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook, Indicator
+from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.estimation import Design, estimate_each, pooled_design_effect, wilson_sql
 from rcs_assets.estimation.intervals import floats_or_null, t_quantile
 from rcs_assets.wellbeing.breakdowns import (
@@ -78,6 +79,7 @@ def write_estimates(
     con.register("indicator_list", _indicator_table(run.indicators))
     con.execute("create or replace temp table asked as from indicator_list")
     make_rolls(con, engagements, rules)
+    _bar_unlike(con, codebook)
     prepare_pupils(con, run.indicators, rules)
     count(con, run.indicators, rules)
     _estimate_by_design(run)
@@ -103,6 +105,26 @@ def _indicator_table(indicators: Iterable[Indicator]) -> Any:
             "stage_set": pa.array([" ".join(i.stages) for i in indicators], pa.string()),
         }
     )
+
+
+def _bar_unlike(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> None:
+    """Make `unlike`: areas whose waves did not ask an indicator's questions alike.
+
+    Columns: area (a tranche or `all`) and indicator. What a tranche or all of them answered to
+    two questions is counted, but no figure is made of it.
+    """
+    con.execute("create or replace temp table unlike (area varchar, indicator varchar)")
+    held = con.execute("select distinct survey, tranche from rolls order by all").fetchall()
+    for survey in PUPIL_SURVEYS:
+        tranches = [tranche for wave, tranche in held if wave == survey]
+        made_of = {
+            name: variables_of(codebook, name)
+            for name, indicator in codebook.indicators.items()
+            if indicator.survey == survey
+        }
+        for area, pooled in [("all", tranches), *((key, [key]) for key in tranches)]:
+            names = sorted(not_poolable(codebook, survey, made_of, pooled))
+            con.execute("insert into unlike select ?, unnest(?::varchar[])", [area, names])
 
 
 def _estimate_by_design(run: _Run) -> None:
@@ -263,6 +285,7 @@ def _joined(rules: Estimators) -> str:
             coalesce(known.schools_n, 0)::integer as schools_n,
             known.design_effect, mean_widths.half_width, mean_widths.sd,
             designed.se, designed.ci_low, designed.ci_high,
+            (grid.area, grid.indicator) in (select (area, indicator) from unlike) as is_unlike,
             if(
                 grid.geography_level in ({listed(COUNTED_LEVELS)}),
                 known.sum_x / known.base_n,
@@ -302,6 +325,7 @@ def _pupil_rows(rules: Estimators) -> str:
                 when not is_asked then 'not_asked'
                 when roll_n = 0 then 'no_roll'
                 when base_n = 0 or estimate is null then 'no_data'
+                when is_unlike then 'not_comparable'
                 else ''
             end as reason,
             case
@@ -324,8 +348,10 @@ def _pupil_rows(rules: Estimators) -> str:
         indicator,
         statistic,
         roll_n::integer as roll_n,
-        case when reason in ('', 'no_data') then base_n end as base_n,
-        case when reason = '' and statistic = 'pct' then sum_x::integer end as numerator_n,
+        case when reason in ('', 'no_data', 'not_comparable') then base_n end as base_n,
+        case
+            when reason in ('', 'not_comparable') and statistic = 'pct' then sum_x::integer
+        end as numerator_n,
         case
             when reason = '' and statistic = 'pct' then 100 * estimate
             when reason = '' then estimate
@@ -346,9 +372,9 @@ def _pupil_rows(rules: Estimators) -> str:
         end as ci_high,
         case when reason = '' then method else 'none' end as method,
         case when reason = '' and is_pooled then design_effect end as design_effect,
-        case when reason in ('', 'no_data') then schools_n end as schools_n,
+        case when reason in ('', 'no_data', 'not_comparable') then schools_n end as schools_n,
         reason,
-        case when reason = '' and statistic = 'mean' then sum_x end as sum_x,
+        case when reason in ('', 'not_comparable') and statistic = 'mean' then sum_x end as sum_x,
         case when reason = '' then sd end as sd
     from chosen
     order by all

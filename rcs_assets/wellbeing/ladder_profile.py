@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _METHODS = ("logit", "t", "wilson", "indicative", "none")
-_REASONS = ("", "not_asked", "no_roll", "no_data")
+_REASONS = ("", "not_asked", "no_roll", "no_data", "not_comparable")
 # Where the public figures of the last release lie.
 _LAST = ("current", "public", "parquet", "estimates.parquet")
 _TOLERANCE = 1e-6

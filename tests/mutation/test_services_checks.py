@@ -18,6 +18,7 @@ CHECKS = {
         *services.SPEND_CHECKS,
         *services.REACH_CHECKS,
         *services.EFFECT_CHECKS,
+        *services.COMPLEX_ASN_CHECKS,
         *protected.SERVICES_CHECKS,
         *research.PYTHON_CHECKS,
         *protected.FINDINGS_CHECKS,
@@ -51,6 +52,11 @@ FIRST_OPEN = (
 
 # Check → ways to spoil the warehouse; each alone must make it fail.
 DAMAGE: dict[str, tuple[str, ...]] = {
+    # Nothing is defined in this installation, so a row comes from nowhere.
+    "complex_asn_holds_every_pupil_once": (
+        "insert into services.complex_asn by name select 't9-x' as engagement, "
+        "'primary' as survey, 'who' as part, 'girls' as measure, 9 as n",
+    ),
     "effects_start_from_reach": (
         "update services.link_effects set pct = pct + 1 where scenario = 'as linked' "
         "and kind = 'reach'",

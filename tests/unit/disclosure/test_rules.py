@@ -185,6 +185,20 @@ def test_a_sensitive_indicator_is_held_to_more():
     assert (row["n"], row["estimate"], row["status"]) == (D(40), D("38.0"), "published")
 
 
+def test_what_must_not_be_pooled_is_counted_and_never_shown():
+    table = Table().add(base=100, numerator=50)
+    place = {"geography_level": "all", "geography_code": "all", "engagement": None, "tranche": None}
+    table.add(
+        base=100, numerator=50, estimate=None, reason="not_comparable", method="none", **place
+    )
+    pooled = [row for row in table.protect_all() if row["geography_level"] == "all"]
+    assert [(row["audience"], row["status"], row["note"]) for row in pooled] == [
+        ("public", "x", None)
+    ]
+    assert {pooled[0][name] for name in ("n", "estimate", "ci_low", "ci_high")} == {None}
+    assert table.protect()["total", "all"]["status"] == "published"
+
+
 def test_no_roll_is_z_and_not_asked_is_x_and_no_answer_is_c():
     table = Table().add(base=100, numerator=50)
     table.add("stage", "P7", base=100, numerator=50)

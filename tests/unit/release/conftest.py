@@ -217,6 +217,13 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             'all' as funding_origin, 'all' as domain, 123000 as gbp, 500 as children_n,
             'published' as status
         from disclosure.reach;
+        create table services.complex_asn as
+        select 't2-falkirk' as engagement, 'secondary' as survey, 'answers' as part,
+            'secondary_lonely' as measure, 'complex' as "group", 'pct' as statistic,
+            40::bigint as n, 12::bigint as numerator_n, 3::bigint as schools_n,
+            30.5::double as estimate, 18.0::double as ci_low, 46.0::double as ci_high,
+            'wilson' as method, 8.0::double as difference, null::double as difference_low,
+            null::double as difference_high, '' as reason;
         create table wellbeing.definition_sets as
         select 'current' as definition_set, 't2-falkirk' as engagement, 'secondary' as survey,
             'secondary_positive_wellbeing' as indicator, 'pct' as statistic, 100::bigint as n,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -9,6 +11,8 @@ import pytest
 from scipy import optimize
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook.model import VersionChange
+from rcs_assets.codebook.versions import variables_of
 from rcs_assets.disclosure.models import protect_models, protect_risks
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import ConfigurationError
@@ -33,6 +37,7 @@ def make(n: int = 3000) -> duckdb.DuckDBPyConnection:
         frame = pd.DataFrame({"record_id": [f"{survey}{i}" for i in range(n)], "survey": survey})
         school = rng.integers(0, 60, n)
         frame["engagement"] = np.where(school < 30, "t1-one", "t2-two")
+        frame["tranche"] = frame["engagement"].str[:2]
         frame["seed_code"] = school
         frame["stage"] = rng.choice(stages, n)
         frame["sex"] = rng.choice(["F", "M"], n)
@@ -68,7 +73,7 @@ def make(n: int = 3000) -> duckdb.DuckDBPyConnection:
 @pytest.fixture(scope="module")
 def con() -> duckdb.DuckDBPyConnection:
     made = make()
-    write_findings(made, ["t1-one", "t2-two"], RULES)
+    write_findings(made, ["t1-one", "t2-two"], RULES, CODEBOOK)
     return made
 
 
@@ -180,7 +185,7 @@ def test_groups_are_shown_together_or_not_at_all(con) -> None:
 
 def test_an_area_without_a_survey_has_rows_without_figures() -> None:
     con = make(200)
-    write_findings(con, ["t9-nobody"], RULES)
+    write_findings(con, ["t9-nobody"], RULES, CODEBOOK)
     assert {row["reason"] for row in rows(con, "from research.risks")} == {"no_data"}
     assert rows(con, "from research.models where odds_ratio is not null") == []
 
@@ -208,3 +213,38 @@ def test_rules_that_make_no_sense_are_refused(tmp_path, text: str) -> None:
     (tmp_path / "findings.yaml").write_text(text)
     with pytest.raises(ConfigurationError):
         load_findings_rules(CODEBOOK, tmp_path)
+
+
+def test_a_question_that_changed_between_tranches_is_not_pooled() -> None:
+    """One factor and one outcome are asked in other words from the second tranche on."""
+    factor = next(f for f in RULES.factors_of("secondary") if f.name != "often_lonely")
+    item = sorted(variables_of(CODEBOOK, OUTCOME))[0]
+    changes = tuple(
+        VersionChange("t2-secondary", variable, "reworded", True, "made for this test", "test")
+        for variable in (factor.variable, item)
+    )
+    unlike = replace(CODEBOOK, version_changes=changes)
+    barred = RULES.unlike("secondary", unlike, ["t1", "t2"])
+    assert {factor.name, OUTCOME} <= barred
+    others = [f for f in RULES.factors_of("secondary") if f.domain == factor.domain]
+    outcomes = (OUTCOME, "secondary_sdq_very_high_conduct")
+    few = replace(RULES, factors=tuple(others), outcomes={"secondary": outcomes})
+    assert len(others) > 1
+    assert not {"secondary_sdq_very_high_conduct"} & barred
+    con = make(600)
+    write_findings(con, ["t1-one", "t2-two"], few, unlike)
+    found = rows(con, "from research.risks where survey = 'secondary' and kind = 'factor'")
+    for row in found:
+        if {row["factor"], row["outcome"]} & barred:
+            assert (row["reason"], row["outcome_pct"], row["ci_low"]) == (
+                "not_comparable", None, None,
+            )  # fmt: skip
+            assert row["n"] > 0
+        else:
+            assert row["outcome_pct"] is not None
+    modelled = rows(con, "from research.models where survey = 'secondary'")
+    assert {row["outcome"] for row in modelled} == set(outcomes) - barred
+    assert factor.name not in {row["factor"] for row in modelled}
+    # One tranche alone asked one question.
+    write_findings(con, ["t1-one"], few, unlike)
+    assert not rows(con, "from research.risks where reason = 'not_comparable'")

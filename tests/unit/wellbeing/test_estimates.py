@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from rcs_assets.codebook.model import VersionChange
 from rcs_assets.wellbeing.estimates import write_estimates
 from tests.unit.wellbeing.made import FEW, MANY, NO_P7, OUT, RULES, STAGES
 
@@ -248,3 +250,44 @@ def test_the_same_data_give_the_same_table(con, codebook):
     for _ in range(3):
         write_estimates(con, codebook, [FEW, MANY], RULES)
         assert con.execute("from wellbeing.estimates").to_arrow_table().equals(before)
+
+
+def test_tranches_that_asked_another_question_are_counted_but_not_pooled(con, codebook):
+    """The question behind loneliness changed from the first tranche to the second."""
+    change = VersionChange(
+        questionnaire="t2-primary",
+        variable=codebook.indicators["primary_lonely"].rule.variables[0],
+        change="reworded",
+        breaks_comparability=True,
+        note="made for this test",
+        source="test",
+    )
+    changed = replace(codebook, version_changes=(change,))
+    own = con.cursor()
+    own.execute("begin")
+    own.execute("create temp table before as from wellbeing.estimates")
+    own.execute("commit")
+    write_estimates(own, changed, [MANY, FEW], RULES)
+    after = own.execute("from wellbeing.estimates").to_arrow_table()
+    own.execute("create or replace table wellbeing.estimates as from before")
+    before = own.execute("from before order by all").to_arrow_table().to_pylist()
+    own.execute("drop table before")
+
+    def is_pooled(cell):
+        return cell["geography_level"] == "all" and cell["indicator"] == "primary_lonely"
+
+    key = ("survey", "geography_level", "geography_code", "breakdown", "group", "indicator")
+    found = {tuple(cell[name] for name in key): cell for cell in after.to_pylist()}
+    assert len(found) == len(before)
+    barred = 0
+    for old in before:
+        new = found[tuple(old[name] for name in key)]
+        if not is_pooled(old) or old["reason"]:
+            assert new == old
+            continue
+        barred += 1
+        assert (new["reason"], new["method"]) == ("not_comparable", "none")
+        assert new["estimate"] is new["ci_low"] is new["ci_high"] is new["design_effect"] is None
+        # Its parts are shown, so disclosure needs the counts.
+        assert (new["base_n"], new["numerator_n"]) == (old["base_n"], old["numerator_n"])
+    assert barred == sum(is_pooled(old) and not old["reason"] for old in before) > 5
