@@ -95,7 +95,7 @@ def test_a_kill_while_the_log_is_written_leaves_nothing_that_stays(ready, monkey
     home, content_hash = ready
 
     def killed(descriptor):
-        if ".audit.jsonl." in os.readlink(f"/proc/self/fd/{descriptor}"):
+        if ".audit.jsonl." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> int:
