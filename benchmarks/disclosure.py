@@ -35,6 +35,8 @@ from rcs_assets.disclosure.structure import as_tables, read_cells
 from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
 
 STAGES, SEXES, K = 3, 2, 10
+# Of the 7,488 cells of 200 schools 2,219 are below it: as many as the reference measurement hid.
+LESS = 4
 N_STEP, PCT_STEP, RESPONSE = 5, 0.01, 0.73
 
 
@@ -176,10 +178,11 @@ def time_table(schools_n: int, groups_n: int) -> None:
     """Seconds to protect a table, to audit it, and to audit it with small cells hidden only."""
     table, structure = make_table(schools_n, groups_n)
     compare(f"{schools_n} made-up schools", table, structure)
-    bare = table.assign(status=np.where(table.n < K, "primary", "published"))
-    took = Stopwatch()
-    open_n = sum(audit(bare, structure).column("exact").to_pylist())
-    print(f"  audit of {(table.n < K).sum()} small cells alone: {took}, {open_n} recovered")
+    for below in (LESS, K):
+        bare = table.assign(status=np.where(table.n < below, "primary", "published"))
+        took = Stopwatch()
+        open_n = sum(audit(bare, structure).column("exact").to_pylist())
+        print(f"  audit of {(table.n < below).sum()} cells below {below}: {took}, {open_n} open")
 
 
 def compare(title: str, table: pd.DataFrame, structure: Structure) -> None:

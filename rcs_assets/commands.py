@@ -953,16 +953,19 @@ def release_verify(options: argparse.Namespace) -> int:
 def _verify_certificate(options: argparse.Namespace) -> int:
     """Check each package's certificate as whoever holds the package could."""
     from rcs_assets.release.verify_certificate import verify
+    from rcs_assets.release.verify_schools import verify_schools
 
     home = _open_home(options)
     release = home.releases / packages.resolve_version(home, options.version)
     folders = [release / "public", *sorted((release / "cpp").glob("*"))]
     each = {folder.relative_to(release).as_posix(): verify(folder) for folder in folders}
     problems = [f"{name}: {text}" for name, found in each.items() for text in found["problems"]]
+    schools = verify_schools(release)
+    problems += schools["problems"]
     counts = ("hidden_cells", "open_from_1_to_k", "tables", "seconds")
     total = {name: round(sum(f.get(name, 0) for f in each.values()), 2) for name in counts}
     if options.json:
-        _print_json({**total, "problems": problems, "packages": each})
+        _print_json({**total, "problems": problems, "packages": each, "schools": schools})
     elif not problems:
         for name, found in each.items():
             print(
@@ -970,6 +973,10 @@ def _verify_certificate(options: argparse.Namespace) -> int:
                 f"tables: all fit what is shown. {found['open_from_1_to_k']:,} cells can be "
                 "anything from 1 to their threshold, the others are not known exactly."
             )
+        print(
+            f"school/*: the {schools['hidden_cells']:,} hidden cells of {schools['schools']} "
+            "packages are among those of their CPPs, row by row."
+        )
     for problem in problems:
         print(f"rcs: {problem}", file=sys.stderr)
     return REFUSED if problems else DONE

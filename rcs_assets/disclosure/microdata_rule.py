@@ -6,11 +6,33 @@ not belong here: applying it (`anonymise.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 PURPOSES = ("archive", "cpp")
+SURVEYS = ("primary", "secondary")
+_NAME = re.compile("[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Extract:
+    """A part of a survey's file of answers: records that show one of `stages`, `themes` asked.
+
+    It holds classes of the keys whole, hence is as anonymous as the file, and tells nothing
+    more. `name` is that of its files.
+    """
+
+    name: str
+    survey: str
+    stages: tuple[str, ...]
+    themes: tuple[str, ...]
+    source: str
+
+    def __str__(self) -> str:
+        stages, themes = " and ".join(self.stages), ", ".join(self.themes)
+        return f"{self.name}: {self.survey}, {stages}, questions on {themes}"
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,7 @@ class MicrodataRule:
     contractor's data; `telling_missing`: missing codes that count as a value for `l`.
     `withheld_code`: stands for a sensitive answer that `l` withholds. `special_uniques_most`:
     the largest set of keys on which special uniques are looked for. `purposes`: whose
-    packages hold such files.
+    packages hold such files; `extracts`: parts of them that have files of their own.
     """
 
     k: int
@@ -36,6 +58,7 @@ class MicrodataRule:
     withheld_code: int
     special_uniques_most: int
     purposes: frozenset[str]
+    extracts: tuple[Extract, ...]
     source: str
     dated: str
     reason: str
@@ -58,6 +81,7 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
         withheld_code=int(block["withheld_code"]),
         special_uniques_most=int(block["special_uniques_most"]),
         purposes=frozenset(name for name, wanted in block["purposes"].items() if wanted),
+        extracts=tuple(_extract(name, one) for name, one in block["extracts"].items()),
         source=str(block["source"]),
         dated=str(block["dated"]),
         reason=str(block["reason"]),
@@ -65,6 +89,11 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
     for problem in _problems(rule):
         raise ValueError(f"microdata: {problem}")
     return rule
+
+
+def _extract(name: str, block: Mapping[str, Any]) -> Extract:
+    stages, themes = (tuple(str(one) for one in block[key]) for key in ("stages", "themes"))
+    return Extract(str(name), str(block["survey"]), stages, themes, str(block["source"]))
 
 
 def _by_value(groups: Mapping[Any, Iterable[Any]]) -> dict[str, str]:
@@ -84,5 +113,12 @@ def _problems(rule: MicrodataRule) -> Iterable[str]:
         yield f"the purposes are {' and '.join(PURPOSES)}"
     if not 1 <= rule.special_uniques_most <= 3:
         yield "special uniques are looked for on sets of one to three of the four keys"
+    for one in rule.extracts:
+        if not _NAME.fullmatch(one.name) or one.name in SURVEYS:
+            yield f"extract {one.name}: its name is small letters, and not that of a survey"
+        if one.survey not in SURVEYS or not one.stages or not one.themes:
+            yield f"extract {one.name}: it needs a survey of pupils, stages and themes"
+        if set(one.stages) & set(rule.stage_bands.values()):
+            yield f"extract {one.name}: who is shown in a band of stages is in no extract"
     if rule.withheld_code >= 0:
         yield "the code for what is withheld must be negative, as missing codes are"

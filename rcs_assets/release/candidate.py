@@ -57,7 +57,7 @@ from rcs_assets.release.microdata import write_microdata
 from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
-from rcs_assets.release.tables import DATA_SOURCE, specs_of
+from rcs_assets.release.tables import DATA_SOURCE, refuse_formulas, specs_of
 from rcs_assets.release.technical import FILE as TECHNICAL
 from rcs_assets.release.technical import KINDS as TECHNICAL_KINDS
 from rcs_assets.release.technical import Run, technical_report
@@ -257,6 +257,7 @@ def _write_csv(con: duckdb.DuckDBPyConnection, target: Path, package: Package, h
     mark = sql_literal("SIMULATED" if head.is_simulated else "delivered")
     for spec in specs_of(package.kind):
         source = sql_literal(target / "parquet" / f"{spec.name}.parquet")
+        refuse_formulas(con, f"read_parquet({source})", spec)
         file = sql_literal(target / "csv" / f"{spec.name}.csv")
         con.execute(
             f"copy (select *, {mark} as {DATA_SOURCE} from read_parquet({source}) "

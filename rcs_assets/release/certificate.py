@@ -30,6 +30,11 @@ _SAFE_HAVEN = (
     "Not for handing out: holds unrounded estimates and linked microdata for approved analysts. "
     "The table estimates is the public one; whatever else leaves goes through the policy's rules."
 )
+_SCHOOL = (
+    "Each row about this school is that of its CPP's package, whose readers know more. The made-up "
+    "tables there fit this package too; for each cell hidden here one has it low and one high. "
+    "`rcs release verify --certificate` checks both."
+)
 _MICRODATA = (
     "An anonymised file of answers counts every answer by its keys, also where a table hides the "
     "cell: it is for the named recipient under an agreement, not for publication."
@@ -126,6 +131,8 @@ def certificate(
         content["microdata"] = {"k": rule.k, "l": rule.l, "note": _MICRODATA, "surveys": surveys}
     if told.witnesses:
         content["witnesses"] = dict(told.witnesses)
+    if package.kind == "school":
+        content |= {"witnesses_in": f"cpp/{package.engagement}", "witnesses_rule": _SCHOOL}
     if package.kind == "safe_haven":
         content["safe_haven"] = _SAFE_HAVEN
     return content

@@ -33,12 +33,21 @@ class DescribedVariable:
 
 @dataclass(frozen=True)
 class DescribedFile:
-    """One survey's file of answers: how many records, and its columns in their order."""
+    """A file of answers: how many records, and its columns in their order.
 
+    `name` is that of a survey, or of a part of its file (`is_extract`).
+    """
+
+    name: str
     survey: str
     records_n: int
     universe: str
     variables: Sequence[DescribedVariable]
+
+    @property
+    def is_extract(self) -> bool:
+        """Whether all that it holds is in the survey's file too."""
+        return self.name != self.survey
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,11 @@ def codebook_xml(study: Study) -> bytes:
     ET.indent(root)
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+
+
+def _surveys(study: Study) -> list[DescribedFile]:
+    """The files of surveys, without their parts."""
+    return [file for file in study.files if not file.is_extract]
 
 
 def _add(parent: ET.Element, tag: str, text: str = "", /, **attributes: str) -> ET.Element:
@@ -116,7 +130,7 @@ def _study(root: ET.Element, study: Study) -> None:
 
 
 def _summary(info: ET.Element, study: Study) -> None:
-    waves = [w for f in study.files if (w := study.engagement.wave(f.survey))]
+    waves = [w for f in _surveys(study) if (w := study.engagement.wave(f.survey))]
     summary = _add(info, "sumDscr")
     if waves:
         start = min(wave.fieldwork_start for wave in waves).isoformat()
@@ -127,14 +141,14 @@ def _summary(info: ET.Element, study: Study) -> None:
     _add(summary, "geogCover", study.engagement.cpp.council_name)
     _add(summary, "geogUnit", "The area as a whole")
     _add(summary, "anlyUnit", "Pupil")
-    for file in study.files:
+    for file in _surveys(study):
         _add(summary, "universe", file.universe)
     _add(summary, "dataKind", "Anonymised survey answers")
 
 
 def _method(described: ET.Element, study: Study) -> None:
     collected = _add(_add(described, "method"), "dataColl")
-    for file in study.files:
+    for file in _surveys(study):
         wave = study.engagement.wave(file.survey)
         if wave:
             _add(collected, "dataCollector", wave.contractor)
@@ -155,8 +169,10 @@ def _access(described: ET.Element, study: Study) -> None:
 
 def _file(root: ET.Element, file: DescribedFile, number: int) -> None:
     text = _add(_add(root, "fileDscr", ID=f"F{number}"), "fileTxt")
-    _add(text, "fileName", f"microdata/{file.survey}.tab")
-    _add(text, "fileCont", f"Anonymised answers to the {file.survey} survey, one record a pupil")
+    _add(text, "fileName", f"microdata/{file.name}.tab")
+    part = f" (a part of microdata/{file.survey}.tab)" if file.is_extract else ""
+    content = f"Anonymised answers to the {file.survey} survey, one record a pupil{part}"
+    _add(text, "fileCont", content)
     size = _add(text, "dimensns")
     _add(size, "caseQnty", str(rounded_count(file.records_n)))
     _add(size, "varQnty", str(len(file.variables)))

@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import pyarrow.csv as pa_csv
 
 from rcs_assets.codebook import Codebook, Variable
 from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
-from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.disclosure.microdata_rule import SURVEYS, MicrodataRule
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
@@ -37,7 +38,6 @@ from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 FOLDER = "microdata"
 DICTIONARY = "data_dictionary.csv"
 README = "README.md"
-SURVEYS = ("primary", "secondary")
 WEIGHT = "weight"
 DATA_SOURCE = "data_source"
 _ROLES = {DATA_SOURCE: "technical", WEIGHT: "weight"}
@@ -129,12 +129,21 @@ def write_deposit(
         tasks += _write_engagement(con, first, own, files)
         copies[first] = others
         described[engagement] = [_described(survey, files) for survey in own]
+        tasks += _write_extracts(con, first, own, files, described[engagement])
         told |= {name: {survey.survey: _told(survey) for survey in own} for name in getting}
     return Deposit(told, tasks, copies, described)
 
 
 def _described(survey: AnonymisedSurvey, files: _Files) -> DescribedFile:
-    """A file of answers as the documents speak of it."""
+    """A survey's file of answers as the documents speak of it."""
+    asked = files.variables[survey.survey]
+    universe = load_terms().universe[survey.survey]
+    return DescribedFile(
+        survey.survey, survey.survey, survey.records_n, universe, _described_columns(asked, files)
+    )
+
+
+def _described_columns(asked: Sequence[Variable], files: _Files) -> list[DescribedVariable]:
     missing = {str(code): label for code, label in files.missing.items()}
     columns = [
         DescribedVariable(
@@ -150,10 +159,9 @@ def _described(survey: AnonymisedSurvey, files: _Files) -> DescribedFile:
             {str(code): label for code, label in files.values(variable).items()},
             missing,
         )
-        for variable in files.variables[survey.survey]
+        for variable in asked
     ]
-    universe = load_terms().universe[survey.survey]
-    return DescribedFile(survey.survey, survey.records_n, universe, columns)
+    return columns
 
 
 def document_deposits(
@@ -211,9 +219,8 @@ def described_microdata(package: Package, deposit: Deposit) -> DescribedMicrodat
     if package.name not in deposit.told:
         return None
     files = deposit.described[str(package.engagement)]
-    return DescribedMicrodata(
-        {file.survey: len(file.variables) for file in files}, deposit.told[package.name]
-    )
+    variables = {file.name: len(file.variables) for file in files if not file.is_extract}
+    return DescribedMicrodata(variables, deposit.told[package.name])
 
 
 def complete_deposit(deposit: Deposit) -> None:
@@ -281,26 +288,71 @@ def _write_engagement(
     for survey in surveys:
         _write_survey(con, target, survey, files)
         _write_syntax(target, survey.survey, files)
-    _write_dictionary(target / DICTIONARY, [survey.survey for survey in surveys], files)
+    asked = {survey.survey: files.variables[survey.survey] for survey in surveys}
+    _write_dictionary(target / DICTIONARY, asked, files, mode="w")
     (target / README).write_text(_readme(surveys, files), encoding="utf-8")
-    return [_sav_task(target, survey, files) for survey in surveys]
+    return [_sav_task(target, name, s, asked[name], files) for s in surveys for name in [s.survey]]
+
+
+def _write_extracts(
+    con: duckdb.DuckDBPyConnection,
+    target: Path,
+    surveys: Sequence[AnonymisedSurvey],
+    files: _Files,
+    described: list[DescribedFile],
+) -> list[SavTask]:
+    """Write the parts of surveys' files that the policy wants; those with a record are described.
+
+    They come after the surveys in the data dictionary, in the policy's order.
+    """
+    tasks = []
+    for extract, survey in product(files.rule.extracts, surveys):
+        if extract.survey != survey.survey:
+            continue
+        asked = [v for v in files.variables[survey.survey] if v.theme in extract.themes]
+        stages = ", ".join(sql_literal(stage) for stage in extract.stages)
+        names = ", ".join([*KEYS, WEIGHT, *(variable.name for variable in asked)])
+        rows = _rows(con, survey, files, names, f"and stage in ({stages})")
+        if not rows.num_rows:
+            continue
+        _write_rows(con, rows, target, extract.name, files)
+        universe = f"{load_terms().universe[survey.survey]}: {' and '.join(extract.stages)}"
+        columns = _described_columns(asked, files)
+        described.append(
+            DescribedFile(extract.name, survey.survey, rows.num_rows, universe, columns)
+        )
+        _write_dictionary(target / DICTIONARY, {extract.name: asked}, files, mode="a")
+        tasks.append(_sav_task(target, extract.name, survey, asked, files))
+    return tasks
 
 
 def _write_survey(
     con: duckdb.DuckDBPyConnection, target: Path, survey: AnonymisedSurvey, files: _Files
 ) -> None:
-    rows = con.execute(
-        f"select {sql_literal(files.mark)} as {DATA_SOURCE}, * exclude (row_order) "
+    rows = _rows(con, survey, files, "* exclude (row_order)", "")
+    _write_rows(con, rows, target, survey.survey, files)
+
+
+def _rows(
+    con: duckdb.DuckDBPyConnection, survey: AnonymisedSurvey, files: _Files, names: str, only: str
+) -> pa.Table:
+    return con.execute(
+        f"select {sql_literal(files.mark)} as {DATA_SOURCE}, {names} "
         f"from anonymised_{survey.survey} where engagement = {sql_literal(survey.engagement)} "
-        "order by row_order"
+        f"{only} order by row_order"
     ).to_arrow_table()
+
+
+def _write_rows(
+    con: duckdb.DuckDBPyConnection, rows: pa.Table, target: Path, name: str, files: _Files
+) -> None:
     con.register("deposit_rows", rows)
     con.execute(
-        f"copy deposit_rows to {sql_literal(target / f'{survey.survey}.parquet')} "
+        f"copy deposit_rows to {sql_literal(target / f'{name}.parquet')} "
         f"(format parquet, compression zstd, kv_metadata {{simulated: {sql_literal(files.mark)}}})"
     )
     con.unregister("deposit_rows")
-    _write_tab(rows, target / f"{survey.survey}.tab")
+    _write_tab(rows, target / f"{name}.tab")
 
 
 def _write_syntax(target: Path, survey: str, files: _Files) -> None:
@@ -319,16 +371,21 @@ def _write_tab(rows: pa.Table, file: Path) -> None:
         pa_csv.write_csv(rows, stream, options)
 
 
-def _sav_task(target: Path, survey: AnonymisedSurvey, files: _Files) -> SavTask:
-    asked = files.variables[survey.survey]
+def _sav_task(
+    target: Path,
+    name: str,
+    survey: AnonymisedSurvey,
+    asked: Sequence[Variable],
+    files: _Files,
+) -> SavTask:
     missing = list(files.missing.items())
     values: dict[str, list[tuple[int | str, str]]] = {
         name: list(pairs.items()) for name, pairs in _KEY_VALUES.items()
     }
     values |= {v.name: [*files.values(v).items(), *missing] for v in asked}
     return SavTask(
-        parquet=str(target / f"{survey.survey}.parquet"),
-        title=f"{files.mark} RCS anonymised answers {survey.engagement} {survey.survey}",
+        parquet=str(target / f"{name}.parquet"),
+        title=f"{files.mark} RCS anonymised answers {survey.engagement} {name}",
         note=f"{files.mark}: for the named recipient, under an agreement; see {README}",
         labels=_column_labels(asked),
         value_labels=values,
@@ -342,32 +399,49 @@ def _column_labels(variables: Sequence[Variable]) -> dict[str, str]:
     return own | {variable.name: variable.label for variable in variables}
 
 
-def _write_dictionary(file: Path, surveys: Sequence[str], files: _Files) -> None:
-    """One row a variable and code: what .tab and Parquet do not say themselves."""
+def _write_dictionary(
+    file: Path, asked: Mapping[str, Sequence[Variable]], files: _Files, *, mode: str
+) -> None:
+    """One row a file, variable and code: what .tab and Parquet do not say themselves."""
     columns = (
         *("survey", "position", "variable", "label", "role", "code", "code_label", "missing"),
         "stata_name",
     )
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with file.open(mode, encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for survey in surveys:
-            named = dta_names(list(_column_labels(files.variables[survey])))
-            rows = _dictionary_rows(survey, files)
+        if mode == "w":
+            writer.writerow(columns)
+        for name, variables in asked.items():
+            named = dta_names(list(_column_labels(variables)))
+            rows = _dictionary_rows(name, variables, files)
             writer.writerows((*row, named[row[2]]) for row in rows)
 
 
-def _dictionary_rows(survey: str, files: _Files) -> Iterable[tuple[Any, ...]]:
+def _dictionary_rows(
+    survey: str, variables: Sequence[Variable], files: _Files
+) -> Iterable[tuple[Any, ...]]:
     for position, (name, label) in enumerate(_column_labels(()).items(), 1):
         role = _ROLES.get(name, "key")
         for code, text in _KEY_VALUES.get(name, {"": ""}).items():
             yield survey, position, name, label, role, code, text, "no"
     missing = files.missing.items()
-    for position, variable in enumerate(files.variables[survey], len(_column_labels(())) + 1):
+    for position, variable in enumerate(variables, len(_column_labels(())) + 1):
         role = "sensitive answer" if variable.is_sensitive else "answer"
         head = (survey, position, variable.name, variable.label, role)
         yield from ((*head, code, text, "no") for code, text in files.values(variable).items())
         yield from ((*head, code, text, "yes") for code, text in missing)
+
+
+def _parts(surveys: Sequence[AnonymisedSurvey], rule: MicrodataRule) -> str:
+    there = {survey.survey for survey in surveys}
+    return "".join(
+        f"\n`{part.name}.*` holds the records of `{part.survey}` that show "
+        f"{' or '.join(part.stages)}, and the questions on {', '.join(part.themes)}: a part of "
+        "that file, in whole classes of the keys, so that both together tell no more than it. "
+        "Without such records there is none.\n"
+        for part in rule.extracts
+        if part.survey in there
+    )
 
 
 def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
@@ -395,7 +469,7 @@ R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the l
 and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
 `derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
 withheld is missing there, so that their figures differ a little from the published ones.
-
+{_parts(surveys, rule)}
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least
   {rule.k} pupils share each combination that occurs. Where fewer did, SIMD was withheld, then

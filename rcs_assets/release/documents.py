@@ -147,6 +147,7 @@ def _five_safes(
         f"| {f.survey} | {told[f.survey]['records']} | {told[f.survey]['left_out']} "
         f"| {told[f.survey]['special_uniques_before']} | {told[f.survey]['special_uniques']} |"
         for f in study.files
+        if not f.is_extract
     )
     placeholder = (
         "The references are placeholders for demonstrations: no project may rest on them.\n\n"

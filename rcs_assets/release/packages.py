@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.files import CANDIDATE_FILE, MANIFEST
+from rcs_assets.release.files import AUDIT_LOG, CANDIDATE_FILE, MANIFEST
 from rcs_assets.storage import Home
 
 CURRENT = "current"
@@ -25,7 +25,14 @@ KINDS = ("public", "cpp", "school", "archive", "safe_haven")
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
 _KINDS_OF_ONE = ("public", "safe_haven")
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
-_LEFTOVERS = (f"{CANDIDATE}-build-*", f"{CANDIDATE}-old-*", f".{CURRENT}-*", ".tombstone-*")
+_LEFTOVERS = (
+    f"{CANDIDATE}-build-*",
+    f"{CANDIDATE}-old-*",
+    f".{CURRENT}-*",
+    ".tombstone-*",
+    # What `write_atomically` had not yet put in the place of the log.
+    f".{AUDIT_LOG}.*",
+)
 
 
 @dataclass(frozen=True)

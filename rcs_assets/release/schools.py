@@ -17,7 +17,7 @@ import duckdb
 
 from rcs_assets.release.contents import Package, with_release
 from rcs_assets.release.describe import Head, Written, describe_package
-from rcs_assets.release.tables import DATA_SOURCE, TableSpec, specs_of, table_specs
+from rcs_assets.release.tables import DATA_SOURCE, TableSpec, refuse_formulas, specs_of, table_specs
 from rcs_assets.storage import sql_literal
 
 KIND = "school"
@@ -155,6 +155,7 @@ def _texts(
     """SEED code → text of the file, with its header, and number of rows."""
     header = ",".join([*(column.name for column in spec.columns), DATA_SOURCE])
     line = " || ',' || ".join(_field(column.name, column.type) for column in spec.columns)
+    refuse_formulas(con, f"({_typed_source(spec, version)})", spec)
     typed = f"select seed, part, {spec.select_list} from ({_typed_source(spec, version)})"
     rows = con.execute(
         f"""

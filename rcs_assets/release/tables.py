@@ -13,9 +13,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import duckdb
+
+from rcs_assets.errors import InputError
 from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.storage import sql_literal
 
 SIMULATED_PREFIX = "SIMULATED: made from simulated deliveries. "
+# As intake refuses it of delivered texts (`intake/contracts.py`), and what spreadsheets skip.
+_FORMULA = r"^[\s]*(=|@|[+-][A-Za-z(=@])"
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,30 @@ _CSV_FIELDS = [
         "constraints": {"enum": ["SIMULATED", "delivered"], "required": True},
     }
 ]
+
+
+def refuse_formulas(con: duckdb.DuckDBPyConnection, relation: str, spec: TableSpec) -> None:
+    """Refuse a table for CSV in which a text begins as a spreadsheet's formula does.
+
+    A spreadsheet would carry it out. It is not escaped: then CSV and Parquet would say two things,
+    and a program would read the mark as part of the name.
+
+    Raises:
+        InputError: it names table and column.
+    """
+    texts = [column.name for column in spec.columns if column.type == "VARCHAR"]
+    counts = ", ".join(
+        f'count(*) filter (regexp_matches("{name}", {sql_literal(_FORMULA)}))' for name in texts
+    )
+    found = con.execute(f"select {counts} from {relation}").fetchall()[0] if texts else ()
+    for name, n in zip(texts, found, strict=True):
+        if n:
+            raise InputError(
+                "A text begins like a formula of a spreadsheet",
+                where=f"table {spec.name}, column {name}",
+                why="whoever opens the CSV file would carry it out",
+                fix="rename it where it comes from: a delivery, or the overlay in config/",
+            )
 
 
 def datapackage(

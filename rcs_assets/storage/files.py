@@ -12,14 +12,21 @@ from pathlib import Path
 
 
 def write_atomically(file: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a small text file so that a reader sees the old or the new one, never a part."""
+    """Write a small text file so that a reader sees the old or the new one, never a part.
+
+    On a full disk the part that was written goes again; a process that is killed leaves it.
+    """
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    aside.replace(file)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        aside.replace(file)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def overwrite(file: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from rcs_assets.release.verify_schools import verify_schools
 from tests.conftest import ReleasedHome, run_rcs
 
 
@@ -30,7 +31,32 @@ def test_the_command_checks_the_current_release(released_home: ReleasedHome) -> 
     assert set(hidden_n) == {"public", "cpp/t1-clackmannanshire", "cpp/t2-falkirk"}
     assert {n: said["hidden_cells"] for n, said in found["packages"].items()} == hidden_n
     assert min(hidden_n.values()) > 1000 and found["problems"] == []
+    schools = sorted((released_home.release / "school").iterdir())
+    tables = ", ".join(f"'{school / 'table.csv'}'" for school in schools)
+    sql = f"""select count(*) from read_csv([{tables}], all_varchar = true, header = true)
+        where status = 'c' and geography_level = 'school'"""
+    assert found["schools"]["schools"] == len(schools) > 10
+    assert found["schools"]["hidden_cells"] == duckdb.sql(sql).fetchall()[0][0] > 100
     assert all(said["seconds"] < 5 for said in found["packages"].values())
+
+
+def test_a_school_is_certified_by_its_cpp_as_long_as_their_rows_are_the_same(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    for name in ("cpp", "school"):
+        shutil.copytree(released_home.release / name, tmp_path / name)
+    assert verify_schools(tmp_path)["problems"] == []
+    first, second = sorted((tmp_path / "school").iterdir())[:2]
+    table = first / "table.csv"
+    table.write_text(table.read_text().replace(",c,", ",published,", 1))
+    said = json.loads((second / "certificate.json").read_text())
+    del said["witnesses_in"]
+    (second / "certificate.json").write_text(json.dumps(said))
+    problems = verify_schools(tmp_path)["problems"]
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        f"school/{second.name}", f"school/{first.name}"
+    ]  # fmt: skip
+    assert "no package with tables" in problems[0] and problems[1].endswith("or not: 1")
 
 
 @pytest.mark.parametrize("name", ["public", "cpp/t2-falkirk"])

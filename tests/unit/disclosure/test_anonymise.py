@@ -178,6 +178,9 @@ def test_nothing_but_keys_weight_and_answers_is_in_the_file():
     assert set(row) == {*KEYS, "weight", "open", "secret", "row_order"}
 
 
+EXTRACT = {"survey": "secondary", "stages": ["S2"], "themes": ["sdq"], "source": "s"}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -188,13 +191,16 @@ def test_nothing_but_keys_weight_and_answers_is_in_the_file():
         {"special_uniques_most": 4},
         {"purposes": {"anyone": True}},
         {"simd_groups": {"1": [1], "also": [1]}},
+        {"extracts": {"banded": EXTRACT | {"stages": ["S1-S2"]}}},
+        {"extracts": {"secondary": EXTRACT}},
+        {"extracts": {"nobody": EXTRACT | {"survey": "parent"}}},
     ],
 )
 def test_a_block_that_protects_nobody_is_refused(change):
     block = {
         "k": 10, "l": 2, "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
         "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
-        "special_uniques_most": 3,
+        "special_uniques_most": 3, "extracts": {"part": EXTRACT},
         "purposes": {"archive": True}, "source": "s", "dated": "d", "reason": "r",
     }  # fmt: skip
     assert microdata_rule(block).k == RULE.k

@@ -11,7 +11,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.release.candidate import build_candidate
 from rcs_assets.release.files import CANDIDATE_FILE, files_below, sha256_file
 from rcs_assets.release.packages import read_candidate
-from rcs_assets.release.tables import specs_of, table_specs
+from rcs_assets.release.tables import refuse_formulas, specs_of, table_specs
 from rcs_assets.storage import open_warehouse
 
 INTERFACE = {
@@ -294,6 +294,20 @@ def test_nothing_of_the_warehouse_lies_in_unused_bytes(home, build):
         con.execute("select sum(length(t)) from linkage.noise").fetchall()
     for path in files_below(build(home).path):
         assert marker.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("x")', " @SUM(A1)", "+A1", "-(1)"])
+def test_a_name_that_a_spreadsheet_would_carry_out_is_refused(name):
+    """It is not escaped: CSV and Parquet say one thing."""
+    spec = table_specs()["geographies"]
+    columns = ", ".join(f'"{column.name}" {column.type}' for column in spec.columns)
+    with duckdb.connect() as con:
+        con.execute(f"create table places ({columns})")
+        con.execute("insert into places (geography_name) values ('Primary - 2 (+ nursery)')")
+        refuse_formulas(con, "places", spec)
+        con.execute("insert into places (geography_name) values (?)", [name])
+        with pytest.raises(InputError, match="table geographies, column geography_name"):
+            refuse_formulas(con, "places", spec)
 
 
 def test_without_protected_estimates_there_is_no_candidate(home, build):

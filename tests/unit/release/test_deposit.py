@@ -22,7 +22,7 @@ def test_each_survey_has_four_forms_with_the_same_rows(files):
     assert {p.name for p in files.iterdir()} == {
         "secondary.sav", "secondary.dta", "secondary.tab", "secondary.parquet",
         "data_dictionary.csv", "README.md", "derive_secondary.sps", "derive_secondary.do",
-        "derive_secondary.R",
+        "derive_secondary.R", "salsus.sav", "salsus.dta", "salsus.tab", "salsus.parquet",
     }  # fmt: skip
     parquet = duckdb.execute(f"select * from '{files / 'secondary.parquet'}'").fetchall()
     tab = duckdb.execute(
@@ -64,6 +64,26 @@ def test_every_combination_of_keys_has_k_pupils(files):
     assert smallest >= RULE.k
 
 
+def test_the_extract_is_a_part_of_the_file_in_whole_classes(files):
+    """What the two files together tell is what the larger one tells."""
+    held, part = f"'{files / 'secondary.parquet'}'", f"'{files / 'salsus.parquet'}'"
+    names = [row[0] for row in duckdb.execute(f"describe from {part}").fetchall()]
+    themes = {v.name: v.theme for v in load_codebook().variables_of("secondary")}
+    asked = [name for name in names if name in themes]
+    assert {themes[name] for name in asked} == {"sdq", "wemwbs", "substances"}
+    assert len(asked) == 25 + 14 + 10 and names[: len(KEYS) + 2] == ["data_source", *KEYS, "weight"]
+    shown = duckdb.execute(
+        f"select {', '.join(names)} from {held} where stage in ('S2', 'S4')"
+    ).fetchall()
+    assert duckdb.execute(f"from {part}").fetchall() == shown
+    assert len(shown) > 100 and {row[names.index("stage")] for row in shown} == {"S2", "S4"}
+    keys = ", ".join(KEYS)
+    sizes = duckdb.execute(f"select count(*) from {part} group by {keys}").fetchall()
+    assert min(size for (size,) in sizes) >= RULE.k
+    frame, meta = pyreadstat.read_sav(files / "salsus.sav", user_missing=True)
+    assert len(frame) == len(shown) and meta.column_names == names
+
+
 def test_the_file_holds_keys_weight_and_answers_only(files):
     columns = [
         row[0]
@@ -91,9 +111,13 @@ def test_the_dictionary_explains_every_column(files):
         row[0]
         for row in duckdb.execute(f"describe from '{files / 'secondary.parquet'}'").fetchall()
     ]
-    assert list(dict.fromkeys(row["variable"] for row in said)) == columns
-    positions = {row["variable"]: int(row["position"]) for row in said}
+    own = [row for row in said if row["survey"] == "secondary"]
+    assert list(dict.fromkeys(row["variable"] for row in own)) == columns
+    positions = {row["variable"]: int(row["position"]) for row in own}
     assert [positions[name] for name in columns] == list(range(1, len(columns) + 1))
+    extract = list(dict.fromkeys(row["variable"] for row in said if row["survey"] == "salsus"))
+    held = duckdb.execute(f"describe from '{files / 'salsus.parquet'}'").fetchall()
+    assert extract == [row[0] for row in held]
     withheld = [row for row in said if row["code"] == "-7"]
     assert withheld and {row["missing"] for row in withheld} == {"yes"}
 

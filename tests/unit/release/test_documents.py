@@ -38,18 +38,21 @@ def test_the_codebook_is_valid_against_the_schema(package, shared_reference):
 
 
 def test_counts_match_the_files(package, codebook):
-    parquet = package / "microdata" / "secondary.parquet"
-    (cases,) = codebook.findall(".//d:caseQnty", DDI)
-    (columns,) = codebook.findall(".//d:varQnty", DDI)
-    records_n = duckdb.sql(f"select count(*) from '{parquet}'").fetchall()[0][0]
-    # The documents are open to all: counts of pupils to the nearest 10 (policy.md, Table A).
-    assert cases.text == str(rounded_count(records_n))
-    names = [row[0] for row in duckdb.sql(f"describe from '{parquet}'").fetchall()]
-    variables = codebook.findall(".//d:var", DDI)
-    assert int(columns.text) == len(names)
-    assert [variable.get("name") for variable in variables] == names
+    names = [f.text for f in codebook.findall(".//d:fileName", DDI)]
+    assert names == ["microdata/secondary.tab", "microdata/salsus.tab"]
+    cases = codebook.findall(".//d:caseQnty", DDI)
+    columns = codebook.findall(".//d:varQnty", DDI)
+    for number, name in enumerate(names):
+        parquet = (package / name).with_suffix(".parquet")
+        records_n = duckdb.sql(f"select count(*) from '{parquet}'").fetchall()[0][0]
+        # The documents are open to all: counts of pupils to the nearest 10 (policy.md, Table A).
+        assert cases[number].text == str(rounded_count(records_n))
+        held = [row[0] for row in duckdb.sql(f"describe from '{parquet}'").fetchall()]
+        variables = codebook.findall(f".//d:var[@files='F{number + 1}']", DDI)
+        assert int(columns[number].text) == len(held)
+        assert [variable.get("name") for variable in variables] == held
     report = (package / "documentation" / "TECHNICAL_REPORT.md").read_text()
-    assert f"| secondary | {cases.text} | {len(names)} |" in report
+    assert f"| secondary | {cases[0].text} | {columns[0].text} |" in report
 
 
 def test_the_technical_report_is_one_text_for_reader_and_archive(built):

@@ -91,6 +91,26 @@ def test_a_hundred_random_kills_leave_the_old_release_or_the_new_one_whole(
     record_testsuite_property("kills", f"{found}, {early} had ended before; {longest:.2f} s")
 
 
+def test_a_kill_while_the_log_is_written_leaves_nothing_that_stays(ready, monkeypatch):
+    home, content_hash = ready
+
+    def killed(descriptor):
+        if ".audit.jsonl." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> int:
+        monkeypatch.setattr(os, "fsync", killed)
+        return publish(home, content_hash)
+
+    code = os.waitstatus_to_exitcode(os.waitpid(in_child(work), 0)[1])
+    aside = [p.name for p in home.releases.iterdir() if p.name.startswith(".audit.jsonl.")]
+    assert code == -signal.SIGKILL and len(aside) == 1
+    assert {verify_release(home, v).is_whole for v in (current_version(home), OLD)} == {True}
+    publish_candidate(home, content_hash, CHECKS)
+    assert current_version(home) == NEW and verify_release(home).is_whole
+    assert not [p for p in home.releases.iterdir() if p.name.startswith(".")]
+
+
 def test_of_two_publications_at_once_one_wins_and_the_other_is_told(ready, monkeypatch, tmp_path):
     home, content_hash = ready
     inside, go = tmp_path / "inside", tmp_path / "go"

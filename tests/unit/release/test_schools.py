@@ -82,6 +82,7 @@ def test_manifest_and_certificate_are_about_the_school(school):
     assert {e["path"] for e in manifest["files"]} == {*FILES.values(), "certificate.json"}
     said = json.loads((school / "certificate.json").read_text())
     assert sum(row["cells"] for row in said["cells_by_status"]) == 3
+    assert said["witnesses_in"] == "cpp/t1-clackmannanshire"
     assert "school_medium" in said["thresholds"] and "school_large" in said["thresholds"]
 
 
