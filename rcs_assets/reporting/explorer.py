@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from rcs_assets.reporting.package import Change, Package, Place
 from rcs_assets.reporting.render import template
 from rcs_assets.reporting.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
 
 FOLDER = "explorer"
 KINDS = ("public", "cpp")
@@ -57,6 +58,8 @@ def explorer_files(folder: Path, package: Package, settings: Settings) -> Mappin
     Returns:
         Path in the package (`explorer/index.html`, `explorer/data/<unit>.js` …) → bytes.
     """
+    import duckdb
+
     keys = _keys(package, settings)
     units = _units(keys)
     files = {"data/meta.js": _script("meta", _meta(package, settings, keys, units))}
