@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -96,16 +95,10 @@ def _plain(value: Any) -> Any:
     """Dataclasses as dictionaries with their kind under `is`, without what print leaves out."""
     if isinstance(value, tuple):
         return [_plain(one) for one in value if not _is_left_out(one)]
-    names = _names(type(value))
+    names = getattr(value, "__dataclass_fields__", None)
     if names is None:
         return value
     return {"is": type(value).__name__, **{name: _plain(getattr(value, name)) for name in names}}
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    """The fields of a dataclass; None for any other type."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def _is_left_out(value: object) -> bool:
