@@ -268,29 +268,24 @@ class _Setter:
 
     def overview(self, survey: SurveyPart) -> Section:
         """The eight domains, one mark a measure."""
-        heads = ("better", "similar", "worse", "not_shown")
+        heads = {"better": "better", "similar": "similar", "worse": "worse"}
+        heads |= {"withheld": "not_shown"}
+        has_unrated = any(domain.counts.unrated for domain in survey.domains)
+        heads |= {"unrated": "not_compared"} if has_unrated else {}
         table = Table(
             "overview stacks",
-            self.word("overview_caption"),
+            self.word("overview_unrated" if has_unrated else "overview_caption"),
             (
                 Column(self.word("domain")),
                 Column(self.word("shapes"), "marks"),
-                *(Column(self.word(head), "number") for head in heads),
+                *(Column(self.word(word), "number") for word in heads.values()),
             ),
             tuple(
                 Row(
                     plain(domain.title),
                     (
                         Cell(domain.marks, "wide"),
-                        *(
-                            Cell(str(n), "number")
-                            for n in (
-                                domain.counts.better,
-                                domain.counts.similar,
-                                domain.counts.worse,
-                                domain.counts.withheld,
-                            )
-                        ),
+                        *(Cell(str(getattr(domain.counts, of)), "number") for of in heads),
                     ),
                 )
                 for domain in survey.domains

@@ -311,10 +311,13 @@ def _counts(rows: Sequence[MeasureRow]) -> Counts:
 
 def _domain_marks(title: str, counts: Counts) -> Chart:
     numbers = {kind: int(getattr(counts, kind)) for kind in RATINGS}
-    kinds = tuple(kind for kind, n in numbers.items() for _ in range(n))
+    kinds = tuple(
+        kind for kind, n in (numbers | {"none": counts.unrated}).items() for _ in range(n)
+    )
     if not kinds:
         return NotDrawn("")
     said = ", ".join(f"{n} {kind}" for kind, n in numbers.items())
+    said += f", {counts.unrated} not compared" if counts.unrated else ""
     return charts.Marks(f"{title}: {said}", "One shape a measure", kinds)
 
 

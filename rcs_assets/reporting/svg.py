@@ -62,7 +62,7 @@ def _shape(kind: str, x: str, y: int) -> str:
     if kind in _SHAPES:
         path = _SHAPES[kind].format(x=x, a=y - 6, b=y + 6)
         return f'<path class="{kind}" d="{path}"/>'
-    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="5"/>'
+    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="{4 if kind == "none" else 5}"/>'
 
 
 def _at(share: float) -> str:
