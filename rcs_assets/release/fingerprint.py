@@ -15,15 +15,16 @@ from rcs_assets.release.files import MANIFEST
 
 # The version history is the one table that changes with every release; no page is made of it.
 _HISTORY = "releases.parquet"
-_TEXTS = ("summary.md", "technical_report.md")
+_SUMMARY = "summary.md"
+_TECHNICAL = "technical_report.md"
 _RELEASE = "release"
 
 
 def figures_hash(folder: Path) -> str:
-    """The fingerprint of what pages of a package are made of: its tables and texts.
+    """The fingerprint of what pages of a package are made of: its tables and its summary.
 
-    The release's version, which stands in a column of `estimates` and in the technical report,
-    is left out: it is no figure.
+    The release's version, which stands in a column of `estimates`, is left out: it is no figure.
+    So is the technical report, which tells of the whole release (`technical_hash`).
 
     Args:
         folder: a package with its `manifest.json`, in a candidate or a release.
@@ -32,10 +33,9 @@ def figures_hash(folder: Path) -> str:
         sha256 as hexadecimal text.
     """
     version = str(json.loads((folder / MANIFEST).read_bytes())["release"])
-    day = "-".join(version.split(".")[:3])
     digest = hashlib.sha256()
     tables = (*folder.glob("parquet/*.parquet"), *folder.glob("*.csv"))
-    for file in sorted((*tables, *(folder / name for name in _TEXTS))):
+    for file in sorted((*tables, folder / _SUMMARY)):
         if not file.is_file() or file.name == _HISTORY:
             continue
         if file.suffix == ".parquet":
@@ -45,9 +45,20 @@ def figures_hash(folder: Path) -> str:
                 rb"(?m)^" + re.escape(version.encode()) + rb",", b",", file.read_bytes()
             )
         else:
-            content = file.read_bytes().replace(f"{version} of {day}".encode(), b"")
+            content = file.read_bytes()
         digest.update(f"{file.name} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def technical_hash(folder: Path) -> str:
+    """sha256 of a package's technical report but its release; empty where it has none."""
+    file = folder / _TECHNICAL
+    if not file.is_file():
+        return ""
+    version = str(json.loads((folder / MANIFEST).read_bytes())["release"])
+    day = "-".join(version.split(".")[:3])
+    text = file.read_bytes().replace(f"{version} of {day}".encode(), b"")
+    return hashlib.sha256(text).hexdigest()
 
 
 def _rows(file: Path) -> bytes:

@@ -26,12 +26,13 @@ from typing import Any
 from rcs_assets.errors import InputError
 from rcs_assets.release.candidate import read_candidate
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
-from rcs_assets.release.fingerprint import figures_hash
+from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.release.packages import CANDIDATE, CURRENT
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.storage import Home
 
 REPORT = "report.html"
+TECHNICAL = "technical_report."
 # interfaces.md, A release: whoever gets one of these packages gets a page to read. The safe
 # haven's is about linkage (policy.md: nothing of it is handed out).
 PAGE_OF = {"public": REPORT, "cpp": REPORT, "school": REPORT, "safe_haven": "linkage.html"}
@@ -98,13 +99,15 @@ def made_of(package: PackageFolder, code: str) -> dict[str, str]:
         code: the version of the renderer's code.
 
     Returns:
-        `figures`: the fingerprint of the tables; `code`: a hash of the renderer, the package's
-        name, the policy's version and whether its rows are simulated.
+        `figures`: the fingerprint of the tables; `technical`: that of the technical report;
+        `code`: a hash of the renderer, the package's name, the policy's version and whether its
+        rows are simulated.
     """
     policy = read_package_manifest(package.path)["policy_version"]
     said = json.dumps([package.name, package.is_simulated, policy, code])
     return {
         "figures": figures_hash(package.path),
+        "technical": technical_hash(package.path),
         "code": hashlib.sha256(said.encode()).hexdigest(),
     }
 
@@ -114,13 +117,23 @@ def kept_pages(
 ) -> Mapping[str, bytes] | None:
     """Pages that were made of the same before, byte by byte; None if they must be made.
 
-    They are looked for in the candidate itself and in the current release.
+    They are looked for in the candidate itself and in the current release. Where the technical
+    report alone differs, which counts what was done to the whole release, its pages are missing.
     """
     for folder in (package.path, home.releases / CURRENT / package.name):
         if (folder / MANIFEST).is_file():
             manifest = read_package_manifest(folder)
-            if manifest.get("pages_of") == made and not tuple(_changed(folder, manifest)):
-                return {name: (folder / name).read_bytes() for name in manifest["pages"]}
+            before = manifest.get("pages_of") or {}
+            if any(before.get(of) != made[of] for of in ("figures", "code")):
+                continue
+            if tuple(_changed(folder, manifest)):
+                continue
+            is_same = before.get("technical") == made["technical"]
+            return {
+                name: (folder / name).read_bytes()
+                for name in manifest["pages"]
+                if is_same or not name.startswith(TECHNICAL)
+            }
     return None
 
 

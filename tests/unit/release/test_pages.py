@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rcs_assets.errors import InputError
-from rcs_assets.release.fingerprint import figures_hash
+from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.release.pages import PAGE_OF, attach, candidate_packages, page_problems
 from rcs_assets.storage import Home
 
@@ -100,6 +100,13 @@ def test_pages_of_the_same_are_kept_and_of_another_are_not(candidate_home):
     # Another version of the same rows keeps its pages; other rows or other code do not.
     assert made_of(replace(public, version="x"), "code") == before
     assert kept_pages(candidate_home, public, made_of(public, "other code")) is None
+    # The technical report counts the whole release: alone it is made again.
+    both = {"report.html": b"one", "technical_report.html": b"text"}
+    attach(candidate_home, {"public": both}, public.content_hash, {"public": before})
+    assert kept_pages(candidate_home, public, before) == both
+    assert kept_pages(candidate_home, public, before | {"technical": "other"}) == {
+        "report.html": b"one"
+    }
     (public.path / "report.html").write_bytes(b"two")
     assert kept_pages(candidate_home, public, before) is None
 
@@ -124,6 +131,11 @@ def written(folder, version, estimate="62.0", day="2020-06-30"):
 def test_the_fingerprint_is_of_the_figures_and_not_of_the_release(tmp_path):
     first = written(tmp_path / "1", "2020.06.30")
     assert written(tmp_path / "2", "2020.06.30.1") == first
+    assert technical_hash(tmp_path / "1") == technical_hash(tmp_path / "2") != ""
+    text = tmp_path / "2" / "technical_report.md"
+    text.write_text(text.read_text() + "Quantities attacked: 7")
+    assert technical_hash(tmp_path / "1") != technical_hash(tmp_path / "2")
+    assert figures_hash(tmp_path / "2") == first
     assert written(tmp_path / "3", "2020.06.30.1", estimate="63.0") != first
     (tmp_path / "2" / "summary.md").write_text("Read them together.")
     assert figures_hash(tmp_path / "2") != first
