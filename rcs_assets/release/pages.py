@@ -8,6 +8,10 @@ A renderer reads one package's folder and nothing else, and hands its pages back
 it cannot change what was protected, and a page whose candidate was rebuilt meanwhile is
 refused. Pages are not part of the content hash; all that they are made from is (the rows,
 the authored summaries, the code of `reporting`), so that equal content gives equal pages.
+
+A release in which one area changed draws the pages of that area again and keeps the others byte
+by byte. So a page names the release that it was made for, and the fingerprint of the tables that
+it was made of; the manifest beside it has the same fingerprint (`pages_of`).
 """
 
 from __future__ import annotations
@@ -21,14 +25,13 @@ from typing import Any
 
 from rcs_assets.errors import InputError
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
+from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.release.packages import CANDIDATE, CURRENT, read_candidate
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.storage import Home
 
 REPORT = "report.html"
-# What tells that pages were made of the same: all files of a package but its database,
-# whose bytes differ from build to build.
-_NOT_TOLD = "rcs.duckdb"
+TECHNICAL = "technical_report."
 # interfaces.md, A release: whoever gets one of these packages gets a page to read. The safe
 # haven's is about linkage (policy.md: nothing of it is handed out).
 PAGE_OF = {"public": REPORT, "cpp": REPORT, "school": REPORT, "safe_haven": "linkage.html"}
@@ -87,34 +90,49 @@ def candidate_packages(home: Home) -> tuple[PackageFolder, ...]:
     )
 
 
-def made_of(package: PackageFolder, code: str) -> str:
-    """What the pages of a package are made of, as one hash: its rows, its release, the code.
+def made_of(package: PackageFolder, code: str) -> dict[str, str]:
+    """What the pages of a package are made of: its figures, and what tells how they are shown.
 
     Args:
         package: a package of the candidate.
         code: the version of the renderer's code.
+
+    Returns:
+        `figures`: the fingerprint of the tables; `technical`: that of the technical report;
+        `code`: a hash of the renderer, the package's name, the policy's version and whether its
+        rows are simulated.
     """
-    manifest = read_package_manifest(package.path)
-    pages = set(manifest.get("pages", ()))
-    rows = [
-        (entry["path"], entry["sha256"])
-        for entry in manifest["files"]
-        if entry["path"] not in pages and entry["path"] != _NOT_TOLD
-    ]
-    said = json.dumps([package.name, package.version, package.is_simulated, code, rows])
-    return hashlib.sha256(said.encode()).hexdigest()
+    policy = read_package_manifest(package.path)["policy_version"]
+    said = json.dumps([package.name, package.is_simulated, policy, code])
+    return {
+        "figures": figures_hash(package.path),
+        "technical": technical_hash(package.path),
+        "code": hashlib.sha256(said.encode()).hexdigest(),
+    }
 
 
-def kept_pages(home: Home, package: PackageFolder, made: str) -> Mapping[str, bytes] | None:
+def kept_pages(
+    home: Home, package: PackageFolder, made: Mapping[str, str]
+) -> Mapping[str, bytes] | None:
     """Pages that were made of the same before, byte by byte; None if they must be made.
 
-    They are looked for in the candidate itself and in the current release.
+    They are looked for in the candidate itself and in the current release. Where the technical
+    report alone differs, which counts what was done to the whole release, its pages are missing.
     """
     for folder in (package.path, home.releases / CURRENT / package.name):
         if (folder / MANIFEST).is_file():
             manifest = read_package_manifest(folder)
-            if manifest.get("pages_of") == made and not tuple(_changed(folder, manifest)):
-                return {name: (folder / name).read_bytes() for name in manifest["pages"]}
+            before = manifest.get("pages_of") or {}
+            if any(before.get(of) != made[of] for of in ("figures", "code")):
+                continue
+            if tuple(_changed(folder, manifest)):
+                continue
+            is_same = before.get("technical") == made["technical"]
+            return {
+                name: (folder / name).read_bytes()
+                for name in manifest["pages"]
+                if is_same or not name.startswith(TECHNICAL)
+            }
     return None
 
 
@@ -122,7 +140,7 @@ def attach(
     home: Home,
     pages: Mapping[str, Mapping[str, bytes]],
     content_hash: str,
-    made: Mapping[str, str] | None = None,
+    made: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
     """Write pages into packages of the candidate and record them in their manifests.
 
@@ -154,7 +172,7 @@ def attach(
     if unknown:
         raise InputError(f"The candidate has no package {unknown[0]}", where=str(_folder(home)))
     for name, files in pages.items():
-        _attach(_folder(home) / name, files, (made or {}).get(name, ""))
+        _attach(_folder(home) / name, files, (made or {}).get(name, {}))
     return sum(len(files) for files in pages.values())
 
 
@@ -163,7 +181,7 @@ def sealed_hash(home: Home) -> str:
     return candidate_hash(_folder(home))
 
 
-def _attach(folder: Path, pages: Mapping[str, bytes], made: str) -> None:
+def _attach(folder: Path, pages: Mapping[str, bytes], made: Mapping[str, str]) -> None:
     manifest = read_package_manifest(folder)
     before = set(manifest.get("pages", ()))
     kept = [entry for entry in manifest["files"] if entry["path"] not in before]
@@ -171,7 +189,7 @@ def _attach(folder: Path, pages: Mapping[str, bytes], made: str) -> None:
         _refuse_misplaced(folder, name, {entry["path"] for entry in kept})
     # The manifest is without pages while they change: a kill leaves a package that the
     # gate refuses, not one with half of its pages.
-    manifest |= {"pages_of": made}
+    manifest |= {"pages_of": dict(made)}
     write_json(folder / MANIFEST, manifest | {"files": kept, "pages": []})
     for name in sorted(before - set(pages)):
         (folder / name).unlink(missing_ok=True)

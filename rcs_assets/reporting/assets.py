@@ -8,11 +8,13 @@ it gets into a package (`release.pages`).
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import PurePosixPath
 
 import dagster as dg
 
 from rcs_assets.release.pages import (
+    TECHNICAL,
     attach,
     candidate_packages,
     kept_pages,
@@ -51,22 +53,26 @@ def pages(home: HomeResource) -> dg.MaterializeResult[None]:
     code = room_version("reporting")
     made = {name: made_of(package, code) for name, package in packages.items()}
     counted: Counter[str] = Counter()
-    due = {}
+    due, told_anew, kept = {}, {}, {}
     for name, package in packages.items():
-        kept = kept_pages(place, package, made[name])
-        if kept is None:
+        found = kept_pages(place, package, made[name])
+        if found is None:
             due[name] = package.path
+        elif made[name]["technical"] and not any(page.startswith(TECHNICAL) for page in found):
+            kept[name], told_anew[name] = found, package.path
         else:
-            attach(place, {name: kept}, content_hash, made)
-            counted.update(_counts(kept))
-    for name, files in render_packages(due):
-        attach(place, {name: files}, content_hash, made)
-        counted.update(_counts(files))
+            attach(place, {name: found}, content_hash, made)
+            counted.update(_counts(found))
+    for name, files in chain(render_packages(due), render_packages(told_anew, technical_only=True)):
+        whole = {**kept.get(name, {}), **files}
+        attach(place, {name: whole}, content_hash, made)
+        counted.update(_counts(whole))
     return dg.MaterializeResult(
         metadata={
             **{key: counted[key] for key in ("html", "pdf", "bytes")},
             "packages": len(packages),
             "packages_made_again": len(due),
+            "technical_reports_made_again": len(told_anew),
             # What the gate publishes, and approvers sign, is what lies there now.
             "candidate_hash": sealed_hash(place),
             "public_report": dg.MetadataValue.path(packages["public"].path / "report.html"),

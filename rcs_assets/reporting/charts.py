@@ -75,6 +75,17 @@ class Dumbbell:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A value then and now: a hollow circle and a rating's shape, an arrow where it is clear."""
+
+    title: str
+    says: str
+    before: float
+    now: Dot
+    is_clear: bool
+
+
+@dataclass(frozen=True)
 class ShareBar:
     """A part of a whole, with the range of the part where there is one."""
 
@@ -128,7 +139,7 @@ class NotDrawn:
     words: str
 
 
-Chart = Strip | Stack | Dumbbell | ShareBar | StackedBar | Marks | Example | Flow | NotDrawn
+Chart = Strip | Stack | Dumbbell | Shift | ShareBar | StackedBar | Marks | Example | Flow | NotDrawn
 
 
 def example(own: str, area: str) -> Example:

@@ -36,6 +36,7 @@ EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
 _SPEND = ("gbp", "children_n")
+_CHANGES = ("earlier_estimate", "later_estimate", "change", "ci_low", "ci_high")
 _MODELS = ("effect_points", "effect_low", "effect_high")
 
 
@@ -139,7 +140,7 @@ def _tables(
 ) -> dict[str, frozenset[str]]:
     return {
         table: frozenset().union(*figures[table].get(package, {"": frozenset()}).values())
-        for table in ("reach", "spend", "models")
+        for table in ("reach", "spend", "models", "changes")
     }
 
 
@@ -152,6 +153,7 @@ def _figures(bench: Bench) -> dict[str, dict[str, dict[str, frozenset[str]]]]:
         ("reach", "need", _REACH),
         ("spend", "sector", _SPEND),
         ("models", "outcome", _MODELS),
+        ("changes", "indicator", _CHANGES),
     ):
         found[table] = {}
         for reader in _readers(root, table):

@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from rcs_assets.reporting.package import Change, Package, Place
 from rcs_assets.reporting.render import template
 from rcs_assets.reporting.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
 
 FOLDER = "explorer"
 KINDS = ("public", "cpp")
@@ -57,6 +58,8 @@ def explorer_files(folder: Path, package: Package, settings: Settings) -> Mappin
     Returns:
         Path in the package (`explorer/index.html`, `explorer/data/<unit>.js` …) → bytes.
     """
+    import duckdb
+
     keys = _keys(package, settings)
     units = _units(keys)
     files = {"data/meta.js": _script("meta", _meta(package, settings, keys, units))}
@@ -95,7 +98,12 @@ def _keys(package: Package, settings: Settings) -> _Keys:
                 key=lambda m: (surveys.index(m[0]), package.measures[m[1]].title, m[1]),
             )
         ),
-        tuple(sorted({(h.breakdown, h.group) for h in held}, key=_group_order)),
+        tuple(
+            sorted(
+                {(h.breakdown, h.group) for h in held},
+                key=lambda g: (_breakdown_order(g[0]), *settings.group_order(*g)),
+            )
+        ),
     )
 
 
@@ -104,9 +112,9 @@ def _asked(package: Package) -> set[tuple[str, str]]:
     return {(key[3], key[4]) for key in package.cells.rows if key[4] in package.measures}
 
 
-def _group_order(group: tuple[str, str]) -> tuple[int, str, str]:
+def _breakdown_order(breakdown: str) -> tuple[int, str]:
     order = ("total", "sex", "stage", "simd_quintile", "asn", "looked_after", "ethnicity")
-    return (order.index(group[0]) if group[0] in order else len(order), *group)
+    return (order.index(breakdown) if breakdown in order else len(order), breakdown)
 
 
 def _units(keys: _Keys) -> tuple[str, ...]:
@@ -203,6 +211,7 @@ def _meta(
             {
                 **{k: v for k, v in m._asdict().items() if k != "is_sensitive"},
                 "survey": survey,
+                "source": settings.source_words(m.source),
                 "sensitive": m.is_sensitive == "true",
                 "scale": settings.scales.get(m.indicator),
                 "mean": m.indicator.endswith("_mean"),

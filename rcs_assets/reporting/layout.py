@@ -34,6 +34,7 @@ from rcs_assets.reporting.blocks import (
     Tiles,
     plain,
 )
+from rcs_assets.reporting.changes import ChangePart, ChangeRow
 from rcs_assets.reporting.findings import FindingPart, OutcomePart
 from rcs_assets.reporting.package import Measure
 from rcs_assets.reporting.parts import (
@@ -220,6 +221,8 @@ class _Setter:
         page = self.page
         if page.findings:
             yield self.findings()
+        if page.changes:
+            yield self.changes()
         for at, part in enumerate(page.places, 1):
             yield self.places(part, at)
         for at, services in enumerate(page.services, 1):
@@ -265,29 +268,24 @@ class _Setter:
 
     def overview(self, survey: SurveyPart) -> Section:
         """The eight domains, one mark a measure."""
-        heads = ("better", "similar", "worse", "not_shown")
+        heads = {"better": "better", "similar": "similar", "worse": "worse"}
+        heads |= {"withheld": "not_shown"}
+        has_unrated = any(domain.counts.unrated for domain in survey.domains)
+        heads |= {"unrated": "not_compared"} if has_unrated else {}
         table = Table(
             "overview stacks",
-            self.word("overview_caption"),
+            self.word("overview_unrated" if has_unrated else "overview_caption"),
             (
                 Column(self.word("domain")),
                 Column(self.word("shapes"), "marks"),
-                *(Column(self.word(head), "number") for head in heads),
+                *(Column(self.word(word), "number") for word in heads.values()),
             ),
             tuple(
                 Row(
                     plain(domain.title),
                     (
                         Cell(domain.marks, "wide"),
-                        *(
-                            Cell(str(n), "number")
-                            for n in (
-                                domain.counts.better,
-                                domain.counts.similar,
-                                domain.counts.worse,
-                                domain.counts.withheld,
-                            )
-                        ),
+                        *(Cell(str(getattr(domain.counts, of)), "number") for of in heads),
                     ),
                 )
                 for domain in survey.domains
@@ -439,6 +437,53 @@ class _Setter:
             blocks.append(Paragraph(plain(self.word("results_hidden"))))
         title = table.title + self.suffix(survey)
         return Section(f"{survey.key}-{table.key}", 2, title, tuple(blocks))
+
+    # --- change between waves -------------------------------------------------------------
+
+    def changes(self) -> Section:
+        """What changed since the wave before, a survey after the other."""
+        parts = tuple(self.changed(part) for part in self.page.changes)
+        return Section("changes", 2, self.word("changes"), parts, "page")
+
+    def changed(self, part: ChangePart) -> Section:
+        """One survey: its sentence, then main outcomes and priority measures."""
+        about = self.word("changes_about", before=part.before, now=part.now)
+        blocks: list[Block] = [Paragraph(plain(part.sentence)), Paragraph(plain(about), "muted")]
+        for axis, is_score in (("percent", False), ("score", True)):
+            rows = [row for row in part.rows if (row.indicator in self.settings.scales) == is_score]
+            if rows:
+                blocks.append(self.change_table(rows, axis))
+        return Section(f"changes-{part.survey}", 3, part.who, tuple(blocks), "domain")
+
+    def change_table(self, rows: Sequence[ChangeRow], axis: str) -> Table:
+        """Measures then and now."""
+        heads = ("before", "now", "change", "likely_range")
+        return Table(
+            "measures stacks changes",
+            self.word("changes_caption"),
+            (
+                Column(self.word("measure")),
+                self.axis(axis),
+                *(Column(self.word(head), "number") for head in heads),
+                Column(self.word("compared")),
+            ),
+            tuple(
+                Row(
+                    _named(row.title, row.note),
+                    (
+                        Cell(row.chart, "chart"),
+                        Cell(row.before, "number"),
+                        Cell(row.now, "number own"),
+                        Cell(row.change, "number"),
+                        Cell(row.span, "number"),
+                        Cell(_rated(row.rating)),
+                    ),
+                    table="changes",
+                )
+                for row in rows
+            ),
+            keys=(("before", self.word("before")),),
+        )
 
     # --- places ------------------------------------------------------------------------
 
@@ -632,17 +677,22 @@ class _Setter:
     def about_parts(self) -> Iterator[Block]:
         """The parts of the last section."""
         page = self.page
+        beside = []
         for survey in page.surveys:
             if survey.took_part:
                 title = self.word("took_part") + self.suffix(survey)
                 table = self.took_part(survey, survey.took_part)
-                yield Section(f"took-part-{survey.key}", 3, title, (table,), "whole")
+                beside.append(Section(f"took-part-{survey.key}", 3, title, (table,), "whole"))
         terms = Terms(tuple((f"[{key}]", text) for key, text in page.marks), "marks")
-        yield Section("marks", 3, self.word("marks"), (terms,))
+        beside.append(Section("marks", 3, self.word("marks"), (terms,)))
+        while len(beside) > 1:
+            yield Pair(beside.pop(0), beside.pop(0))
+        yield from beside
         rounding = self.told("rounding", page.rounding)
         yield Pair(rounding, self.told("support", page.support)) if page.support else rounding
         if page.kind in ("cpp", "public"):
             keys = ["method_text", *(["method_cpp"] if page.kind == "cpp" else [])]
+            keys += ["one_wave"] if page.kind == "cpp" and not page.changes else []
             keys += ["method_parent"] if any(s.key == "parent" for s in page.surveys) else []
             keys.append("method_protected")
             yield self.told("method", " ".join(self.word(key) for key in keys))
@@ -682,7 +732,15 @@ class _Setter:
             tuple(
                 Row(
                     plain(m.title),
-                    tuple(Cell(t) for t in (m.definition, m.denominator, m.stages, m.source)),
+                    tuple(
+                        Cell(text)
+                        for text in (
+                            m.definition,
+                            m.denominator,
+                            m.stages,
+                            self.settings.source_words(m.source),
+                        )
+                    ),
                 )
                 for m in measures
             ),

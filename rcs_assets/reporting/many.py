@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from multiprocessing import TimeoutError as NotInTimeError
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,11 +23,14 @@ from rcs_assets.reporting.pages import render_package
 _SECONDS = 300
 
 
-def render_packages(folders: Mapping[str, Path]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+def render_packages(
+    folders: Mapping[str, Path], *, technical_only: bool = False
+) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     """Package and its files, as each is done.
 
     Args:
         folders: package → folder.
+        technical_only: the technical report alone.
 
     Raises:
         InputError: a package cannot be read, or its authored summary is refused.
@@ -36,7 +40,7 @@ def render_packages(folders: Mapping[str, Path]) -> Iterator[tuple[str, Mapping[
         return
     workers = min(os.cpu_count() or 1, len(folders))
     with get_context("spawn").Pool(workers) as pool:
-        made = pool.imap_unordered(_render, folders.items())
+        made = pool.imap_unordered(partial(_render, technical_only), folders.items())
         for _ in folders:
             try:
                 yield made.next(timeout=_SECONDS)
@@ -49,6 +53,6 @@ def render_packages(folders: Mapping[str, Path]) -> Iterator[tuple[str, Mapping[
                 ) from error
 
 
-def _render(package: tuple[str, Path]) -> tuple[str, Mapping[str, bytes]]:
+def _render(technical_only: bool, package: tuple[str, Path]) -> tuple[str, Mapping[str, bytes]]:
     name, folder = package
-    return name, render_package(folder, name)
+    return name, render_package(folder, name, technical_only=technical_only)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rcs_assets.errors import InputError
+from rcs_assets.release.fingerprint import figures_hash
 
 SHOWN = ("published", "u")
 SUMMARY = "summary.md"
@@ -241,7 +242,7 @@ class Package:
     `own` is the school or CPP of the package; for `public` it is the programme as a whole.
     `summary` is the authored summary of a CPP, None where nobody wrote one; `technical` is the
     technical report, which a school's package does not have. `data_file` is
-    the file of the estimates in the package, with the checksum that its manifest gives.
+    the file of the estimates in the package, `fingerprint` that of all its tables.
     """
 
     name: str
@@ -264,7 +265,7 @@ class Package:
     summary: str | None
     technical: str | None
     data_file: str
-    data_sha256: str
+    fingerprint: str
 
     @property
     def as_of(self) -> str:
@@ -368,7 +369,7 @@ def read_package(folder: Path, name: str) -> Package:
         summary=_text(folder / SUMMARY),
         technical=_text(folder / TECHNICAL),
         data_file=data_file,
-        data_sha256=_listed(manifest, data_file),
+        fingerprint=figures_hash(folder),
     )
 
 
@@ -388,12 +389,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             fix="run: rcs release verify",
         ) from error
     return content
-
-
-def _listed(manifest: Mapping[str, Any], path: str) -> str:
-    """The checksum of a file of the package; empty where the manifest does not list it."""
-    found = (entry["sha256"] for entry in manifest["files"] if entry["path"] == path)
-    return next(found, "")
 
 
 def _text(file: Path) -> str | None:

@@ -25,16 +25,18 @@ _PATH = re.compile(r"(?:\w[\w-]*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)
 KINDS = ("public", "cpp", "school")
 
 
-def package_documents(package: Package) -> tuple[Document, ...]:
-    """The reports of one package as documents.
+def package_documents(package: Package, *, technical_only: bool = False) -> tuple[Document, ...]:
+    """The reports of one package as documents, or its technical report alone.
 
     Raises:
         InputError: the authored summary is refused.
     """
     settings = load_settings()
     pages = package_pages(package, settings)
-    documents = [document(page, settings) for page in pages]
-    documents += [one_page(page, settings) for page in pages if page.kind in ("cpp", "public")]
+    documents: list[Document] = []
+    if not technical_only:
+        documents += [document(page, settings) for page in pages]
+        documents += [one_page(page, settings) for page in pages if page.kind in ("cpp", "public")]
     if package.technical is not None:
         documents.append(technical(pages[0], settings, package.technical))
     return tuple(documents)
@@ -53,7 +55,9 @@ def packages_of(release: Path, names: Sequence[str], engagement: str) -> list[st
     return [name for name in names if name == area or name in schools]
 
 
-def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Mapping[str, bytes]:
+def render_package(
+    folder: Path, name: str, *, screen_only: bool = False, technical_only: bool = False
+) -> Mapping[str, bytes]:
     """The files of one package: each report as page and PDF, and the explorer where it has one.
 
     Args:
@@ -61,6 +65,7 @@ def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Map
         name: its name in the release (`public`, `cpp/<engagement>`, `school/<SEED>`,
             `safe_haven`, whose one page is for the screen).
         screen_only: pages alone, without PDFs and explorer.
+        technical_only: the technical report alone.
 
     Returns:
         Path in the package (`report.html`, `report.pdf`, `explorer/index.html`) → bytes.
@@ -72,11 +77,11 @@ def render_package(folder: Path, name: str, *, screen_only: bool = False) -> Map
         return {f"{haven.PAGE}.html": render_html(haven.haven_document(folder))}
     package = read_package(folder, name)
     files: dict[str, bytes] = {}
-    for page in package_documents(package):
+    for page in package_documents(package, technical_only=technical_only):
         files[f"{page.path}.html"] = render_html(page)
         if not screen_only:
             files[f"{page.path}.pdf"] = render_pdf(page)
-    if not screen_only and package.kind in explorer.KINDS:
+    if not (screen_only or technical_only) and package.kind in explorer.KINDS:
         files |= explorer.explorer_files(folder, package, load_settings())
     _refuse_odd_paths(files, name)
     return files

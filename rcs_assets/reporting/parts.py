@@ -311,10 +311,13 @@ def _counts(rows: Sequence[MeasureRow]) -> Counts:
 
 def _domain_marks(title: str, counts: Counts) -> Chart:
     numbers = {kind: int(getattr(counts, kind)) for kind in RATINGS}
-    kinds = tuple(kind for kind, n in numbers.items() for _ in range(n))
+    kinds = tuple(
+        kind for kind, n in (numbers | {"none": counts.unrated}).items() for _ in range(n)
+    )
     if not kinds:
         return NotDrawn("")
     said = ", ".join(f"{n} {kind}" for kind, n in numbers.items())
+    said += f", {counts.unrated} not compared" if counts.unrated else ""
     return charts.Marks(f"{title}: {said}", "One shape a measure", kinds)
 
 
@@ -517,7 +520,7 @@ def _group_tables(subject: Subject, survey: str) -> tuple[GroupTable, ...]:
     for held in subject.package.held(subject.place, survey):
         found.setdefault(held.breakdown, set()).add(held.group)
     tables = (
-        _group_table(subject, survey, breakdown, sorted(found[breakdown]))
+        _group_table(subject, survey, breakdown, found[breakdown])
         for breakdown in subject.settings.group_tables
         if breakdown in found
     )
@@ -525,10 +528,11 @@ def _group_tables(subject: Subject, survey: str) -> tuple[GroupTable, ...]:
 
 
 def _group_table(
-    subject: Subject, survey: str, breakdown: str, groups: Sequence[str]
+    subject: Subject, survey: str, breakdown: str, groups: Iterable[str]
 ) -> GroupTable | None:
     """None if every cell of the table is absent: there is nothing to show or to hide."""
     words = subject.settings.group_tables[breakdown]
+    groups = sorted(groups, key=lambda group: subject.settings.group_order(breakdown, group))
     rows, statuses = [], set()
     for indicator in subject.settings.priority.get(survey, ()):
         measure = subject.package.measures.get(indicator)

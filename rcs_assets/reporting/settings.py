@@ -6,6 +6,7 @@ Does not belong here: any word or choice itself (those are data), and figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -85,8 +86,10 @@ class Settings:
     group_labels: Mapping[str, Mapping[str, str]]
     group_tables: Mapping[str, GroupTableWords]
     marks: Mapping[str, MarkWords]
+    no_change: Mapping[str, str]
     reach: ReachWords
     spend: SpendWords
+    sources: Mapping[str, str]
     support: str
     talk: Mapping[str, tuple[str, ...]]
     care: tuple[str, ...]
@@ -104,6 +107,17 @@ class Settings:
     def group_label(self, breakdown: str, group: str) -> str:
         """The word for a group; the group itself where none is needed (`S3`)."""
         return self.group_labels.get(breakdown, {}).get(group, group)
+
+    def group_order(self, breakdown: str, group: str) -> tuple[int, str]:
+        """The order of the file; groups without a word by their code, after them."""
+        known = list(self.group_labels.get(breakdown, {}))
+        return (known.index(group) if group in known else len(known), group)
+
+    def source_words(self, source: str) -> str:
+        """Where a measure comes from, in words instead of the codebook's marks."""
+        for pattern, words in self.sources.items():
+            source = re.sub(pattern, words, source)
+        return source[:1].upper() + source[1:]
 
 
 @cache
@@ -143,8 +157,10 @@ def parse_settings(text: str) -> Settings:
         group_labels=content["groups"]["labels"],
         group_tables={k: GroupTableWords(**v) for k, v in content["group_tables"]["order"].items()},
         marks={k: MarkWords(**v) for k, v in content["marks"]["words"].items()},
+        no_change=content["changes"]["why_none"],
         reach=ReachWords(reach["services"], tuple(reach["drawn"]), reach["levels"], reach["needs"]),
         spend=SpendWords(spend["tiers"], spend["about"], tuple(spend["prevention"])),
+        sources={re.compile(k).pattern: v for k, v in content["sources"]["words"].items()},
         support=content["support"]["text"],
         talk={k: tuple(v) for k, v in content["talk"].items() if k not in ("source", "reason")},
         care=tuple(content["care"]["texts"]),

@@ -20,6 +20,7 @@ from rcs_assets.reporting.charts import (
     Marks,
     NotDrawn,
     ShareBar,
+    Shift,
     Stack,
     StackedBar,
     Strip,
@@ -28,6 +29,8 @@ from rcs_assets.reporting.charts import (
 _WIDTH = 200
 _HEIGHT = 24
 _LINE = 13
+# Least way in units of the drawing that holds an arrow between the two shapes.
+_ARROW = 16
 # Shapes stay apart in grey print and for colour-blind readers (outputs.md, 4.2).
 _SHAPES = {
     "better": "M{x} {a}l6 11h-12z",
@@ -35,6 +38,7 @@ _SHAPES = {
 }
 _KEYS = {
     "first": '<circle class="first" cx="7" cy="7" r="5.5"/>',
+    "before": '<circle class="before" cx="7" cy="7" r="5"/>',
     "second": '<rect class="second" x="2" y="2" width="10" height="10"/>',
 }
 
@@ -58,7 +62,7 @@ def _shape(kind: str, x: str, y: int) -> str:
     if kind in _SHAPES:
         path = _SHAPES[kind].format(x=x, a=y - 6, b=y + 6)
         return f'<path class="{kind}" d="{path}"/>'
-    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="5"/>'
+    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="{4 if kind == "none" else 5}"/>'
 
 
 def _at(share: float) -> str:
@@ -157,6 +161,22 @@ def _dumbbell(chart: Dumbbell) -> Markup:
     )
 
 
+def _shift(chart: Shift) -> Markup:
+    """Then and now; a short way has no room for an arrow, the two shapes tell it alone."""
+    start, end = chart.before * _WIDTH, chart.now.at * _WIDTH
+    way, drawn = (1 if end > start else -1), ""
+    if chart.is_clear and abs(end - start) > _ARROW:
+        tip = end - 8 * way
+        drawn = (
+            f'<path class="move" d="M{start + 6 * way:.4g} {_LINE}H{tip:.4g}m{-6 * way} -5'
+            f'l{6 * way} 5l{-6 * way} 5"/>'
+        )
+    drawn += f'<circle class="before" cx="{start:.4g}" cy="{_LINE}" r="5"/>'
+    return _svg(
+        chart.title, chart.says, drawn + _shape(chart.now.kind, f"{end:.4g}", _LINE), _HEIGHT
+    )
+
+
 def _share_bar(chart: ShareBar) -> Markup:
     part = chart.part
     drawn = (
@@ -206,6 +226,7 @@ _DRAWN: dict[type, Callable[[Any], Markup]] = {
     Strip: _strip,
     Stack: _stack,
     Dumbbell: _dumbbell,
+    Shift: _shift,
     ShareBar: _share_bar,
     StackedBar: _stacked_bar,
     Marks: _marks,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.blocks import Bullets, Paragraph, Tile
+from rcs_assets.reporting.changes import ChangePart, change_parts
 from rcs_assets.reporting.charts import Example
 from rcs_assets.reporting.findings import (
     FindingPart,
@@ -80,6 +81,7 @@ class Page:
     stand_out: StandOut | None
     surveys: tuple[SurveyPart, ...]
     places: tuple[PlacePart, ...]
+    changes: tuple[ChangePart, ...]
     services: tuple[ServicePart, ...]
     outcomes: tuple[OutcomePart, ...]
     findings: tuple[FindingPart, ...]
@@ -250,6 +252,7 @@ def _page(
         stand_out=stand_out(subject, surveys) if is_rated else None,
         surveys=surveys,
         places=places,
+        changes=change_parts(package, settings, subject.place) if kind == "cpp" else (),
         services=_services(package, settings, kind),
         outcomes=outcome_parts(package, settings, subject.place) if kind == "cpp" else (),
         findings=finding_parts(package, settings) if kind == "public" else (),
@@ -279,8 +282,9 @@ def _about(surveys: Sequence[SurveyPart]) -> str:
 
 def _year(package: Package) -> str:
     """The name of the tranche, which holds the years of the survey."""
-    names = [g.name for g in package.geographies if g.level == "tranche"]
-    return names[0] if len(names) == 1 else ""
+    names = {g.code: g.name for g in package.geographies if g.level == "tranche"}
+    own = package.own.engagement.partition("-")[0]
+    return names.get(own) or (next(iter(names.values())) if len(names) == 1 else "")
 
 
 def _first(package: Package, level: str) -> Place | None:
@@ -415,5 +419,5 @@ def _facts(package: Package) -> tuple[tuple[str, str], ...]:
         ("Disclosure policy", package.policy_version),
         ("Package", package.name),
         ("Data", package.data_file),
-        ("sha256", package.data_sha256),
+        ("Fingerprint", package.fingerprint),
     )

@@ -32,6 +32,11 @@ class Counts:
         """Measures that have a rating."""
         return self.better + self.similar + self.worse
 
+    @property
+    def unrated(self) -> int:
+        """Measures that were not compared, so that there is no rating to show or to hide."""
+        return self.measures - self.rated - self.withheld
+
 
 _ONES = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
-CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css"}
+CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css", ".js", ".typ", ".md"}
 NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
 
 

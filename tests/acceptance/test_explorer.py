@@ -45,6 +45,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all areas, one of which was asked in two waves."""
+    folder = made.write_public(tmp_path_factory.mktemp("public"), waves=2)
+    write_explorer(folder, "public")
+    return folder / "explorer" / "index.html"
+
+
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator:
     from playwright.sync_api import sync_playwright
 
@@ -99,11 +107,10 @@ def test_each_view_works_from_a_folder_and_asks_nobody(opened, view) -> None:
     assert (
         page.evaluate(CONTRAST.replace("'title, desc, style'", "'title, desc, style, svg'")) == []
     )
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_it_never_scrolls_sideways_on_a_telephone(opened, view) -> None:
-    assert opened(view, 320).evaluate(OVERFLOW) <= 0
+    # Nor does it scroll sideways on a telephone.
+    page.set_viewport_size({"width": 320, "height": 900})
+    page.wait_for_function("document.documentElement.clientWidth === 320")
+    assert page.evaluate(OVERFLOW) <= 0
 
 
 def test_the_address_restores_the_view(opened) -> None:
@@ -185,12 +192,10 @@ def test_one_wave_has_no_change_and_the_view_says_so(opened) -> None:
     ]  # fmt: skip
 
 
-def test_two_waves_of_an_area_show_what_changed(browser, tmp_path) -> None:
+def test_two_waves_of_an_area_show_what_changed(browser, public) -> None:
     """Arrows for clear changes alone; a hidden or uncompared measure has its mark and reason."""
-    folder = made.write_public(tmp_path, waves=2)
-    write_explorer(folder, "public")
     page = browser.new_page()
-    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=change")
+    page.goto(f"{public.as_uri()}#view=change")
     page.wait_for_selector(READY)
     assert page.locator("#f-place option").all_inner_texts() == ["Falkirk, Tranche 2 (2016-17)"]
     assert page.inner_text("#finding") == (
@@ -212,17 +217,54 @@ def test_two_waves_of_an_area_show_what_changed(browser, tmp_path) -> None:
     assert page.locator("#chart path.move").count() == 2
     assert page.locator("#chart circle.before").count() > 10
     # Compared places: the two waves of one council are two places with their own ratings.
-    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=compare&level=cpp")
+    page.goto(f"{public.as_uri()}#view=compare&level=cpp")
     names = page.locator("#table tbody th").all_inner_texts()
     assert "Falkirk, Tranche 2 (2016-17)" in names
+    # Areas of two tranches: each has its own beside it, and there is no one bar for all.
+    assert "The dark bar of each row is its tranche" in page.inner_text("#about")
+    bars = [float(bar.get_attribute("y2")) - float(bar.get_attribute("y1"))
+            for bar in page.locator("#chart line.area").all()]  # fmt: skip
+    assert len(bars) == len(names) and max(bars) <= 20
     page.close()
 
 
-def test_findings_are_those_of_the_public_package(browser, tmp_path) -> None:
-    folder = made.write_public(tmp_path)
-    write_explorer(folder, "public")
+def test_need_and_reach_offers_what_there_is_in_its_order(opened, site) -> None:
+    page = opened("reach")
+    assert page.locator("#f-need option").all_inner_texts() == [
+        "Emotional problems", "Conduct problems",
+    ]  # fmt: skip
+    names = page.locator("#table tbody th").all_inner_texts()
+    assert names[0].startswith("High need: any support") and names[-1].startswith("No need")
+    assert [n.split(":")[0] for n in names] == sorted(
+        (n.split(":")[0] for n in names),
+        key=["High need", "Some need", "No need reported"].index,
+    )
+
+
+def test_an_area_without_reach_says_so(browser, public) -> None:
     page = browser.new_page()
-    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=findings")
+    page.goto(f"{public.as_uri()}#view=reach")
+    page.wait_for_selector(READY)
+    page.select_option("#f-place", label="Clackmannanshire")
+    assert page.inner_text("#finding") == "Clackmannanshire: need and reach are not shown"
+    assert page.locator("#chart svg").count() == 0
+    assert page.locator("#table tbody td").first.inner_text() == "[x]"
+    page.close()
+
+
+def test_a_tile_has_the_whole_name_of_its_council(browser, public) -> None:
+    page = browser.new_page()
+    page.goto(f"{public.as_uri()}#view=map")
+    page.wait_for_selector(READY)
+    said = "".join(page.locator("#chart text.tile").all_text_contents()).replace(" ", "")
+    for name in ("Dumfries&Galloway", "Clackmannan-shire", "NorthLanark-shire", "EastDunbarton-"):
+        assert name in said
+    page.close()
+
+
+def test_findings_are_those_of_the_public_package(browser, public) -> None:
+    page = browser.new_page()
+    page.goto(f"{public.as_uri()}#view=findings")
     page.wait_for_selector(READY)
     rows = [r.inner_text().split("\t") for r in page.locator("#table tbody tr").all()]
     assert rows == [
@@ -241,12 +283,8 @@ def test_measures_are_searched(opened) -> None:
     assert 0 < page.locator("#table tbody tr").count() < 5
 
 
-def test_downloads_hold_what_is_on_screen_and_no_formula(browser, tmp_path) -> None:
-    folder = made.write_cpp(tmp_path / "cpp")
-    write_explorer(folder, f"cpp/{made.ENGAGEMENT}")
-    page = browser.new_context(accept_downloads=True).new_page()
-    page.goto((folder / "explorer" / "index.html").as_uri())
-    page.wait_for_selector(READY)
+def test_downloads_hold_what_is_on_screen_and_no_formula(opened) -> None:
+    page = opened()
     with page.expect_download() as got:
         page.get_by_role("button", name="Download this table (CSV)").click()
     text = Path(got.value.path()).read_text("utf-8-sig")
@@ -257,7 +295,6 @@ def test_downloads_hold_what_is_on_screen_and_no_formula(browser, tmp_path) -> N
         page.get_by_role("button", name="Download this chart (SVG)").click()
     svg = Path(got.value.path()).read_text("utf-8")
     assert svg.startswith("<svg") and "release 2020.06.30" in svg and ".areaband{" in svg
-    page.context.close()
 
 
 def test_names_are_text_and_formulas_are_quoted(browser, tmp_path, monkeypatch) -> None:
@@ -284,14 +321,25 @@ def test_names_are_text_and_formulas_are_quoted(browser, tmp_path, monkeypatch) 
 
 
 @pytest.mark.slow
-def test_no_rule_of_axe_is_broken(opened, axe) -> None:
+def test_no_rule_of_axe_is_broken(opened, browser, public, axe) -> None:
+    """Every view of a CPP's site and of the public one, wide and on a telephone."""
     broken = {}
-    for view in VIEWS:
-        page = opened(view)
+
+    def look(page, view) -> None:
         page.evaluate(axe)
         found = page.evaluate(AXE_RUN)
         if found:
             broken[view] = found
+
+    other = browser.new_page()
+    for width in (1280, 320):
+        for view in VIEWS:
+            look(opened(view, width), (view, width))
+            other.set_viewport_size({"width": width, "height": 900})
+            other.goto(f"{public.as_uri()}#view={view}")
+            other.wait_for_selector(READY)
+            look(other, ("public", view, width))
+    other.close()
     assert broken == {}
 
 
@@ -301,7 +349,7 @@ def test_no_rule_of_axe_is_broken_by_a_report(browser, tmp_path, axe) -> None:
     campus = tmp_path / "campus"
     folders = {
         f"school/{made.SCHOOL}": made.write_school(tmp_path / "school"),
-        f"cpp/{made.ENGAGEMENT}": made.write_cpp(tmp_path / "cpp"),
+        f"cpp/{made.ENGAGEMENT}": made.write_cpp(tmp_path / "cpp", waves=2),
         "public": made.write_public(tmp_path / "public"),
     }
     pages = {

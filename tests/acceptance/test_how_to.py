@@ -114,7 +114,7 @@ def test_read_a_release_in_duckdb(
 ) -> None:
     page = repo_root / "docs" / "how-to" / "read-a-release.md"
     package = released_home.release / "cpp" / "t2-falkirk"
-    gaps, counts, export = blocks(page, "sql")
+    gaps, counts, export, belongs = blocks(page, "sql")
     for query in (gaps, counts):
         assert _query(package / "rcs.duckdb", query)
     monkeypatch.chdir(tmp_path)
@@ -124,6 +124,9 @@ def test_read_a_release_in_duckdb(
             "select count(*) from estimates where geography_level = 'cpp' and breakdown = 'total'"
         ).fetchall()[0][0]
     assert len(_rows(tmp_path / "estimates.csv")) == expected > 0
+    monkeypatch.chdir(package)
+    ((fingerprint,),) = duckdb.sql(belongs).fetchall()
+    assert fingerprint in (package / "report.html").read_text(encoding="utf-8")
 
 
 def test_read_a_release_in_r_names_what_is_there(repo_root: Path, released_home) -> None:

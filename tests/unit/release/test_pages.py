@@ -2,9 +2,12 @@ import json
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rcs_assets.errors import InputError
+from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.release.pages import PAGE_OF, attach, candidate_packages, page_problems
 from rcs_assets.storage import Home
 
@@ -85,8 +88,6 @@ def test_an_unknown_package_is_refused(candidate_home):
 
 
 def test_pages_of_the_same_are_kept_and_of_another_are_not(candidate_home):
-    from dataclasses import replace
-
     from rcs_assets.release.pages import kept_pages, made_of
 
     packages = {p.name: p for p in candidate_packages(candidate_home)}
@@ -96,7 +97,45 @@ def test_pages_of_the_same_are_kept_and_of_another_are_not(candidate_home):
            {"public": before})  # fmt: skip
     assert made_of(public, "code") == before
     assert kept_pages(candidate_home, public, before) == {"report.html": b"one"}
-    for other in (made_of(public, "other code"), made_of(replace(public, version="x"), "code")):
-        assert kept_pages(candidate_home, public, other) is None
+    # Another version of the same rows keeps its pages; other rows or other code do not.
+    assert made_of(replace(public, version="x"), "code") == before
+    assert kept_pages(candidate_home, public, made_of(public, "other code")) is None
+    # The technical report counts the whole release: alone it is made again.
+    both = {"report.html": b"one", "technical_report.html": b"text"}
+    attach(candidate_home, {"public": both}, public.content_hash, {"public": before})
+    assert kept_pages(candidate_home, public, before) == both
+    assert kept_pages(candidate_home, public, before | {"technical": "other"}) == {
+        "report.html": b"one"
+    }
     (public.path / "report.html").write_bytes(b"two")
     assert kept_pages(candidate_home, public, before) is None
+
+
+def written(folder, version, estimate="62.0", day="2020-06-30"):
+    """A package of one table with its release, one without, and the text that names it."""
+    (folder / "parquet").mkdir(parents=True)
+    tables = {
+        "estimates": {"release": [version, version], "estimate": [estimate, "48.0"]},
+        "geographies": {"geography_name": ["Falkirk"]},
+        "releases": {"release": [version]},
+    }
+    for name, columns in tables.items():
+        pq.write_table(pa.table(columns), folder / "parquet" / f"{name}.parquet")
+    row = f"{version},{estimate}\n".encode()
+    (folder / "table.csv").write_bytes(b"release,estimate\n" + row)
+    (folder / "technical_report.md").write_text(f"| Release | {version} of {day} |")
+    (folder / "manifest.json").write_text(json.dumps({"release": version}))
+    return figures_hash(folder)
+
+
+def test_the_fingerprint_is_of_the_figures_and_not_of_the_release(tmp_path):
+    first = written(tmp_path / "1", "2020.06.30")
+    assert written(tmp_path / "2", "2020.06.30.1") == first
+    assert technical_hash(tmp_path / "1") == technical_hash(tmp_path / "2") != ""
+    text = tmp_path / "2" / "technical_report.md"
+    text.write_text(text.read_text() + "Quantities attacked: 7")
+    assert technical_hash(tmp_path / "1") != technical_hash(tmp_path / "2")
+    assert figures_hash(tmp_path / "2") == first
+    assert written(tmp_path / "3", "2020.06.30.1", estimate="63.0") != first
+    (tmp_path / "2" / "summary.md").write_text("Read them together.")
+    assert figures_hash(tmp_path / "2") != first

@@ -37,7 +37,8 @@ def school_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cpp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.write_cpp(tmp_path_factory.mktemp("cpp"))
+    """Of a CPP that was asked in two waves, so that its report has every part."""
+    return made.write_cpp(tmp_path_factory.mktemp("cpp"), waves=2)
 
 
 @pytest.fixture(scope="session")

@@ -295,8 +295,12 @@ def write_cpp(
     summary: str | None = None,
     schools: int = 6,
     services: bool = True,
+    waves: int = 1,
 ) -> Path:
-    """A CPP package: Parquet files, with clusters, schools, reach and spend."""
+    """A CPP package: Parquet files, with clusters, schools, reach and spend.
+
+    With two `waves` it has changes since tranche 1.
+    """
     named = [(f"55000{i:02}", f"Made-up Primary {chr(65 + i)}") for i in range(schools)]
     wide = ("total", "sex", "stage", "stage:sex", "simd_quintile", "asn", "looked_after")
     estimates = cells(
@@ -348,6 +352,10 @@ def write_cpp(
     }
     if services:
         tables |= {"reach": (REACH, reach(ENGAGEMENT)), "spend": (SPEND, spend(ENGAGEMENT))}
+    if waves == 2:
+        first = ("tranche", "t1", "Tranche 1 (2015-16)", "all", "all")
+        tables["geographies"][1].append(dict(zip(GEOGRAPHIES, first, strict=True)))
+        tables["changes"] = (CHANGES, changes())
     own = [e for e in estimates if (e["geography_level"], e["breakdown"]) == ("cpp", "total")]
     tables["outcomes"] = (OUTCOMES, outcomes(own))
     for table, (columns, rows) in tables.items():

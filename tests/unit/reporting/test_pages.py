@@ -19,6 +19,7 @@ from rcs_assets.reporting.examine import (
     outside_problems,
     says_simulated,
 )
+from rcs_assets.reporting.package import read_package
 from rcs_assets.reporting.settings import load_settings
 from tests.unit.reporting import made
 from tests.unit.reporting.conftest import CPP, SCHOOL, rendered, text, tree
@@ -381,3 +382,21 @@ def is_own(cell) -> bool:
 
 def text_of(element) -> str:
     return "".join(element.itertext())
+
+
+def test_the_overview_has_one_mark_a_measure(cpp_pages, cpp_folder) -> None:
+    """Also for what was not compared: a ring, and a column of its own."""
+    (domains, *_) = [t for t in tree(cpp_pages["report.html"]).iter("table")
+                     if (t.get("class") or "").startswith("overview")]  # fmt: skip
+    package, survey = read_package(cpp_folder, CPP), next(iter(load_settings().surveys))
+    measures = [c for c in made.cells(survey, "cpp", made.COUNCIL, "") if c["indicator"]
+                in package.measures]  # fmt: skip
+    assert sum(1 for svg in domains.iter("svg") for _ in svg.iter("circle")) + sum(
+        1 for svg in domains.iter("svg") for _ in svg.iter("path")
+    ) == sum(
+        int(cell.text or 0)
+        for cell in domains.iter("td")
+        if cell.get("data-label") in ("Better", "Similar", "Worse", "Not compared")
+    )
+    numbers = [int(c.text or 0) for c in domains.iter("td") if c.get("class") == "number"]
+    assert sum(numbers) == len(measures)

@@ -293,3 +293,8 @@ def _settings_text() -> str:
 
 def _default_summary() -> str:
     return (resources.files("rcs_assets.reporting") / "data" / "summary.md").read_text("utf-8")
+
+
+def test_what_was_not_compared_is_neither_rated_nor_withheld() -> None:
+    assert Counts(measures=9, better=1, similar=2, worse=1, hidden=1, withheld=2).unrated == 3
+    assert Counts(measures=4, hidden=4, withheld=4).unrated == 0

@@ -93,6 +93,9 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     return lines;
   }
 
+  // A council's name in a tile: long words in two lines.
+  const tileName = (name) => wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar").replace(" and ", " & ").replace(/(\w{5,})shire\b/, "$1- shire"), 10);
+
   // --- charts ---------------------------------------------------------------------------------------
   // Rows of dot and range; on a narrow screen the label stands above its row.
   function dots(title, rows, measure, area) {
@@ -109,7 +112,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     for (const part of [0, 0.25, 0.5, 0.75, 1]) {
       const at = left + part * plot;
       svg.append(el("line", { class: "grid", x1: at, x2: at, y1: 24, y2: total - 4 }));
-      if (part * 2 % 1 === 0) svg.append(el("text", { x: at, y: 16, "text-anchor": "middle", class: "soft" }, `${+(low + part * (high - low)).toFixed(1)}${unit}`));
+      if (part * 2 % 1 === 0) svg.append(el("text", { x: narrow && !part ? 0 : at, y: 16, "text-anchor": narrow && !part ? "start" : "middle", class: "soft" }, `${+(low + part * (high - low)).toFixed(1)}${unit}`));
     }
     if (isShown(area)) {
       if (area.low !== undefined) svg.append(el("rect", { class: "areaband", x: x(area.low, measure), y: 24, width: Math.max(x(area.high, measure) - x(area.low, measure), 1), height: total - 28 }));
@@ -120,7 +123,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const middle = narrow ? top + 16 * labels[i].length + 8 : top + heights[i] / 2 - 2;
       labels[i].forEach((line, j) => svg.append(el("text", {
         x: narrow ? left : left - 12, y: narrow ? top + 12 + 16 * j : middle + 5 + 16 * (j - (labels[i].length - 1) / 2),
-        "text-anchor": narrow ? "start" : "end",
+        "text-anchor": narrow ? "start" : "end", class: "halo",
       }, line)));
       const { cell } = row, m = row.measure || measure;
       if (isShown(cell) && ends(m)) {
@@ -175,6 +178,11 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   // A wave that has one before it; both are places of the same council.
   const changesOf = (p) => ((units[p.unit] || {}).changes || []).filter((r) => r[0] === p.engagement);
   const pairs = () => meta.places.filter((p) => p.level === "cpp" && changesOf(p).some((r) => r[1]));
+  const reachOf = (p, name) => {
+    const levels = Object.keys(meta.reach.levels), services = Object.keys(meta.reach.services);
+    return ((units[p.unit] || {}).reach || []).filter((r) => r[1] === "total" && r[3] === name)
+      .sort((a, b) => levels.indexOf(a[4]) - levels.indexOf(b[4]) || services.indexOf(a[5]) - services.indexOf(b[5]));
+  };
   const select = (name, label, options, change) => ({ name, label, options, change });
   // Only what the chosen places hold is offered.
   const hasSurvey = (survey) => {
@@ -200,7 +208,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     cpp: () => select("place", "Area", meta.places.filter((p) => p.level === "cpp").map((p) => [p.i, p.name])),
     waves: () => pairs().length ? choices.survey() : { options: [] },
     pair: () => select("place", "Area", pairs().map((p) => [p.i, p.name])),
-    need: () => select("need", "Need", Object.entries(meta.reach.needs)),
+    need: () => select("need", "Need", Object.entries(meta.reach.needs).filter(([n]) => reachOf(place(), n).length)),
     outcome: () => select("outcome", "Outcome", [...new Map(meta.findings.map((f) => [f.outcome, f.title]))]),
   };
   const CONTROLS = {
@@ -276,13 +284,16 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const m = measure(), found = places(state.level).map((p) => ({ p, label: p.name, cell: cellOf(p, m, state.group), verdict: state.group ? "" : verdictOf(p, m) })).filter((r) => r.cell && r.cell.mark !== "z");
       const byName = (a, b) => a.label.localeCompare(b.label) || a.p.i - b.p.i;
       found.sort((a, b) => state.order === "name" ? byName(a, b) : (isShown(b.cell) ? b.cell.value : -1) - (isShown(a.cell) ? a.cell.value : -1) || byName(a, b));
-      const upper = found.length && above(found[0].p), area = upper && cellOf(upper, m, state.group);
+      // Areas of several tranches have each its own tranche beside it: there is no one bar for all.
+      const uppers = new Set(found.map((r) => above(r.p))), upper = uppers.size === 1 ? [...uppers][0] : null;
+      const area = upper && cellOf(upper, m, state.group);
+      if (uppers.size > 1) for (const r of found) r.beside = above(r.p) && cellOf(above(r.p), m, state.group);
       const n = (kind) => found.filter((r) => r.verdict === kind && isShown(r.cell)).length;
       const hidden = found.filter((r) => !isShown(r.cell)).length, level = LEVELS[state.level].toLowerCase();
       const isRated = n("better") + n("similar") + n("worse") > 0;
       return {
-        title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${upper.name}` : `${m.title}: ${found.length} ${level}`,
-        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
+        title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${upper ? upper.name : "those above them"}` : `${m.title}: ${found.length} ${level}`,
+        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
         key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
         head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
         rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : "[c]"] : [])]),
@@ -314,16 +325,17 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       };
     },
     reach() {
-      const p = place(), all = (units[p.unit] || { reach: [] }).reach.filter((r) => r[1] === "total" && r[3] === state.need);
+      const p = place(), all = reachOf(p, state.need);
+      if (!all.length) return { title: `${p.name}: need and reach are not shown`, about: "This release has no figures on need and reach of this area.", head: ["Need", "Status"], rows: Object.values(meta.reach.needs).map((words) => [words, "[x]"]) };
       const pct = (text) => text === "" ? "[x]" : `${text.replace(/\.0$/, "")}%`;
       const named = (r) => `${meta.reach.levels[r[4]] || r[4]}: ${(meta.reach.services[r[5]] || r[5]).toLowerCase()}`;
       const shown = (r) => r[13] === "published" || r[13] === "u";
       return {
         title: `${p.name}: who with a need has support on record?`,
         about: "The dark part has support on record, the pale part has none. Some records could not be joined to an answer, so the observed share is too low; the corrected share allows for that. A questionnaire is no diagnosis.",
-        chart: all.length ? bars(meta.reach.needs[state.need], all.map((r) => shown(r)
+        chart: bars(meta.reach.needs[state.need], all.filter((r) => r[5] !== "none").map((r) => shown(r)
           ? { label: `${named(r)}: ${pct(r[7])}`, parts: [["part", r[7] / 100], ["rest", 1 - r[7] / 100]], range: r[8] === "" ? null : [r[8] / 100, r[9] / 100] }
-          : { label: named(r), words: `[${r[13]}] not shown` })) : null,
+          : { label: named(r), words: `[${r[13]}] not shown` })),
         head: ["Pupils and support", "Observed", "Likely range", "Corrected", "Lowest to highest", "Pupils"],
         rows: all.map((r) => [named(r), ...(shown(r) ? [pct(r[7]), `${pct(r[8])} to ${pct(r[9])}`, pct(r[10]), `${pct(r[11])} to ${pct(r[12])}`, r[6] || "[x]"] : Array(5).fill(`[${r[13]}]`))]),
       };
@@ -358,9 +370,11 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         const of = meta.measures.filter((m) => m.survey === state.survey && m.domain === d && verdictOf(p, m) in WORDS).length;
         return { words, gbp: r && r[6] !== "" ? Number(r[6]) : null, mark: r ? `[${r[8]}]` : "[x]", worse, of };
       });
-      const bySpend = [...rows].sort((a, b) => (b.gbp ?? -1) - (a.gbp ?? -1)), byNeed = [...rows].sort((a, b) => b.worse - a.worse);
+      // A hidden sum has no place in an order, and a domain without a comparison no need to tell.
+      const told = rows.filter((r) => r.gbp !== null && r.of > 0);
+      const bySpend = [...told].sort((a, b) => b.gbp - a.gbp), byNeed = [...told].sort((a, b) => b.worse - a.worse);
       const width = Math.max($("chart").clientWidth, 260), step = 30, half = width / 2;
-      const svg = el("svg", { viewBox: `0 0 ${width} ${step * 9}`, role: "img" }, el("title", {}, "Need against spend"), el("desc", {}, "Two lists joined; the figures stand in the table below."));
+      const svg = el("svg", { viewBox: `0 0 ${width} ${step * (told.length + 1)}`, role: "img" }, el("title", {}, "Need against spend"), el("desc", {}, "Two lists joined; the figures stand in the table below."));
       svg.append(el("text", { x: 0, y: 16, class: "value" }, "Most spend first"), el("text", { x: width, y: 16, "text-anchor": "end", class: "value" }, "Most worse first"));
       bySpend.forEach((r, i) => {
         const j = byNeed.indexOf(r);
@@ -368,8 +382,8 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       });
       byNeed.forEach((r, i) => svg.append(el("text", { x: width, y: 46 + i * step, "text-anchor": "end" }, r.words)));
       return {
-        title: `${p.name}: spend and results by wellbeing domain`, about: `Left: domains by what is spent. Right: by how many ${meta.surveys[state.survey].title.toLowerCase()} measures are worse than ${(above(p) || p).name}. The two are not on one scale.`,
-        chart: spent.length ? svg : null, head: ["Domain", "Spend a year", "Measures worse", "Measures compared"],
+        title: `${p.name}: spend and results by wellbeing domain`, about: `Left: domains by what is spent. Right: by how many ${meta.surveys[state.survey].title.toLowerCase()} measures are worse than ${(above(p) || p).name}. The two are not on one scale.${told.length > 1 ? "" : " Fewer than two domains have both a sum that is shown and a comparison, so no lists are drawn."}`,
+        chart: told.length > 1 ? svg : null, head: ["Domain", "Spend a year", "Measures worse", "Measures compared"],
         rows: rows.map((r) => [r.words, r.gbp === null ? r.mark : `£${r.gbp.toLocaleString("en-GB")}`, String(r.worse), String(r.of)]),
       };
     },
@@ -420,13 +434,13 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const m = measure(), shown = meta.places.filter((p) => p.level === "cpp").map((p) => ({ p, cell: cellOf(p, m, 0) }));
       const [low, high] = ends(m) || [0, 100], step = (high - low) / 3;
       const kind = (cell) => isShown(cell) ? `m${Math.min(Math.floor((cell.value / 10 - low) / step), 2) + 1}` : "m0";
-      const side = 62, svg = el("svg", { viewBox: `0 0 ${7 * side + 4} ${8 * side + 4}`, role: "img" }, el("title", {}, `${m.title}: tiles of equal size, one a council`), el("desc", {}, "Only areas that took part have a result. The table below has the same figures."));
+      const side = 62, svg = el("svg", { class: "map", viewBox: `0 0 ${7 * side + 4} ${8 * side + 4}`, role: "img" }, el("title", {}, `${m.title}: tiles of equal size, one a council`), el("desc", {}, "Only areas that took part have a result. The table below has the same figures."));
       for (const [code, name, column, row] of meta.councils) {
         const found = shown.filter((s) => s.p.code === code).pop(), x = (column - 2) * side + 2, y = row * side + 2;
         const fill = found ? kind(found.cell) : "m0";
         svg.append(el("rect", { class: fill, x, y, width: side - 4, height: side - 4 }), el("title", {}, name));
-        wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar"), 9).slice(0, 2).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 15 + 13 * i, class: fill > "m1" ? "onfill tile" : "tile", textLength: line.length > 9 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
-        if (found) svg.append(el("text", { x: x + 4, y: y + 52, class: fill > "m1" ? "onfill value" : "value" }, figure(found.cell, m)));
+        tileName(name).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 13 + 11 * i, class: fill > "m1" ? "onfill tile" : "tile", textLength: line.length > 10 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
+        if (found) svg.append(el("text", { x: x + 4, y: y + 54, class: fill > "m1" ? "onfill value" : "value" }, figure(found.cell, m)));
       }
       const third = (i) => `${(low + step * i).toFixed(0)} to ${(low + step * (i + 1)).toFixed(0)}${m.mean ? "" : "%"}`;
       return {
@@ -454,7 +468,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     },
     about() {
       return {
-        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time. Accessibility statement: ${meta.accessibility.join(" ")}`,
+        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time.\nAccessibility statement: ${meta.accessibility.join(" ")}`,
         head: ["Mark", "Meaning"], rows: Object.entries(meta.marks).map(([k, text]) => [`[${k}]`, text]), files: true,
       };
     },
@@ -487,7 +501,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     const seen = new Map();
     for (const node of $("chart").querySelectorAll("svg [class]")) {
       const s = getComputedStyle(node);
-      seen.set(node.getAttribute("class"), `fill:${s.fill};stroke:${s.stroke};stroke-width:${s.strokeWidth}`);
+      seen.set(node.getAttribute("class"), `fill:${s.fill};stroke:${s.stroke};stroke-width:${s.strokeWidth};paint-order:${s.paintOrder}`);
     }
     return ["text{font:14px sans-serif}", ...[...seen].map(([name, rule]) => `.${name.split(" ").join(".")}{${rule}}`)].join("");
   }
@@ -501,7 +515,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     $("key").replaceChildren(...keys.map(([drawn, words]) => el("li", {}, drawn, words)));
     $("key").hidden = !keys.length;
     $("chart").replaceChildren(...(shown.chart ? [shown.chart] : []));
-    const isNumber = (cell) => /^[£\d[+\u2212]/.test(text(cell)) && text(cell).length < 24;
+    const isNumber = (cell) => /^[£\d[+\-\u2212]/.test(text(cell)) && text(cell).length < 24;
     const numbers = shown.head.map((_, i) => i > 0 && shown.rows.length > 0 && shown.rows.every((row) => isNumber(row[i]) || !text(row[i])));
     const table = el("table", {}, el("caption", {}, shown.title), el("thead", {}, el("tr", {}, ...shown.head.map((h, i) => el("th", { scope: "col", class: numbers[i] ? "number" : null }, h)))),
       el("tbody", {}, ...shown.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row[0]), ...row.slice(1).map((cell, i) => el("td", { class: numbers[i + 1] ? "number" : null }, cell))))));
