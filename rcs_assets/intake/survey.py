@@ -169,16 +169,21 @@ def repair_routing(con: duckdb.DuckDBPyConnection, codebook: Codebook, survey: s
         The number of answers that were set aside.
     """
     present = {row[0] for row in con.execute("describe accepted").fetchall()}
-    con.execute("create table routed as from accepted")
-    repaired = 0
-    for layer in _routing_layers(codebook, survey, present):
+    repaired, before = 0, "accepted"
+    # Views one above the other: a copy of every answer would cost more than the repair.
+    for number, layer in enumerate(_routing_layers(codebook, survey, present)):
         violating = " + ".join(
             f"count(*) filter (where {_is_answer(name)} and ({expression}) = {NOT_APPLICABLE})"
             for name, expression in layer.items()
         )
-        repaired += int(con.execute(f"select {violating} from routed").fetchall()[0][0])
-        changes = ", ".join(f"{quoted(name)} = {expression}" for name, expression in layer.items())
-        con.execute(f"update routed set {changes}")
+        repaired += int(con.execute(f"select {violating} from {before}").fetchall()[0][0])
+        changes = ", ".join(
+            f"({expression})::tinyint as {quoted(name)}" for name, expression in layer.items()
+        )
+        after = f"routed_{number}"
+        con.execute(f"create view {after} as select * replace ({changes}) from {before}")
+        before = after
+    con.execute(f"create view routed as from {before}")
     return repaired
 
 
