@@ -23,8 +23,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.reporting import render_package
 from rcs_assets.reporting.many import render_packages
+from rcs_assets.reporting.pages import packages_of
 
 CORES = 2
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -105,6 +107,22 @@ def measure_all(release: Path) -> None:
     say(f"explorers of {len(areas)} packages", size / 1e6, 3, "MB")
 
 
+def measure_one_changed(release: Path) -> None:
+    """What is drawn again where the figures of the first engagement alone changed."""
+    found = [f for kind in ("public", "cpp/*", "school/*") for f in sorted(release.glob(kind))]
+    names = {folder.relative_to(release).as_posix(): folder for folder in found}
+    areas = [name for name in names if name.startswith("cpp/")]
+    own = packages_of(release, list(names), areas[0].removeprefix("cpp/"))
+    with timed("one engagement changed", 10) as more:
+        for folder in found:
+            figures_hash(folder)
+            technical_hash(folder)
+        due = {name: names[name] for name in [*own, "public"]}
+        told_anew = {name: names[name] for name in areas[1:]}
+        drawn = [*render_packages(due), *render_packages(told_anew, technical_only=True)]
+        more.append(f"{len(due)} packages, {len(drawn) - len(due)} technical reports")
+
+
 def measure_explorer(release: Path, tries: int = 7) -> None:
     """The first chart and the slowest filter of the largest council, in chromium."""
     from playwright.sync_api import sync_playwright
@@ -170,6 +188,7 @@ def main() -> int:
     measure_explorer(release)
     measure_schools(release, int(sys.argv[2]) if len(sys.argv) > 2 else 650)
     measure_all(release)
+    measure_one_changed(release)
     return 1 if failed else 0
 
 

@@ -139,3 +139,27 @@ def test_the_fingerprint_is_of_the_figures_and_not_of_the_release(tmp_path):
     assert written(tmp_path / "3", "2020.06.30.1", estimate="63.0") != first
     (tmp_path / "2" / "summary.md").write_text("Read them together.")
     assert figures_hash(tmp_path / "2") != first
+
+
+def test_the_asset_keeps_what_is_the_same_and_makes_the_rest(candidate_home, monkeypatch):
+    """Nothing changed: nothing is made. Another technical report: it is made, the rest is kept."""
+    from rcs_assets.reporting import assets
+    from rcs_assets.storage.resources import HomeResource
+
+    public = [p for p in candidate_packages(candidate_home) if p.name == "public"]
+    monkeypatch.setattr(assets, "candidate_packages", lambda home: public)
+
+    def made() -> tuple[int, int]:
+        told = assets.pages(home=HomeResource(path=str(candidate_home.path))).metadata
+        return told["packages_made_again"], told["technical_reports_made_again"]
+
+    assert made() == (1, 0)
+    folder = candidate_home.releases / ".candidate" / "public"
+    before = {f.name: f.read_bytes() for f in folder.glob("*.html")}
+    assert made() == (0, 0)
+    text = folder / "technical_report.md"
+    text.write_text(text.read_text("utf-8") + "\nQuantities attacked: 7.\n", encoding="utf-8")
+    assert made() == (0, 1)
+    after = {f.name: f.read_bytes() for f in folder.glob("*.html")}
+    assert {name for name in before if before[name] != after[name]} == {"technical_report.html"}
+    assert "Quantities attacked: 7." in after["technical_report.html"].decode()
