@@ -239,7 +239,8 @@ def attack(
             n = program.n(key)
             asked = {"pupils": ({n: 1.0}, row.base, LEAST_BASE)}
             if row.statistic == "pct":
-                is_strict = indicator in sensitive or key[2] in STRICT or not knows_own
+                is_public = key[0] not in UNWEIGHTED and not knows_own
+                is_strict = indicator in sensitive or key[2] in STRICT or is_public
                 k = 10 if is_strict else LEAST_SIDE
                 asked["positive"] = ({n + 1: 1.0}, row.numerator, k)
                 asked["others"] = ({n: 1.0, n + 1: -1.0}, row.base - row.numerator, k)
