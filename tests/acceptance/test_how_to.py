@@ -481,15 +481,24 @@ def _decide(home: Path, words: list[str], verdicts: tuple[str, ...]) -> None:
     with subprocess.Popen(
         [script, *words, "--home", home, "--as-of", DEMO_DAY],
         stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+        # Tests that a shell put in the background ignore Ctrl-C, and hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as served:  # fmt: skip
-        url = served.stdout.readline().split()[-1]
-        for verdict in verdicts:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                shown = answer.read().decode()
-            fields = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', shown))
-            form = urllib.parse.urlencode(fields | {"verdict": verdict}).encode()
-            urllib.request.urlopen(f"{url}decide", form, timeout=60).close()
+        try:
+            _answer(served.stdout.readline().split()[-1], verdicts)
+            served.send_signal(signal.SIGINT)
+            assert served.wait(60) == 0
+        finally:
+            served.kill()
+
+
+def _answer(url: str, verdicts: tuple[str, ...]) -> None:
+    """Record the verdicts on the pairs that the page shows, until none is left."""
+    for verdict in verdicts:
         with urllib.request.urlopen(url, timeout=60) as answer:
-            assert "No pair waits for you" in answer.read().decode()
-        served.send_signal(signal.SIGINT)
-        assert served.wait(30) == 0
+            shown = answer.read().decode()
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', shown))
+        form = urllib.parse.urlencode(fields | {"verdict": verdict}).encode()
+        urllib.request.urlopen(f"{url}decide", form, timeout=60).close()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert "No pair waits for you" in answer.read().decode()
