@@ -48,11 +48,8 @@ def letters(column: str) -> str:
 
 
 def name(column: str) -> str:
-    """Letters of any script; null for a word that says that the name is not known.
-
-    Marks that stand for an apostrophe are no letters, whatever Unicode calls them.
-    """
-    text = f"nullif(regexp_replace({_capitals(column)}, '[^\\p{{Lu}}\\p{{Lo}}]', '', 'g'), '')"
+    """Letters; null for a word that says that the name is not known."""
+    text = letters(column)
     return f"case when {text} not in {_NO_NAME} then {text} end"
 
 

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pyreadstat
 import pytest
 import yaml
@@ -29,6 +30,7 @@ from tests.integration.installation import (
     ENGAGEMENT,
     decided_again,
     delivered,
+    edit_csv,
     receipts,
     sign_and_deliver,
 )
@@ -435,7 +437,8 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
     home = released_home.copy(tmp_path / "home")
     monkeypatch.chdir(tmp_path)
     for dataset in ("sample_file", "education_ids", "social_work_ids"):
-        shutil.copy(delivered(home, dataset), tmp_path)
+        # A record that stands twice cannot be encoded: the council takes the second one out.
+        edit_csv(delivered(home, dataset), tmp_path, _each_once)
     (tmp_path / "encoded").mkdir()
     before = _rates_of(home)
     steps = [words[1:] for words in commands(page, "rcs")]
@@ -461,6 +464,11 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
         assert linked >= 0.9 * kept if ours else linked == kept
 
 
+def _each_once(frame: pd.DataFrame) -> pd.DataFrame:
+    key = frame.columns[0]
+    return frame[frame[key] != ""].drop_duplicates(key)
+
+
 def _rates_of(home: Path) -> dict[tuple[str, str], tuple[float, bool]]:
     rows = _query(
         home / "warehouse.duckdb",
@@ -484,15 +492,24 @@ def _decide(home: Path, words: list[str], verdicts: tuple[str, ...]) -> None:
     with subprocess.Popen(
         [script, *words, "--home", home, "--as-of", DEMO_DAY],
         stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+        # Tests that a shell put in the background ignore Ctrl-C, and hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as served:  # fmt: skip
-        url = served.stdout.readline().split()[-1]
-        for verdict in verdicts:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                shown = answer.read().decode()
-            fields = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', shown))
-            form = urllib.parse.urlencode(fields | {"verdict": verdict}).encode()
-            urllib.request.urlopen(f"{url}decide", form, timeout=60).close()
+        try:
+            _answer(served.stdout.readline().split()[-1], verdicts)
+            served.send_signal(signal.SIGINT)
+            assert served.wait(60) == 0
+        finally:
+            served.kill()
+
+
+def _answer(url: str, verdicts: tuple[str, ...]) -> None:
+    """Record the verdicts on the pairs that the page shows, until none is left."""
+    for verdict in verdicts:
         with urllib.request.urlopen(url, timeout=60) as answer:
-            assert "No pair waits for you" in answer.read().decode()
-        served.send_signal(signal.SIGINT)
-        assert served.wait(30) == 0
+            shown = answer.read().decode()
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', shown))
+        form = urllib.parse.urlencode(fields | {"verdict": verdict}).encode()
+        urllib.request.urlopen(f"{url}decide", form, timeout=60).close()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert "No pair waits for you" in answer.read().decode()

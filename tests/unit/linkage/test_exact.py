@@ -49,7 +49,8 @@ def vault() -> Iterator[duckdb.DuckDBPyConnection]:
 def add_sample(con, record, *, scn, who=NOBODY, uid=None, engagement="t1-a"):
     surname, forename, born, postcode = who
     con.execute(
-        "insert into sample_identifiers values (?, ?, ?, ?, ?, ?, null, 'F', ?, ?, '1')",
+        "insert into sample_identifiers (engagement, record_id, uid, scn, surname, first_forename, "
+        "sex, date_of_birth, postcode, seed_code) values (?, ?, ?, ?, ?, ?, 'F', ?, ?, '1')",
         [engagement, record, uid or f"U-{record}", scn, surname, forename, born, postcode],
     )
 
@@ -57,7 +58,8 @@ def add_sample(con, record, *, scn, who=NOBODY, uid=None, engagement="t1-a"):
 def add_education(con, record, *, scn, who=NOBODY, engagement="t1-a"):
     surname, forename, born, postcode = who
     con.execute(
-        "insert into education_identifiers values (?, ?, ?, null, ?, ?, ?, null, 'F', ?, ?)",
+        "insert into education_identifiers (engagement, record_id, supplier_id, scn, surname, "
+        "first_forename, sex, date_of_birth, postcode) values (?, ?, ?, ?, ?, ?, 'F', ?, ?)",
         [engagement, record, f"sup-{record}", scn, surname, forename, born, postcode],
     )
 
@@ -109,6 +111,7 @@ def test_answers_with_one_uid_twice_are_not_linked_and_counted(vault):
             "missed_low": 0.0,
             "missed_high": 2.0,
             "model_id": None,
+            "is_encoded": False,
         }
     ]
 
