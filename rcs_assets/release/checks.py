@@ -31,6 +31,7 @@ from rcs_assets.release.examine import (
     unmarked,
 )
 from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.release.tables import table_specs
 from rcs_assets.release.verify_certificate import verify
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
@@ -69,9 +70,10 @@ INSIDE_ONLY = frozenset(
     }
 )
 # Named so and meant otherwise: the published roll, and the coarse weight of microdata.
+MICRODATA_FORMS = ("parquet", "tab")
 ALLOWED = frozenset({("participation", "roll_n"), ("participation.parquet", "roll_n")}) | frozenset(
     {("participation.csv", "roll_n")}
-    | {(f"{survey}.{form}", "weight") for survey in SURVEYS for form in ("parquet", "tab")}
+    | {(f"{survey}.{form}", "weight") for survey in SURVEYS for form in MICRODATA_FORMS}
 )
 
 
@@ -148,6 +150,7 @@ def _sha256(path: Path) -> str:
 def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
     """Each database opens read-only; its tables are filled; tables and columns have comments."""
     found = []
+    may_be_empty = {spec.name for spec in table_specs().values() if spec.may_be_empty}
     packages = _with_database(bench)
     for name, folder in packages.items():
         with _opened(folder) as con:
@@ -158,7 +161,8 @@ def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
             ).fetchall()
             found += [f"{name} {table}" for table, comment in tables if not comment]
             found += [f"{name} {row[0]}" for row in silent]
-            found += [f"{name} {t} is empty" for t, _ in tables if _is_empty(con, t)]
+            filled = [t for t, _ in tables if t not in may_be_empty]
+            found += [f"{name} {t} is empty" for t in filled if _is_empty(con, t)]
             if not {"estimates", "dictionary"} <= {table for table, _ in tables}:
                 found.append(f"{name} has no estimates or no dictionary")
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
@@ -205,11 +209,15 @@ def _says_simulated(file: Path) -> bool:
 def packages_hold_no_inside_columns(bench: Bench) -> Verdict:
     """No package has a column for an identifier; none but the safe haven's for exact counts."""
     identifiers = identifier_columns(bench.codebook)
+    extracts = load_policy(bench.home.config).microdata.extracts
+    allowed = ALLOWED | {
+        (f"{extract.name}.{form}", "weight") for extract in extracts for form in MICRODATA_FORMS
+    }
     found = []
     packages = _packages(bench)
     for name, folder in packages.items():
         forbidden = identifiers if name == SAFE_HAVEN else identifiers | INSIDE_ONLY
-        held = {pair for pair in _columns_of(bench, folder) if pair[1] in forbidden} - ALLOWED
+        held = {pair for pair in _columns_of(bench, folder) if pair[1] in forbidden} - allowed
         found += [f"{name} {table}.{column}" for table, column in sorted(held)]
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
 

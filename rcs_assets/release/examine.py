@@ -77,11 +77,16 @@ def key_problems(
     con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
 ) -> list[str]:
     """Columns, key values, missing codes and weights that the policy does not allow."""
-    survey = file.stem
-    asked = {variable.name for variable in codebook.variables_of(survey)}
+    part = next((extract for extract in rule.extracts if extract.name == file.stem), None)
+    survey = part.survey if part else file.stem
+    asked = {
+        variable.name
+        for variable in codebook.variables_of(survey)
+        if part is None or variable.theme in part.themes
+    }
     columns = _columns(con, file)
     found = [f"column {name}" for name in columns if name not in {*asked, *ALLOWED_BESIDE_ANSWERS}]
-    stages = {*rule.stage_bands, *rule.stage_bands.values()}
+    stages = {*part.stages} if part else {*rule.stage_bands, *rule.stage_bands.values()}
     allowed = {
         "stage": stages,
         "sex": {"F", "M"},

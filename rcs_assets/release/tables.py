@@ -37,13 +37,17 @@ class ColumnSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table of the packages of the kinds `packages`, ordered by `order_by`."""
+    """One table of the packages of the kinds `packages`, ordered by `order_by`.
+
+    `may_be_empty`: an installation may have nothing to put into it.
+    """
 
     name: str
     packages: tuple[str, ...]
     description: str
     order_by: tuple[str, ...]
     columns: tuple[ColumnSpec, ...]
+    may_be_empty: bool = False
 
     @property
     def select_list(self) -> str:
@@ -68,6 +72,7 @@ def table_specs() -> Mapping[str, TableSpec]:
             table["description"],
             tuple(table["order_by"]),
             tuple(ColumnSpec(*column) for column in table["columns"]),
+            bool(table.get("may_be_empty")),
         )
         for name, table in content.items()
     }
