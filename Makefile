@@ -54,10 +54,10 @@ ui: $(READY)  ## the graph in Dagster's UI, on loopback only
 		$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
 test: lint  ## lint, then every test but the slow ones (at most 15 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10 -m "not slow and not kill"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow and not kill"
 
 test-all: lint  ## every test, kills and full size included
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## style, types, order of the rooms, SQL
 	@$(BIN)/ruff check .

@@ -50,14 +50,24 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RCS_HOME"] = os.environ["RCS_TEST_HOME"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker makes the released home while the others test what needs none.
+# Files whose single tests take longest: begun last, one of them would outlast all others.
+LONG_FIRST = ("tests/privacy/test_canaries", "tests/integration/", "tests/mutation/")
 
-    Without an order all of them would meet at its lock at once and wait for it.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of files for two workers (`--dist loadfile`).
+
+    One worker makes the released home while the other tests what needs none: without an order
+    both would meet at its lock at once and one of them wait.
     """
-    needs = [item for item in items if "released_home" in getattr(item, "fixturenames", ())]
-    known = set(needs)
-    items[:] = [*needs[:1], *(item for item in items if item not in known), *needs[1:]]
+    homes = {i.path for i in items if "released_home" in getattr(i, "fixturenames", ())}
+    first = next((item.path for item in items if item.path in homes), None)
+
+    def rank(item: pytest.Item) -> tuple[bool, bool, int]:
+        long = [at for at, name in enumerate(LONG_FIRST) if item.nodeid.startswith(name)]
+        return item.path != first, item.path in homes, min(long, default=len(LONG_FIRST))
+
+    items.sort(key=rank)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -42,6 +42,11 @@ def encoded_columns(dataset: Dataset) -> tuple[str, ...]:
     )
 
 
+def of_identifiers(dataset: Dataset) -> Dataset:
+    """The contract of a file of identifiers: it has no columns of encodings."""
+    return replace(dataset, fields=tuple(f for f in dataset.fields if f.name not in COLUMNS))
+
+
 def contract_of(desk: Desk, dataset: Dataset, delivery: Delivery) -> Dataset:
     """The contract that a delivered file of identifiers is judged by.
 

@@ -15,7 +15,7 @@ import duckdb
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError
-from rcs_assets.intake import schools, uids
+from rcs_assets.intake import encoded, schools, uids
 from rcs_assets.intake.contracts import check_header, check_rows, count
 from rcs_assets.intake.readers import quoted, read_header, read_text
 from rcs_assets.programme import Programme
@@ -59,7 +59,8 @@ def issue(
         InputError: the list does not fit, a school is not one of the council's for this survey, or
             a school has more pupils than numbers. Nothing is written then.
     """
-    dataset = codebook.datasets["sample_file"]
+    # Numbers are given to pupils by name; a council that encodes does so afterwards.
+    dataset = encoded.of_identifiers(codebook.datasets["sample_file"])
     council = programme.engagements[engagement].cpp.council_name
     with open_warehouse(home, settings=settings, read_only=True) as warehouse:
         known = schools.known_schools(warehouse, engagement, home.config)

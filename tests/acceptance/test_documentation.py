@@ -18,7 +18,10 @@ def _is_understood(words: list[str]) -> bool:
 
     try:
         build_parser().parse_args([word for word in words if word != "…"])
-    except (SystemExit, argparse.ArgumentError):
+    except SystemExit as end:
+        # `--help` ends well.
+        return end.code == 0
+    except argparse.ArgumentError:
         return False
     return True
 

@@ -14,9 +14,6 @@ from rcs_assets.wellbeing import score
 from rcs_assets.wellbeing.dbt_build import DbtBuildError
 from rcs_assets.wellbeing.scoring import project_dir
 
-# One worker builds once for all of them.
-pytestmark = pytest.mark.xdist_group("dbt-build")
-
 
 @pytest.fixture(scope="session")
 def tables(built):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-# One worker builds once for all of them.
-pytestmark = pytest.mark.xdist_group("dbt-build")
-
 
 @pytest.fixture(scope="session")
 def spend(built, engagements):

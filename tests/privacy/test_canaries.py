@@ -15,9 +15,6 @@ from tests.integration.installation import decided_again
 from tests.privacy.search import Finding, date_spellings, search_home, spellings
 
 ENGAGEMENT = "t1-clackmannanshire"
-# One worker: the planted files are taken in and published once.
-pytestmark = pytest.mark.xdist_group("canaries")
-
 SURNAME = "Qwyxcanarysurname"
 FORENAME = "Vuzcanaryforename"
 POSTCODE = "FK10 9ZQ"

@@ -13,6 +13,7 @@ from rcs_assets.codebook import load_codebook
 from rcs_assets.programme import load_programme
 from rcs_assets.release.ddi import NAMESPACE
 from rcs_assets.release.documents import load_terms
+from rcs_assets.release.examine import ALLOWED_BESIDE_ANSWERS
 from rcs_assets.storage import rounded_count
 
 DDI = {"d": NAMESPACE}
@@ -83,7 +84,12 @@ def test_the_technical_report_is_one_text_for_reader_and_archive(built):
 
 def test_every_code_of_the_codebook_is_explained(codebook):
     known = load_codebook()
-    for element in codebook.findall(".//d:var", DDI)[8:]:
+    every = codebook.findall(".//d:var", DDI)
+    elements = [element for element in every if element.get("name") in known.variables]
+    # Of the survey's file and of the part of it for SALSUS, what is no answer.
+    beside = [element.get("name") for element in every if element not in elements]
+    assert sorted(beside) == sorted([*ALLOWED_BESIDE_ANSWERS] * 2)
+    for element in elements:
         variable = known.variables[element.get("name")]
         kinds = {"Y": set(), "N": set()}
         for category in element.findall("d:catgry", DDI):

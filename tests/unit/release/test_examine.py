@@ -44,12 +44,24 @@ def spoilt(con, package, change):
 
 
 def test_written_files_have_no_problems(con, package):
-    (file,) = answer_files(package)
-    assert k_problems(con, file, RULE) == []
-    assert l_problems(con, file, RULE, CODEBOOK) == []
-    assert key_problems(con, file, RULE, CODEBOOK) == []
-    assert form_problems(con, file) == []
+    files = answer_files(package)
+    assert [file.stem for file in files] == ["salsus", "secondary"]
+    for file in files:
+        assert k_problems(con, file, RULE) == []
+        assert l_problems(con, file, RULE, CODEBOOK) == []
+        assert key_problems(con, file, RULE, CODEBOOK) == []
+        assert form_problems(con, file) == []
     assert unmarked(package) == []
+
+
+def test_an_extract_holds_its_own_stages_and_questions_only(con, package):
+    """What the survey's file may hold, the file of a part of it may not."""
+    (part,) = RULE.extracts
+    extract, survey = (package / "microdata" / f"{n}.parquet" for n in (part.name, part.survey))
+    shutil.copy(survey, extract)
+    found = key_problems(con, extract, RULE, CODEBOOK)
+    assert "a value of stage" in found
+    assert any(problem.startswith("column ") for problem in found)
 
 
 def test_a_class_that_is_too_small_is_found(con, package):
