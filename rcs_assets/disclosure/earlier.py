@@ -99,7 +99,8 @@ with now as (
         "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, statistic, score_low, score_high,
         n_step, if(view = 'own', 'cpp/' || engagement, 'public') as audience,
     from sdc_node
-    where is_showable
+    -- What is withheld now and was shown then is known all the same.
+    where is_released and empty_status is null
 ),
 figures as (
     select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,

@@ -140,3 +140,28 @@ def test_a_withdrawn_release_counts_and_one_that_cannot_be_read_stops_all(tmp_pa
     (withdrawn / "safe_haven" / "parquet" / "estimates_unrounded.parquet").write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"2026\.01\.01 told cannot be read"):
         programme.protect(earlier=earlier_releases(tmp_path))
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_a_pooled_figure_that_is_withheld_now_is_known_from_before(
+    tmp_path: Path, seed: int
+) -> None:
+    """Two areas, one of which is hidden: the other would tell it beside the pooled figure.
+
+    The questions turned out to differ between waves, and no pupil changed.
+    """
+    shape = Shape((Measure("some", 0.05),), clusters=(1, 2), schools=(2, 4), roll=(30, 120))
+    programme = Programme(shape, seed)
+    before = programme.publish(tmp_path / "2026.01.01")
+    assert programme.audit().unsafe_n == 0
+    programme.con.execute(
+        "update estimates set estimate = null, ci_low = null, ci_high = null, "
+        "design_effect = null, method = 'none', reason = 'not_comparable', sd = null "
+        "where geography_level = 'all' and base_n > 0"
+    )
+    # As if there had been no release before: what is shown then is too much.
+    programme.released = programme.protect().to_pylist()
+    assert programme.audit([before]).unsafe_n > 0
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert programme.audit([before]).unsafe_n == 0
+    assert [r for r in programme.released if r["geography_level"] == "all" and r["n"]] == []
