@@ -20,6 +20,7 @@ from rcs_assets.linkage.clerical import clerical_input, drop_queues, refuse_othe
 from rcs_assets.linkage.engagements import (
     LinkedRows,
     accepted_records,
+    drop_links,
     link_engagements,
     link_keys,
     write_linkage,
@@ -159,6 +160,7 @@ def linkage(
         refuse_other_log(vault, read_decisions(place))
         approved = _approved(home, engagements)
         drop_queues(vault, set(engagements) - set(approved))
+        drop_links(vault, set(engagements) - set(approved))
         rows = link_engagements(
             vault,
             link_keys(place),

@@ -12,7 +12,7 @@ connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -405,8 +405,19 @@ def _identified_groups(chosen: str, wrong: str) -> str:
     """
 
 
-def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
-    """Index numbers of every record, and the read-through of linked pupils (domain.md §3.4)."""
+def drop_links(con: duckdb.DuckDBPyConnection, engagements: Collection[str]) -> None:
+    """Remove index numbers and read-through of engagements that are not linked (any more).
+
+    Args:
+        con: a writing connection to the vault.
+        engagements: partition keys; those without rows are none the worse.
+    """
+    _prepare_links(con)
+    for table in ("index_numbers", "read_through"):
+        con.execute(f"delete from {table} where engagement in ({_listed(sorted(engagements))})")
+
+
+def _prepare_links(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "create table if not exists index_numbers "
         "(dataset varchar, engagement varchar, record_id varchar, index_no varchar)"
@@ -414,6 +425,11 @@ def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
     definition = ", ".join(f"{name} varchar" for name in _READ_THROUGH)
     con.execute(f"create table if not exists read_through ({definition})")
     add_columns(con, "read_through", dict.fromkeys(_READ_THROUGH, "varchar"))
+
+
+def _write_vault(con: duckdb.DuckDBPyConnection, chosen: str) -> None:
+    """Index numbers of every record, and the read-through of linked pupils (domain.md §3.4)."""
+    _prepare_links(con)
     cases = " ".join(
         f"when {sql_literal(dataset)} then hmac_index_{dataset}(record_id)" for dataset in DATASETS
     )

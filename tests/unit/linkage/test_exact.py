@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from rcs_assets.linkage import LinkKeys, link_engagements, write_linkage
-from rcs_assets.linkage.engagements import DATASETS
+from rcs_assets.linkage.engagements import DATASETS, drop_links
 
 KEYS = LinkKeys(project=b"p" * 32, index={name: name.encode().ljust(32, b"i") for name in DATASETS})
 NOBODY = ("MORAY", "ANNE", "2004-01-31", "FK10 1AA")
@@ -230,6 +230,20 @@ def test_rerun_of_one_engagement_changes_no_other(vault):
     assert warehouse.execute(kept).fetchall() == before
     after_vault = vault.execute("select * from read_through order by all").fetchall()
     assert after_vault == [row for row in before_vault if row[0] == "t1-a"]
+
+
+def test_links_of_an_engagement_that_may_not_be_linked_any_more_are_dropped(vault):
+    for engagement, record in (("t1-a", "s1"), ("t2-b", "s2")):
+        add_sample(vault, record, scn="040001239", engagement=engagement)
+        add_answer(vault, f"a-{record}", f"U-{record}", engagement=engagement)
+    link_engagements(vault, KEYS, ["t1-a", "t2-b"])
+    drop_links(vault, {"t2-b"})
+    for table in ("index_numbers", "read_through"):
+        left = vault.execute(f"select distinct engagement from {table}").fetchall()
+        assert left == [("t1-a",)], table
+    # A vault in which nothing was linked yet has nothing to drop.
+    with duckdb.connect() as bare:
+        drop_links(bare, {"t1-a"})
 
 
 def test_index_numbers_differ_by_dataset_and_are_hmacs_of_the_record_id(vault):
