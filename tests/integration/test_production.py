@@ -10,6 +10,7 @@ import pytest
 
 from rcs_assets.release.approval import new_key
 from tests.conftest import DEMO_DAY, CommandResult, ReleasedHome, run_rcs
+from tests.drop import plain_copies
 
 APPROVERS = ("anna", "bert")
 
@@ -42,8 +43,8 @@ def test_two_people_approve_and_a_release_is_published(
         return run_rcs(*arguments, "--home", home, "--as-of", DEMO_DAY, RCS_OPERATOR="carl")
 
     keys = prepare(home, tmp_path)
-    files = sorted((released_home.path / "drop" / "files").glob("*/*"))
-    assert rcs("deliver", *files).status == 0
+    delivered = rcs("deliver", *plain_copies(released_home.copy(tmp_path / "source")))
+    assert delivered.status == 0, delivered.output
     keyless = rcs("materialise", "--publish")
     assert keyless.status == 1 and "no keys yet" in keyless.stderr, keyless.output
     assert not (home / "warehouse.duckdb").exists()
