@@ -95,6 +95,8 @@ def simulate(options: argparse.Namespace) -> int:
 def deliver(options: argparse.Namespace) -> int:
     """Register files; each that is refused is named, the others go on."""
     home = _open_home(options)
+    # What lies in a drop without keys looks like an installation that has lost them.
+    require_keys(home)
     outcomes = _register(home, options.paths)
     if options.json:
         _print_json(outcomes)

@@ -43,12 +43,13 @@ def test_two_people_approve_and_a_release_is_published(
         return run_rcs(*arguments, "--home", home, "--as-of", DEMO_DAY, RCS_OPERATOR="carl")
 
     keys = prepare(home, tmp_path)
-    delivered = rcs("deliver", *plain_copies(released_home.copy(tmp_path / "source")))
-    assert delivered.status == 0, delivered.output
-    keyless = rcs("materialise", "--publish")
+    files = plain_copies(released_home.copy(tmp_path / "source"))
+    keyless = rcs("deliver", *files)
     assert keyless.status == 1 and "no keys yet" in keyless.stderr, keyless.output
-    assert not (home / "warehouse.duckdb").exists()
+    assert not (home / "drop" / "register.jsonl").exists()
     assert rcs("keys", "new").status == 0
+    delivered = rcs("deliver", *files)
+    assert delivered.status == 0, delivered.output
     refused = rcs("materialise", "--publish")
     assert refused.status == 1 and "needs 2 signatures" in refused.stderr, refused.output
     assert not (home / "releases" / "current").exists()
