@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError, InputError
@@ -45,6 +45,9 @@ from rcs_assets.storage.decision_log import forget_engagement, read_decisions
 from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, require_keys, rotate_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
+
+if TYPE_CHECKING:
+    from rcs_assets.intake.extras import Extra
 
 DONE, REFUSED = 0, 1
 CANDIDATE_WORD = "candidate"
@@ -404,7 +407,7 @@ def _remove_rows(home: Home, engagements: Sequence[str]) -> tuple[Path, ...]:
 
 
 def extras(options: argparse.Namespace) -> int:
-    """Say which extracts hold children who were issued no UID; with --destroy, destroy those."""
+    """Say which extracts hold children whose UID was not issued; with --destroy, destroy those."""
     from rcs_assets.intake.extras import destroy_extra_children, extra_children
 
     home = _open_home(options)
@@ -421,16 +424,23 @@ def extras(options: argparse.Namespace) -> int:
         _print_json({"extra": found, "certificates": certificates})
         return DONE
     for one in found:
-        print(f"{one.engagement:<32} {one.rows_n:,} rows of children without a UID in {one.file}")
+        print(f"{one.engagement:<32} {_extra_words(one)}")
     for file in certificates:
         print(f"Certificate: {file}")
     if not found:
-        print("No extract holds a child who was issued no UID.")
+        print("No extract holds a child whose UID was not issued.")
     elif options.destroy:
         print("Next: rcs materialise")
     else:
         print("Next: rcs extras --destroy (there is no way back)")
     return DONE
+
+
+def _extra_words(one: Extra) -> str:
+    return (
+        f"{one.rows_n:,} rows of children whose UID was not issued in {one.file}; "
+        f"{one.earlier_n:,} earlier deliveries of the extract that can still be opened"
+    )
 
 
 def monitor(options: argparse.Namespace) -> int:
@@ -579,7 +589,7 @@ def status(options: argparse.Namespace) -> int:
     for name in failed:
         print(f"  not passed: {name}")
     for extra in report["extra_children"]:
-        print(f"  extra children in {extra.file}: {extra.rows_n:,} rows. Next: rcs extras")
+        print(f"  extra children, {extra.engagement}: {_extra_words(extra)}. Next: rcs extras")
     print(f"Current release: {report['release'] or 'none'}")
     return DONE
 

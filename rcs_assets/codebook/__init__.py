@@ -7,6 +7,7 @@ not belong here: who takes part (`programme`), scoring (`wellbeing`), disclosure
 
 from rcs_assets.codebook.load import load_codebook
 from rcs_assets.codebook.model import (
+    PUPIL_SURVEYS,
     Band,
     Codebook,
     Composite,
@@ -31,6 +32,7 @@ from rcs_assets.codebook.model import (
 from rcs_assets.codebook.tables import codebook_tables
 
 __all__ = [
+    "PUPIL_SURVEYS",
     "Band",
     "Codebook",
     "Composite",

@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+# The surveys that ask pupils; the third asks parents.
+PUPIL_SURVEYS: Final = ("primary", "secondary")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rcs_assets.codebook import PUPIL_SURVEYS
+
 PURPOSES = ("archive", "cpp")
-SURVEYS = ("primary", "secondary")
 _NAME = re.compile("[a-z][a-z0-9_]*")
 
 
@@ -114,9 +115,9 @@ def _problems(rule: MicrodataRule) -> Iterable[str]:
     if not 1 <= rule.special_uniques_most <= 3:
         yield "special uniques are looked for on sets of one to three of the four keys"
     for one in rule.extracts:
-        if not _NAME.fullmatch(one.name) or one.name in SURVEYS:
+        if not _NAME.fullmatch(one.name) or one.name in PUPIL_SURVEYS:
             yield f"extract {one.name}: its name is small letters, and not that of a survey"
-        if one.survey not in SURVEYS or not one.stages or not one.themes:
+        if one.survey not in PUPIL_SURVEYS or not one.stages or not one.themes:
             yield f"extract {one.name}: it needs a survey of pupils, stages and themes"
         if set(one.stages) & set(rule.stage_bands.values()):
             yield f"extract {one.name}: who is shown in a band of stages is in no extract"

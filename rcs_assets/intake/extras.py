@@ -10,24 +10,32 @@ way back:
 
 - every file of the extract is sealed anew without them, under a new key and a new number; what is
   left in it is proven to be, cell by cell, what was there;
-- the keys of what was delivered, and of earlier deliveries of the same dataset, are destroyed;
-- a certificate in `drop/certificates/` holds numbers and sha256 of both, no value of a record.
+- the keys of all earlier deliveries of every file of the extract are destroyed, those of what was
+  delivered among them: who stood in a delivery that another replaced is no longer recorded, and
+  nothing is made of it, so none is kept open;
+- a certificate in `drop/certificates/` holds numbers and sha256 of both, no value of a record. It
+  is written as begun first, and gets its name when the last key is gone.
 
 The register holds the new delivery with the number of the one that it replaces, so a rebuild from
 the drop gives the same accepted rows, and the hash in a receipt leads to the file as delivered.
 
 Kept are rows whose UID stands on the sample file though its row was set aside there: that may be
-corrected. Payload under index numbers of an indexer is left alone: without the identifiers nothing
-says whose it is. Social work extracts hold no UID, so there are no extra children to tell.
+corrected. Kept and accepted is a row without UID, also with an SCN that is on no sample file:
+domain.md 3 lists `survey_uid (if issued)` in the council's identifiers and the contract asks for it
+"where the council holds it" (`datasets.yaml`, education_ids); the sample file need not hold the
+SCN, and linkage looks for such a left-over record by name and birth date. Whose it is shows only
+there (`vault.ask_not_issued`), so it is no proof of an extra child. Unlinked, it is joined to no
+answers, and it ends with retention. Payload under
+index numbers of an indexer is left alone: without the identifiers nothing says whose it is. Social
+work extracts hold no UID, so there are no extra children to tell.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -46,44 +54,100 @@ from rcs_assets.programme import Programme
 from rcs_assets.storage import Home, Settings, sql_literal, write_atomically, write_lock
 from rcs_assets.storage.sealed import memory_file
 
-RULE = "uid_not_issued"
+FILES = (steps.EDUCATION.identifiers, steps.EDUCATION.payload, *steps.EDUCATION.details)
+BEGUN = ".begun"
 
 
 @dataclass(frozen=True)
 class Extra:
-    """An extract with extra children: its file of identifiers, and their rows in it."""
+    """What is to be destroyed of an extract; `file` and `seq` are those of its identifiers.
+
+    `rows_n`: rows of extra children in that file. `earlier_n`: earlier deliveries of the
+    extract's files that another replaced and that can still be opened.
+    """
 
     engagement: str
     file: str
     seq: int
     rows_n: int
-
-
-@dataclass(frozen=True)
-class _Rewritten:
-    """A delivery without its extra children, sealed and not yet registered."""
-
-    delivery: Delivery
-    replaced: Delivery
+    earlier_n: int
 
 
 def extra_children(home: Home) -> tuple[Extra, ...]:
-    """The extracts that hold and were taken in with children who were issued no UID."""
-    return tuple(
-        Extra(line.engagement or "", line.file, line.seq, receipt.reasons[RULE])
+    """The extracts of which something is to be destroyed, by engagement.
+
+    Rows are those of the delivery that holds, as taken in; a destruction that was killed half
+    way shows as earlier deliveries.
+    """
+    found = []
+    lines = read_register(home)
+    for engagement in sorted({line.engagement or "" for line in lines if line.dataset in FILES}):
+        held = _held(lines, engagement).get(steps.EDUCATION.identifiers)
+        if held is None:
+            continue
+        rows_n = _extra_rows_n(home, held)
+        earlier_n = sum(len(before) for _, before in _earlier(home, lines, engagement))
+        if rows_n or earlier_n:
+            found.append(Extra(engagement, held.file, held.seq, rows_n, earlier_n))
+    return tuple(found)
+
+
+def _extra_rows_n(home: Home, held: Delivery) -> int:
+    """Rows set aside since their UID was not issued, less those that the sample file names."""
+    if not is_taken(home, held):
+        return 0
+    return next(
+        receipt.reasons.get(steps.NOT_ISSUED, 0) - receipt.flags.get(steps.ON_SAMPLE_FILE, 0)
         for receipt in read_receipts(home)
-        if receipt.dataset == steps.EDUCATION.identifiers and receipt.reasons.get(RULE)
-        for line in read_register(home)
-        if (line.dataset, line.engagement, line.sha256)
-        == (receipt.dataset, receipt.engagement, receipt.sha256)
-        and not line.refused
+        if (receipt.dataset, receipt.engagement) == (held.dataset, held.engagement)
     )
+
+
+def _held(lines: Iterable[Delivery], engagement: str) -> Mapping[str, Delivery]:
+    """Dataset → the newest delivery, of each file of the extract that came."""
+    return {
+        line.dataset: line
+        for line in lines
+        if line.engagement == engagement and line.dataset in FILES
+    }
+
+
+def _earlier(
+    home: Home, lines: Sequence[Delivery], engagement: str
+) -> list[tuple[Delivery, list[Delivery]]]:
+    """Each file's delivery that stands, and the earlier ones that can still be opened.
+
+    Where a file of the extract was refused or waits, nothing but what was rewritten already
+    counts as replaced: an earlier delivery may be needed yet.
+    """
+    held = _held(lines, engagement)
+    if not all(_stands(home, line) for line in held.values()):
+        own = (line for line in lines if line.engagement == engagement)
+        held = {line.dataset: line for line in own if line.replaces and not line.refused}
+    found = []
+    for name in (name for name in FILES if name in held):
+        before = [
+            line
+            for line in lines
+            if (line.dataset, line.engagement) == (name, engagement)
+            and line.seq < held[name].seq
+            and not line.refused
+            and line.path(home).exists()
+        ]
+        if before:
+            found.append((held[name], before))
+    return found
+
+
+def _stands(home: Home, line: Delivery) -> bool:
+    """Whether it was taken in, or made of one that was."""
+    return not line.refused and (line.replaces > 0 or is_taken(home, line))
 
 
 def destroy_extra_children(
     home: Home, programme: Programme, codebook: Codebook, settings: Settings
 ) -> tuple[Path, ...]:
-    """Rewrite every such extract, then destroy the keys of what was delivered.
+    """Rewrite every such extract, then destroy the keys of what was delivered, and of all before.
 
     What a killed run left is completed first. Afterwards the extracts are to be taken in anew.
 
@@ -95,22 +159,27 @@ def destroy_extra_children(
         StorageError: a rewritten file does not hold what it should; nothing was changed.
     """
     with write_lock(home, "destroying extra children"):
-        _end_replaced(home)
-        chosen = extra_children(home)
+        _complete(home)
+        found = extra_children(home)
+        for one in found:
+            if not one.rows_n:
+                _end_earlier(home, one.engagement, settings.as_of)
+        chosen = [one for one in found if one.rows_n]
         if chosen:
             with open_desk(home, programme, codebook, settings) as desk:
                 for one in chosen:
                     _rewrite(desk, one.engagement)
-        return _end_replaced(home)
+                    _end_earlier(home, one.engagement, desk.as_of)
+        return tuple(sorted((home.drop / CERTIFICATES).glob("extra-children-*.json")))
 
 
 def _rewrite(desk: Desk, engagement: str) -> None:
     """Seal every file of an extract anew without its extra children, and register them at once."""
     extract = steps.EDUCATION
     files = _files(desk, engagement, extract)
-    issued = _issued(desk, engagement)
+    issued = steps.issued_uids(desk, engagement)
     next_seq = len(read_register(desk.home)) + 1
-    made: list[_Rewritten] = []
+    made: list[Delivery] = []
     extra_ids: pa.Table | None = None
     for dataset, delivery in files:
         with scratch(desk) as con:
@@ -126,7 +195,7 @@ def _rewrite(desk: Desk, engagement: str) -> None:
             if rows:
                 seq = next_seq + len(made)
                 made.append(_without(con, desk, dataset, delivery, rows, seq))
-    register(desk.home, [one.delivery for one in made])
+    register(desk.home, made)
 
 
 def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Dataset, Delivery]]:
@@ -155,28 +224,6 @@ def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Da
     return found
 
 
-def _issued(desk: Desk, engagement: str) -> pa.Table:
-    """Every `uid` of the sample file, those in rows that were set aside among them.
-
-    Raises:
-        InputError: it was refused or waits.
-    """
-    dataset = desk.codebook.datasets["sample_file"]
-    delivery = held_delivery(desk, dataset.name, engagement)
-    if delivery is None or not is_taken(desk.home, delivery):
-        raise InputError(
-            "Extra children cannot be told",
-            where=engagement,
-            why="the sample file that says which UIDs were issued is missing or was refused",
-            fix="deliver it, run rcs materialise, then try again",
-        )
-    with scratch(desk) as con:
-        steps.open_file(con, desk, dataset, delivery)
-        return con.execute(
-            "select survey_uid as uid from checked where survey_uid is not null"
-        ).to_arrow_table()
-
-
 def _extra_rows(
     con: duckdb.DuckDBPyConnection, desk: Desk, delivery: Delivery, issued: pa.Table
 ) -> list[int]:
@@ -184,7 +231,7 @@ def _extra_rows(
     places = desk.warehouse.execute(
         "select distinct row_number from intake.quarantine where engagement = ? and dataset = ? "
         "and file_sha256 = ? and rule = ?",
-        [delivery.engagement, delivery.dataset, delivery.sha256, RULE],
+        [delivery.engagement, delivery.dataset, delivery.sha256, steps.NOT_ISSUED],
     ).to_arrow_table()
     con.register("places", places)
     con.register("issued", issued)
@@ -228,7 +275,7 @@ def _without(
     delivery: Delivery,
     rows: Sequence[int],
     seq: int,
-) -> _Rewritten:
+) -> Delivery:
     """The file without some rows, sealed under a key of its own.
 
     Raises:
@@ -261,47 +308,18 @@ def _without(
                 why="what is left must be, cell by cell, what was there",
                 fix="report this as a defect of intake; nothing was changed",
             )
-        made = reseal(desk.home, delivery, plain.path, seq, len(rows), desk.as_of)
-    return _Rewritten(made, delivery)
+        return reseal(desk.home, delivery, plain.path, seq, len(rows), desk.as_of)
 
 
-def _end_replaced(home: Home) -> tuple[Path, ...]:
-    """Destroy the keys of what was rewritten, and certify it; what is done already stays."""
-    lines = read_register(home)
-    rewritten = [line for line in lines if line.replaces]
-    for line in rewritten:
-        reason = (
-            f"Rewritten as delivery {line.seq} without {line.destroyed_n} rows of extra children; "
-            f"the key of this delivery was destroyed on {line.rewritten_on}."
-        )
-        keys.destroy_keys(home, [before.seq for before in _before(home, lines, line)], reason)
-    found = []
-    for (engagement, day), made in groupby(
-        sorted(rewritten, key=lambda line: (line.engagement or "", line.rewritten_on, line.seq)),
-        key=lambda line: (line.engagement, line.rewritten_on),
-    ):
-        found.append(_certify(home, engagement or "", day, lines, list(made)))
-    return tuple(found)
-
-
-def _before(home: Home, lines: Sequence[Delivery], line: Delivery) -> list[Delivery]:
-    """Earlier deliveries of the same dataset whose bytes were kept."""
-    return [
-        before
-        for before in lines
-        if (before.dataset, before.engagement) == (line.dataset, line.engagement)
-        and before.seq < line.seq
-        and before.path(home).exists()
-    ]
-
-
-def _certify(
-    home: Home, engagement: str, day: str, lines: Sequence[Delivery], made: Sequence[Delivery]
-) -> Path:
+def _end_earlier(home: Home, engagement: str, day: date) -> None:
+    """Destroy the keys of all deliveries of an extract's files but those that stand; certify it."""
+    ended = _earlier(home, read_register(home), engagement)
+    if not ended:
+        return
     content = {
         "certificate": "destruction of extra children of an extract",
         "engagement": engagement,
-        "destroyed_on": date.fromisoformat(day).isoformat(),
+        "destroyed_on": day.isoformat(),
         "cipher": "AES-256-GCM, one random key a delivery",
         "deliveries": [
             {
@@ -309,17 +327,29 @@ def _certify(
                 "seq": line.seq,
                 "sha256": line.sha256,
                 "rows_removed_n": line.destroyed_n,
-                "keys_destroyed": [
-                    {"seq": before.seq, "sha256": before.sha256}
-                    for before in _before(home, lines, line)
-                ],
+                "keys_destroyed": [{"seq": one.seq, "sha256": one.sha256} for one in before],
             }
-            for line in made
+            for line, before in ended
         ],
         "not_covered": "copies of keys/ and drop/ in backups",
     }
     folder = home.drop / CERTIFICATES
     folder.mkdir(exist_ok=True, mode=0o700)
-    file = folder / f"extra-children-{engagement}-{day}.json"
+    number = len(list(folder.glob(f"extra-children-{engagement}-*.json"))) + 1
+    file = folder / f"extra-children-{engagement}-{number}.json{BEGUN}"
     write_atomically(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
-    return file
+    _complete(home)
+
+
+def _complete(home: Home) -> None:
+    """Destroy the keys that certificates which were begun list, then let these hold."""
+    for begun in sorted((home.drop / CERTIFICATES).glob(f"extra-children-*.json{BEGUN}")):
+        content = json.loads(begun.read_text(encoding="utf-8"))
+        for line in content["deliveries"]:
+            reason = (
+                f"Replaced by delivery {line['seq']}, which is without {line['rows_removed_n']} "
+                "rows of extra children; the key of this delivery was destroyed on "
+                f"{content['destroyed_on']}."
+            )
+            keys.destroy_keys(home, [before["seq"] for before in line["keys_destroyed"]], reason)
+        begun.replace(begun.with_name(begun.name.removesuffix(BEGUN)))

@@ -95,6 +95,10 @@ SOCIAL_WORK = Extract(
 
 
 SAMPLE_ID = "sample_id"
+# The rule that sets a row aside whose UID the vault's sample does not hold, and the flag that
+# counts those of them whose UID stands on the sample file, in a row that was set aside there.
+NOT_ISSUED = "uid_not_issued"
+ON_SAMPLE_FILE = "uid_set_aside_on_sample_file"
 
 
 class IntakeBlockedError(InputError):
@@ -476,7 +480,7 @@ def extract_ids(
         _withdraw_opted_out(con, desk, engagement, keys, "records")
         if extract.has_uid:
             extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
-            pupils.quarantine_rows(con, extra, "survey_uid", "uid_not_issued")
+            pupils.quarantine_rows(con, extra, "survey_uid", NOT_ISSUED)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
         scope = f"{extract.scope}|{engagement.key}"
@@ -486,7 +490,7 @@ def extract_ids(
             f"select {record_id} as record_id from checked "
             "where row_number in (select row_number from withdrawn)"
         ).to_arrow_table()
-        return Taken(
+        taken = Taken(
             count_receipt(
                 con,
                 delivery,
@@ -497,6 +501,51 @@ def extract_ids(
             record_ids=rows.select(["record_id"]),
             withdrawn_ids=withdrawn,
         )
+        refused = con.execute(
+            f"select {uid} as uid from checked "
+            f"where row_number in (select row_number from {VIOLATIONS} where rule = ?) "
+            "and row_number not in (select row_number from withdrawn)",
+            [NOT_ISSUED],
+        ).to_arrow_table()
+    return _flag_on_sample_file(desk, engagement.key, taken, refused)
+
+
+def _flag_on_sample_file(desk: Desk, engagement: str, taken: Taken, refused: pa.Table) -> Taken:
+    """Count those of the refused UIDs that the sample file names: these are no extra children."""
+    if not refused.num_rows:
+        return taken
+    issued = issued_uids(desk, engagement)
+    with scratch(desk) as con:
+        con.register("refused", refused)
+        con.register("issued", issued)
+        n = count(con, "refused", "uid in (select uid from issued)")
+        con.unregister("refused")
+        con.unregister("issued")
+    flags = {**taken.receipt.flags, **({ON_SAMPLE_FILE: n} if n else {})}
+    return replace(taken, receipt=replace(taken.receipt, flags=flags))
+
+
+def issued_uids(desk: Desk, engagement: str) -> pa.Table:
+    """Every `uid` of the sample file, those in rows that were set aside among them.
+
+    Raises:
+        InputError: it was refused or waits.
+    """
+    dataset = desk.codebook.datasets["sample_file"]
+    delivery = held_delivery(desk, dataset.name, engagement)
+    if delivery is None or not is_taken(desk.home, delivery):
+        raise InputError(
+            "Extra children cannot be told",
+            where=engagement,
+            why="the sample file that says which UIDs were issued is missing or was refused",
+            fix="deliver it, run rcs materialise, then try again",
+        )
+    dataset = encoded.contract_of(desk, dataset, delivery)
+    with scratch(desk) as con:
+        open_file(con, desk, dataset, delivery)
+        return con.execute(
+            "select survey_uid as uid from checked where survey_uid is not null"
+        ).to_arrow_table()
 
 
 def _destroyed(delivery: Delivery) -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from rcs_assets.codebook import PUPIL_SURVEYS
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.release.examine import (
@@ -27,6 +28,7 @@ from rcs_assets.release.examine import (
     k_problems,
     key_problems,
     l_problems,
+    part_problems,
     school_problems,
     unmarked,
 )
@@ -38,7 +40,6 @@ from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_
 from rcs_assets.storage.guard import identifier_columns
 
 ASSET = ("release", "candidate")
-SURVEYS = ("primary", "secondary")
 MANIFEST = "manifest.json"
 DATABASE = "rcs.duckdb"
 EXPECTED_FILES = frozenset({DATABASE, "datapackage.json", "certificate.json"})
@@ -73,7 +74,7 @@ INSIDE_ONLY = frozenset(
 MICRODATA_FORMS = ("parquet", "tab")
 ALLOWED = frozenset({("participation", "roll_n"), ("participation.parquet", "roll_n")}) | frozenset(
     {("participation.csv", "roll_n")}
-    | {(f"{survey}.{form}", "weight") for survey in SURVEYS for form in MICRODATA_FORMS}
+    | {(f"{survey}.{form}", "weight") for survey in PUPIL_SURVEYS for form in MICRODATA_FORMS}
 )
 
 
@@ -317,7 +318,10 @@ def witnesses_keep_hidden_cells_open(bench: Bench) -> Verdict:
 def _each_answer_file(
     bench: Bench, problems: Callable[[Path, MicrodataRule], list[str]]
 ) -> Verdict:
-    """Look at each file of answers; those with the same bytes once (see `deposit.py`)."""
+    """Look at each file of answers; those with the same bytes beside the same files once.
+
+    Files of a CPP and of the archive are the same (see `deposit.py`).
+    """
     rule = load_policy(bench.home.config).microdata
     found, n = [], 0
     seen: dict[tuple[str, ...], list[str]] = {}
@@ -325,10 +329,13 @@ def _each_answer_file(
         files = [] if name == SAFE_HAVEN else answer_files(folder)
         if bool(files) != (name.split("/")[0] in rule.purposes):
             found.append(f"{name}: has files of answers, or lacks them, against the policy")
+        beside = tuple(_sha256(file) for file in files)
         for file in files:
             n += 1
-            forms = tuple(
-                _sha256(file.with_suffix(end)) for end in (".parquet", ".tab", ".sav", ".dta")
+            forms = (
+                file.name,
+                *(_sha256(file.with_suffix(end)) for end in (".tab", ".sav", ".dta")),
+                *beside,
             )
             if forms not in seen:
                 seen[forms] = problems(file, rule)
@@ -356,8 +363,11 @@ def microdata_has_coarse_keys_only(bench: Bench) -> Verdict:
 
 
 def microdata_forms_agree(bench: Bench) -> Verdict:
-    """The .tab, .sav and .dta of a survey hold what its Parquet file holds, with labels."""
-    return _each_answer_file(bench, lambda file, _: form_problems(bench.con, file))
+    """The .tab, .sav and .dta hold what the Parquet file holds, with labels; a part is a part."""
+    return _each_answer_file(
+        bench,
+        lambda file, rule: [*form_problems(bench.con, file), *part_problems(bench.con, file, rule)],
+    )
 
 
 NO_RELEASE = "do not publish; run: rcs materialise; if it stays, report a defect of release"
@@ -454,7 +464,7 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "microdata_forms_agree",
-        "The forms of an anonymised file hold the same rows, with labels",
+        "The forms of an anonymised file hold the same rows, with labels; extracts hold their part",
         "interfaces.md, A release",
         NO_RELEASE,
         microdata_forms_agree,

@@ -24,9 +24,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from rcs_assets.codebook import Codebook, Variable
+from rcs_assets.codebook import PUPIL_SURVEYS, Codebook, Variable
 from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
-from rcs_assets.disclosure.microdata_rule import SURVEYS, MicrodataRule
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
@@ -114,7 +114,7 @@ def write_deposit(
     if not receiving:
         return Deposit({}, (), {}, {})
     con.execute(PUPILS_SQL)
-    variables = {survey: sources.codebook.variables_of(survey) for survey in SURVEYS}
+    variables = {survey: sources.codebook.variables_of(survey) for survey in PUPIL_SURVEYS}
     macro = hmac_expression(con, "release", key)
     made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
     files = _Files(variables, sources.codebook, rule, "SIMULATED" if is_simulated else "delivered")

@@ -98,12 +98,59 @@ def key_problems(
     answers = [f"{name} in ({merged})" for name in columns if name in asked]
     step = rule.weight_step
     rules = {f"a value of {name}": _outside(name, values) for name, values in allowed.items()}
+    if part:
+        # In a survey's file a stage may be withheld; who is in an extract shows one.
+        rules["a value of stage"] += " or stage is null"
     rules["a missing code that tells the questionnaire"] = " or ".join(answers) or "false"
     rules["a weight that is not rounded"] = f"abs(round(weight / {step}) - weight / {step}) > 1e-6"
     flags = ", ".join(f"coalesce(bool_or({rule_sql}), false)" for rule_sql in rules.values())
     row = con.execute(f"select {flags} from read_parquet({sql_literal(file)})").fetchall()[0]
     found += [name for name, is_bad in zip(rules, row, strict=True) if is_bad]
     return found + _weight_problems(con, file)
+
+
+def part_problems(con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule) -> list[str]:
+    """Whether an extract is, row for row, the part of the survey's file beside it that it is of.
+
+    Told once a pair, with the survey's file; with the extract where there is no such file.
+
+    Args:
+        con: any connection.
+        file: the Parquet form of a survey or of an extract.
+        rule: which extracts there are.
+    """
+    found = []
+    for part in rule.extracts:
+        survey, extract = (file.with_name(f"{name}.parquet") for name in (part.survey, part.name))
+        if file == extract and not survey.exists():
+            found.append(f"there is no {survey.name} that it could be a part of")
+        if file != survey:
+            continue
+        stages = ", ".join(sql_literal(stage) for stage in part.stages)
+        of_survey = f"read_parquet({sql_literal(survey)}) where stage in ({stages})"
+        if extract.exists():
+            found += _differing(con, extract, of_survey, _columns(con, survey))
+        elif con.execute(f"select 1 from {of_survey} limit 1").fetchall():
+            found.append(f"{extract.name} is missing")
+    return found
+
+
+def _differing(
+    con: duckdb.DuckDBPyConnection, extract: Path, of_survey: str, held: Iterable[str]
+) -> list[str]:
+    columns = _columns(con, extract)
+    beside = [name for name in columns if name not in set(held)]
+    if beside:
+        return [f"{extract.name} has column {name} beside those of the survey" for name in beside]
+    names = ", ".join(f'"{name}"' for name in columns)
+    part = f"select {names} from read_parquet({sql_literal(extract)})"
+    whole = f"select {names} from {of_survey}"
+    pairs = {"a row that is not of the survey": (part, whole), "not all of its rows": (whole, part)}
+    return [
+        f"{extract.name} has {what}"
+        for what, (one, other) in pairs.items()
+        if con.execute(f"select 1 from ({one} except all {other}) limit 1").fetchall()
+    ]
 
 
 def _outside(name: str, values: Iterable[str]) -> str:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rcs_assets.codebook.model import Codebook
+from rcs_assets.codebook.model import PUPIL_SURVEYS, Codebook
 from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.programme.datafile import DataFolder, read_rules
 
 WHY = "factors and outcomes are those of the codebook"
 FILE = "findings.yaml"
-SURVEYS = ("primary", "secondary")
 DOMAINS = ("family", "school", "peer", "area", "health")  # [S:FA p1]
 ADJUSTABLE = ("sex", "stage", "simd_quintile")
 
@@ -102,8 +101,8 @@ def _build(found: Mapping[str, Any]) -> FindingsRules:
 def _problems(rules: FindingsRules, codebook: Codebook) -> Iterator[str]:
     if not 0 < rules.confidence < 1 or rules.most_risks < 1:
         yield "confidence lies between 0 and 1, most is at least 1"
-    if not set(rules.outcomes) <= set(SURVEYS) or not set(rules.counted_surveys) <= set(SURVEYS):
-        yield f"surveys are {' and '.join(SURVEYS)}"
+    if not {*rules.outcomes, *rules.counted_surveys} <= set(PUPIL_SURVEYS):
+        yield f"surveys are {' and '.join(PUPIL_SURVEYS)}"
     if not set(rules.adjusted_for) <= set(ADJUSTABLE):
         yield f"models can be adjusted for {', '.join(ADJUSTABLE)}"
     for survey, names in rules.outcomes.items():

@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.codebook.model import Codebook
+from rcs_assets.codebook.model import PUPIL_SURVEYS, Codebook
 from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.estimation import Design, estimate_each, pooled_design_effect, wilson_sql
 from rcs_assets.estimation.intervals import floats_or_null, t_quantile
@@ -27,7 +27,6 @@ TABLE = "services.complex_asn"
 FILE = "complex_asn.yaml"
 WHY = "the installation defines complex ASN; domain.md 4.1 lists types and categories"
 GROUPS = ("complex", "other_asn", "no_asn")
-SURVEYS = ("primary", "secondary")
 _DATASET = "education_payload"
 _DESIGN = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
 _COLUMNS = """
@@ -145,7 +144,7 @@ def write_complex_asn(
         con.execute("create or replace temp table complex_scope as from complex_list")
         con.unregister("complex_list")
         con.execute(_records_sql(rules))
-        for survey in SURVEYS:
+        for survey in PUPIL_SURVEYS:
             con.execute(_response_sql(survey, rules))
             _estimate(con, survey, rules, codebook)
     con.execute("create schema if not exists services")

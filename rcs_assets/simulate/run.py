@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rcs_assets.codebook import Codebook, load_codebook
+from rcs_assets.codebook import PUPIL_SURVEYS, Codebook, load_codebook
 from rcs_assets.errors import InputError
 from rcs_assets.programme import (
     Engagement,
@@ -80,7 +80,6 @@ _FILE_ENDINGS = {
 }
 _ONE_OPT_OUT = "survey_uid,scope,received_on\nAA00000001,survey,2015-09-01\n"
 CODE_SUFFIXES = {".py", ".csv", ".yaml"}
-PUPIL_SURVEYS = ("primary", "secondary")
 Progress = Callable[[str], None]
 
 

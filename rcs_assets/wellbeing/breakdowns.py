@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-PUPIL_SURVEYS: Final = ("primary", "secondary")
+from rcs_assets.codebook import PUPIL_SURVEYS as PUPIL_SURVEYS
 
 # Column of the pupils that names the area of a level. A SEED or a cluster can stand in two
 # waves of one council, so both are named together with their engagement.

@@ -15,6 +15,7 @@ from rcs_assets.release.examine import (
     k_problems,
     key_problems,
     l_problems,
+    part_problems,
     school_problems,
     unmarked,
 )
@@ -51,6 +52,7 @@ def test_written_files_have_no_problems(con, package):
         assert l_problems(con, file, RULE, CODEBOOK) == []
         assert key_problems(con, file, RULE, CODEBOOK) == []
         assert form_problems(con, file) == []
+        assert part_problems(con, file, RULE) == []
     assert unmarked(package) == []
 
 
@@ -62,6 +64,60 @@ def test_an_extract_holds_its_own_stages_and_questions_only(con, package):
     found = key_problems(con, extract, RULE, CODEBOOK)
     assert "a value of stage" in found
     assert any(problem.startswith("column ") for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (
+            "select * from '{}' limit (select count(*) - 1 from '{}')",
+            ["salsus.parquet has not all of its rows"],
+        ),
+        (
+            "select * from '{}' union all (select * from '{}' limit 1)",
+            ["salsus.parquet has a row that is not of the survey"],
+        ),
+        (
+            "select * replace (1 - sdq_1 as sdq_1) from '{}'",
+            [
+                "salsus.parquet has a row that is not of the survey",
+                "salsus.parquet has not all of its rows",
+            ],
+        ),
+        (
+            "select *, 1 as shoe_size from '{}'",
+            ["salsus.parquet has column shoe_size beside those of the survey"],
+        ),
+    ],
+)
+def test_an_extract_that_is_no_part_of_the_survey_is_found(con, package, change, problems):
+    survey, extract = (
+        package / "microdata" / f"{name}.parquet" for name in ("secondary", "salsus")
+    )
+    con.execute(f"create table changed as {change.format(extract, extract)}")
+    con.execute(f"copy changed to '{extract}' (format parquet)")
+    assert part_problems(con, survey, RULE) == problems
+    assert part_problems(con, extract, RULE) == []
+
+
+def test_one_without_the_other_is_found(con, package):
+    survey, extract = (
+        package / "microdata" / f"{name}.parquet" for name in ("secondary", "salsus")
+    )
+    moved = extract.rename(package / "moved")
+    assert part_problems(con, survey, RULE) == ["salsus.parquet is missing"]
+    moved.rename(extract)
+    survey.unlink()
+    assert part_problems(con, extract, RULE) == [
+        "there is no secondary.parquet that it could be a part of"
+    ]
+
+
+def test_a_stage_that_is_withheld_has_no_place_in_an_extract(con, package):
+    extract = package / "microdata" / "salsus.parquet"
+    con.execute(f"create table changed as select * replace (null as stage) from '{extract}'")
+    con.execute(f"copy changed to '{extract}' (format parquet)")
+    assert "a value of stage" in key_problems(con, extract, RULE, CODEBOOK)
 
 
 def test_a_class_that_is_too_small_is_found(con, package):
