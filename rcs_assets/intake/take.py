@@ -14,10 +14,11 @@ import duckdb
 
 from rcs_assets.codebook import Dataset
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import splitter, steps
+from rcs_assets.intake import keys, splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
+from rcs_assets.intake.encoded import DictionaryError
 from rcs_assets.intake.faults import remove_reports
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
@@ -232,6 +233,9 @@ def _attempt(
     try:
         return step(delivery)
     except steps.IntakeBlockedError as error:
+        return Taken(rejected_receipt(delivery, str(error), 0))
+    except DictionaryError as error:
+        keys.destroy_keys(desk.home, [delivery.seq], str(error))
         return Taken(rejected_receipt(delivery, str(error), 0))
     except InputError as error:
         reason = str(error)
