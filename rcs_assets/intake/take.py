@@ -109,7 +109,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     """Take in an engagement's social work extract, in the way of the education extract.
 
     Its records hold no UID: an opted-out pupil is recognised by SCN here, and by linkage
-    where the record has none.
+    where the record has none. Encodings have none either, and linkage of them misses some: as long
+    as an opt-out holds they are refused whole.
 
     Returns:
         The receipts of identifiers, payload and, where it was delivered, child protection;
