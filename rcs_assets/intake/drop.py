@@ -4,7 +4,8 @@ Belongs here: recognising a file by its name, refusing what cannot be taken in, 
 immutable sealed copy, the register (one JSON line a delivery) and the question
 which delivery of a dataset holds now. Does not belong here: what is inside a file
 (`readers.py`, `contracts.py`), archives (`archives.py`), keys and their end
-(`retention.py`); nothing of a record is read here.
+(`retention.py`); nothing of a record is read here. Only headers of files of identifiers are, since
+identifiers beside encodings may not be kept, not even sealed (`encoded.py`).
 
 A refusal of a file that was recognised is registered too: until a good file comes,
 the dataset counts as rejected, so that an older delivery is never published as new.
@@ -25,7 +26,8 @@ from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import keys
 from rcs_assets.intake.archives import is_archive, unpacked
-from rcs_assets.intake.readers import probe
+from rcs_assets.intake.encoded import judged_by, takes_encodings
+from rcs_assets.intake.readers import probe, read_header
 from rcs_assets.programme import Engagement, Programme
 from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
 from rcs_assets.storage import Home, write_atomically, write_lock
@@ -391,6 +393,8 @@ def _refusal(path: Path, known: _Recognised, programme: Programme) -> str:
         if known.engagement is not None:
             _check_wave(path.name, known.dataset, programme.engagements[known.engagement])
         probe(path, known.dataset)
+        if takes_encodings(known.dataset):
+            judged_by(read_header(path, known.dataset), known.dataset, path.name)
     except InputError as error:
         return str(error)
     return ""

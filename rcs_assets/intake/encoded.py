@@ -6,11 +6,16 @@ character encodings of files (`encodings.py`).
 
 A council encodes all its files or none. Identifiers beside encodings would be a dictionary: whoever
 holds both learns how the key writes each name, and reads the records of others by it. So a file
-that holds both is refused, and so is an extract that is not of the sample file's kind and key.
+that holds both is refused at the door (`drop.py`), and an extract that is not of the sample file's
+kind and key when it is taken in: the key of its sealed copy is destroyed then (`take.py`).
+
+An encoding does not tell whose it is, and two of one child differ. So where a child of the
+engagement opted out, no encoded record without UID is taken in: it may be that child's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import duckdb
@@ -18,12 +23,14 @@ import duckdb
 from rcs_assets.codebook import Dataset, Sensitivity
 from rcs_assets.errors import InputError
 from rcs_assets.intake import vault
-from rcs_assets.intake.contracts import count
-from rcs_assets.intake.desk import Desk
-from rcs_assets.intake.drop import Delivery, opened
-from rcs_assets.intake.readers import read_header
+from rcs_assets.intake.contracts import count, quarantine
 
 COLUMNS = ("scheme", "clk")
+NO_UID = "encoded_without_uid"
+
+
+class DictionaryError(InputError):
+    """Beside what is held, the file would tell how the key writes names: it may not be kept."""
 
 
 def takes_encodings(dataset: Dataset) -> bool:
@@ -47,24 +54,30 @@ def of_identifiers(dataset: Dataset) -> Dataset:
     return replace(dataset, fields=tuple(f for f in dataset.fields if f.name not in COLUMNS))
 
 
-def contract_of(desk: Desk, dataset: Dataset, delivery: Delivery) -> Dataset:
-    """The contract that a delivered file of identifiers is judged by.
+def judged_by(header: Sequence[str], dataset: Dataset, file: str) -> Dataset:
+    """The contract that a file of identifiers is judged by: in clear, or of encodings.
+
+    Args:
+        header: its columns.
+        dataset: a contract that takes encodings.
+        file: its name, for messages.
 
     Raises:
-        InputError: it holds identifiers beside encodings.
+        DictionaryError: beside encodings stands a column that may hold an identifier: every one
+            that the contract of encodings does not have, in exactly its spelling.
     """
-    with opened(desk.home, delivery) as path:
-        header = read_header(path, dataset)
-    if not set(COLUMNS) & set(header):
+    if not set(COLUMNS) & {name.strip().lower() for name in header}:
         return dataset
     replaced = encoded_columns(dataset)
-    beside = [name for name in header if name in replaced]
+    allowed = [field.column for field in dataset.fields if field.column not in replaced]
+    beside = [name for name in header if name not in allowed]
     if beside:
-        raise InputError(
+        raise DictionaryError(
             "The file holds identifiers beside encodings",
-            where=f"file {delivery.file}, header, column {beside[0]}",
-            why="who holds both learns how the key writes each name",
-            fix="make the file anew: rcs encodings make leaves the identifiers out",
+            where=f"file {file}, header, column {beside[0]}",
+            why="who holds both learns how the key writes each name, so beside encodings stand "
+            f"no columns but {', '.join(allowed)}; the file is not kept",
+            fix="delete the file and make it anew: rcs encodings make leaves the identifiers out",
         )
     return with_encodings(dataset)
 
@@ -93,7 +106,7 @@ def flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {"encoded": count(con, "accepted")}
 
 
-def refuse_mixed(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> None:
+def refuse_mixed(con: duckdb.DuckDBPyConnection, file: str) -> None:
     """Refuse a file whose encodings cannot be compared with each other, from `accepted`.
 
     Raises:
@@ -103,34 +116,93 @@ def refuse_mixed(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> None:
     if found > 1:
         raise InputError(
             "The file holds encodings of different keys or rules",
-            where=f"file {delivery.file}, column scheme",
+            where=f"file {file}, column scheme",
             why="no two of them can be compared",
             fix="encode the whole file with one key file: rcs encodings make",
         )
 
 
+def refuse_other_kind(
+    secret: duckdb.DuckDBPyConnection, dataset: Dataset, engagement: str, file: str
+) -> None:
+    """Refuse an extract in clear beside an encoded sample file, or the other way, by its header.
+
+    Args:
+        secret: the vault, which holds the sample file.
+        dataset: the contract of the extract, from `judged_by`.
+        engagement: partition key.
+        file: name of the extract.
+
+    Raises:
+        DictionaryError: they are of two kinds.
+    """
+    held = vault.sample_is_encoded(secret, engagement)
+    if held is not None and held != is_encoded(dataset):
+        raise _no_comparison(engagement, file)
+
+
 def refuse_other_scheme(
-    con: duckdb.DuckDBPyConnection, desk: Desk, engagement: str, delivery: Delivery
+    con: duckdb.DuckDBPyConnection,
+    secret: duckdb.DuckDBPyConnection,
+    engagement: str,
+    file: str,
 ) -> None:
     """Refuse an extract that cannot be compared with the engagement's sample file.
 
     Args:
         con: scratch connection with `accepted`.
-        desk: the installation, whose vault holds the sample file.
+        secret: the vault, which holds the sample file.
         engagement: partition key.
-        delivery: the extract.
+        file: name of the extract.
 
     Raises:
-        InputError: encodings beside identifiers, or encodings of another key.
+        DictionaryError: encodings beside identifiers, or encodings of another key.
+        InputError: the vault holds no pupil of the sample file that they could be compared with.
     """
     keys = con.execute(
         f"select row_number, {vault.SCHEME_KEY} as asked_key from accepted"
     ).to_arrow_table()
-    if vault.ask_other_scheme(desk.vault, engagement, keys):
+    if not vault.ask_other_scheme(secret, engagement, keys):
+        return
+    if vault.sample_is_encoded(secret, engagement) is None:
+        # No reason to make the file unreadable: the vault may be a new one.
         raise InputError(
-            "The extract cannot be compared with the sample file",
-            where=f"{engagement}, file {delivery.file}, column scheme",
-            why="one of them holds encodings and the other identifiers, or encodings of another "
-            "key or other rules",
-            fix="encode sample file, education and social work with one key file, or none of them",
+            "The encodings cannot be compared with the sample file",
+            where=f"{engagement}, file {file}",
+            why="the vault holds no pupil of it",
+            fix=f"run: rcs materialise --engagement {engagement}",
         )
+    raise _no_comparison(engagement, file)
+
+
+def _no_comparison(engagement: str, file: str) -> DictionaryError:
+    return DictionaryError(
+        "The extract cannot be compared with the sample file",
+        where=f"{engagement}, file {file}, column scheme",
+        why="one of them holds encodings and the other identifiers, or encodings of another "
+        "key or other rules; the key of the sealed file was destroyed, nobody can open it",
+        fix="encode sample file, education and social work with one key file, or none of them, "
+        "and deliver this file anew",
+    )
+
+
+def refuse_unrecognised(dataset: Dataset, engagement: str, file: str) -> None:
+    """Refuse encoded records without UID as a whole, where a child of the engagement opted out.
+
+    Raises:
+        InputError: the file holds encodings.
+    """
+    if is_encoded(dataset):
+        raise InputError(
+            "The records of children who opted out cannot be told from the others",
+            where=f"{engagement}, file {file}, column clk",
+            why="the engagement has opt-outs or withdrawals, the records hold no UID, and two "
+            "encodings of one child differ: no record may be taken in that may be theirs",
+            fix="go without this file, or deliver all of the engagement's files with identifiers",
+        )
+
+
+def set_aside_unrecognised(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    """Quarantine the encoded rows of `accepted` that have no UID, where a child opted out."""
+    if is_encoded(dataset):
+        quarantine(con, "survey_uid is null", "survey_uid", NO_UID)

@@ -192,6 +192,12 @@ def open_file(
     quarantine_row_rules(con, dataset)
 
 
+def _judged_by(desk: Desk, dataset: Dataset, delivery: Delivery) -> Dataset:
+    """The contract of a file of identifiers, by its header: in clear, or of encodings."""
+    with opened(desk.home, delivery) as path:
+        return encoded.judged_by(read_header(path, dataset), dataset, delivery.file)
+
+
 def _keys(con: duckdb.DuckDBPyConnection, columns: str) -> pa.Table:
     return con.execute(f"select row_number, {columns} from checked").to_arrow_table()
 
@@ -295,10 +301,10 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
-    dataset = encoded.contract_of(desk, dataset, delivery)
+    dataset = _judged_by(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
-        encoded.refuse_mixed(con, delivery)
+        encoded.refuse_mixed(con, delivery.file)
         flags = pupils.judge_schools(con, engagement, known)
         proposals = _judge_uids(con, desk, engagement, known, delivery)
         schools.quarantine_other_stages(con, known)
@@ -471,16 +477,22 @@ def extract_ids(
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     _require_sample(desk, engagement, extract)
-    dataset = encoded.contract_of(desk, dataset, delivery)
+    dataset = _judged_by(desk, dataset, delivery)
+    encoded.refuse_other_kind(desk.vault, dataset, engagement.key, delivery.file)
+    has_opt_outs = vault.has_opt_outs(desk.vault, desk.home, engagement.key, vault.RECORDS)
+    if has_opt_outs and not extract.has_uid:
+        encoded.refuse_unrecognised(dataset, engagement.key, delivery.file)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
-        encoded.refuse_other_scheme(con, desk, engagement.key, delivery)
+        encoded.refuse_other_scheme(con, desk.vault, engagement.key, delivery.file)
         uid = "survey_uid" if extract.has_uid else "null::varchar"
         keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
         if extract.has_uid:
             extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
             pupils.quarantine_rows(con, extra, "survey_uid", NOT_ISSUED)
+            if has_opt_outs:
+                encoded.set_aside_unrecognised(con, dataset)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
         scope = f"{extract.scope}|{engagement.key}"

@@ -14,10 +14,11 @@ import duckdb
 
 from rcs_assets.codebook import Dataset
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import splitter, steps
+from rcs_assets.intake import keys, splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
+from rcs_assets.intake.encoded import DictionaryError
 from rcs_assets.intake.faults import remove_reports
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
@@ -108,7 +109,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
     """Take in an engagement's social work extract, in the way of the education extract.
 
     Its records hold no UID: an opted-out pupil is recognised by SCN here, and by linkage
-    where the record has none.
+    where the record has none. Encodings have none either, and linkage of them misses some: as long
+    as an opt-out holds they are refused whole.
 
     Returns:
         The receipts of identifiers, payload and, where it was delivered, child protection;
@@ -232,6 +234,9 @@ def _attempt(
     try:
         return step(delivery)
     except steps.IntakeBlockedError as error:
+        return Taken(rejected_receipt(delivery, str(error), 0))
+    except DictionaryError as error:
+        keys.destroy_keys(desk.home, [delivery.seq], str(error))
         return Taken(rejected_receipt(delivery, str(error), 0))
     except InputError as error:
         reason = str(error)

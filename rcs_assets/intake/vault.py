@@ -133,10 +133,27 @@ def count_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> int:
     return int(con.execute(query, [engagement]).fetchall()[0][0])
 
 
+def has_opt_outs(
+    con: duckdb.DuckDBPyConnection, home: Home, engagement: str, scopes: Sequence[str]
+) -> bool:
+    """Whether an opt-out of an engagement holds that has one of the scopes."""
+    query = "select count(*) from opt_outs where engagement = ? and list_contains(?, scope)"
+    listed = con.execute(query, [engagement, list(scopes)]).fetchall()[0][0]
+    return bool(listed or tombstones.standing_keys(home, engagement, scopes).num_rows)
+
+
+def sample_is_encoded(con: duckdb.DuckDBPyConnection, engagement: str) -> bool | None:
+    """Whether the engagement's sample file holds encodings; None where it has no pupil."""
+    query = "select count(clk) > 0, count(*) from sample_identifiers where engagement = ?"
+    is_encoded, pupils_n = con.execute(query, [engagement]).fetchall()[0]
+    return bool(is_encoded) if pupils_n else None
+
+
 def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) -> int:
     """Rows of children whose opt-out holds and who stand in a table that it closes to them.
 
-    UIDs are compared with the tombstones, SCNs of rows without UID with those of the list.
+    UIDs are compared with the tombstones, SCNs of rows without UID with those of the list. An
+    encoded record without UID may be of any of them, so each one counts.
     """
     macro = hmac_expression(con, "tombstone", home.key("tombstone"))
     returned = 0
@@ -148,6 +165,8 @@ def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) 
             if scopes == RECORDS
             else ""
         )
+        if scopes == RECORDS and has_opt_outs(con, home, engagement, scopes):
+            by_scn += f" or ({uid} is null and clk is not null)"
         rows = con.execute(
             f"select count(*) from {table} where engagement = $engagement and "
             f"(coalesce({macro}({uid}) in (select uid_key from stones), false) {by_scn})",

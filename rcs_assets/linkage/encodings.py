@@ -35,6 +35,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.intake.contracts import refuse_columns
 from rcs_assets.intake.encoded import encoded_columns, takes_encodings
 from rcs_assets.linkage.engine import Links, link, sealed_connection
 from rcs_assets.linkage.settings import LinkSettings
@@ -252,7 +253,8 @@ def encode_file(
 
     Raises:
         ConfigurationError: the key file, or a target that is there.
-        InputError: the file cannot be read, or `encode` refuses it.
+        InputError: the file cannot be read, has a column that is no field of the contract, or
+            `encode` refuses it.
     """
     key = read_key_file(key_file)
     _refuse_present(target)
@@ -264,6 +266,8 @@ def encode_file(
             where=f"file {source.name}",
             fix="name the column of the record's id: --id COLUMN",
         )
+    if contract:
+        _refuse_columns(source.name, table.column_names, contract)
     names = {id_column: "record_id"}
     kept = [n for n in table.column_names if n == id_column or n != "record_id"]
     renamed = table.select(kept).rename_columns([names.get(n, n) for n in kept])
@@ -277,6 +281,29 @@ def encode_file(
         )
     _write_csv(_delivery(table, encoded, contract) if contract else encoded, target)
     return int(encoded.num_rows)
+
+
+def _refuse_columns(file: str, header: Sequence[str], contract: Dataset) -> None:
+    """Refuse what would stand in clear beside the encodings, or could not be told apart.
+
+    Raises:
+        InputError: a column that the contract does not have in this spelling, or that stands twice.
+    """
+    fields = [field.column for field in contract.fields]
+    refuse_columns(
+        file,
+        f"The columns do not fit the contract of {contract.title}",
+        fields,
+        {
+            # Fields that the file has not are no fault here: the council may not hold them.
+            "missing": [],
+            "not in the contract (they would go out in clear)": [
+                name for name in header if name not in fields
+            ],
+            "twice": [name for name in dict.fromkeys(header) if header.count(name) > 1],
+        },
+        f"leave these columns out, or spell them as the contract does: {', '.join(fields)}",
+    )
 
 
 def contract_of(file: Path, codebook: Codebook) -> Dataset | None:

@@ -432,7 +432,10 @@ def test_decide_doubtful_links(repo_root: Path, rcs, released_home, tmp_path: Pa
 
 @pytest.mark.slow
 def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monkeypatch) -> None:
-    """A council of the demo sends encodings: real runs, as many links as the figures promise."""
+    """A council of the demo sends encodings: real runs, as many links as the figures promise.
+
+    Its opt-outs are taken back for that. As soon as they hold again, social work is refused.
+    """
     page = repo_root / "docs" / "how-to" / "encode-identifiers.md"
     home = released_home.copy(tmp_path / "home")
     monkeypatch.chdir(tmp_path)
@@ -441,6 +444,9 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
         edit_csv(delivered(home, dataset), tmp_path, _each_once)
     (tmp_path / "encoded").mkdir()
     before = _rates_of(home)
+    opt_outs = delivered(home, "opt_outs")
+    back = edit_csv(opt_outs, tmp_path / "back", lambda f: f.assign(taken_back_on=DEMO_DAY))
+    assert sign_and_deliver(home, back).status == 0
     steps = [words[1:] for words in commands(page, "rcs")]
     for words in steps[: steps.index(["status"]) + 1]:
         if words[0] == "encodings":
@@ -462,6 +468,14 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
         assert is_encoded == ours
         kept = before[engagement, dataset][0]
         assert linked >= 0.9 * kept if ours else linked == kept
+    assert sign_and_deliver(home, opt_outs).status == 0
+    rcs("materialise", "--engagement", ENGAGEMENT, "--home", home, "--as-of", DEMO_DAY)
+    notes = {r.dataset: r for r in read_receipts(Home.open(home)) if r.engagement == ENGAGEMENT}
+    assert "cannot be told from the others" in notes["social_work_ids"].reason
+    assert notes["education_ids"].reasons["encoded_without_uid"] > 0
+    left = rows_left(Home.open(home), ENGAGEMENT)
+    assert left["vault.main.education_identifiers"] == notes["education_ids"].accepted_n > 0
+    assert left["vault.main.social_work_identifiers"] == left["warehouse.intake.social_work"] == 0
 
 
 def _each_once(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,9 @@ import pytest
 
 from rcs_assets.cli import main
 from rcs_assets.codebook import Codebook
-from rcs_assets.errors import InputError
+from rcs_assets.errors import InputError, StorageError
+from rcs_assets.intake import drop, vault
+from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
 from rcs_assets.intake.take import take
 from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
 from rcs_assets.linkage.engagements import LinkedRows, accepted_records
@@ -186,11 +188,6 @@ def test_the_receipt_counts_encodings_and_the_files_hold_no_name(world: World) -
     assert not [name for name in names if name in told]
 
 
-def _beside(world: World, folder: Path) -> None:
-    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
-    write_csv(world.path("social_work_ids"), [{**row, "surname": "Muir"} for row in rows])
-
-
 def _other_key(world: World, folder: Path) -> None:
     encode(world, folder / "plain", folder / "other.key", "social_work_ids")
 
@@ -214,7 +211,6 @@ def _cut(world: World, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_beside, "holds identifiers beside encodings"),
         (_other_key, "cannot be compared with the sample file"),
         (_in_clear, "cannot be compared with the sample file"),
         (_no_scheme, "do not fit the contract"),
@@ -230,6 +226,11 @@ def test_an_extract_of_another_kind_is_refused_whole(
     assert said in receipts["social_work_ids"].reason
     assert receipts["social_work_ids"].accepted_n == 0
     assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+    if spoil is not _no_scheme:
+        # Beside the sample file it would be a dictionary: nobody can open it any more.
+        _cannot_be_opened(world)
+        again = {receipt.dataset: receipt for receipt in world.take_social_work()}
+        assert again["social_work_ids"] == receipts["social_work_ids"]
     # The rest of the engagement is linked as ever.
     assert {row["dataset"] for row in link_all(world).link_rates.to_pylist()} == {"education"}
 
@@ -253,3 +254,121 @@ def test_there_are_no_identifiers_to_hand_on(world: World, tmp_path: Path) -> No
             ["admin_ids_sw"], tmp_path / "out",
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+def _cannot_be_opened(world: World, dataset: str = "social_work_ids") -> None:
+    line = [line for line in read_register(world.home) if line.dataset == dataset][-1]
+    assert line.refused
+    with pytest.raises((StorageError, OSError)), opened(world.home, line):
+        pass
+    assert not (world.home.keys / "deliveries" / f"{line.seq}.key").exists()
+
+
+def _write_beside(world: World, column: str, cell: str) -> Path:
+    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
+    return write_csv(world.path("social_work_ids"), [{**row, column: cell} for row in rows])
+
+
+@pytest.mark.parametrize("column", ["surname", "Surname", "known_as", "CLK"])
+def test_identifiers_beside_encodings_are_refused_at_the_door(world: World, column: str) -> None:
+    [outcome] = world.deliver(_write_beside(world, column, "Qqmuir"))
+    assert outcome.status is DeliveryStatus.REFUSED
+    assert "holds identifiers beside encodings" in outcome.message
+    assert f"column {column}" in outcome.message and "Qqmuir" not in outcome.message
+    assert not list((world.home.drop / "files").rglob(f"{outcome.sha256}/*"))
+    _cannot_be_opened(world)
+    receipts = {receipt.dataset: receipt for receipt in world.take_social_work()}
+    assert receipts["social_work_ids"].reason == outcome.message
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+
+
+def test_one_that_lies_in_the_drop_from_before_loses_its_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed by a version that did not look at the door."""
+    with monkeypatch.context() as patched:
+        patched.setattr(drop, "takes_encodings", lambda dataset: False)
+        [outcome] = world.deliver(_write_beside(world, "surname", "Qqmuir"))
+    assert outcome.status is DeliveryStatus.REGISTERED
+    receipts = {receipt.dataset: receipt for receipt in world.take_social_work()}
+    assert "holds identifiers beside encodings" in receipts["social_work_ids"].reason
+    _cannot_be_opened(world)
+
+
+def test_a_vault_without_the_sample_file_costs_no_delivery(world: World) -> None:
+    with open_vault(world.home) as secret:
+        secret.execute("delete from sample_identifiers")
+    receipts = {receipt.dataset: receipt for receipt in world.take_social_work()}
+    assert "the vault holds no pupil of it" in receipts["social_work_ids"].reason
+    take_pupils(world)
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(PUPILS_N // 2,)]
+
+
+def _opted_out() -> dict[str, str]:
+    """Social work's record id → UID, of ten children; some of education's hold no UID."""
+    files = make_pairs(PUPILS_N, 99)
+    uid_of = {record: f"CA{n:08d}" for n, record in enumerate(files.left.record_id, start=1)}
+    partner = dict(zip(files.truth.right_id, files.truth.left_id, strict=True))
+    known = {
+        record: uid_of[partner[record]]
+        for record in files.right.head(PUPILS_N // 2).record_id
+        if record in partner
+    }
+    without = [record for record, uid in known.items() if uid.endswith("0")][:3]
+    rest = [record for record in known if record not in without]
+    return {record: known[record] for record in [*without, *rest][:10]}
+
+
+def test_no_record_of_a_child_who_opted_out_is_taken_in_or_linked(world: World) -> None:
+    """Nobody can tell whose an encoded record without UID is, so none is taken in."""
+    opted = _opted_out()
+    assert len(opted) == 10 and sum(uid.endswith("0") for uid in opted.values()) == 3
+    rows = [
+        {"survey_uid": uid, "scope": "all", "received_on": "2015-09-01", "taken_back_on": ""}
+        for uid in opted.values()
+    ]
+    world.deliver(write_csv(world.path("opt_outs"), rows))
+    with world.desk() as desk:
+        take(desk, "opt_outs", ENGAGEMENT)
+        # What was taken in before counts as returned until it is taken in anew.
+        before = vault.count_returned(desk.vault, world.home, ENGAGEMENT)
+    assert before == 10 + 7 + PUPILS_N // 10 + PUPILS_N // 2
+    receipts = take_pupils(world)
+    education, social_work = receipts["education_ids"], receipts["social_work_ids"]
+    assert education.reasons["encoded_without_uid"] == PUPILS_N // 10
+    assert education.withdrawn_n == 7 and education.accepted_n == PUPILS_N * 9 // 10 - 7
+    assert "cannot be told from the others" in social_work.reason
+    assert world.path("social_work_ids").name in social_work.reason
+    assert social_work.accepted_n == receipts["social_work_payload"].accepted_n == 0
+    for table in ("sample", "education"):
+        held = {uid for (uid,) in world.vault_rows(f"select uid from {table}_identifiers")}
+        assert None not in held and not held & set(opted.values())
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+    assert world.rows("select count(*) from intake.social_work") == [(0,)]
+    assert world.rows("select count(*) from intake.education") == [(education.accepted_n,)]
+    linked = link_all(world).project_ids.to_pylist()
+    assert {row["dataset"] for row in linked} == {"sample", "education"}
+    with world.desk() as desk:
+        assert vault.count_returned(desk.vault, world.home, ENGAGEMENT) == 0
+    # Taken back, all records are what they were: the file was refused, not destroyed.
+    back = [{**row, "taken_back_on": "2015-10-01"} for row in rows]
+    world.deliver(write_csv(world.path("opt_outs"), back))
+    assert take_pupils(world)["social_work_ids"].accepted_n == PUPILS_N // 2
+
+
+@pytest.mark.parametrize("column", ["Surname", "known_as", "address", "email", "surname"])
+def test_nothing_that_the_contract_does_not_have_goes_out_beside_encodings(
+    template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    """`surname` stands twice then."""
+    source = tmp_path / f"{ENGAGEMENT}_social-work-identifiers.csv"
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / source.name
+    lines = (template / "plain" / source.name).read_text(encoding="utf-8").splitlines()
+    spoilt = [f"{lines[0]},{column}", *(f"{line},Qqmuir" for line in lines[1:])]
+    source.write_text("\n".join(spoilt) + "\n", encoding="utf-8")
+    key = str(template / "council.key")
+    assert main(["encodings", "make", str(source), "--key", key, "--out", str(target)]) == 1
+    error = capsys.readouterr().err
+    assert source.name in error and f"column {column}" in error and "Qqmuir" not in error
+    assert not list(target.parent.iterdir())
