@@ -299,7 +299,12 @@ def _others(area_name: str) -> str:
 
 
 def _is_all_of(package: Package, area: Place) -> bool:
-    """Whether the tranche holds nobody but the CPP: the same released figures throughout."""
+    """Whether the tranche holds nobody but the CPP: no rating, and its figures throughout.
+
+    Numbers and ranges say less: they are rounded and estimated in another way for a tranche.
+    """
+    if any(row.verdict for key, row in package.verdicts.items() if key[:3] == package.own):
+        return False
     pairs = [
         (cell, beside)
         for survey in sorted({h.survey for h in package.cells.held if h[:3] == package.own})
@@ -309,11 +314,7 @@ def _is_all_of(package: Package, area: Place) -> bool:
         and cell.is_shown
         and beside.is_shown
     ]
-    return bool(pairs) and all(
-        (cell.n, cell.estimate, cell.ci_low, cell.ci_high)
-        == (beside.n, beside.estimate, beside.ci_low, beside.ci_high)
-        for cell, beside in pairs
-    )
+    return bool(pairs) and all(cell.estimate == beside.estimate for cell, beside in pairs)
 
 
 def _why_hidden(surveys: Sequence[SurveyPart], settings: Settings) -> str:

@@ -169,8 +169,8 @@ def test_an_area_beside_its_tranche_is_compared_with_the_tranche(cpp_pages) -> N
     assert "Compared with" not in said and "than the other schools of" not in said
 
 
-def write_alone(folder: Path, **first: int) -> Path:
-    """A CPP whose tranche has its figures, as one that is all of it; `first` changes one row."""
+def write_alone(folder: Path, *, differs: bool = False, rated: bool = False) -> Path:
+    """A CPP whose tranche has its figures, as one that is all of it; or but for one of them."""
     made.write_cpp(folder)
     (file,) = folder.rglob("estimates.parquet")
     held = pq.read_table(file)
@@ -182,8 +182,19 @@ def write_alone(folder: Path, **first: int) -> Path:
         for row in rows
         if row["geography_level"] == "cpp" and row["breakdown"] == "total"
     ]
-    tranche[0] |= first
+    for row in tranche:
+        row["n"] += 5
+    if differs:
+        tranche[0]["estimate"] += 1
     pq.write_table(pa.Table.from_pylist([*rows, *tranche], schema=held.schema), file)
+    if not rated:
+        (file,) = folder.rglob("comparisons.parquet")
+        held = pq.read_table(file)
+        rows = [
+            row | ({"verdict": None, "status": "x"} if row["geography_level"] == "cpp" else {})
+            for row in held.to_pylist()
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, schema=held.schema), file)
     return folder
 
 
@@ -200,6 +211,7 @@ def test_a_cpp_that_is_its_tranche_is_not_set_beside_itself(tmp_path) -> None:
     assert any(row.rating.kind == "better" for p in page.places for t in p.tables for row in t.rows)
 
 
-def test_one_figure_that_differs_keeps_the_tranche_on_the_page(tmp_path) -> None:
-    package = read_package(write_alone(tmp_path, n=9000), CPP)
+@pytest.mark.parametrize("other", [{"differs": True}, {"rated": True}])
+def test_a_figure_that_differs_or_a_rating_keeps_the_tranche_on_the_page(tmp_path, other) -> None:
+    package = read_package(write_alone(tmp_path, **other), CPP)
     assert cpp_page(package, load_settings()).has_area
