@@ -63,13 +63,12 @@ from rcs_assets.release.technical import KINDS as TECHNICAL_KINDS
 from rcs_assets.release.technical import Run, technical_report
 from rcs_assets.release.witnesses import write_witnesses
 from rcs_assets.storage import Home, sql_literal
-from rcs_assets.storage.code import room_version
+from rcs_assets.storage.code import pages_version
 from rcs_assets.wellbeing.estimators import load_estimators
 
 SUMMARY = "summary.md"
 SUMMARIES = "summaries"
 # The room that makes pages of packages; release knows its code by name only.
-PAGES_ROOM = "reporting"
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _content_hash(
     """
     digest = hashlib.sha256()
     versions = (sources.policy.version, sources.codebook.version, sources.programme.version)
-    pages = room_version(PAGES_ROOM)
+    pages = pages_version()
     digest.update(json.dumps([versions, pages, sorted(sources.left_out), is_simulated]).encode())
     for package in packages:
         if package.has_database:

@@ -22,7 +22,7 @@ from rcs_assets.release.pages import (
     sealed_hash,
 )
 from rcs_assets.reporting.many import render_packages
-from rcs_assets.storage.code import room_version
+from rcs_assets.storage.code import pages_version
 from rcs_assets.storage.resources import HomeResource, asset_options
 
 
@@ -50,7 +50,7 @@ def pages(home: HomeResource) -> dg.MaterializeResult[None]:
     place = home.home()
     packages = {p.name: p for p in candidate_packages(place) if p.must_have_report}
     content_hash = next(iter(packages.values())).content_hash
-    code = room_version("reporting")
+    code = pages_version()
     made = {name: made_of(package, code) for name, package in packages.items()}
     counted: Counter[str] = Counter()
     due, told_anew, kept = {}, {}, {}

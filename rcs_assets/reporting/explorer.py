@@ -283,9 +283,9 @@ def _group_words(settings: Settings, breakdown: str, group: str) -> str:
 
 @cache
 def _councils() -> list[list[Any]]:
-    """The 32 councils as tiles of equal size: code, name, column, row."""
+    """The 32 councils as tiles of equal size: code, name, column, row, short name."""
     rows = csv.DictReader(_asset("councils.csv").decode().splitlines())
-    return [[r["code"], r["name"], int(r["column"]), int(r["row"])] for r in rows]
+    return [[r["code"], r["name"], int(r["column"]), int(r["row"]), r["short"]] for r in rows]
 
 
 def _script(unit: str, content: Mapping[str, Any]) -> bytes:

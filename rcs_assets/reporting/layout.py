@@ -82,9 +82,9 @@ class _Setter:
     def one_page(self) -> Document:
         """The summary for elected members: one page of what the report says."""
         page = self.page
-        care = (page.care[1], page.chance) if page.is_rated else page.care
+        care = (page.care[1], page.chance) if page.has_ratings else page.care
         blocks = [*self.notes(), Tiles(page.tiles)]
-        if page.stand_out and any(part.count("rated") for part in page.surveys):
+        if page.stand_out and page.has_ratings:
             blocks.append(self.stand_out())
         blocks.append(self.glance())
         blocks.append(
@@ -184,6 +184,8 @@ class _Setter:
         hidden = sum(part.hidden for part in page.surveys)
         more = wording.hidden_sentence(hidden).strip() or self.word("all_shown")
         yield Paragraph(plain(f"{said} {more}"), "release")
+        if page.why_hidden:
+            yield Paragraph(plain(page.why_hidden), "statement")
         if page.statement:
             yield Paragraph(plain(page.statement), "statement")
 
@@ -243,7 +245,12 @@ class _Setter:
                 ("worse", "closer_look", found.worse, found.no_worse),
             )
         ]
-        return Section("stands-out", 2, self.word("stand_out"), (Pair(*lists),))
+        page = self.page
+        about: tuple[Block, ...] = ()
+        if page.has_ratings and page.others != page.area:
+            said = self.word("stand_out_about", others=page.others)
+            about = (Paragraph(plain(said), "muted"),)
+        return Section("stands-out", 2, self.word("stand_out"), (*about, Pair(*lists)))
 
     def bullets(self, items: Sequence[Bullet], empty: str) -> Block:
         """One line a measure, or the sentence in their place."""
@@ -271,7 +278,7 @@ class _Setter:
         heads = {"better": "better", "similar": "similar", "worse": "worse"}
         heads |= {"withheld": "not_shown"}
         has_unrated = any(domain.counts.unrated for domain in survey.domains)
-        heads |= {"unrated": "not_compared"} if has_unrated else {}
+        heads |= {"unrated": "not_rated"} if has_unrated else {}
         table = Table(
             "overview stacks",
             self.word("overview_unrated" if has_unrated else "overview_caption"),
@@ -297,7 +304,7 @@ class _Setter:
     def reading(self) -> Section:
         """The annotated example."""
         beside: tuple[Block, ...] = (Paragraph(plain(self.page.reading)),)
-        if self.page.is_rated:
+        if self.page.has_ratings:
             beside += (Key(tuple((kind, rating.word) for kind, rating in LEGEND.items())),)
         figure = Figure(self.page.example, self.word("example"), beside)
         return Section("reading", 2, self.word("how_to_read"), (figure,))
@@ -313,8 +320,13 @@ class _Setter:
             said.append(f"{survey.hidden} not shown [c].")
         domains = tuple(self.domain(survey, domain) for domain in survey.domains)
         title = self.word("results") + self.suffix(survey)
-        # A campus has two surveys: its results flow on, so that no page stays nearly empty.
-        starts_page = self.page.kind != "school" or len(self.page.surveys) == 1
+        # A campus has two surveys, and an overview can stand on a page of its own: there results
+        # flow on, so that no page stays nearly empty.
+        page = self.page
+        is_first = survey.key == page.surveys[0].key
+        starts_page = (
+            len(page.surveys) == 1 if page.kind == "school" else not (is_first and page.has_ratings)
+        )
         return Section(
             f"results-{survey.key}",
             2,

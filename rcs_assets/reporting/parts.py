@@ -29,7 +29,9 @@ class Subject:
     """Whose figures a page shows, and beside whose.
 
     `own_words` names the place in a sentence (`your school`); `area` is the place of the
-    comparison figures, None where the package has none.
+    comparison figures, None where the package has none. `others` are those that ratings compare
+    with: a school and a cluster stand beside all of their CPP, and are tested against its other
+    schools, whose figure is not released.
     """
 
     package: Package
@@ -38,6 +40,7 @@ class Subject:
     own_words: str
     area: Place | None
     area_name: str
+    others: str
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,12 @@ class SurveyPart:
         """Whether any measure has a rating or hides one; without, ratings have no column."""
         return self.is_compared and any(d.counts.rated or d.counts.withheld for d in self.domains)
 
+    @property
+    def shown_n(self) -> int:
+        """Measures whose figure is shown."""
+        rows = (row for d in self.domains for row in (*d.rows, *d.scores))
+        return sum(not row.value.startswith("[") for row in rows)
+
     def count(self, of: str) -> int:
         """One of the counts (`better`, `rated`, `withheld` …) over all domains."""
         return sum(int(getattr(domain.counts, of)) for domain in self.domains)
@@ -289,7 +298,7 @@ def _domain(
     return DomainPart(
         key=key,
         title=title,
-        sentence=wording.domain_sentence(counts, subject.area_name),
+        sentence=wording.domain_sentence(counts, subject.others),
         rows=tuple(rows),
         scores=tuple(scores),
         counts=counts,
@@ -317,7 +326,7 @@ def _domain_marks(title: str, counts: Counts) -> Chart:
     if not kinds:
         return NotDrawn("")
     said = ", ".join(f"{n} {kind}" for kind, n in numbers.items())
-    said += f", {counts.unrated} not compared" if counts.unrated else ""
+    said += f", {counts.unrated} not rated" if counts.unrated else ""
     return charts.Marks(f"{title}: {said}", "One shape a measure", kinds)
 
 

@@ -83,6 +83,7 @@ class Settings:
     stand_out: int
     sensitive_headline_n: int
     dumbbells: int
+    few_shown_pct: int
     group_labels: Mapping[str, Mapping[str, str]]
     group_tables: Mapping[str, GroupTableWords]
     marks: Mapping[str, MarkWords]
@@ -95,6 +96,7 @@ class Settings:
     care: tuple[str, ...]
     chance: str
     chance_without_rating: str
+    chance_hidden: str
     reading: Mapping[str, str]
     rounding: Mapping[str, str]
     programme: str
@@ -154,6 +156,7 @@ def parse_settings(text: str) -> Settings:
         stand_out=int(limits["stand_out"]),
         sensitive_headline_n=int(limits["sensitive_headline_n"]),
         dumbbells=int(limits["dumbbells"]),
+        few_shown_pct=int(limits["few_shown_pct"]),
         group_labels=content["groups"]["labels"],
         group_tables={k: GroupTableWords(**v) for k, v in content["group_tables"]["order"].items()},
         marks={k: MarkWords(**v) for k, v in content["marks"]["words"].items()},
@@ -166,6 +169,7 @@ def parse_settings(text: str) -> Settings:
         care=tuple(content["care"]["texts"]),
         chance=chance["text"],
         chance_without_rating=chance["text_without_rating"],
+        chance_hidden=chance["text_hidden"],
         reading={k: v for k, v in content["reading"].items() if k not in ("source", "reason")},
         rounding=content["rounding"]["texts"],
         programme=programme["name"],

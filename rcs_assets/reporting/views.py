@@ -8,7 +8,7 @@ are told (`layout.py`), and looks (templates).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.blocks import Bullets, Paragraph, Tile
@@ -61,8 +61,10 @@ class ServicePart:
 class Page:
     """Everything that one page says.
 
-    `kind` is school, cluster, cpp or public; `reading` says how to read a chart; `facts`
-    are name and value of what identifies the release.
+    `kind` is school, cluster, small, cpp or public; `area` and `others` as in `Subject`.
+    `is_rated`: there are ratings, shown or hidden; `has_ratings`: one is shown at
+    least. `why_hidden` says why hardly a result is shown, empty where most are; `reading` says how
+    to read a chart; `facts` are name and value of what identifies the release.
     """
 
     kind: str
@@ -72,9 +74,12 @@ class Page:
     year: str
     lines: tuple[str, ...]
     area: str
+    others: str
     is_simulated: bool
     is_rated: bool
+    has_ratings: bool
     statement: str
+    why_hidden: str
     summary: tuple[Paragraph | Bullets, ...]
     is_authored: bool
     tiles: tuple[Tile, ...]
@@ -121,7 +126,9 @@ def school_page(package: Package, settings: Settings) -> Page:
     """The page of one school, beside its CPP's published figures."""
     area = _first(package, "cpp")
     area_name = package.name_of(area) if area else "its area"
-    subject = Subject(package, settings, package.own, "your school", area, area_name)
+    subject = Subject(
+        package, settings, package.own, "your school", area, area_name, _others(area_name)
+    )
     cluster = _parent(package, package.own, "cluster")
     return _page(subject, "school", "report", (cluster, area_name))
 
@@ -129,13 +136,14 @@ def school_page(package: Package, settings: Settings) -> Page:
 def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
     """The page of one cluster's primary schools, beside its CPP."""
     area_name = package.name_of(package.own)
-    subject = Subject(package, settings, place, "this cluster", package.own, area_name)
+    subject = Subject(
+        package, settings, place, "this cluster", package.own, area_name, _others(area_name)
+    )
     small = place._replace(code=place.code + SMALL)
     places: tuple[PlacePart, ...] = ()
     if small in package.cells.places:
-        noted = Subject(package, settings, place, "this cluster", package.own, area_name)
         places = _place_parts(
-            noted,
+            subject,
             (small,),
             "Small schools together",
             "Schools with few pupils have no page of their own. Here their pupils stand together.",
@@ -147,7 +155,9 @@ def cluster_page(package: Package, settings: Settings, place: Place) -> Page:
 def small_page(package: Package, settings: Settings, place: Place) -> Page:
     """The page of the small schools of a cluster together, beside their CPP."""
     area_name = package.name_of(package.own)
-    subject = Subject(package, settings, place, "these schools", package.own, area_name)
+    subject = Subject(
+        package, settings, place, "these schools", package.own, area_name, _others(area_name)
+    )
     return _page(
         subject,
         "small",
@@ -158,12 +168,18 @@ def small_page(package: Package, settings: Settings, place: Place) -> Page:
 
 
 def cpp_page(package: Package, settings: Settings) -> Page:
-    """The page of one CPP: summary, measures, clusters, schools, reach and spend."""
+    """The page of one CPP: summary, measures, clusters, schools, reach and spend.
+
+    A CPP that is all that its tranche has in the release is not set beside itself.
+    """
     area = _first(package, "tranche")
     tranche = package.name_of(area).partition(" (")[0] if area else "its tranche"
     area_name = f"{tranche} areas"
+    if area is not None and _is_all_of(package, area):
+        left = {key: row for key, row in package.verdicts.items() if key[:3] != package.own}
+        package, area = replace(package, verdicts=left), None
     name = package.name_of(package.own)
-    subject = Subject(package, settings, package.own, name, area, area_name)
+    subject = Subject(package, settings, package.own, name, area, area_name, area_name)
     clusters = [p for p in _places(package, "cluster") if not p.code.endswith(SMALL)]
     places = (
         *_place_parts(
@@ -187,7 +203,7 @@ def cpp_page(package: Package, settings: Settings) -> Page:
 
 def public_page(package: Package, settings: Settings) -> Page:
     """The page of the programme: all areas together, and the CPPs side by side by name."""
-    subject = Subject(package, settings, package.own, "all areas", None, "all areas")
+    subject = Subject(package, settings, package.own, "all areas", None, "all areas", "all areas")
     cpps = _places(package, "cpp")
     places = (
         *_place_parts(
@@ -233,7 +249,7 @@ def _page(
     surveys = tuple(survey_part(subject, s) for s in surveys_of(subject, subject.place))
     is_rated = any(part.is_rated for part in surveys)
     summary, is_authored = summary_blocks(package) if with_summary else ((), False)
-    compared = sum(s.count("rated") + s.count("withheld") for s in surveys if s.is_rated)
+    has_ratings = any(part.count("rated") for part in surveys)
     title = settings.programme_title if kind == "public" else package.name_of(subject.place)
     return Page(
         kind=kind,
@@ -243,9 +259,12 @@ def _page(
         year=_year(package),
         lines=tuple(line for line in (_about(surveys), *parents) if line),
         area=subject.area_name,
+        others=subject.others,
         is_simulated=package.is_simulated,
         is_rated=is_rated,
+        has_ratings=has_ratings,
         statement=statement,
+        why_hidden=_why_hidden(surveys, settings),
         summary=summary,
         is_authored=is_authored,
         tiles=_tiles(subject, surveys, is_rated),
@@ -256,11 +275,11 @@ def _page(
         services=_services(package, settings, kind),
         outcomes=outcome_parts(package, settings, subject.place) if kind == "cpp" else (),
         findings=finding_parts(package, settings) if kind == "public" else (),
-        reading=_reading(subject, is_rated),
+        reading=_reading(subject, has_ratings),
         example=_example(subject),
         talk=settings.talk["cluster" if kind == "small" else kind],
         care=settings.care,
-        chance=settings.chance.format(n=compared) if is_rated else settings.chance_without_rating,
+        chance=_chance(subject, surveys, is_rated=is_rated, has_ratings=has_ratings),
         support=settings.support if any(part.has_sensitive for part in surveys) else "",
         marks=tuple((key, words.text) for key, words in settings.marks.items()),
         rounding=settings.rounding.get(kind, settings.rounding["default"]),
@@ -272,6 +291,53 @@ def _page(
         has_area=subject.area is not None,
         facts=_facts(package),
     )
+
+
+def _others(area_name: str) -> str:
+    """Whom a school, or schools together, are compared with (policy.md Table B: rest of CPP)."""
+    return f"the other schools of {area_name}"
+
+
+def _is_all_of(package: Package, area: Place) -> bool:
+    """Whether the tranche holds nobody but the CPP: no rating, and its figures throughout.
+
+    Numbers and ranges say less: they are rounded and estimated in another way for a tranche.
+    """
+    if any(row.verdict for key, row in package.verdicts.items() if key[:3] == package.own):
+        return False
+    pairs = [
+        (cell, beside)
+        for survey in sorted({h.survey for h in package.cells.held if h[:3] == package.own})
+        for indicator in package.measures
+        if (cell := package.cell(package.own, survey, indicator)) is not None
+        and (beside := package.cell(area, survey, indicator)) is not None
+        and cell.is_shown
+        and beside.is_shown
+    ]
+    return bool(pairs) and all(cell.estimate == beside.estimate for cell, beside in pairs)
+
+
+def _why_hidden(surveys: Sequence[SurveyPart], settings: Settings) -> str:
+    """Why a page shows no figure of its place, or hardly one; empty where it shows more."""
+    shown = sum(part.shown_n for part in surveys)
+    measures = sum(part.measures_n for part in surveys)
+    if not any(part.hidden for part in surveys):
+        return ""
+    if not shown:
+        return settings.words["none_shown"]
+    return settings.words["few_shown"] if 100 * shown <= settings.few_shown_pct * measures else ""
+
+
+def _chance(
+    subject: Subject, surveys: Sequence[SurveyPart], *, is_rated: bool, has_ratings: bool
+) -> str:
+    """What chance does; that measures were compared is told only where a rating is shown."""
+    if not is_rated:
+        return subject.settings.chance_without_rating
+    if not has_ratings:
+        return subject.settings.chance_hidden
+    compared = sum(s.count("rated") + s.count("withheld") for s in surveys if s.is_rated)
+    return subject.settings.chance.format(n=compared, others=subject.others)
 
 
 def _about(surveys: Sequence[SurveyPart]) -> str:
@@ -352,10 +418,11 @@ def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> t
         return (*tiles, Tile("plain", str(shown), "measures with results"))
     if not any(part.count("rated") for part in surveys):
         return (*tiles, Tile("plain", "[c]", "Ratings are not shown"))
+    others = subject.area_name if subject.others == subject.area_name else "other schools"
     for kind, words in (
-        ("better", f"better than {subject.area_name}"),
-        ("similar", f"similar to {subject.area_name}"),
-        ("worse", f"worse than {subject.area_name}"),
+        ("better", f"better than {others}"),
+        ("similar", f"similar to {others}"),
+        ("worse", f"worse than {others}"),
     ):
         n = sum(part.count(kind) for part in surveys)
         noun = "measure" if n == 1 else "measures"

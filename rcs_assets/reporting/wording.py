@@ -93,7 +93,7 @@ def counted(n: int) -> str:
     return _ONES[n] if n < len(_ONES) else str(n)
 
 
-def domain_sentence(counts: Counts, area: str) -> str:
+def domain_sentence(counts: Counts, others: str) -> str:
     """One sentence before the table of a domain; all branches of outputs.md, pitfall 16.
 
     Nothing is called similar where nothing was rated.
@@ -108,9 +108,9 @@ def domain_sentence(counts: Counts, area: str) -> str:
         words = f"{plural(worse, 'measure')} {_verb(worse)} worse"
         parts.append(f"{worse} {_verb(worse)} worse" if better else words)
     if not parts:
-        sentence = f"No clear difference from {area}: gaps of this size could be chance."
+        sentence = f"No clear difference from {others}: gaps of this size could be chance."
     else:
-        sentence = f"{' and '.join(parts)} than {area}."
+        sentence = f"{' and '.join(parts)} than {others}."
     withheld = counts.withheld - counts.hidden
     more = f" {plural(withheld, 'rating')} {_verb(withheld)} not shown." if withheld else ""
     return sentence + hidden_sentence(counts.hidden) + more
@@ -119,8 +119,12 @@ def domain_sentence(counts: Counts, area: str) -> str:
 def _without_ratings(counts: Counts) -> str:
     if counts.hidden == counts.measures and counts.hidden:
         return "Results are not shown."
-    if counts.withheld > counts.hidden:
-        return "Ratings are not shown." + hidden_sentence(counts.hidden)
+    if withheld := counts.withheld - counts.hidden:
+        said = "Ratings are not shown."
+        if apart := counts.unrated:
+            said = f"{plural(withheld, 'rating')} {_verb(withheld)} not shown; "
+            said += f"{plural(apart, 'measure')} {_verb(apart)} not rated."
+        return said + hidden_sentence(counts.hidden)
     shown = counts.measures - counts.hidden
     return f"{plural(shown, 'measure')} with results." + hidden_sentence(counts.hidden)
 

@@ -127,7 +127,8 @@ def write_complex_asn(
     raked. `n` pupils with a value, `numerator_n` of them counted (null for a mean), `estimate` in
     per cent or scores, `method` of the interval (logit, t, wilson, none), `difference` of the group
     complex from all other pupils with its interval (null where an area has too few schools for
-    one), `reason`: empty, no_data, not_comparable (all areas: not asked alike), or the engine's.
+    one), `reason`: empty, no_data, not_comparable (all areas: not asked alike), or what
+    the engine says of the figure (lonely_psu, no_df, all_equal).
 
     Args:
         con: a writing connection to the warehouse.
@@ -421,7 +422,8 @@ def _rows_sql(survey: str, names: Sequence[str], ci: str, rules: ComplexAsn) -> 
                 areas.engagement, measures.*, groups."group", areas.area_schools_n,
                 coalesce(counts.n, 0) as n, counts.counted,
                 coalesce(counts.schools_n, 0) as schools_n,
-                found.* exclude (engagement, variable, "group"),
+                found.* exclude (engagement, variable, "group", reason),
+                found.reason as found_reason,
                 apart.estimate as apart, apart.ci_low as apart_low, apart.ci_high as apart_high,
                 areas.engagement is null
                 or area_schools_n >= {rules.schools_for_clusters} as has_clusters
@@ -472,6 +474,6 @@ def _rows_sql(survey: str, names: Sequence[str], ci: str, rules: ComplexAsn) -> 
             if(why = '', factor * apart, null) as difference,
             if(why = '' and has_clusters, factor * apart_low, null) as difference_low,
             if(why = '' and has_clusters, factor * apart_high, null) as difference_high,
-            why as reason
+            coalesce(nullif(why, ''), found_reason, '') as reason
         from chosen
     """

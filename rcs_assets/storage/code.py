@@ -1,7 +1,7 @@
 """Which code made a result.
 
-Belongs here: one hash over the product's code and data files. Does not belong here:
-what follows from a change (`rcs_assets.runs`).
+Belongs here: one hash over the product's code and data files, and for the pages over the
+libraries that set them. Does not belong here: what follows from a change (`rcs_assets.runs`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 CODE_FOLDERS = ("rcs_assets", "data_quality", "dbt_project")
-CODE_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css", ".js", ".typ", ".md"}
+CODE_ENDINGS = {
+    ".py", ".sql", ".yml", ".yaml", ".csv", ".html", ".css", ".js", ".typ", ".md", ".ttf",
+}  # fmt: skip
+# Another version of these can give other bytes from the same code and figures.
+PAGE_MAKERS = ("jinja2", "markdown-it-py", "markupsafe", "pikepdf", "typst")
 NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
 
 
@@ -26,6 +31,13 @@ def code_version() -> str:
 def room_version(room: str) -> str:
     """sha256 over the code and data files of one room; a room that is not there has no files."""
     return _hash_folders((f"rcs_assets/{room}",))
+
+
+@cache
+def pages_version() -> str:
+    """sha256 over the room reporting with its fonts, and the versions of what sets pages."""
+    made_with = [f"{name}=={version(name)}" for name in PAGE_MAKERS]
+    return hashlib.sha256("\n".join([room_version("reporting"), *made_with]).encode()).hexdigest()
 
 
 def _hash_folders(folders: Iterable[str]) -> str:

@@ -262,6 +262,36 @@ def test_a_tile_has_the_whole_name_of_its_council(browser, public) -> None:
     page.close()
 
 
+def test_a_map_says_why_a_council_has_no_figure_and_its_classes_do_not_meet(
+    browser, opened, public
+) -> None:
+    page = opened("map")
+    assert "Councils without a mark or a figure are not in this package." in page.inner_text(
+        "#about"
+    )
+    assert "did not take part" not in page.inner_text("#about")
+    words = [word.strip() for word in page.locator("#key li").all_inner_texts()]
+    assert words == ["under 33%", "33% to under 67%", "67% and over", "no result"]
+    page = browser.new_page()
+    page.goto(f"{public.as_uri()}#view=map")
+    page.wait_for_selector(READY)
+    assert "did not take part in this release." in page.inner_text("#about")
+    sides = "[...document.querySelectorAll('#chart text.tile')].map(t => t.getBBox().width)"
+    assert max(page.evaluate(sides)) <= 54
+    page.close()
+
+
+def test_a_map_of_a_telephone_has_short_names_and_the_table_is_their_key(opened) -> None:
+    page = opened("map", 320)
+    short = page.locator("#chart text.tile").all_text_contents()
+    assert len(set(short)) == len(short) == 32
+    rows = page.locator("#table tbody th").all_inner_texts()
+    assert sorted(row.split(": ")[0] for row in rows) == sorted(short)
+    assert "FAL: Falkirk" in rows and "D&G: Dumfries and Galloway" in rows
+    tiles = "[...document.querySelectorAll('#chart text.tile')]"
+    assert min(page.evaluate(f"{tiles}.map(t => t.getBoundingClientRect().height)")) >= 12
+
+
 def test_findings_are_those_of_the_public_package(browser, public) -> None:
     page = browser.new_page()
     page.goto(f"{public.as_uri()}#view=findings")

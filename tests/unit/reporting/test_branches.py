@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.reporting.package import Participation, Reach, Spend, read_package
 from rcs_assets.reporting.parts import _pairs_sentence
 from rcs_assets.reporting.services import reach_tables, spend_table
 from rcs_assets.reporting.settings import load_settings
 from rcs_assets.reporting.views import cpp_page
+from rcs_assets.reporting.views import school_page as page_of_school
 from tests.unit.reporting import made
-from tests.unit.reporting.conftest import CPP
+from tests.unit.reporting.conftest import CPP, SCHOOL, rendered, text
 
 CLEAR = "Clear means that the two likely ranges do not meet."
 WHO = "primary pupils took part"
@@ -113,3 +119,99 @@ def test_who_took_part(cpp_folder, values, tile) -> None:
     package = replace(read_package(cpp_folder, CPP), participation=(row,))
     first = cpp_page(package, load_settings()).tiles[0]
     assert (first.value, first.text) == tile
+
+
+def shown_first(shown: int) -> made.Statuses:
+    """Totals of the first so many indicators of the primary survey are shown, no other row."""
+    names = [i.name for i in load_codebook().indicators.values() if i.survey == "primary"]
+    return lambda name, breakdown, group: (
+        "published" if breakdown == "total" and name in names[:shown] else "c"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [(0, "No result is shown here."), (1, "Few results are shown here."),
+     (3, "Few results are shown here."), (4, ""), (99, "")],
+)  # fmt: skip
+def test_a_page_with_hardly_a_figure_says_why(tmp_path, shown, says) -> None:
+    """Of 34 measures; whoever took part is told all the same."""
+    folder = made.write_school(tmp_path, surveys=["primary"], statuses=shown_first(shown))
+    page = page_of_school(read_package(folder, SCHOOL), load_settings())
+    assert page.surveys[0].measures_n == 34 and page.surveys[0].shown_n == min(shown, 34)
+    assert page.why_hidden.startswith(says) and bool(page.why_hidden) == bool(says)
+    assert "someone could work out what a few pupils said" in page.why_hidden or not says
+    seen = text(rendered(folder, SCHOOL)["report.html"])
+    assert seen.count("someone could work out") == bool(says)
+    assert "445 of about 634 primary pupils took part" in seen
+
+
+def test_where_no_rating_is_shown_nothing_is_said_to_be_compared(tmp_path) -> None:
+    folder = made.write_school(tmp_path, surveys=["primary"], statuses=made.all_hidden)
+    seen = text(rendered(folder, SCHOOL)["report.html"])
+    assert "We compared" not in seen and "at least 5 points" not in seen
+    assert "No rating is shown here, so we say of no gap that it is clear." in seen
+
+
+def test_a_gap_is_said_to_be_from_the_other_schools(school_page, tmp_path) -> None:
+    """The figure that stands beside is that of all schools, the one compared with is not told."""
+    said = text(school_page)
+    assert "Compared with the other schools of Falkirk, so the tested gap can be wider" in said
+    assert "The tall dark bar is Falkirk, your school too, with its likely range" in said
+    assert "only if the gap from the other schools of Falkirk is at least 5 points" in said
+    assert re.search(r"measures? (is|are) (better|worse) than the other schools of Falkirk", said)
+    assert not re.search(r"(better|worse) than Falkirk|difference from Falkirk", said)
+
+
+def test_an_area_beside_its_tranche_is_compared_with_the_tranche(cpp_pages) -> None:
+    said = text(cpp_pages["report.html"])
+    assert "only if the gap from Tranche 2 areas is at least 5 points" in said
+    assert "Compared with" not in said and "than the other schools of" not in said
+
+
+def write_alone(folder: Path, *, differs: bool = False, rated: bool = False) -> Path:
+    """A CPP whose tranche has its figures, as one that is all of it; or but for one of them."""
+    made.write_cpp(folder)
+    (file,) = folder.rglob("estimates.parquet")
+    held = pq.read_table(file)
+    rows = [row for row in held.to_pylist() if row["geography_level"] != "tranche"]
+    tranche = [
+        row
+        | {"geography_level": "tranche", "geography_code": made.TRANCHE, "engagement": ""}
+        | {"geography_name": "Tranche 2 (2016-17)"}
+        for row in rows
+        if row["geography_level"] == "cpp" and row["breakdown"] == "total"
+    ]
+    for row in tranche:
+        row["n"] += 5
+    if differs:
+        tranche[0]["estimate"] += 1
+    pq.write_table(pa.Table.from_pylist([*rows, *tranche], schema=held.schema), file)
+    if not rated:
+        (file,) = folder.rglob("comparisons.parquet")
+        held = pq.read_table(file)
+        rows = [
+            row | ({"verdict": None, "status": "x"} if row["geography_level"] == "cpp" else {})
+            for row in held.to_pylist()
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, schema=held.schema), file)
+    return folder
+
+
+def test_a_cpp_that_is_its_tranche_is_not_set_beside_itself(tmp_path) -> None:
+    folder = write_alone(tmp_path)
+    package = read_package(folder, CPP)
+    page = cpp_page(package, load_settings())
+    assert not page.has_area and page.stand_out is None and not page.is_rated
+    rows = [r for s in page.surveys for d in s.domains for r in (*d.rows, *d.scores)]
+    assert {row.area for row in rows} == {""} and {row.rating.kind for row in rows} == {"none"}
+    said = text(rendered(folder, CPP)["report.html"])
+    assert "Tranche 2 areas" not in said and "We compared" not in said
+    # Its schools keep their ratings.
+    assert any(row.rating.kind == "better" for p in page.places for t in p.tables for row in t.rows)
+
+
+@pytest.mark.parametrize("other", [{"differs": True}, {"rated": True}])
+def test_a_figure_that_differs_or_a_rating_keeps_the_tranche_on_the_page(tmp_path, other) -> None:
+    package = read_package(write_alone(tmp_path, **other), CPP)
+    assert cpp_page(package, load_settings()).has_area

@@ -93,7 +93,7 @@ def test_the_counts_are_those_of_the_comparisons(school_folder, school_page) -> 
     said = text(school_page)
     for verdict, word in (("better", "than"), ("similar", "to"), ("worse", "than")):
         n = verdicts.count(verdict)
-        assert f"{n} measure{'s' * (n != 1)} {verdict} {word} Falkirk" in said
+        assert f"{n} measure{'s' * (n != 1)} {verdict} {word} other schools" in said
 
 
 def test_pages_tell_shown_figures_only(school_folder, school_page) -> None:
@@ -122,7 +122,7 @@ def test_all_hidden_tells_nothing_and_calls_nothing_similar(tmp_path) -> None:
 
 def test_none_clear_says_that_it_could_be_chance(tmp_path) -> None:
     said = text(school(tmp_path, statuses=made.all_shown, verdict=lambda _: "similar"))
-    assert "No clear difference from Falkirk" in said
+    assert "No clear difference from the other schools of Falkirk" in said
     assert "No measure is clearly better. That does not mean there are no strengths." in said
     assert "All results of the tables are shown." in said
 
@@ -385,7 +385,7 @@ def text_of(element) -> str:
 
 
 def test_the_overview_has_one_mark_a_measure(cpp_pages, cpp_folder) -> None:
-    """Also for what was not compared: a ring, and a column of its own."""
+    """Also for what is not rated: a ring, and a column of its own."""
     (domains, *_) = [t for t in tree(cpp_pages["report.html"]).iter("table")
                      if (t.get("class") or "").startswith("overview")]  # fmt: skip
     package, survey = read_package(cpp_folder, CPP), next(iter(load_settings().surveys))
@@ -396,7 +396,7 @@ def test_the_overview_has_one_mark_a_measure(cpp_pages, cpp_folder) -> None:
     ) == sum(
         int(cell.text or 0)
         for cell in domains.iter("td")
-        if cell.get("data-label") in ("Better", "Similar", "Worse", "Not compared")
+        if cell.get("data-label") in ("Better", "Similar", "Worse", "Not rated")
     )
     numbers = [int(c.text or 0) for c in domains.iter("td") if c.get("class") == "number"]
     assert sum(numbers) == len(measures)

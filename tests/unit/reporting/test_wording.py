@@ -35,6 +35,11 @@ def cell(**values: str) -> Cell:
             Counts(measures=4, hidden=1, withheld=4),
             "Ratings are not shown. 1 result is not shown.",
         ),
+        (
+            Counts(measures=6, hidden=1, withheld=3),
+            "2 ratings are not shown; 3 measures are not rated. 1 result is not shown.",
+        ),
+        (Counts(measures=2, withheld=1), "1 rating is not shown; 1 measure is not rated."),
         (Counts(measures=4), "4 measures with results."),
         (Counts(measures=1), "1 measure with results."),
         (
@@ -220,6 +225,7 @@ SAID = [
     wording.domain_sentence(MIXED, "X"),
     wording.domain_sentence(Counts(measures=3, similar=3), "X"),
     wording.domain_sentence(Counts(measures=3, hidden=1, withheld=3), "X"),
+    wording.domain_sentence(Counts(measures=5, hidden=1, withheld=3), "the other schools of X"),
     wording.empty_list("better", 0, 9), wording.empty_list("worse", 2, 9),
     wording.finding_sentence(0, 2, 3), wording.finding_sentence(2, 3, 3),
     "No clear gap between girls and boys on 9 measures.",

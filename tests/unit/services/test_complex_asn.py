@@ -222,7 +222,8 @@ def test_what_nobody_has_on_record_and_what_changed_have_a_reason(con, rules, fo
     row = found["t1-many", "support", "child's plan of social work", "complex"]
     assert (row["n"], row["estimate"], row["reason"]) == (0, None, "no_data")
     none = found["t1-many", "support", "social work", "complex"]
-    assert (none["estimate"], none["numerator_n"], none["reason"]) == (0, 0, "")
+    assert (none["estimate"], none["numerator_n"], none["reason"]) == (0, 0, "all_equal")
+    assert found["t1-many", "answers", "primary_lonely", "complex"]["reason"] == ""
     change = VersionChange(
         "t2-primary", FULL.indicators["primary_lonely"].rule.variables[0], "reworded", True,
         "made for this test", "test",
@@ -230,10 +231,14 @@ def test_what_nobody_has_on_record_and_what_changed_have_a_reason(con, rules, fo
     own = con.cursor()
     write_complex_asn(own, [*AREAS], rules, replace(CODEBOOK, version_changes=(change,)))
     told = own.execute(
-        "select distinct engagement is null, reason, estimate is null from services.complex_asn "
-        "where measure = 'primary_lonely' order by all"
+        "select distinct engagement is null, reason, estimate is null, estimate = 0 "
+        "from services.complex_asn where measure = 'primary_lonely' order by all"
     ).fetchall()
-    assert told == [(False, "", False), (True, "not_comparable", True)]
+    # What the engine says of a figure is told with it: here that nobody in a group said so.
+    assert told == [
+        (False, "", False, False), (False, "all_equal", False, True),
+        (True, "not_comparable", True, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

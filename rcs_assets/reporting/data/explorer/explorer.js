@@ -433,20 +433,28 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     map() {
       const m = measure(), shown = meta.places.filter((p) => p.level === "cpp").map((p) => ({ p, cell: cellOf(p, m, 0) }));
       const [low, high] = ends(m) || [0, 100], step = (high - low) / 3;
-      const kind = (cell) => isShown(cell) ? `m${Math.min(Math.floor((cell.value / 10 - low) / step), 2) + 1}` : "m0";
-      const side = 62, svg = el("svg", { class: "map", viewBox: `0 0 ${7 * side + 4} ${8 * side + 4}`, role: "img" }, el("title", {}, `${m.title}: tiles of equal size, one a council`), el("desc", {}, "Only areas that took part have a result. The table below has the same figures."));
-      for (const [code, name, column, row] of meta.councils) {
+      // Two cuts, as the key words them: per cents in whole numbers, scores in tenths.
+      const cuts = [1, 2].map((i) => Number((low + step * i).toFixed(m.mean ? 1 : 0)));
+      const kind = (cell) => isShown(cell) ? `m${cuts.filter((cut) => cell.value / 10 >= cut).length + 1}` : "m0";
+      // On a narrow screen a tile has a short name only; the table is its key, with all councils.
+      const narrow = $("chart").clientWidth < 400, side = 62, svg = el("svg", { class: narrow ? "map narrow" : "map", viewBox: `0 0 ${7 * side + 4} ${8 * side + 4}`, role: "img" }, el("title", {}, `${m.title}: tiles of equal size, one a council`), el("desc", {}, "Only areas that took part have a result. The table below has the same figures."));
+      for (const [code, name, column, row, short] of meta.councils) {
         const found = shown.filter((s) => s.p.code === code).pop(), x = (column - 2) * side + 2, y = row * side + 2;
         const fill = found ? kind(found.cell) : "m0";
         svg.append(el("rect", { class: fill, x, y, width: side - 4, height: side - 4 }), el("title", {}, name));
-        tileName(name).forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + 13 + 11 * i, class: fill > "m1" ? "onfill tile" : "tile", textLength: line.length > 10 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
-        if (found) svg.append(el("text", { x: x + 4, y: y + 54, class: fill > "m1" ? "onfill value" : "value" }, figure(found.cell, m)));
+        const lines = narrow ? [short] : tileName(name), looks = fill > "m1" ? "onfill tile" : "tile";
+        lines.forEach((line, i) => svg.append(el("text", { x: x + 4, y: y + (narrow ? 24 : 13) + 11 * i, class: looks, textLength: line.length > 9 ? side - 12 : null, lengthAdjust: line.length > 9 ? "spacingAndGlyphs" : null }, line)));
+        const said = found ? figure(found.cell, m) : "", squeezed = narrow && said.length > 4;
+        if (found) svg.append(el("text", { x: x + 4, y: y + (narrow ? 48 : 54), class: fill > "m1" ? "onfill value" : "value", textLength: squeezed ? side - 12 : null, lengthAdjust: squeezed ? "spacingAndGlyphs" : null }, said));
       }
-      const third = (i) => `${(low + step * i).toFixed(0)} to ${(low + step * (i + 1)).toFixed(0)}${m.mean ? "" : "%"}`;
+      const [first, second] = cuts.map((cut) => m.mean ? cut.toFixed(1) : `${cut}%`);
+      const others = meta.councils.filter(([code]) => !shown.some((s) => s.p.code === code));
+      const named = (name, code) => narrow ? `${(meta.councils.find((c) => c[0] === code) || [])[4] || code}: ${name}` : name;
+      const without = meta.kind === "public" ? "did not take part in this release" : "are not in this package";
       return {
-        title: `${m.title}: councils that took part`, about: "Each tile is a council; its place is rough. An area that was asked twice has its later result. Councils without a figure did not take part in this release.",
-        boxes: [["m1", third(0)], ["m2", third(1)], ["m3", third(2)], ["m0", "no result"]], chart: ends(m) ? svg : null,
-        head: ["Council", "Result", "Likely range"], rows: shown.map(({ p, cell }) => [p.name, figure(cell, m), span(cell, m)]),
+        title: `${m.title}: councils that took part`, about: `Each tile is a council; its place is rough. An area that was asked twice has its later result. Councils without a mark or a figure ${without}.`,
+        boxes: [["m1", `under ${first}`], ["m2", `${first} to under ${second}`], ["m3", `${second} and over`], ["m0", "no result"]], chart: ends(m) ? svg : null,
+        head: ["Council", "Result", "Likely range"], rows: [...shown.map(({ p, cell }) => [named(p.name, p.code), figure(cell, m), span(cell, m)]), ...(narrow ? others.map(([code, name]) => [named(name, code), "no result", ""]) : [])],
       };
     },
     build() {
