@@ -552,7 +552,7 @@ def issued_uids(desk: Desk, engagement: str) -> pa.Table:
             why="the sample file that says which UIDs were issued is missing or was refused",
             fix="deliver it, run rcs materialise, then try again",
         )
-    dataset = encoded.contract_of(desk, dataset, delivery)
+    dataset = _judged_by(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         return con.execute(
