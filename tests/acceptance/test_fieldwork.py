@@ -12,7 +12,9 @@ import duckdb
 import pandas as pd
 import pytest
 
+from rcs_assets.intake.receipts import read_receipts
 from rcs_assets.reporting.examine import form_problems, outside_problems
+from rcs_assets.storage import Home
 from tests.acceptance.documentation import commands
 from tests.integration.installation import (
     ENGAGEMENT,
@@ -108,11 +110,11 @@ def test_decide_on_uids(repo_root: Path, rcs, released_home, tmp_path: Path) -> 
     said = _do(page, rcs, home, engagement=ENGAGEMENT, **codes)
     assert "1 of 1 wait" in said[0]
     (sample,) = [
-        row
-        for row in receipts(home)
-        if (row["engagement"], row["dataset"]) == (ENGAGEMENT, "sample_file")
+        receipt
+        for receipt in read_receipts(Home.open(home))
+        if (receipt.engagement, receipt.dataset) == (ENGAGEMENT, "sample_file")
     ]
-    assert sample["flags"]["uids_repaired"] == waiting["pupils_n"]
+    assert sample.flags["uids_repaired"] == waiting["pupils_n"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
-import pyreadstat
 import pytest
 import yaml
 
@@ -23,7 +22,7 @@ from rcs_assets.intake.receipts import read_receipts
 from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
-from rcs_assets.storage import Home
+from rcs_assets.storage import Home, open_vault
 from tests.acceptance.documentation import blocks, commands
 from tests.conftest import DEMO_DAY
 from tests.integration.installation import (
@@ -274,13 +273,15 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
 
 
 def _answering(home: Path, opted_out: str) -> list[str]:
-    """UIDs of secondary pupils of Falkirk who answered and did not opt out, in order."""
-    frame, _ = pyreadstat.read_sav(delivered(home, "secondary_survey", "t2-falkirk"))
-    (name,) = [
-        c for c in frame.columns if frame[c].astype(str).str.fullmatch("[A-Z]{2}[0-9]{8}").any()
-    ]
-    sampled = delivered(home, "sample_file", "t2-falkirk").read_text(encoding="utf-8")
-    return sorted(u for u in set(frame[name]) if u and u in sampled and u not in opted_out)
+    """UIDs of secondary pupils of Falkirk whose answers count, in order."""
+    query = (
+        "select record_id from linkage.linked where engagement = 't2-falkirk' "
+        "and survey = 'secondary'"
+    )
+    counted = {row[0] for row in _query(home / "warehouse.duckdb", query)}
+    with open_vault(Home.open(home), read_only=True, purpose="a test") as vault:
+        answered = vault.execute("select record_id, uid from survey_identifiers").fetchall()
+    return sorted(uid for record, uid in answered if record in counted and uid not in opted_out)
 
 
 def _sampled(home: Path) -> int:
