@@ -273,15 +273,17 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
 
 
 def _answering(home: Path, opted_out: str) -> list[str]:
-    """UIDs of secondary pupils of Falkirk whose answers count, in order."""
+    """UIDs of secondary pupils of the sample file of Falkirk whose answers count, in order."""
     query = (
         "select record_id from linkage.linked where engagement = 't2-falkirk' "
-        "and survey = 'secondary'"
+        "and survey = 'secondary' and is_linked"
     )
     counted = {row[0] for row in _query(home / "warehouse.duckdb", query)}
     with open_vault(Home.open(home), read_only=True, purpose="a test") as vault:
         answered = vault.execute("select record_id, uid from survey_identifiers").fetchall()
-    return sorted(uid for record, uid in answered if record in counted and uid not in opted_out)
+    sampled = delivered(home, "sample_file", "t2-falkirk").read_text(encoding="utf-8")
+    uids = {uid for record, uid in answered if record in counted and uid}
+    return sorted(uid for uid in uids if uid in sampled and uid not in opted_out)
 
 
 def _sampled(home: Path) -> int:
