@@ -51,6 +51,10 @@ def render_packages(
                     why=f"no package may take longer than {_SECONDS} s",
                     fix="see whether the machine is busy, then run: rcs materialise",
                 ) from error
+        # Workers that have nothing left to do end by themselves: one that is ended while it waits
+        # for work can leave the lock of the queue held, and its successor waits for ever.
+        pool.close()
+        pool.join()
 
 
 def _render(technical_only: bool, package: tuple[str, Path]) -> tuple[str, Mapping[str, bytes]]:
