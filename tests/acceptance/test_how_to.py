@@ -470,7 +470,9 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
         ours = engagement == ENGAGEMENT and dataset in ("education", "social_work")
         assert is_encoded == ours
         kept = before[engagement, dataset][0]
-        assert linked >= 0.9 * kept if ours else linked == kept
+        # Answers of children whose opt-outs were taken back are there again.
+        is_as_before = linked >= kept if engagement == ENGAGEMENT else linked == kept
+        assert linked >= 0.9 * kept if ours else is_as_before, (engagement, dataset, linked, kept)
     assert sign_and_deliver(home, opt_outs).status == 0
     rcs("materialise", "--engagement", ENGAGEMENT, "--home", home, "--as-of", DEMO_DAY)
     notes = {r.dataset: r for r in read_receipts(Home.open(home)) if r.engagement == ENGAGEMENT}
