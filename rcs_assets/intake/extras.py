@@ -205,7 +205,7 @@ def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Da
         InputError: one of them was refused or waits.
     """
     found = []
-    for name in (extract.identifiers, extract.payload, *extract.details):
+    for name in FILES:
         dataset, delivery = desk.codebook.datasets[name], held_delivery(desk, name, engagement)
         if delivery is None:
             continue
@@ -220,7 +220,7 @@ def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Da
         if name == extract.identifiers or not exchange.has_index_numbers(
             desk, dataset, delivery, extract.index
         ):
-            found.append((dataset, delivery))
+            found.append((steps.judged_contract(desk, dataset, delivery), delivery))
     return found
 
 

@@ -192,7 +192,7 @@ def open_file(
     quarantine_row_rules(con, dataset)
 
 
-def _judged_by(desk: Desk, dataset: Dataset, delivery: Delivery) -> Dataset:
+def judged_contract(desk: Desk, dataset: Dataset, delivery: Delivery) -> Dataset:
     """The contract of a file of identifiers, by its header: in clear, or of encodings."""
     with opened(desk.home, delivery) as path:
         return encoded.judged_by(read_header(path, dataset), dataset, delivery.file)
@@ -301,7 +301,7 @@ def sample(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deliv
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     known = schools.known_schools(desk.warehouse, engagement.key, desk.home.config)
-    dataset = _judged_by(desk, dataset, delivery)
+    dataset = judged_contract(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         encoded.refuse_mixed(con, delivery.file)
@@ -477,7 +477,7 @@ def extract_ids(
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
     _require_sample(desk, engagement, extract)
-    dataset = _judged_by(desk, dataset, delivery)
+    dataset = judged_contract(desk, dataset, delivery)
     encoded.refuse_other_kind(desk.vault, dataset, engagement.key, delivery.file)
     has_opt_outs = vault.has_opt_outs(desk.vault, desk.home, engagement.key, vault.RECORDS)
     if has_opt_outs and not extract.has_uid:
@@ -552,7 +552,7 @@ def issued_uids(desk: Desk, engagement: str) -> pa.Table:
             why="the sample file that says which UIDs were issued is missing or was refused",
             fix="deliver it, run rcs materialise, then try again",
         )
-    dataset = _judged_by(desk, dataset, delivery)
+    dataset = judged_contract(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         return con.execute(

@@ -16,6 +16,7 @@ from rcs_assets.codebook import Codebook
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import drop, vault
 from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
+from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.take import take
 from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
 from rcs_assets.linkage.engagements import LinkedRows, accepted_records
@@ -244,6 +245,29 @@ def test_a_sample_file_of_two_keys_is_refused(world: World, tmp_path: Path) -> N
     receipt = world.take("sample_file")
     assert "encodings of different keys or rules" in receipt.reason
     assert world.vault_rows("select count(*) from sample_identifiers") == [(0,)]
+
+
+def test_extra_children_of_an_encoded_extract_are_destroyed(world: World, tmp_path: Path) -> None:
+    """An encoded extract is rewritten by the contract that it was taken in by."""
+    name, nobody = world.path("education_ids").name, "sup-nobody"
+    rows = list(csv.DictReader((tmp_path / "plain" / name).open(encoding="utf-8")))
+    rows.append({**rows[0], "record_id": nobody, "survey_uid": "XX00000009"})
+    write_csv(tmp_path / "plain" / name, rows)
+    encode(world, tmp_path / "plain", tmp_path / "council.key", "education_ids")
+    write_csv(world.path("education_payload"), payload(rows, education_payload()[1]))
+    world.deliver(world.path("education_ids"), world.path("education_payload"))
+    before = take_pupils(world)["education_ids"]
+    assert before.reasons["uid_not_issued"] == 1
+    (extra,) = extra_children(world.home)
+    assert extra.rows_n == 1
+    assert destroy_extra_children(world.home, world.programme, world.codebook, world.settings)
+    assert extra_children(world.home) == ()
+    after = take_pupils(world)["education_ids"]
+    assert (after.received_n, after.accepted_n) == (before.received_n - 1, before.accepted_n)
+    for line in read_register(world.home):
+        if line.dataset in ("education_ids", "education_payload") and not line.refused:
+            with opened(world.home, line) as path:
+                assert nobody not in path.read_text(encoding="utf-8")
 
 
 def test_there_are_no_identifiers_to_hand_on(world: World, tmp_path: Path) -> None:
