@@ -25,6 +25,7 @@ from rcs_assets.reporting.blocks import (
     Section,
     Table,
     Terms,
+    internal_page,
     plain,
 )
 from rcs_assets.reporting.render import render_html
@@ -58,20 +59,14 @@ def write_codebook(home: Home, codebook: Codebook, on: date, out: Path | None = 
 
 def codebook_page(codebook: Codebook, wording: Wording, on: date) -> Document:
     """The page as a document."""
-    return Document(
-        path="codebook",
+    return internal_page(
         kind="codebook",
-        head="Codebook of RCS",
         title="Codebook",
-        kicker=INSIDE,
-        year="",
+        head="Codebook of RCS",
+        mark=INSIDE,
         lines=f"version {codebook.version[:12]}",
-        skip="Skip to the content",
-        running=INSIDE,
-        page_words=("page", "of"),
         as_of=on.isoformat(),
-        blocks=tuple(_blocks(codebook, wording, on)),
-        foot=(Paragraph(plain(f"{INSIDE}. This page loads nothing from anywhere.")),),
+        blocks=_blocks(codebook, wording, on),
     )
 
 

@@ -34,6 +34,7 @@ from rcs_assets.reporting.blocks import (
     Terms,
     Tile,
     Tiles,
+    internal_page,
     plain,
 )
 from rcs_assets.reporting.render import render_html
@@ -97,19 +98,14 @@ def monitor_page(
         else []
     )
     links = tuple((section.anchor, section.title) for section in sections)
-    return Document(
-        path="monitor",
+    return internal_page(
         kind="monitor",
         head=f"{'SIMULATED ' if is_simulated else ''}{NOT_FOR_RELEASE}: monitor of fieldwork",
         title="Monitor of fieldwork",
+        mark=NOT_FOR_RELEASE,
         kicker=f"{NOT_FOR_RELEASE}: internal to the programme",
-        year="",
         lines="Counts are exact, down to single pupils. A school's response is published "
         "to that school only, in bands.",
-        skip="Skip to the content",
-        running=NOT_FOR_RELEASE,
-        page_words=("page", "of"),
-        as_of="",
         blocks=(
             *simulated,
             Paragraph(plain(_lead(found)), "statement"),
@@ -117,7 +113,6 @@ def monitor_page(
             Section("definitions", 2, "What the words mean", (_definitions(rules),)),
             *sections,
         ),
-        foot=(Paragraph(plain(f"{NOT_FOR_RELEASE}. This page loads nothing from anywhere.")),),
     )
 
 

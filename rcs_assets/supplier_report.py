@@ -32,6 +32,7 @@ from rcs_assets.reporting.blocks import (
     Section,
     Table,
     Terms,
+    internal_page,
     plain,
 )
 from rcs_assets.reporting.render import render_html
@@ -134,20 +135,14 @@ def report_page(found: Faults, is_simulated: bool) -> Document:
         ("Accepted", f"{receipt.accepted_n:,}"),
         ("Set aside", f"{receipt.quarantined_n:,}"),
     )
-    return Document(
+    return internal_page(
         path=f"{receipt.engagement}_{receipt.dataset}_errors",
         kind="errors",
         head=f"{'SIMULATED ' if is_simulated else ''}Errors in {receipt.file}",
         title=f"Errors in {found.title}",
-        kicker=CONFIDENTIAL,
-        year="",
+        mark=CONFIDENTIAL,
         lines=f"{receipt.engagement} | from {found.owner}",
-        skip="Skip to the content",
-        running=CONFIDENTIAL,
-        page_words=("page", "of"),
-        as_of="",
-        blocks=tuple(_blocks(found, is_simulated, facts)),
-        foot=(Paragraph(plain(f"{CONFIDENTIAL}. This page loads nothing from anywhere.")),),
+        blocks=_blocks(found, is_simulated, facts),
     )
 
 

@@ -95,18 +95,10 @@ def _codes(asked: QuestionnaireVariable) -> dict[int, str]:
     return {ours: ", ".join(codes) for ours, codes in found.items()}
 
 
-def broken_versions(codebook: Codebook, indicator: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of neighbouring versions (older, newer) between which an indicator is not comparable.
-
-    It breaks where any variable breaks that it is made of, items of its score included.
-    """
-    survey = codebook.indicators[indicator].survey
-    return _breaks(differences(codebook), survey, variables_of(codebook, indicator))
-
-
 def _breaks(
     found: tuple[Difference, ...], survey: str, variables: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
+    """Pairs of neighbouring versions (older, newer) between which any of the variables breaks."""
     broken = [
         (d.older, d.newer)
         for d in found
@@ -115,11 +107,14 @@ def _breaks(
     return tuple(dict.fromkeys(broken))
 
 
-def is_comparable(codebook: Codebook, indicator: str, tranches: set[str]) -> bool:
-    """Whether figures of these tranches may be compared or pooled: no break lies between them."""
-    survey = codebook.indicators[indicator].survey
-    made_of = {indicator: variables_of(codebook, indicator)}
-    return not not_poolable(codebook, survey, made_of, tranches)
+def not_comparable(codebook: Codebook, tranches: Collection[str]) -> frozenset[str]:
+    """All indicators whose questions changed between these tranches."""
+    found: set[str] = set()
+    for survey in SURVEY_STAGES:
+        own = (i.name for i in codebook.indicators.values() if i.survey == survey)
+        made_of = {name: variables_of(codebook, name) for name in own}
+        found |= not_poolable(codebook, survey, made_of, tranches)
+    return frozenset(found)
 
 
 def not_poolable(

@@ -32,7 +32,7 @@ from rcs_assets.disclosure.together import load_parts
 from rcs_assets.disclosure.witness import questions_table, read_questions
 from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
-from rcs_assets.storage import open_warehouse, sql_literal
+from rcs_assets.storage import open_warehouse, sql_list
 from rcs_assets.storage.code import room_version
 from rcs_assets.storage.resources import HomeResource, asset_options
 from rcs_assets.storage.tables import replace_tables
@@ -224,7 +224,7 @@ def spend(home: HomeResource) -> dg.MaterializeResult[None]:
             con,
             policy,
             audience_names(engagements),
-            spend=f"(from services.spend where engagement in {_listed(engagements)})",
+            spend=f"(from services.spend where engagement in ({sql_list(engagements)}))",
         )
         replace_tables(con, "disclosure", {"spend": protected})
     return _counted(protected, policy)
@@ -302,10 +302,6 @@ def _released_engagements(con: duckdb.DuckDBPyConnection) -> list[str]:
         "where engagement is not null order by engagement"
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def _listed(engagements: list[str]) -> str:
-    return f"({', '.join(map(sql_literal, engagements)) or 'null'})"
 
 
 def _counted(protected: pa.Table, policy: Policy) -> dg.MaterializeResult[None]:

@@ -159,8 +159,9 @@ def linkage(
     with open_vault(place, settings=limits, purpose="linkage") as vault:
         refuse_other_log(vault, read_decisions(place))
         approved = _approved(home, engagements)
-        drop_queues(vault, set(engagements) - set(approved))
-        drop_links(vault, set(engagements) - set(approved))
+        not_linked = set(engagements) - set(approved)
+        drop_queues(vault, not_linked)
+        drop_links(vault, not_linked)
         rows = link_engagements(
             vault,
             link_keys(place),

@@ -16,7 +16,7 @@ import duckdb
 
 from rcs_assets.linkage.by_group import simd_vintage
 from rcs_assets.linkage.engagements import replace_engagements
-from rcs_assets.storage import hmac_expression, sql_literal
+from rcs_assets.storage import hmac_expression, sql_list, sql_literal
 
 TABLE = "attacker_view"
 # Case dates are payload, but a day tells a child from others as a birth date does.
@@ -76,7 +76,7 @@ def write_attacker_view(
     """
     definition = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
     con.execute(f"create table if not exists linkage.{TABLE} ({definition})")
-    chosen = ", ".join(sql_literal(name) for name in engagements) or "null"
+    chosen = sql_list(engagements)
     rows = con.execute(_view(salted_id_macro(con, key), chosen)).to_arrow_table()
     con.execute("begin")
     replace_engagements(con, TABLE, rows, engagements)

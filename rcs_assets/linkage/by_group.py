@@ -35,7 +35,7 @@ from rcs_assets.linkage.engagements import (
 from rcs_assets.linkage.quality import poisson
 from rcs_assets.linkage.settings import Groups, LinkRules
 from rcs_assets.programme.datafile import parse_yaml
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list, sql_literal
 
 TABLE = "link_rates_by_group"
 SENSITIVITY = "link_sensitivity"
@@ -112,7 +112,7 @@ def write_link_rates_by_group(
     indexer linked.
     """
     table = _table(con, TABLE, _COLUMNS)
-    chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
+    chosen = sql_list(engagements)
     con.register("identified_groups", rows.identified_groups)
     load_chances(con, rows)
     counts = con.execute(_rates(_counts(chosen, wrong_share(rules)), rules.groups))
@@ -142,7 +142,7 @@ def write_link_sensitivity(
         Number of rows written.
     """
     table = _table(con, SENSITIVITY, _SENSITIVITY_COLUMNS)
-    chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
+    chosen = sql_list(engagements)
     load_chances(con, rows)
     counts = con.execute(_pupil_counts(chosen, wrong_share(rules), rules.groups.min_records))
     found = _with_errors(counts.to_arrow_table(), rules.groups)
@@ -256,8 +256,8 @@ def education_groups() -> str:
         payload.seed_code as school,
         coalesce(zones.quintile::varchar, 'not known') as simd_quintile,
         if(payload.looked_after, 'Y', 'N') as looked_after,
-        {_census_macros().ethnicity_group("payload.ethnic_background")} as ethnicity,
-        if({_census_macros().has_additional_support_need("payload.asn_types")}, 'Y', 'N') as asn
+        {census_macros().ethnicity_group("payload.ethnic_background")} as ethnicity,
+        if({census_macros().has_additional_support_need("payload.asn_types")}, 'Y', 'N') as asn
     from intake.education as payload
     left join intake.simd as zones
         on payload.datazone = zones.datazone and zones.vintage = {sql_literal(simd_vintage())}
@@ -449,7 +449,7 @@ def simd_vintage() -> str:
 
 
 @cache
-def _census_macros() -> Any:
+def census_macros() -> Any:
     """The census groups stand once, in the dbt project's macros."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_dbt_project() / "macros"), undefined=jinja2.StrictUndefined

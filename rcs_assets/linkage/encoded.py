@@ -21,7 +21,7 @@ from rcs_assets.linkage.encodings import load_encoding_rules
 from rcs_assets.linkage.engine import link
 from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list, sql_literal
 
 _COLUMNS = {"education": "record_id, uid, clk", "social_work": "record_id, clk"}
 
@@ -76,7 +76,7 @@ def link_encoded(
                 f"{sql_literal(engagement)}, * from new_links"
             )
             con.unregister("new_links")
-    con.execute(_links_query(", ".join(sql_literal(key) for key in engagements) or "null"))
+    con.execute(_links_query(sql_list(engagements)))
     return quality
 
 

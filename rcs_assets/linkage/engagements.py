@@ -47,7 +47,7 @@ from rcs_assets.linkage.model import model_id
 from rcs_assets.linkage.received import link_received, received_engagements, received_numbers
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
 from rcs_assets.linkage.social_work import link_social_work
-from rcs_assets.storage import Home, hmac_expression, sql_literal
+from rcs_assets.storage import Home, hmac_expression, sql_list, sql_literal
 
 COUNCIL_DATASETS = ("education", "social_work")
 DATASETS = ("sample", *SURVEY_DATASETS, *COUNCIL_DATASETS)
@@ -189,7 +189,7 @@ def link_engagements(
     hmac_expression(con, "project", keys.project)
     for dataset, key in keys.index.items():
         hmac_expression(con, f"index_{dataset}", key)
-    chosen = _listed(engagements)
+    chosen = sql_list(engagements)
     prepare_vault(con)
     prepare_clerical(con)
     con.execute("begin")
@@ -201,10 +201,10 @@ def link_engagements(
     for statement in (
         spine_query(chosen),
         survey_query(chosen),
-        education_query(_listed(identified)),
+        education_query(sql_list(identified)),
     ):
         con.execute(statement)
-    link_received(con, _listed(received))
+    link_received(con, sql_list(received))
     chosen_settings = settings or LinkSettings(training="fixed")
     rules = load_link_rules(chosen_settings.overlay)
     given = clerical or ClericalInput.empty()
@@ -219,7 +219,7 @@ def link_engagements(
     con.execute(_links())
     _write_vault(con, chosen)
     if clerical is not None:
-        write_queue(con, clerical, rules.clerical, chosen, _listed(identified))
+        write_queue(con, clerical, rules.clerical, chosen, sql_list(identified))
     con.execute("commit")
     return LinkedRows(
         project_ids=con.execute(
@@ -227,7 +227,7 @@ def link_engagements(
             "band as weight_band from links where project_id is not null "
             "order by dataset, engagement, record_id"
         ).to_arrow_table(),
-        link_rates=_rates(con, quality, chosen_settings, _listed(encoded)),
+        link_rates=_rates(con, quality, chosen_settings, sql_list(encoded)),
         identified_groups=con.execute(
             _identified_groups(chosen, wrong_share(rules))
         ).to_arrow_table(),
@@ -246,11 +246,6 @@ def wrong_share(rules: LinkRules) -> str:
         for pass_no, precision in rules.precision.items()
     )
     return f"case when probability is not null then 1 - probability {passes} end"
-
-
-def _listed(engagements: Sequence[str]) -> str:
-    """Partition keys as SQL literals."""
-    return ", ".join(sql_literal(key) for key in engagements) or "null"
 
 
 def write_linkage(
@@ -284,7 +279,7 @@ def replace_engagements(
     con: duckdb.DuckDBPyConnection, table: str, frame: Any, engagements: Sequence[str]
 ) -> None:
     """Replace the rows of the given engagements in `linkage.<table>` by a pyarrow table."""
-    con.execute(f"delete from linkage.{table} where engagement in ({_listed(engagements)})")
+    con.execute(f"delete from linkage.{table} where engagement in ({sql_list(engagements)})")
     con.register("linked_rows", frame)
     con.execute(f"insert into linkage.{table} by name select * from linked_rows")
     con.unregister("linked_rows")
@@ -414,7 +409,7 @@ def drop_links(con: duckdb.DuckDBPyConnection, engagements: Collection[str]) -> 
     """
     _prepare_links(con)
     for table in ("index_numbers", "read_through"):
-        con.execute(f"delete from {table} where engagement in ({_listed(sorted(engagements))})")
+        con.execute(f"delete from {table} where engagement in ({sql_list(sorted(engagements))})")
 
 
 def _prepare_links(con: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,7 @@ from rcs_assets.linkage.by_group import SOCIAL_WORK_GROUPS, education_groups, lo
 from rcs_assets.linkage.engagements import LinkedRows, replace_engagements, wrong_share
 from rcs_assets.linkage.received import PASS_READ_THROUGH
 from rcs_assets.linkage.settings import LinkRules, QualityRules
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list
 
 TABLE = "link_weights"
 _COLUMNS = (
@@ -52,7 +52,7 @@ def write_link_weights(
     """
     con.execute(f"create table if not exists linkage.{TABLE} ({_COLUMNS})")
     load_chances(con, rows)
-    chosen = ", ".join(sql_literal(key) for key in engagements) or "null"
+    chosen = sql_list(engagements)
     payloads = {"education": education_groups(), "social_work": SOCIAL_WORK_GROUPS}
     parts = [
         _weights(dataset, payloads[dataset], chosen, wrong_share(rules), cells, quality)

@@ -23,7 +23,7 @@ from rcs_assets.linkage.engine import Links, link
 from rcs_assets.linkage.exact import PASS_SCN, PASS_UID, SURVEY_DATASETS
 from rcs_assets.linkage.quality import Expected, LinkQuality, counted, quality_of
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list, sql_literal
 
 _PERSON = "surname, first_forename, second_forename, sex, date_of_birth, postcode"
 # Dataset and engagement → its estimated quality.
@@ -91,7 +91,7 @@ def estimate_answers(
 ) -> Quality:
     """The quality of the links by UID: no unlinked answer is anybody's, or every one is."""
     quality: Quality = {}
-    named = ", ".join(sql_literal(key) for key in engagements) or "null"
+    named = sql_list(engagements)
     rows = con.execute(f"""
         select dataset, engagement, count(project_id), count(*) - count(project_id)
         from survey_links

@@ -20,7 +20,7 @@ from rcs_assets.linkage.engine import link
 from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import scn
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list, sql_literal
 
 _PERSON = "scn, surname, first_forename, second_forename, sex, date_of_birth, postcode"
 
@@ -60,7 +60,7 @@ def link_social_work(
         con.register("new_links", links.table)
         con.execute(f"insert into found select {sql_literal(engagement)}, * from new_links")
         con.unregister("new_links")
-    con.execute(_links_query(", ".join(sql_literal(key) for key in engagements) or "null"))
+    con.execute(_links_query(sql_list(engagements)))
     return quality
 
 

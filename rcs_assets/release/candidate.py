@@ -68,7 +68,6 @@ from rcs_assets.wellbeing.estimators import load_estimators
 
 SUMMARY = "summary.md"
 SUMMARIES = "summaries"
-# The room that makes pages of packages; release knows its code by name only.
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ def _write_engagement(
     asked = {survey.survey: files.variables[survey.survey] for survey in surveys}
     _write_dictionary(target / DICTIONARY, asked, files, mode="w")
     (target / README).write_text(_readme(surveys, files), encoding="utf-8")
-    return [_sav_task(target, name, s, asked[name], files) for s in surveys for name in [s.survey]]
+    return [_sav_task(target, s.survey, s, asked[s.survey], files) for s in surveys]
 
 
 def _write_extracts(

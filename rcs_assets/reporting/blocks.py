@@ -208,6 +208,45 @@ class Document:
     foot: tuple[Block, ...]
 
 
+def internal_page(
+    *,
+    kind: str,
+    title: str,
+    mark: str,
+    blocks: Iterable[Block],
+    path: str = "",
+    head: str = "",
+    kicker: str = "",
+    lines: str = "",
+    as_of: str = "",
+) -> Document:
+    """A page of the platform's own for people inside, which is no part of a release.
+
+    Args:
+        kind: of the page; its path as well, unless `path` is given.
+        title: the heading; the title of the file as well, unless `head` is given.
+        mark: who may see it, at the foot of each page; above the title as well, unless `kicker`
+            is given.
+        blocks: what it says.
+        path, head, kicker, lines, as_of: as in `Document`.
+    """
+    return Document(
+        path=path or kind,
+        kind=kind,
+        head=head or title,
+        title=title,
+        kicker=kicker or mark,
+        year="",
+        lines=lines,
+        skip="Skip to the content",
+        running=mark,
+        page_words=("page", "of"),
+        as_of=as_of,
+        blocks=tuple(blocks),
+        foot=(Paragraph(plain(f"{mark}. This page loads nothing from anywhere.")),),
+    )
+
+
 def walk(blocks: Iterable[Block]) -> Iterable[Block]:
     """Every block, also inside others, in order."""
     for block in blocks:

@@ -21,6 +21,7 @@ from rcs_assets.codebook.model import PUPIL_SURVEYS, Codebook
 from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.estimation import Design, estimate_each, pooled_design_effect, wilson_sql
 from rcs_assets.estimation.intervals import floats_or_null, t_quantile
+from rcs_assets.linkage.by_group import census_macros
 from rcs_assets.programme.datafile import DataFolder, read_rules
 
 TABLE = "services.complex_asn"
@@ -177,7 +178,8 @@ def _records_sql(rules: ComplexAsn) -> str:
         with records as (
             select
                 links.engagement, links.project_id,
-                {codes("payload.asn_types")} as types, {codes("payload.asn_needs")} as needs
+                {codes("payload.asn_types")} as types, {codes("payload.asn_needs")} as needs,
+                {census_macros().has_additional_support_need("payload.asn_types")} as has_asn
             from intake.education as payload
             inner join linkage.project_ids as links
                 on
@@ -190,7 +192,7 @@ def _records_sql(rules: ComplexAsn) -> str:
             engagement, project_id,
             case
                 when {defined} then 'complex'
-                when len(list_filter(types, lambda code: code <> '5')) > 0 then 'other_asn'
+                when has_asn then 'other_asn'
                 else 'no_asn'
             end as "group"
         from records

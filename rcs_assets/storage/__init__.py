@@ -5,7 +5,13 @@ Belongs here: home, settings, lock, connections, keys, access log, and (in
 them to assets. Does not belong here: what a zone contains; the rooms own that.
 """
 
-from rcs_assets.storage.connect import open_memory, open_vault, open_warehouse, sql_literal
+from rcs_assets.storage.connect import (
+    open_memory,
+    open_vault,
+    open_warehouse,
+    sql_list,
+    sql_literal,
+)
 from rcs_assets.storage.counts import public_count, rounded_count
 from rcs_assets.storage.files import write_atomically
 from rcs_assets.storage.home import Home, home_path
@@ -24,6 +30,7 @@ __all__ = [
     "operator_name",
     "public_count",
     "rounded_count",
+    "sql_list",
     "sql_literal",
     "write_atomically",
     "write_lock",

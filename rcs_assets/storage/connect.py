@@ -11,7 +11,7 @@ Zones). Errors about the SQL itself hold no values and keep theirs in the wareho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -40,6 +40,11 @@ class DamagedFileError(StorageError):
 def sql_literal(text: str | Path) -> str:
     """Text as an SQL string literal; for statements that take no parameters (ATTACH, COPY)."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def sql_list(texts: Iterable[str]) -> str:
+    """Texts for `in (…)`; of none, nothing is one: null."""
+    return ", ".join(map(sql_literal, texts)) or "null"
 
 
 @contextmanager

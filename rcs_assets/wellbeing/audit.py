@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from rcs_assets.codebook.model import Codebook
-from rcs_assets.codebook.versions import is_comparable
+from rcs_assets.codebook.versions import not_comparable
 from rcs_assets.programme.model import Engagement, Programme
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 from rcs_assets.wellbeing.estimators import Estimators
@@ -498,11 +498,12 @@ def changes_cover_the_waves(look: Look) -> Found:
             engagements=", ".join(f"'{key}'" for key in _kept(look)) or "null",
         )
     ).fetchall()
+    pairs = {(earlier, later) for *_, earlier, later in rows if earlier}
+    unlike = {pair: not_comparable(look.codebook, pair) for pair in pairs}
     wrong = [
         place
         for place, is_right, indicator, earlier, later in rows
-        if not is_right
-        or (earlier and not is_comparable(look.codebook, indicator, {earlier, later}))
+        if not is_right or (earlier and indicator in unlike[earlier, later])
     ]
     return Found(wrong, len(rows), "totals")
 

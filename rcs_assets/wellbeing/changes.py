@@ -5,7 +5,7 @@ of pupils and schools that both waves hold, corrected p values, verdicts. Does n
 the waves' own figures (`estimates.py`), what may be shown (`disclosure`), words (`reporting`).
 
 A pair is a wave of a CPP and the one before it of the same survey. Only the same question of the
-same stages is compared: the codebook's flags say where a question was changed (`is_comparable`).
+same stages is compared: the codebook's flags say where a question was changed (`not_comparable`).
 
 Both estimates keep the variance that Table B gives their intervals. Where both come from school
 clusters, the variance of the difference is that of the engine: a school of both waves is one
@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook
-from rcs_assets.codebook.versions import is_comparable
+from rcs_assets.codebook.versions import not_comparable
 from rcs_assets.estimation import Design, corrected_query, estimate_each
 from rcs_assets.estimation.intervals import floats_or_null, normal_quantile, t_quantile
 from rcs_assets.wellbeing.breakdowns import (
@@ -113,6 +113,7 @@ def _register_questions(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> N
         "select distinct earlier_tranche, tranche from change_pairs "
         "where earlier_tranche is not null order by all"
     ).fetchall()
+    unlike = {pair: not_comparable(codebook, pair) for pair in pairs}
     rows = [
         {
             "indicator": i.name,
@@ -120,7 +121,7 @@ def _register_questions(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> N
             "tranche": later,
             "asked_stages": sorted(i.stages),
             "direction": i.direction,
-            "is_comparable": is_comparable(codebook, i.name, {earlier, later}),
+            "is_comparable": i.name not in unlike[earlier, later],
         }
         for i, (earlier, later) in product(codebook.indicators.values(), pairs)
     ]
