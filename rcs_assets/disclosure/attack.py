@@ -18,7 +18,7 @@ equation, every shown figure with its rounding a bound, so is every public roll 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,10 +28,19 @@ from scipy.sparse import csr_array, hstack, vstack
 
 from rcs_assets.disclosure.cells import PARTIAL
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown, Texts
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, without_fixed
+from rcs_assets.disclosure.lp import (
+    SLACK,
+    Reached,
+    System,
+    Targets,
+    certify,
+    reach,
+    without_fixed,
+)
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
+_Search = Callable[[System, Targets], Reached]
 # Of so few targets the ranges are sooner found from the truth than from nothing.
 FEW = 40
 
@@ -340,7 +349,7 @@ class Attacker:
         asked, unsafe = asked.some(at), unsafe.copy()
         if len(at) <= FEW:
             system = replace(system, start=self.truth(row))
-        found, open_, programs_n = self._judge(asked, system, row)
+        found, open_, programs_n = self._judge(asked, system, row, reach)
         unsafe[at] = open_
         known, more = self._known_before(asked, open_, found, shown, row)
         findings = tuple(
@@ -366,7 +375,7 @@ class Attacker:
         safe: Bools = np.zeros(len(asked.place), dtype=bool)
         answers: dict[str, Answer] = {}
         truth = self.truth(row)
-        for free in self._parts():
+        for free, search in self._parts():
             at = np.flatnonzero((self.expression @ free > 0)[asked.place] & ~safe)
             if not len(at):
                 continue
@@ -378,7 +387,7 @@ class Attacker:
             )
             question = self._hash(some, part, row)
             if question not in known:
-                _, unsafe, programs_n = self._judge(some, part, row)
+                _, unsafe, programs_n = self._judge(some, part, row, search)
                 answers[question] = Answer(programs_n, tuple(np.flatnonzero(unsafe).tolist()))
             else:
                 answers[question] = known[question]
@@ -386,14 +395,15 @@ class Attacker:
             safe[at[list(answers[question].open_at)]] = False
         return safe, answers
 
-    def _parts(self) -> tuple[Bools, Bools, Bools]:
-        """Variables of each part; all others stand at their true value.
+    def _parts(self) -> tuple[tuple[Bools, _Search], ...]:
+        """Variables of each part, and how it is searched; all others stand at their true value.
 
         With every cluster's sums at theirs the clusters are apart; the areas above are a small
         system by themselves. With those at theirs, what another CPP tells does not matter: an
-        answer holds whatever changes there.
+        answer holds whatever changes there. What is soon certified inside the clusters is taken;
+        a proof that something is not, there, would prove nothing of the whole.
         """
-        return self.is_school, self.is_above, ~self.is_above
+        return (self.is_school, certify), (self.is_above, reach), (~self.is_above, reach)
 
     def _hash(self, asked: _Asked, system: System, row: int) -> str:
         """Of a question: what can move, its sums and bounds, and how far is far enough."""
@@ -407,11 +417,13 @@ class Attacker:
         positive = grid.score_sum if grid.is_mean[row] else grid.numerator
         return np.asarray(np.r_[grid.base[row, places], positive[row, places]])
 
-    def _judge(self, asked: _Asked, system: System, row: int) -> tuple[Reached, Bools, int]:
-        """What is reached in a system, which targets are unsafe in it, and programs solved."""
-        found = reach(system, asked.targets)
+    def _judge(
+        self, asked: _Asked, system: System, row: int, search: _Search
+    ) -> tuple[Reached, Bools, int]:
+        """What is reached in a system, which targets it leaves open, and programs solved."""
+        found = search(system, asked.targets)
         unsafe = found.unsafe(asked.targets)
-        pinned, more = self._can_be_smaller(asked, unsafe, system, row)
+        pinned, more = self._can_be_smaller(asked, unsafe, system, row, search)
         return found, unsafe & ~pinned, found.programs_n + more
 
     def system(self, shown: Shown, row: int) -> System:
@@ -527,7 +539,7 @@ class Attacker:
         return found
 
     def _can_be_smaller(
-        self, asked: _Asked, unsafe: Bools, system: System, row: int
+        self, asked: _Asked, unsafe: Bools, system: System, row: int, search: _Search
     ) -> tuple[Bools, int]:
         """A figure that cannot be larger is not known exactly if it can be smaller."""
         excused = np.zeros(len(unsafe), dtype=bool)
@@ -537,7 +549,7 @@ class Attacker:
         truth = asked.truth(self.grid, row)[at]
         least = 2 * truth - asked.targets.high_ok[at]
         lower = asked.only(at, least, np.full(len(at), -np.inf))
-        found = reach(system, lower)
+        found = search(system, lower)
         excused[at] = ~found.unsafe(lower)
         return excused, found.programs_n
 

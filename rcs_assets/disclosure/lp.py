@@ -8,15 +8,16 @@ An audit of safety needs a certificate a target, not a minimum: any feasible poi
 a target is low enough proves that the attacker cannot rule it out. So three steps, each for
 what the one before left open:
 
-1. *Share*: programs that push every open target at once, each to a random side; the point
-   found certifies many of them.
+1. *Share*: programs that push every open target at once, each to a random side, then ever
+   fewer of them, which then stand in each other's way less; the point found certifies many.
 2. *Bound*: without the few long rows (margins of a council) the system falls into blocks
    (schools). What a block alone forbids, the whole forbids: one program asks one target of
    every block.
 3. *Settle*: programs that push one target of every block, until each reaches what is asked
    or what its block allows; then one program a target.
 
-"Unsafe" is always the answer of an exact minimum or maximum.
+"Unsafe" is always the answer of an exact minimum or maximum; who only wants points asks for
+the first step alone (`certify`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ TOLERANCE = 1e-7
 SLACK = 1e-6
 # Shared programs stop once one certifies fewer targets than this share of those open.
 WORTH_SHARE = 0.05
+# Of the open targets half are pushed, then a quarter and so on: a part for as long as a program
+# certifies as many as this.
+WORTH_SIDES = 2
 # The first programs go far: the dual method with perturbed costs. From then on a point is near
 # what the next program asks, and the primal method goes on from it (benchmarks/disclosure.py).
 FAR_N = 3
@@ -157,10 +161,27 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
     else:
         search = _Search(smaller, asked, exact=False)
         search.share()
+        search.share_thinly()
         if search.is_open().any():
             search.use_blocks(smaller, asked)
         search.settle()
         found = search.reached()
+    return replace(found, low=found.low + offset, high=found.high + offset)
+
+
+def certify(system: System, targets: Targets) -> Reached:
+    """Points that make targets safe, for as long as many are found at once.
+
+    A target that none of them makes safe may be safe still: nothing is said of it.
+
+    Raises:
+        InputError: as `reach`.
+    """
+    smaller, asked, offset = without_fixed(system, targets)
+    search = _Search(smaller, asked, exact=False)
+    search.share()
+    search.share_thinly()
+    found = search.reached()
     return replace(found, low=found.low + offset, high=found.high + offset)
 
 
@@ -272,6 +293,16 @@ class _Search:
             self.push(self.wishes())
             if program >= FAR_N and before - self.open_n() < WORTH_SHARE * before:
                 return
+
+    def share_thinly(self) -> None:
+        """Programs that push some of the open targets, drawn at random, then fewer."""
+        part = 0.5
+        while part * self.is_open().sum() >= WORTH_SIDES:
+            before = self.open_n()
+            is_drawn = self.rng.random(len(self.low)) < part
+            self.push(np.where(is_drawn, self.wishes(), 0.0))
+            if before - self.open_n() < WORTH_SIDES:
+                part /= 2
 
     def use_blocks(self, system: System, targets: Targets) -> None:
         """Ask one open target of every block at once: of the blocks alone, then of the whole."""

@@ -19,14 +19,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import duckdb
 import highspy
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_array, hstack, identity, vstack
+from scipy.sparse import csr_array, hstack
 
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown, Texts
@@ -181,7 +181,7 @@ def _of_indicator(
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
         return key, "", [], []
-    system = _complete(attacker, row, attacker.system(shown, row))
+    system = _bounded(attacker, row, attacker.system(shown, row))
     asked = _asked(attacker, shown, row, hidden)
     at = np.flatnonzero(there)
     expression = csr_array(attacker.expression[at])
@@ -231,27 +231,16 @@ def _table(
     )
 
 
-def _complete(attacker: Attacker, row: int, system: System) -> System:
-    """The system with a bound where no roll is, and each cell's own: no more positive than all."""
+def _bounded(attacker: Attacker, row: int, system: System) -> System:
+    """The system with a bound where no roll is: a table shows no infinite figure.
+
+    That no cell has more positive answers than pupils follows from its parts, which have not.
+    """
     grid, size = attacker.grid, len(system.lower) // 2
     most = grid.score_high[row] if grid.is_mean[row] else 1.0
-    least = grid.score_low[row] if grid.is_mean[row] else 0.0
-    one = identity(size, format="csr")
-    matrix = csr_array(
-        vstack([system.matrix(), hstack([-most * one, one]), hstack([-least * one, one])], "csr")
-    )
-    none, zero = np.full(size, np.inf), np.zeros(size)
     # A sum of scores may be larger than any number of pupils.
     ends = np.repeat([NO_ROLL_MOST, NO_ROLL_MOST * most], size)
-    return System(
-        lower=system.lower,
-        upper=np.where(np.isinf(system.upper), ends, system.upper),
-        starts=matrix.indptr.astype(np.int32),
-        index=matrix.indices.astype(np.int32),
-        value=matrix.data.astype(np.float64),
-        row_lower=np.concatenate([system.row_lower, -none, zero]),
-        row_upper=np.concatenate([system.row_upper, zero, none]),
-    )
+    return replace(system, upper=np.where(np.isinf(system.upper), ends, system.upper))
 
 
 @dataclass(frozen=True)
