@@ -166,6 +166,7 @@ class Launcher:
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""
         with write_lock(self._home, "rcs release publish"):
+            self._fail_orphans()
             return self.run("publish", "publish", {PUBLISHED}, {})
 
     def run(
