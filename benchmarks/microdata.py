@@ -23,6 +23,7 @@ import pandas as pd
 import pyreadstat
 
 K, L = 10, 2
+ROUTED_PAST, WITHHELD = -6, -7
 KEYS = ["engagement", "survey", "stage", "sex", "simd_group", "any_support"]
 MARK = ["data_source"]
 SIMD = {"1", "2-4", "5"}
@@ -51,7 +52,7 @@ class Seen:
 def sensitive_of(folder: Path) -> set[str]:
     """Sensitive variables by name, as the package's own data dictionary flags them."""
     said = pd.read_csv(folder / "data_dictionary.csv", dtype=str, keep_default_na=False)
-    return set(said.loc[said.sensitive.str.lower().isin(["yes", "true", "1"]), "variable"])
+    return set(said.loc[said.role == "sensitive answer", "variable"])
 
 
 def uniques(frame: pd.DataFrame) -> int:
@@ -65,13 +66,14 @@ def uniques(frame: pd.DataFrame) -> int:
 
 
 def least_values(frame: pd.DataFrame, names: list[str]) -> tuple[int, list[str]]:
-    """The least number of valid values of a sensitive variable in a class, and where below L.
+    """The least number of telling values of a sensitive variable in a class, and where below L.
 
-    A variable that holds nothing but missing codes in a class tells no answer there.
+    Who was routed past a question told the answer to another: that is a value. A variable that
+    holds nothing but other missing codes in a class tells no answer there.
     """
     least, found = 99, []
     for name in names:
-        valid = frame[frame[name] >= 0]
+        valid = frame[(frame[name] >= 0) | (frame[name] == ROUTED_PAST)]
         if valid.empty:
             continue
         counts = valid.groupby(KEYS, dropna=False)[name].nunique()
@@ -83,17 +85,20 @@ def least_values(frame: pd.DataFrame, names: list[str]) -> tuple[int, list[str]]
 def key_problems(frame: pd.DataFrame, survey: str) -> Iterator[str]:
     """Keys hold their coarse values only; the weight is one figure a stage and sex."""
     prefix = STAGES[survey]
-    shown = set(frame.stage) - {"*"}
+    shown = set(frame.stage.dropna())
     if not all(re.fullmatch(rf"{prefix}\d(-{prefix}\d)?", stage) for stage in shown):
         yield f"stages {sorted(shown)}"
-    if extra := set(frame.simd_group) - SIMD - {"*"}:
+    if extra := set(frame.simd_group.dropna()) - SIMD:
         yield f"SIMD groups {sorted(extra)}"
-    if extra := set(frame.any_support) - {"yes", "no", "*"}:
+    if extra := set(frame.any_support.dropna()) - {"Y", "N"}:
         yield f"support {sorted(extra)}"
     weight = frame.weight.astype(float)
     if ((weight * 10).round() - weight * 10).abs().max() > 1e-9:
         yield "a weight is no multiple of 0.1"
-    if frame.assign(weight=weight).groupby(["stage", "sex"]).weight.nunique().max() > 1:
+    if (
+        frame.assign(weight=weight).groupby(["stage", "sex"], dropna=False).weight.nunique().max()
+        > 1
+    ):
         yield "weights differ within a stage and sex"
 
 
@@ -114,7 +119,7 @@ def form_problems(folder: Path, name: str, frame: pd.DataFrame) -> Iterator[str]
             elif column == "weight":
                 same = (pd.to_numeric(told) - frame[column].astype(float)).abs().max() < 1e-9
             else:
-                same = (told.astype(str) == frame[column].astype(str)).all()
+                same = (told.fillna("").astype(str) == frame[column].fillna("")).all()
             if not same:
                 yield f"{form} differs in {column}"
 
@@ -140,7 +145,7 @@ def look(file: Path) -> Seen:
     alone = uniques(frame)
     if alone:
         problems.append(f"{alone} special uniques")
-    withheld = int((frame[answers] == -7).sum().sum())
+    withheld = int((frame[answers] == WITHHELD).sum().sum())
     return Seen(
         file, len(frame), len(classes), int(classes.min()), least, withheld, alone, tuple(problems)
     )
