@@ -147,7 +147,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     """Ask the gate; publish the candidate if it passes.
 
     Raises:
-        GateRefusedError: with every reason; nothing was changed.
+        dagster.Failure: the gate refused, with every reason; nothing was changed.
     """
     place, day = home.home(), home.settings().as_of
     finish_withdrawals(place)
@@ -155,14 +155,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     decision, facts, records = asked.decision, asked.facts, asked.records
     if not decision.publish:
         record_refusal(place, facts.candidate_hash, decision, day)
-        raise GateRefusedError(
-            "The gate refused to publish",
-            where="release/candidate",
-            why="; ".join(decision.reasons),
-            fix="let approvers sign: rcs release approve --key FILE; then: rcs release publish"
-            if not decision.unproven
-            else "correct what is named, then run: rcs materialise --publish",
-        )
+        raise _refusal(decision)
     release = publish_candidate(place, facts.content_hash, records, day=day)
     return dg.MaterializeResult(
         metadata={
@@ -172,6 +165,30 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
             "checks": len(records),
         }
     )
+
+
+def _refusal(decision: Decision) -> dg.Failure:
+    """What the UI shows of a run that the gate refused: a line a reason, above the traces."""
+    refused = GateRefusedError(
+        "The gate refused to publish",
+        where="release/candidate",
+        why="; ".join(decision.reasons),
+        fix="let approvers sign: rcs release approve --key FILE; then: rcs release publish"
+        if not decision.unproven
+        else "correct what is named, then run: rcs materialise --publish",
+    )
+    failure = dg.Failure(
+        "The gate refused to publish. The current release stays as it is.",
+        metadata={
+            "state": decision.state.value,
+            "reasons": dg.MetadataValue.md("\n".join(f"- {why}" for why in decision.reasons)),
+            "what_to_do": refused.fix,
+            "docs": "docs/how-to/when-the-gate-refuses.md",
+        },
+        allow_retries=False,
+    )
+    failure.__cause__ = refused
+    return failure
 
 
 @dataclass(frozen=True)
