@@ -181,7 +181,7 @@ class Launcher:
             run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )
-        return RunOutcome(result.run_id, label, "" if result.success else _first_error(result))
+        return RunOutcome(result.run_id, label, "" if result.success else first_error(result))
 
     def _fail_orphans(self) -> None:
         """Runs whose process was killed stay STARTED for ever; say that they failed."""
@@ -200,7 +200,8 @@ def _assets(planned: Planned) -> frozenset[dg.AssetKey]:
     return frozenset(key for key in planned if isinstance(key, dg.AssetKey))
 
 
-def _first_error(result: dg.ExecuteInProcessResult) -> str:
+def first_error(result: dg.ExecuteInProcessResult) -> str:
+    """What the first step that failed said, for the command line."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error

@@ -53,6 +53,7 @@ from rcs_assets.storage.resources import HomeResource, asset_options
 CANDIDATE_KEY = dg.AssetKey(["release", "candidate"])
 # Pages are made of the candidate by the room after this one: known here by its key only.
 PAGES_KEY = dg.AssetKey(["reporting", "pages"])
+_REASONS_SHOWN = 10
 _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
 
 
@@ -155,7 +156,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     decision, facts, records = asked.decision, asked.facts, asked.records
     if not decision.publish:
         record_refusal(place, facts.candidate_hash, decision, day)
-        raise _refusal(decision)
+        raise refusal(decision)
     release = publish_candidate(place, facts.content_hash, records, day=day)
     return dg.MaterializeResult(
         metadata={
@@ -167,7 +168,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     )
 
 
-def _refusal(decision: Decision) -> dg.Failure:
+def refusal(decision: Decision) -> dg.Failure:
     """What the UI shows of a run that the gate refused: a line a reason, above the traces."""
     refused = GateRefusedError(
         "The gate refused to publish",
@@ -177,11 +178,16 @@ def _refusal(decision: Decision) -> dg.Failure:
         if not decision.unproven
         else "correct what is named, then run: rcs materialise --publish",
     )
+    shown = enumerate(decision.reasons[:_REASONS_SHOWN], 1)
+    more_n = len(decision.reasons) - _REASONS_SHOWN
     failure = dg.Failure(
         "The gate refused to publish. The current release stays as it is.",
         metadata={
             "state": decision.state.value,
-            "reasons": dg.MetadataValue.md("\n".join(f"- {why}" for why in decision.reasons)),
+            **{f"reason_{number}": why for number, why in shown},
+            **(
+                {"more": f"{more_n} reasons; run: rcs release show candidate"} if more_n > 0 else {}
+            ),
             "what_to_do": refused.fix,
             "docs": "docs/how-to/when-the-gate-refuses.md",
         },
