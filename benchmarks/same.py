@@ -23,7 +23,11 @@ from pathlib import Path
 import duckdb
 
 QUOTING = {"manifest.json", "SHA256SUMS", "audit.jsonl", "evidence.html"}
+# They quote nothing but checksums of files: any other hash in them has to be the same.
+LISTS = {"manifest.json", "SHA256SUMS"}
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
+# Bytes in a manifest, megabytes of a package on the evidence page.
+_SIZE = re.compile(rb'(?<="bytes": )\d+|(?<=>)\d+\.\d(?=<)')
 
 
 def digests(release: Path) -> dict[str, str]:
@@ -62,8 +66,11 @@ def held(file: Path) -> dict[str, object]:
 
 
 def masked(file: Path, known: set[bytes]) -> bytes:
-    """A file that quotes checksums, without those that follow from a database's bytes."""
-    return _DIGEST.sub(lambda found: b"" if found[0] in known else found[0], file.read_bytes())
+    """A file that quotes checksums and sizes, without those that follow from a database."""
+    content = file.read_bytes()
+    for pattern in (_DIGEST, _SIZE):
+        content = pattern.sub(lambda found: b"" if found[0] in known else found[0], content)
+    return content
 
 
 def differences(one: Path, other: Path) -> tuple[Counter[str], list[str]]:
@@ -75,26 +82,30 @@ def differences(one: Path, other: Path) -> tuple[Counter[str], list[str]]:
     apart = [path for path in both if first[path] != second[path]]
     found = Counter({"equal, byte by byte": len(both) - len(apart)})
     quoted = {side[path].encode() for path in apart for side in (first, second)}
+    quoted |= {str((r / p).stat().st_size).encode() for p in apart for r in (one, other)}
     for path in apart:
         name = Path(path).name
         if name in listed and held(one / path) == held(other / path):
             found[f"{name}: the same tables, rows and comments"] += 1
         elif name in QUOTING and _same_quotes(one / path, other / path, quoted):
-            found[f"{name}: the same but for the checksums of files listed"] += 1
+            found[f"{name}: the same but for checksums and sizes"] += 1
         else:
             wrong.append(f"{path} differs")
     return found, wrong
 
 
 def _same_quotes(one: Path, other: Path, quoted: set[bytes]) -> bool:
-    """Checksums of files that differ may differ, and hashes over lists that hold them."""
-    sides = [masked(file, quoted | _chained(one, other)) for file in (one, other)]
-    return sides[0] == sides[1]
+    """Checksums and sizes of files that differ may differ, and hashes over lists of them."""
+    known = quoted if one.name in LISTS else quoted | _in_one_only(one, other)
+    return masked(one, known) == masked(other, known)
 
 
-def _chained(one: Path, other: Path) -> set[bytes]:
-    """Digests that stand in one of the two only: of the log's chain, of the candidate's bytes."""
-    sides = [set(_DIGEST.findall(file.read_bytes())) for file in (one, other)]
+def _in_one_only(one: Path, other: Path) -> set[bytes]:
+    """What stands in one of the two only: links of the log's chain, megabytes of a package."""
+    sides = [
+        {found for pattern in (_DIGEST, _SIZE) for found in pattern.findall(file.read_bytes())}
+        for file in (one, other)
+    ]
     return sides[0] ^ sides[1]
 
 

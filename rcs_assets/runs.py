@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from importlib import resources
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError
 
+from rcs_assets.errors import StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
@@ -82,10 +84,22 @@ def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[
 
 @contextmanager
 def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """The home's Dagster instance; its settings file is laid down on first use."""
+    """The home's Dagster instance; its settings file is laid down on first use.
+
+    Raises:
+        StorageError: its records cannot be read or written: a full disk, wrong rights, damage.
+    """
     prepare_instance(home)
-    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+            yield instance
+    except OperationalError as error:
+        raise StorageError(
+            "Dagster's records cannot be read or written",
+            where=str(home.dagster),
+            why=f"{error.orig}; the release that is read is whole",
+            fix="make room on the disk, look at the rights of the folder, run the command again",
+        ) from error
 
 
 def prepare_instance(home: Home) -> None:
