@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets import commands as do
-from rcs_assets.errors import RcsError
+from rcs_assets.errors import RcsError, StorageError
+from rcs_assets.release.files import NO_ROOM
 
 AS_JSON = "print JSON, for programs"
 SCALES = ("small", "full", "national")
@@ -37,6 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except RcsError as error:
         print(f"rcs: {error}", file=sys.stderr)
+        return do.REFUSED
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = error.filename or "the folder of the installation, or of temporary files"
+        full = StorageError(
+            "The disk is full",
+            where=str(where),
+            why=f"{os.strerror(error.errno)}; what was published before is untouched",
+            fix="make room, then run the command again",
+        )
+        print(f"rcs: {full}", file=sys.stderr)
         return do.REFUSED
     except KeyboardInterrupt:
         print("rcs: stopped; what was published before is untouched.", file=sys.stderr)

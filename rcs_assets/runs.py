@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from importlib import resources
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError
 
+from rcs_assets.errors import StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
@@ -82,10 +84,22 @@ def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[
 
 @contextmanager
 def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """The home's Dagster instance; its settings file is laid down on first use."""
+    """The home's Dagster instance; its settings file is laid down on first use.
+
+    Raises:
+        StorageError: its records cannot be read or written: a full disk, wrong rights, damage.
+    """
     prepare_instance(home)
-    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+            yield instance
+    except OperationalError as error:
+        raise StorageError(
+            "Dagster's records cannot be read or written",
+            where=str(home.dagster),
+            why=f"{error.orig}; the release that is read is whole",
+            fix="make room on the disk, look at the rights of the folder, run the command again",
+        ) from error
 
 
 def prepare_instance(home: Home) -> None:
@@ -166,6 +180,7 @@ class Launcher:
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""
         with write_lock(self._home, "rcs release publish"):
+            self._fail_orphans()
             return self.run("publish", "publish", {PUBLISHED}, {})
 
     def run(
@@ -180,7 +195,7 @@ class Launcher:
             run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )
-        return RunOutcome(result.run_id, label, "" if result.success else _first_error(result))
+        return RunOutcome(result.run_id, label, "" if result.success else first_error(result))
 
     def _fail_orphans(self) -> None:
         """Runs whose process was killed stay STARTED for ever; say that they failed."""
@@ -199,7 +214,8 @@ def _assets(planned: Planned) -> frozenset[dg.AssetKey]:
     return frozenset(key for key in planned if isinstance(key, dg.AssetKey))
 
 
-def _first_error(result: dg.ExecuteInProcessResult) -> str:
+def first_error(result: dg.ExecuteInProcessResult) -> str:
+    """What the first step that failed said, for the command line."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error

@@ -29,7 +29,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError, StorageError
 from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.release.audit_log import Entry, Event, read_log, record, save_log
-from rcs_assets.release.files import APPROVALS, CANDIDATE_FILE, disk_failures_named, write_json
+from rcs_assets.release.files import (
+    APPROVALS,
+    CANDIDATE_FILE,
+    disk_failures_named,
+    sync,
+    write_json,
+)
 from rcs_assets.release.gate import Approval, CandidateFacts, Decision
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.storage import Home
@@ -271,8 +277,16 @@ def approve(
     )
     with disk_failures_named(home.releases):
         save_log(home, record(read_log(home), entry))
-        store(folder, [*stored(folder), signature])
+        store(folder, [*_before(folder), signature])
     return signature
+
+
+def _before(folder: Path) -> tuple[Signature, ...]:
+    """The signatures so far; none where their file is damaged: all sign again."""
+    try:
+        return stored(folder)
+    except StorageError:
+        return ()
 
 
 def stored(folder: Path) -> tuple[Signature, ...]:
@@ -294,9 +308,17 @@ def stored(folder: Path) -> tuple[Signature, ...]:
 
 
 def store(folder: Path, signatures: Iterable[Signature]) -> None:
-    """Write the signatures beside the candidate, one an approver."""
+    """Write the signatures beside the candidate, one an approver.
+
+    Written beside the folder, whose bytes are signed, and put in place by one rename: a reader
+    sees the old or the new signatures.
+    """
     by_name = {signature.approver: asdict(signature) for signature in signatures}
-    write_json(folder / APPROVALS, {"approvals": [by_name[name] for name in sorted(by_name)]})
+    aside = folder.with_name(f".{APPROVALS}.{os.getpid()}")
+    write_json(aside, {"approvals": [by_name[name] for name in sorted(by_name)]})
+    sync(aside)
+    aside.replace(folder / APPROVALS)
+    sync(folder)
 
 
 def proven(

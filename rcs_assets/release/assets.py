@@ -53,6 +53,7 @@ from rcs_assets.storage.resources import HomeResource, asset_options
 CANDIDATE_KEY = dg.AssetKey(["release", "candidate"])
 # Pages are made of the candidate by the room after this one: known here by its key only.
 PAGES_KEY = dg.AssetKey(["reporting", "pages"])
+_REASONS_SHOWN = 10
 _STATUSES = {"SUCCEEDED": CheckStatus.PASSED, "FAILED": CheckStatus.FAILED}
 
 
@@ -147,7 +148,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     """Ask the gate; publish the candidate if it passes.
 
     Raises:
-        GateRefusedError: with every reason; nothing was changed.
+        dagster.Failure: the gate refused, with every reason; nothing was changed.
     """
     place, day = home.home(), home.settings().as_of
     finish_withdrawals(place)
@@ -155,14 +156,7 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     decision, facts, records = asked.decision, asked.facts, asked.records
     if not decision.publish:
         record_refusal(place, facts.candidate_hash, decision, day)
-        raise GateRefusedError(
-            "The gate refused to publish",
-            where="release/candidate",
-            why="; ".join(decision.reasons),
-            fix="let approvers sign: rcs release approve --key FILE; then: rcs release publish"
-            if not decision.unproven
-            else "correct what is named, then run: rcs materialise --publish",
-        )
+        raise refusal(decision)
     release = publish_candidate(place, facts.content_hash, records, day=day)
     return dg.MaterializeResult(
         metadata={
@@ -172,6 +166,35 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
             "checks": len(records),
         }
     )
+
+
+def refusal(decision: Decision) -> dg.Failure:
+    """What the UI shows of a run that the gate refused: a line a reason, above the traces."""
+    refused = GateRefusedError(
+        "The gate refused to publish",
+        where="release/candidate",
+        why="; ".join(decision.reasons),
+        fix="let approvers sign: rcs release approve --key FILE; then: rcs release publish"
+        if not decision.unproven
+        else "correct what is named, then run: rcs materialise --publish",
+    )
+    shown = enumerate(decision.reasons[:_REASONS_SHOWN], 1)
+    more_n = len(decision.reasons) - _REASONS_SHOWN
+    failure = dg.Failure(
+        "The gate refused to publish. The current release stays as it is.",
+        metadata={
+            "state": decision.state.value,
+            **{f"reason_{number}": why for number, why in shown},
+            **(
+                {"more": f"{more_n} reasons; run: rcs release show candidate"} if more_n > 0 else {}
+            ),
+            "what_to_do": refused.fix,
+            "docs": "docs/how-to/when-the-gate-refuses.md",
+        },
+        allow_retries=False,
+    )
+    failure.__cause__ = refused
+    return failure
 
 
 @dataclass(frozen=True)

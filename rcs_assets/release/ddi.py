@@ -148,12 +148,14 @@ def _summary(info: ET.Element, study: Study) -> None:
 
 def _method(described: ET.Element, study: Study) -> None:
     collected = _add(_add(described, "method"), "dataColl")
-    for file in _surveys(study):
-        wave = study.engagement.wave(file.survey)
-        if wave:
-            _add(collected, "dataCollector", wave.contractor)
-            _add(collected, "sampProc", f"{file.survey}: {wave.design}")
-            _add(collected, "collMode", f"{file.survey}: {wave.mode.replace('_', ' ')}")
+    waves = [(f.survey, w) for f in _surveys(study) if (w := study.engagement.wave(f.survey))]
+    # The schema wants each kind together, in this order.
+    for contractor in dict.fromkeys(wave.contractor for _, wave in waves):
+        _add(collected, "dataCollector", contractor)
+    for survey, wave in waves:
+        _add(collected, "sampProc", f"{survey}: {wave.design}")
+    for survey, wave in waves:
+        _add(collected, "collMode", f"{survey}: {wave.mode.replace('_', ' ')}")
     _add(
         collected,
         "weight",

@@ -23,7 +23,7 @@ from rcs_assets.storage.code import code_version
 NOT_REPRODUCIBLE = {
     "rcs.duckdb": "DuckDB leaves unused bytes of its blocks as they were in memory; the tables "
     "equal those in parquet/, which are the same bytes each time. Files that quote its "
-    "checksum (manifest.json, SHA256SUMS) differ with it."
+    "checksum or size (manifest.json, SHA256SUMS, audit.jsonl, evidence.html) differ with it."
 }
 # status, note (or empty), number of cells
 CellCounts = Sequence[tuple[str, str, int]]

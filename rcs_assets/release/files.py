@@ -92,7 +92,8 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A full disk, a quota that is used up, a limit on the size of a file.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -105,7 +106,7 @@ def disk_failures_named(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_full = error.errno in _NO_ROOM
+        is_full = error.errno in NO_ROOM
         raise StorageError(
             "The disk is full" if is_full else "The disk cannot be written",
             where=str(place),

@@ -310,7 +310,11 @@ def _history_reasons(candidate: CandidateFacts) -> Iterable[str]:
     """What was published before must be as it was published, and what was withdrawn stays so."""
     if candidate.release_problems:
         n, first = len(candidate.release_problems), candidate.release_problems[0]
-        yield f"what was published before is not as it was: {n} problems, first {first}"
+        found = first if n == 1 else f"{n} problems, first {first}"
+        yield (
+            f"what was published before is not as it was: {found} (rcs release verify names "
+            "all; restore it from a backup, or withdraw that release)"
+        )
     yield from candidate.change_problems
     if candidate.withdrawn_as:
         yield f"it says what release {candidate.withdrawn_as} said, which was withdrawn"

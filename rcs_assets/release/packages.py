@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.release.files import AUDIT_LOG, CANDIDATE_FILE, MANIFEST
+from rcs_assets.release.files import APPROVALS, AUDIT_LOG, CANDIDATE_FILE, MANIFEST
 from rcs_assets.storage import Home
 
 CURRENT = "current"
@@ -30,8 +30,9 @@ _LEFTOVERS = (
     f"{CANDIDATE}-old-*",
     f".{CURRENT}-*",
     ".tombstone-*",
-    # What `write_atomically` had not yet put in the place of the log.
+    # What had not yet been put in the place of the log, or of a candidate's signatures.
     f".{AUDIT_LOG}.*",
+    f".{APPROVALS}.*",
 )
 
 

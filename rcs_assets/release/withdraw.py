@@ -67,13 +67,15 @@ def withdraw_release(home: Home, version: str, *, reason: str, by: str, day: dat
         The version that is read now; None if no release is left.
 
     Raises:
-        InputError: no such release, or no reason.
+        InputError: no such release, no reason, or `current` after a withdrawal that was killed.
         StorageError: it was withdrawn before, or the log cannot be written.
     """
     _refuse_empty(reason, "a reason")
     _refuse_empty(by, "who withdraws it")
     with disk_failures_named(home.releases):
-        finish_withdrawals(home)
+        completed = finish_withdrawals(home)
+        if completed and version == CURRENT:
+            raise _named_another(completed[-1])
         chosen = current_version(home) if version == CURRENT else version
         read_manifest(home, chosen or version)
         log = read_log(home)
@@ -85,6 +87,15 @@ def withdraw_release(home: Home, version: str, *, reason: str, by: str, day: dat
         save_log(home, log)
         finish_withdrawals(home)
         return current_version(home)
+
+
+def _named_another(completed: str) -> InputError:
+    """Whoever repeats a command that was killed would take back one release more."""
+    return InputError(
+        f"The withdrawal of {completed} had been cut off and was completed now",
+        why="`current` names another release since: nothing else was withdrawn",
+        fix="run: rcs release list; to withdraw another release, name its version",
+    )
 
 
 def _refuse_empty(text: str, what: str) -> None:
@@ -120,16 +131,23 @@ def record_erratum(home: Home, version: str, *, text: str, by: str, day: date) -
         save_log(home, record(read_log(home), entry))
 
 
-def finish_withdrawals(home: Home) -> None:
-    """Do what the audit log says and a killed withdrawal has not done yet."""
+def finish_withdrawals(home: Home) -> tuple[str, ...]:
+    """Do what the audit log says and is not done yet; returns the releases that it was done to."""
     if not home.releases.is_dir():
-        return
+        return ()
     clean_leftovers(home)
     log = read_log(home)
-    withdrawn = [entry for entry in log.entries if entry.event == Event.WITHDRAWN and entry.release]
+    due = [
+        entry
+        for entry in log.entries
+        if entry.event == Event.WITHDRAWN
+        and entry.release
+        and not (home.releases / entry.release / TOMBSTONE).is_file()
+    ]
     _point_away(home, log)
-    for entry in withdrawn:
+    for entry in due:
         _bury(home, log, entry)
+    return tuple(entry.release for entry in due)
 
 
 def _point_away(home: Home, log: AuditLog) -> None:
@@ -144,8 +162,6 @@ def _point_away(home: Home, log: AuditLog) -> None:
 def _bury(home: Home, log: AuditLog, entry: Entry) -> None:
     place = home.releases / entry.release
     kept = home.releases / WITHDRAWN_FOLDER / entry.release
-    if (place / TOMBSTONE).is_file():
-        return
     if place.is_dir():
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         place.rename(kept)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import duckdb
+from lxml import etree
 
 from rcs_assets.release.ddi import NAMESPACE
 from rcs_assets.storage import rounded_count
 from tests.conftest import ReleasedHome
 
 DDI = {"d": NAMESPACE}
+
+
+def test_each_description_of_two_surveys_is_valid(
+    released_home: ReleasedHome, shared_reference: Path
+) -> None:
+    """DDI-Codebook 2.5 by its published schema; whole engagements hold two surveys each."""
+    schema = etree.XMLSchema(etree.parse(shared_reference / "ddi_codebook_2_5" / "codebook.xsd"))
+    found = sorted((released_home.release / "archive").glob("*/documentation/ddi_codebook.xml"))
+    assert len(found) == 2
+    for file in found:
+        document = etree.parse(file)
+        assert len(document.findall(f".//{{{NAMESPACE}}}collMode")) == 2
+        schema.validate(document)
+        assert list(schema.error_log) == []
 
 
 def test_every_code_that_occurs_is_explained(released_home: ReleasedHome) -> None:

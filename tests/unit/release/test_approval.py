@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError, StorageError
 from rcs_assets.release.approval import (
     Approver,
+    approve,
     is_genuine,
     load_approvers,
     new_key,
@@ -18,6 +19,8 @@ from rcs_assets.release.approval import (
     store,
     stored,
 )
+from rcs_assets.release.gate import CandidateFacts, Decision
+from rcs_assets.storage import Home
 
 DAY = date(2020, 6, 30)
 KEYS = {name: Ed25519PrivateKey.from_private_bytes(name.encode() * 8) for name in ("anna", "bert")}
@@ -101,9 +104,36 @@ def test_a_stranger_may_not_sign():
 def test_one_approver_counts_once(tmp_path):
     store(tmp_path, [signed("bert"), signed("anna"), signed("anna")])
     assert [signature.approver for signature in stored(tmp_path)] == ["anna", "bert"]
+    assert {file.name for file in tmp_path.iterdir()} == {"approvals.json"}
     (tmp_path / "approvals.json").write_text("{}")
     with pytest.raises(StorageError, match="sign again"):
         stored(tmp_path)
+
+
+def test_signatures_that_were_damaged_are_given_again(tmp_path):
+    """What the refusal says to do is possible."""
+    home = Home.open(tmp_path / "home")
+    folder = home.releases / ".candidate"
+    folder.mkdir(parents=True)
+    (folder / "candidate.json").write_text('{"release": "2020.06.30"}')
+    keys = {name: tmp_path / f"{name}.pem" for name in KEYS}
+    rows = "".join(
+        f"  - {{name: {name}, account: {name}.x, public_key: '{new_key(file)}', "
+        "since: 2020-01-01}\n"
+        for name, file in keys.items()
+    )
+    home.config.mkdir(exist_ok=True)
+    (home.config / "approvers.yaml").write_text(f"approvers:\n{rows}")
+    facts = CandidateFacts("abc", "abc", 9, {}, frozenset(), "1", candidate_hash="bytes")
+
+    def give(name):
+        approve(home, Decision((), ("needs 2 signatures",)), facts, read_key(keys[name]), DAY)
+        return [signature.approver for signature in stored(folder)]
+
+    assert give("anna") == ["anna"]
+    (folder / "approvals.json").write_text('{"approvals": [')
+    assert give("bert") == ["bert"] and give("anna") == ["anna", "bert"]
+    assert {file.name for file in home.releases.iterdir()} == {".candidate", "audit.jsonl"}
 
 
 def test_a_key_is_made_kept_and_read(tmp_path):

@@ -108,7 +108,7 @@ def test_checks_of_another_class_are_not_asked_for():
         ({"candidate_hash": "edited"}, "files of the candidate were changed"),
         ({"sealed_hash": ""}, "files of the candidate were changed"),
         ({"withdrawn_as": "2020.06.30"}, "which was withdrawn"),
-        ({"release_problems": ("public/x is missing",)}, "not as it was: 1 problems"),
+        ({"release_problems": ("public/x is missing",)}, "not as it was: public/x is missing"),
         ({"day_problem": "the clock was set back"}, "clock"),
     ],
 )

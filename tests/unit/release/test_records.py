@@ -3,8 +3,9 @@
 import dagster as dg
 import pytest
 
-from rcs_assets.release.assets import check_records
-from rcs_assets.release.gate import CheckStatus, RequiredCheck
+from rcs_assets.release.assets import check_records, refusal
+from rcs_assets.release.gate import CheckStatus, Decision, RequiredCheck
+from rcs_assets.runs import first_error
 
 KEY = dg.AssetKey(["room", "thing"])
 REQUIRED = [RequiredCheck("all", "room/thing", "holds", "test")]
@@ -104,3 +105,29 @@ def test_of_a_partitioned_asset_the_newest_run_counts(instance):
         assert record(instance).evaluated_id == record(instance).latest_id
     dg.materialize([thing], instance=instance, partition_key="a")
     assert record(instance).evaluated_id < record(instance).latest_id
+
+
+def test_a_refusal_lists_its_reasons_where_the_ui_shows_them(instance):
+    decision = Decision(tuple(f"check {n} failed" for n in range(1, 13)), ("it has 0",))
+
+    @dg.asset(key=KEY)
+    def thing():
+        raise refusal(decision)
+
+    result = dg.materialize([thing], instance=instance, raise_on_error=False)
+    (failed,) = result.get_step_failure_events()
+    told = {
+        name: str(value.value)
+        for name, value in failed.step_failure_data.user_failure_data.metadata.items()
+    }
+    assert (told["state"], told["reason_1"], told["reason_10"]) == (
+        "candidate", "check 1 failed", "check 10 failed",
+    )  # fmt: skip
+    assert "reason_11" not in told and told["more"].startswith("3 reasons; run: rcs release show")
+    assert told["what_to_do"].endswith("rcs materialise --publish")
+    # The command line tells all of them in one line.
+    said = first_error(result)
+    assert "GateRefusedError: The gate refused to publish." in said and "it has 0" in said
+    assert "check 12 failed" in said
+    signed = refusal(Decision((), ("it has 0",)))
+    assert "rcs release approve" in signed.metadata["what_to_do"].value

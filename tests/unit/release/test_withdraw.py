@@ -119,7 +119,10 @@ def test_a_kill_is_completed_by_the_next_command(twice, monkeypatch, moment):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(withdrawing, moment, die)
         take_back(twice, "current")
-    finish_withdrawals(twice)
+    # The same command again would take the release before it too.
+    with pytest.raises(InputError, match=f"withdrawal of {SECOND} had been cut off"):
+        take_back(twice, "current")
+    assert finish_withdrawals(twice) == ()
     assert current_version(twice) == FIRST and verify_release(twice).is_whole
     assert verify_release(twice, SECOND).is_whole
     assert [e.event for e in read_log(twice).of(SECOND)][-1] == Event.WITHDRAWN

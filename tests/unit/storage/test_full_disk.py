@@ -1,0 +1,42 @@
+"""A full disk under any command: one line that says so, and what was published is untouched."""
+
+import errno
+import os
+
+import pytest
+
+from rcs_assets import commands
+from rcs_assets.cli import main
+from rcs_assets.errors import StorageError
+from rcs_assets.runs import dagster_instance
+from rcs_assets.storage import Home
+
+
+def test_a_command_that_meets_a_full_disk_says_so(tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    Home.open(home)
+    # The kernel answers each write: no space left on device.
+    (home / f"..lock-holder.json.{os.getpid()}").symlink_to("/dev/full")
+    words = ["--reason", "a test", "--by", "anna", "--home", str(home)]
+    assert main(["release", "withdraw", "current", *words]) == commands.REFUSED
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and said[0].startswith("rcs: The disk is full.")
+    assert "No space left on device" in said[0] and "make room" in said[0]
+
+    def fails(options):
+        raise PermissionError(errno.EACCES, "another failure is not called a full disk")
+
+    monkeypatch.setattr(commands, "release_list", fails)
+    with pytest.raises(PermissionError):
+        main(["release", "list", "--home", str(home)])
+
+
+def test_records_of_dagster_that_cannot_be_written_are_named(tmp_path):
+    home = Home.open(tmp_path / "home")
+    (home.dagster / "history").mkdir(parents=True)
+    (home.dagster / "history" / "runs.db").mkdir()
+    why = "unable to open database file"
+    with pytest.raises(StorageError, match=why) as told, dagster_instance(home):
+        pass
+    assert "Dagster's records cannot be read or written" in str(told.value)
+    assert "the command again" in told.value.fix
