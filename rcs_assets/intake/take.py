@@ -110,7 +110,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
 
     Its records hold no UID: an opted-out pupil is recognised by SCN here, and by linkage
     where the record has none. Encodings have none either, and linkage of them misses some: as long
-    as an opt-out holds they are refused whole.
+    as an opt-out holds they are refused whole, unless the council declares that it left out the
+    children of exactly the list that holds (`encoded.py`).
 
     Returns:
         The receipts of identifiers, payload and, where it was delivered, child protection;
