@@ -14,7 +14,7 @@ import duckdb
 
 from rcs_assets.codebook import Dataset
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import keys, splitter, steps
+from rcs_assets.intake import keys, other_kind, splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
@@ -264,6 +264,8 @@ def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) 
     _store(desk, dataset, engagement, taken)
     write_receipt(desk.home, taken.receipt)
     remove_reports(desk.home, engagement, dataset.name)
+    if engagement is not None and dataset.name in other_kind.DATASETS:
+        other_kind.end_other_kind(desk.home, engagement, desk.as_of)
     return taken.receipt
 
 

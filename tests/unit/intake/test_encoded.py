@@ -14,7 +14,7 @@ import pytest
 from rcs_assets.cli import main
 from rcs_assets.codebook import Codebook
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import drop, vault
+from rcs_assets.intake import drop, other_kind, vault
 from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
 from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.take import take
@@ -327,6 +327,79 @@ def test_a_vault_without_the_sample_file_costs_no_delivery(world: World) -> None
     assert "the vault holds no pupil of it" in receipts["social_work_ids"].reason
     take_pupils(world)
     assert world.vault_rows("select count(*) from social_work_identifiers") == [(PUPILS_N // 2,)]
+
+
+def test_a_council_that_changes_its_kind_leaves_no_dictionary(world: World, tmp_path: Path) -> None:
+    """Encoded, then in clear, then encoded again: of the replaced files nobody opens any."""
+
+    def openable() -> list[tuple[str, bool]]:
+        found = []
+        for line in read_register(world.home):
+            if line.dataset in FILES and not line.refused:
+                with opened(world.home, line):
+                    found.append((line.dataset, line.is_encoded))
+        return found
+
+    def records() -> list[tuple[Any, ...]]:
+        return world.vault_rows(
+            "select 'sample', record_id, uid, null as supplier_id, surname, clk "
+            "from sample_identifiers union all "
+            "select 'education', record_id, uid, supplier_id, surname, clk "
+            "from education_identifiers union all select 'social_work', record_id, null, "
+            "supplier_id, surname, clk from social_work_identifiers order by all"
+        )
+
+    assert sorted(openable()) == [(name, True) for name in sorted(FILES)]
+    for dataset in FILES:
+        shutil.copy(tmp_path / "plain" / world.path(dataset).name, world.path(dataset))
+    world.deliver(*map(world.path, FILES))
+    # Not taken in yet: both are there, since nobody knows whether the new one is sound.
+    assert len(openable()) == 2 * len(FILES)
+    receipts = take_pupils(world)
+    assert receipts["sample_file"].accepted_n == PUPILS_N
+    assert sorted(openable()) == [(name, False) for name in sorted(FILES)]
+    for dataset in FILES:
+        encode(world, tmp_path / "plain", tmp_path / "council.key", dataset)
+    world.deliver(*map(world.path, FILES))
+    take_pupils(world)
+    assert sorted(openable()) == [(name, True) for name in sorted(FILES)]
+    certificates = sorted((world.home.drop / "certificates").iterdir())
+    assert all(file.name.startswith(f"other-kind-{ENGAGEMENT}-") for file in certificates)
+    assert all(file.suffix == ".json" for file in certificates)
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in certificates]
+    ended = [line["seq"] for content in told for line in content["deliveries"]]
+    assert len(ended) == len(set(ended)) == 2 * len(FILES)
+    gone = {line.seq: line.refused for line in read_register(world.home) if line.seq in ended}
+    assert all("would be a dictionary" in reason for reason in gone.values())
+    # A rebuild from the drop gives the same rows, and finds nothing more to end.
+    before = records()
+    assert before and not [row for row in before if row[4]]
+    world.home.vault.unlink()
+    world.home.warehouse.unlink()
+    world.take_reference()
+    take_pupils(world)
+    assert records() == before
+    assert sorted((world.home.drop / "certificates").iterdir()) == certificates
+
+
+def test_what_a_killed_run_began_to_end_is_completed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dataset in FILES:
+        shutil.copy(tmp_path / "plain" / world.path(dataset).name, world.path(dataset))
+    world.deliver(*map(world.path, FILES))
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(other_kind.keys, "destroy_keys", killed)
+        take_pupils(world)
+    folder = world.home.drop / "certificates"
+    assert [file.suffix for file in folder.iterdir()] == [".begun"]
+    take_pupils(world)
+    assert {file.suffix for file in folder.iterdir()} == {".json"}
+    assert not [x for x in read_register(world.home) if x.is_encoded and not x.refused]
 
 
 def _opted_out() -> dict[str, str]:
