@@ -251,8 +251,8 @@ def _refuse_archive(door: _Door, path: Path, is_simulated: bool, message: str) -
         except InputError:
             continue
         arrived = _Arrived(path, path.name, is_simulated, path.name)
-        line = _line(door, arrived, known, sha256_of(path), message)
-        return _register_refusal(door.home, line)
+        line = _line(door, arrived, known, sha256_of(path))
+        return _register_refusal(door.home, replace(line, refused=message))
     return _unregistered(path.name, message)
 
 
