@@ -267,6 +267,23 @@ def _add_encodings(commands: Any) -> None:
         metavar="COLUMN",
         help="of the ids (default: record_id; of a delivery its own key)",
     )
+    make.add_argument(
+        "--opt-outs",
+        type=Path,
+        metavar="FILE",
+        help="the list of opt-outs that holds: records that may be these children's are left out",
+    )
+    make.add_argument(
+        "--pupils", type=Path, metavar="FILE", help="the sample file in clear, for --opt-outs"
+    )
+    make.add_argument(
+        "--payload",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files that follow the records: copied beside --out without the rows left out",
+    )
     pair = action("link", do.encodings_link, "Link two files of encodings made under one key.")
     pair.add_argument("left", type=Path, metavar="LEFT", help="e.g. of the sample file")
     pair.add_argument("right", type=Path, metavar="RIGHT", help="e.g. of social work")

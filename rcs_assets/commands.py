@@ -186,14 +186,35 @@ def encodings_key(options: argparse.Namespace) -> int:
 
 def encodings_make(options: argparse.Namespace) -> int:
     """Encode a file; needs no installation."""
-    from rcs_assets.linkage.encodings import contract_of, encode_file
+    from rcs_assets.linkage.encodings import contract_of, encode_file, leaving_out
 
-    contract = contract_of(options.out, load_codebook())
-    records_n = encode_file(options.file, options.key, options.out, options.id, contract)
+    codebook = load_codebook()
+    given = (options.opt_outs, options.pupils)
+    if any(given) != all(given) or (options.payload and not all(given)):
+        raise InputError(
+            "Children who opted out are left out by three arguments together",
+            why="whose records they are is known from the list and the sample file in clear",
+            fix="give --opt-outs and --pupils, and the files that follow with --payload",
+        )
+    without = leaving_out(*given, options.payload, codebook) if all(given) else None
+    records_n, left_out_n = encode_file(
+        options.file,
+        options.key,
+        options.out,
+        options.id,
+        contract_of(options.out, codebook),
+        without,
+    )
     if options.json:
-        _print_json({"file": options.out, "records_n": records_n})
-    else:
-        print(f"Encoded {records_n:,} records into {options.out}.")
+        told = {"left_out_n": left_out_n} if without else {}
+        _print_json({"file": options.out, "records_n": records_n} | told)
+        return DONE
+    print(f"Encoded {records_n:,} records into {options.out}.")
+    if without:
+        print(f"Left out {left_out_n:,} records that may be those of children who opted out.")
+        if options.payload:
+            names = ", ".join(file.name for file in options.payload)
+            print(f"Send the copies without them, which lie beside it: {names}.")
     return DONE
 
 

@@ -36,6 +36,8 @@ KIND_FORMS: Mapping[str, str] = {
     # An encoding in the place of identifiers, and the name of the rules and key that made it.
     "scheme": r"clk-[A-Za-z0-9.]{1,16}-[0-9a-f]{16}",
     "clk": r"([0-9a-f]{16})+",
+    # How many children who opted out were left out before encoding, and a hash of their UIDs.
+    "left_out": r"[0-9]{1,6}-[0-9a-f]{32}",
 }
 _DATASET_NEEDS = frozenset(
     [

@@ -26,7 +26,7 @@ from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import keys
 from rcs_assets.intake.archives import is_archive, unpacked
-from rcs_assets.intake.encoded import judged_by, takes_encodings
+from rcs_assets.intake.encoded import is_encoded, judged_by, takes_encodings
 from rcs_assets.intake.readers import probe, read_header
 from rcs_assets.programme import Engagement, Programme
 from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
@@ -53,7 +53,8 @@ class Delivery:
     accepted, else the message with which it was refused (its bytes are not kept), or why
     it can no longer be read. `archive` names the .zip that the file came in. `replaces` is the
     delivery that was rewritten into this one on `rewritten_on`, without `destroyed_n` rows of
-    extra children (`extras.py`); 0 for a file as it was delivered.
+    extra children (`extras.py`); 0 for a file as it was delivered. `is_encoded`: it holds encodings
+    in the place of identifiers.
     """
 
     seq: int
@@ -69,6 +70,7 @@ class Delivery:
     replaces: int = 0
     destroyed_n: int = 0
     rewritten_on: str = ""
+    is_encoded: bool = False
 
     def path(self, home: Home) -> Path:
         """Where the immutable sealed copy lies."""
@@ -249,8 +251,8 @@ def _refuse_archive(door: _Door, path: Path, is_simulated: bool, message: str) -
         except InputError:
             continue
         arrived = _Arrived(path, path.name, is_simulated, path.name)
-        line = _line(door, arrived, known, sha256_of(path), message)
-        return _register_refusal(door.home, line)
+        line = _line(door, arrived, known, sha256_of(path))
+        return _register_refusal(door.home, replace(line, refused=message))
     return _unregistered(path.name, message)
 
 
@@ -268,7 +270,7 @@ def _deliver_one(door: _Door, arrived: _Arrived) -> DeliveryOutcome:
     held = current_deliveries(home).get(known.key)
     if held is not None and held.sha256 == sha256 and not held.refused:
         return _outcome(held, DeliveryStatus.UNCHANGED, "already registered: nothing changes")
-    line = _line(door, arrived, known, sha256, _refusal(path, known, door.programme))
+    line = _judged(_line(door, arrived, known, sha256), path, known, door.programme)
     if line.refused:
         return _register_refusal(home, line)
     _keep(home, path, line)
@@ -277,9 +279,7 @@ def _deliver_one(door: _Door, arrived: _Arrived) -> DeliveryOutcome:
     return _outcome(line, DeliveryStatus.REGISTERED, message)
 
 
-def _line(
-    door: _Door, arrived: _Arrived, known: _Recognised, sha256: str, refused: str
-) -> Delivery:
+def _line(door: _Door, arrived: _Arrived, known: _Recognised, sha256: str) -> Delivery:
     return Delivery(
         seq=len(read_register(door.home)) + 1,
         file=arrived.name,
@@ -289,7 +289,6 @@ def _line(
         bytes_n=arrived.path.stat().st_size,
         received_on=door.day,
         is_simulated=arrived.is_simulated,
-        refused=refused,
         archive=arrived.archive,
     )
 
@@ -387,17 +386,18 @@ def _provenance(home: Home, path: Path) -> bool:
     return is_simulated
 
 
-def _refusal(path: Path, known: _Recognised, programme: Programme) -> str:
-    """Why a recognised file cannot be taken in as a whole; empty if it can."""
+def _judged(line: Delivery, path: Path, known: _Recognised, programme: Programme) -> Delivery:
+    """The line with why the file cannot be taken in as a whole, if so, and of which kind it is."""
     try:
         if known.engagement is not None:
             _check_wave(path.name, known.dataset, programme.engagements[known.engagement])
         probe(path, known.dataset)
         if takes_encodings(known.dataset):
-            judged_by(read_header(path, known.dataset), known.dataset, path.name)
+            contract = judged_by(read_header(path, known.dataset), known.dataset, path.name)
+            return replace(line, is_encoded=is_encoded(contract))
     except InputError as error:
-        return str(error)
-    return ""
+        return replace(line, refused=str(error))
+    return line
 
 
 def _check_wave(name: str, dataset: Dataset, engagement: Engagement) -> None:

@@ -10,7 +10,10 @@ that holds both is refused at the door (`drop.py`), and an extract that is not o
 kind and key when it is taken in: the key of its sealed copy is destroyed then (`take.py`).
 
 An encoding does not tell whose it is, and two of one child differ. So where a child of the
-engagement opted out, no encoded record without UID is taken in: it may be that child's.
+engagement opted out, no encoded record without UID is taken in: it may be that child's. The council
+alone can tell, before it encodes (`linkage/left_out.py`); the column `left_out` then declares of
+which list of opt-outs the children are not in the file. Another list than the one that holds, a
+row without the declaration, or none at all: nothing without UID is taken in.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from rcs_assets.codebook import Dataset, Sensitivity
 from rcs_assets.errors import InputError
 from rcs_assets.intake import vault
 from rcs_assets.intake.contracts import count, quarantine
+from rcs_assets.storage import sql_literal
 
 COLUMNS = ("scheme", "clk")
+LEFT_OUT = "left_out"
 NO_UID = "encoded_without_uid"
 
 
@@ -44,14 +49,15 @@ def encoded_columns(dataset: Dataset) -> tuple[str, ...]:
         field.column
         for field in dataset.fields
         if field.sensitivity is Sensitivity.IDENTIFIER
-        and field.name not in (*dataset.key, *COLUMNS)
+        and field.name not in (*dataset.key, *COLUMNS, LEFT_OUT)
         and field.kind != "uid"
     )
 
 
 def of_identifiers(dataset: Dataset) -> Dataset:
     """The contract of a file of identifiers: it has no columns of encodings."""
-    return replace(dataset, fields=tuple(f for f in dataset.fields if f.name not in COLUMNS))
+    own = (*COLUMNS, LEFT_OUT)
+    return replace(dataset, fields=tuple(f for f in dataset.fields if f.name not in own))
 
 
 def judged_by(header: Sequence[str], dataset: Dataset, file: str) -> Dataset:
@@ -186,23 +192,35 @@ def _no_comparison(engagement: str, file: str) -> DictionaryError:
     )
 
 
-def refuse_unrecognised(dataset: Dataset, engagement: str, file: str) -> None:
+def leaves_out(con: duckdb.DuckDBPyConnection, dataset: Dataset, declared: str) -> bool:
+    """Whether a file of encodings was made without the children of the opt-outs that hold.
+
+    Args:
+        con: scratch connection with `checked`.
+        dataset: the contract of the file, from `judged_by`.
+        declared: what it must say, from `vault.declared_opt_outs`.
+    """
+    if not is_encoded(dataset):
+        return True
+    return not count(con, "checked", f"{LEFT_OUT} is distinct from {sql_literal(declared)}")
+
+
+def refuse_unrecognised(engagement: str, file: str) -> None:
     """Refuse encoded records without UID as a whole, where a child of the engagement opted out.
 
     Raises:
-        InputError: the file holds encodings.
+        InputError: always.
     """
-    if is_encoded(dataset):
-        raise InputError(
-            "The records of children who opted out cannot be told from the others",
-            where=f"{engagement}, file {file}, column clk",
-            why="the engagement has opt-outs or withdrawals, the records hold no UID, and two "
-            "encodings of one child differ: no record may be taken in that may be theirs",
-            fix="go without this file, or deliver all of the engagement's files with identifiers",
-        )
+    raise InputError(
+        "The records of children who opted out cannot be told from the others",
+        where=f"{engagement}, file {file}, column {LEFT_OUT}",
+        why="the engagement has opt-outs or withdrawals, the records hold no UID, and the file "
+        "does not declare that it was made without the children of the list that holds",
+        fix="at the council, encode the file anew with that list: rcs encodings make --opt-outs "
+        "LIST --pupils SAMPLE; then deliver it",
+    )
 
 
-def set_aside_unrecognised(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+def set_aside_unrecognised(con: duckdb.DuckDBPyConnection) -> None:
     """Quarantine the encoded rows of `accepted` that have no UID, where a child opted out."""
-    if is_encoded(dataset):
-        quarantine(con, "survey_uid is null", "survey_uid", NO_UID)
+    quarantine(con, "survey_uid is null", "survey_uid", NO_UID)

@@ -480,19 +480,21 @@ def extract_ids(
     dataset = judged_contract(desk, dataset, delivery)
     encoded.refuse_other_kind(desk.vault, dataset, engagement.key, delivery.file)
     has_opt_outs = vault.has_opt_outs(desk.vault, desk.home, engagement.key, vault.RECORDS)
-    if has_opt_outs and not extract.has_uid:
-        encoded.refuse_unrecognised(dataset, engagement.key, delivery.file)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         encoded.refuse_other_scheme(con, desk.vault, engagement.key, delivery.file)
+        declared = vault.declared_opt_outs(desk.vault, engagement.key)
+        is_unrecognised = has_opt_outs and not encoded.leaves_out(con, dataset, declared)
+        if is_unrecognised and not extract.has_uid:
+            encoded.refuse_unrecognised(engagement.key, delivery.file)
         uid = "survey_uid" if extract.has_uid else "null::varchar"
         keys = _keys(con, f"{uid} as uid, scn")
         _withdraw_opted_out(con, desk, engagement, keys, "records")
         if extract.has_uid:
             extra = vault.ask_not_issued(desk.vault, engagement.key, keys)
             pupils.quarantine_rows(con, extra, "survey_uid", NOT_ISSUED)
-            if has_opt_outs:
-                encoded.set_aside_unrecognised(con, dataset)
+            if is_unrecognised:
+                encoded.set_aside_unrecognised(con)
         names = [field.name for field in dataset.fields]
         quarantine_duplicates(con, dataset.key, names, "duplicate_record_id")
         scope = f"{extract.scope}|{engagement.key}"

@@ -14,7 +14,7 @@ import duckdb
 
 from rcs_assets.codebook import Dataset
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import keys, splitter, steps
+from rcs_assets.intake import keys, other_kind, splitter, steps
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
@@ -110,7 +110,8 @@ def take_social_work(desk: Desk, engagement: str) -> tuple[Receipt, ...]:
 
     Its records hold no UID: an opted-out pupil is recognised by SCN here, and by linkage
     where the record has none. Encodings have none either, and linkage of them misses some: as long
-    as an opt-out holds they are refused whole.
+    as an opt-out holds they are refused whole, unless the council declares that it left out the
+    children of exactly the list that holds (`encoded.py`).
 
     Returns:
         The receipts of identifiers, payload and, where it was delivered, child protection;
@@ -263,6 +264,8 @@ def _finish(desk: Desk, dataset: Dataset, engagement: str | None, taken: Taken) 
     _store(desk, dataset, engagement, taken)
     write_receipt(desk.home, taken.receipt)
     remove_reports(desk.home, engagement, dataset.name)
+    if engagement is not None and dataset.name in other_kind.DATASETS:
+        other_kind.end_other_kind(desk.home, engagement, desk.as_of)
     return taken.receipt
 
 

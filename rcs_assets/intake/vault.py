@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.intake import tombstones
-from rcs_assets.storage import Home, hmac_expression
+from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 _PERSON = (
     "scn varchar, surname varchar, first_forename varchar, second_forename varchar, "
@@ -23,6 +23,8 @@ _PERSON = (
 )
 # In the place of the person, where a council sends encodings (`encoded.py`).
 _ENCODED = "scheme varchar, clk varchar"
+# Beside the encodings of an extract: the list of opt-outs that the council honoured.
+_LEFT_OUT = "left_out varchar"
 # scn_key of opt_outs is a keyed hash of the opted-out pupil's SCN, taken from the sample
 # file, so that a council's record without UID is recognised and never enters the vault.
 TABLES = {
@@ -37,12 +39,13 @@ TABLES = {
     "survey_identifiers": "engagement varchar, survey varchar, record_id varchar, uid varchar",
     "education_identifiers": (
         f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}, "
-        f"{_ENCODED}"
+        f"{_ENCODED}, {_LEFT_OUT}"
     ),
     "social_work_identifiers": (
         "engagement varchar, record_id varchar, supplier_id varchar, scn varchar, "
         "surname varchar, previous_surname varchar, first_forename varchar, "
-        f"second_forename varchar, sex varchar, date_of_birth date, postcode varchar, {_ENCODED}"
+        "second_forename varchar, sex varchar, date_of_birth date, postcode varchar, "
+        f"{_ENCODED}, {_LEFT_OUT}"
     ),
     # From an outside indexer. A number of a record that intake did not accept has no record id.
     **{
@@ -56,6 +59,11 @@ TABLES = {
 }
 # SQL: what two encodings must share to be compared; null of a row that has none.
 SCHEME_KEY = "scheme || ' ' || length(clk)"
+# SQL: what a file of encodings declares that was made without the children of `uid`.
+DECLARED = (
+    "count(distinct uid) || '-' || "
+    "left(sha256(coalesce(string_agg(distinct uid, ' ' order by uid), '')), 32)"
+)
 # Which scopes of an opt-out remove a record from which delivery (policy.md). Without the
 # survey there is nothing to link to, so the council's record goes too.
 ANSWERS = ("survey", "all")
@@ -76,7 +84,8 @@ def prepare_vault(con: duckdb.DuckDBPyConnection) -> None:
     # Vaults of before these columns came.
     con.execute("alter table opt_outs add column if not exists requested_by varchar")
     for name in ("sample_identifiers", "education_identifiers", "social_work_identifiers"):
-        for column in ("scheme", "clk"):
+        closed = _CLOSED[name][0] == RECORDS
+        for column in ("scheme", "clk", *(("left_out",) if closed else ())):
             con.execute(f"alter table {name} add column if not exists {column} varchar")
 
 
@@ -142,6 +151,15 @@ def has_opt_outs(
     return bool(listed or tombstones.standing_keys(home, engagement, scopes).num_rows)
 
 
+def declared_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> str:
+    """What a file of encodings must declare that left out whom the list closes records of."""
+    query = (
+        f"select {DECLARED} from opt_outs "
+        "where engagement = ? and list_contains(?::varchar[], scope)"
+    )
+    return str(con.execute(query, [engagement, list(RECORDS)]).fetchall()[0][0])
+
+
 def sample_is_encoded(con: duckdb.DuckDBPyConnection, engagement: str) -> bool | None:
     """Whether the engagement's sample file holds encodings; None where it has no pupil."""
     query = "select count(clk) > 0, count(*) from sample_identifiers where engagement = ?"
@@ -153,7 +171,8 @@ def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) 
     """Rows of children whose opt-out holds and who stand in a table that it closes to them.
 
     UIDs are compared with the tombstones, SCNs of rows without UID with those of the list. An
-    encoded record without UID may be of any of them, so each one counts.
+    encoded record without UID may be of any of them, so each one counts, unless its council
+    declared that it had left out the children of exactly this list.
     """
     macro = hmac_expression(con, "tombstone", home.key("tombstone"))
     returned = 0
@@ -166,7 +185,10 @@ def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) 
             else ""
         )
         if scopes == RECORDS and has_opt_outs(con, home, engagement, scopes):
-            by_scn += f" or ({uid} is null and clk is not null)"
+            declared = sql_literal(declared_opt_outs(con, engagement))
+            by_scn += (
+                f" or ({uid} is null and clk is not null and left_out is distinct from {declared})"
+            )
         rows = con.execute(
             f"select count(*) from {table} where engagement = $engagement and "
             f"(coalesce({macro}({uid}) in (select uid_key from stones), false) {by_scn})",

@@ -36,8 +36,9 @@ import pyarrow as pa
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.contracts import refuse_columns
-from rcs_assets.intake.encoded import encoded_columns, takes_encodings
+from rcs_assets.intake.encoded import LEFT_OUT, encoded_columns, takes_encodings
 from rcs_assets.linkage.engine import Links, link, sealed_connection
+from rcs_assets.linkage.left_out import OptOuts, read_opt_outs, records_to_leave_out
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import standardised
 from rcs_assets.programme.datafile import DataFolder, read_rules
@@ -63,13 +64,15 @@ class FieldRule:
 class EncodingRules:
     """`bits`: before folding; `flip_share`: of the folded bits turned over at random.
 
-    `auto_weight`: from which a pair is linked; it changes no encoding.
+    `auto_weight`: from which a pair is linked; `shared_fields`: from how many a record may be an
+    opted-out child's. Neither changes an encoding.
     """
 
     version: str
     bits: int
     flip_share: float
     auto_weight: float
+    shared_fields: int
     fields: Mapping[str, FieldRule]
 
     @property
@@ -93,6 +96,7 @@ def load_encoding_rules(overlay: Path | None = None) -> EncodingRules:
             int(raw["bits"]),
             float(raw["flip_share"]),
             float(raw["auto_weight"]),
+            int(raw["shared_fields"]),
             {name: FieldRule(**entry) for name, entry in raw["fields"].items()},
         ),
         _problems,
@@ -104,6 +108,7 @@ def _problems(rules: EncodingRules) -> list[str]:
     sound = {
         "bits: a multiple of 16, at most 65536": rules.bits % 16 == 0 and 0 < rules.bits <= 2**16,
         "flip_share: 0 to 0.2": 0 <= rules.flip_share <= 0.2,
+        "shared_fields: 1 to 4": 1 <= rules.shared_fields <= 4,
         "fields: at least one": bool(rules.fields),
         "pieces: letters, date or whole": all(f.pieces in PIECES for f in rules.fields.values()),
         "bits of a field: 1 to 64": all(0 < f.bits <= 64 for f in rules.fields.values()),
@@ -152,7 +157,9 @@ def encode(
 
 def scheme_of(key: bytes, rules: EncodingRules) -> str:
     """Names rules and key; whoever has neither learns nothing from it."""
-    told = json.dumps(asdict(replace(rules, auto_weight=0)), sort_keys=True).encode()
+    made_by = asdict(replace(rules, auto_weight=0))
+    del made_by["shared_fields"]
+    told = json.dumps(made_by, sort_keys=True).encode()
     return f"clk-{rules.version}-{hmac.new(key, b'scheme ' + told, 'sha256').hexdigest()[:16]}"
 
 
@@ -231,13 +238,37 @@ def read_key_file(file: Path) -> bytes:
     return key
 
 
+@dataclass(frozen=True)
+class LeavingOut:
+    """Whose records are left out before encoding: opt-outs, and the pupils' sample file in clear.
+
+    `payloads` are the files whose rows follow the records; they are copied without theirs.
+    """
+
+    opt_outs: OptOuts
+    pupils: pa.Table
+    payloads: tuple[Path, ...] = ()
+
+
+def leaving_out(
+    opt_outs: Path, pupils: Path, payloads: Sequence[Path], codebook: Codebook
+) -> LeavingOut:
+    """Read the list of opt-outs and the sample file.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    return LeavingOut(read_opt_outs(opt_outs, codebook), _read_csv(pupils), tuple(payloads))
+
+
 def encode_file(
     source: Path,
     key_file: Path,
     target: Path,
     id_column: str = "record_id",
     contract: Dataset | None = None,
-) -> int:
+    without: LeavingOut | None = None,
+) -> tuple[int, int]:
     """Encode a CSV of identifiers into a CSV of encodings, mode 0600: whole or not at all.
 
     Args:
@@ -247,9 +278,11 @@ def encode_file(
         id_column: the column of the record's id.
         contract: of the delivery that it is to be: its key is the record's id, and columns that
             hold no identifier stay beside the encodings. None: id and encoding alone.
+        without: children who opted out. Records that may be theirs are not encoded, and the rows
+            that follow them are not in the copies, which lie beside the target.
 
     Returns:
-        Number of records.
+        Number of records encoded, and of records left out.
 
     Raises:
         ConfigurationError: the key file, or a target that is there.
@@ -257,7 +290,9 @@ def encode_file(
             `encode` refuses it.
     """
     key = read_key_file(key_file)
-    _refuse_present(target)
+    copies = {file: target.parent / file.name for file in (without.payloads if without else ())}
+    for file in (target, *copies.values()):
+        _refuse_present(file)
     table = _read_csv(source)
     id_column = contract.key[0] if contract else id_column
     if id_column not in table.column_names:
@@ -268,10 +303,18 @@ def encode_file(
         )
     if contract:
         _refuse_columns(source.name, table.column_names, contract)
-    names = {id_column: "record_id"}
-    kept = [n for n in table.column_names if n == id_column or n != "record_id"]
-    renamed = table.select(kept).rename_columns([names.get(n, n) for n in kept])
-    encoded = encode(renamed, key)
+    gone: frozenset[str] = frozenset()
+    if without:
+        _refuse_without_extract(source.name, contract)
+        gone = records_to_leave_out(
+            _named(table, id_column),
+            without.pupils,
+            without.opt_outs,
+            load_encoding_rules().shared_fields,
+        )
+    followers = {copy: _without(_read_csv(file), gone, file) for file, copy in copies.items()}
+    table = _without(table, gone, source, id_column)
+    encoded = encode(_named(table, id_column), key)
     blank = encoded["clk"].null_count
     if blank:
         raise InputError(
@@ -279,8 +322,47 @@ def encode_file(
             where=f"file {source.name}",
             fix="fill them, or leave the records out",
         )
-    _write_csv(_delivery(table, encoded, contract) if contract else encoded, target)
-    return int(encoded.num_rows)
+    delivery = _delivery(table, encoded, contract) if contract else encoded
+    if without:
+        declared = pa.array([without.opt_outs.declared] * delivery.num_rows, pa.string())
+        delivery = delivery.append_column(LEFT_OUT, declared)
+    for copy, rows in followers.items():
+        _write_csv(rows, copy)
+    _write_csv(delivery, target)
+    return int(encoded.num_rows), len(gone)
+
+
+def _named(table: pa.Table, id_column: str) -> pa.Table:
+    """The table with its record ids under their name."""
+    kept = [n for n in table.column_names if n == id_column or n != "record_id"]
+    return table.select(kept).rename_columns(["record_id" if n == id_column else n for n in kept])
+
+
+def _without(
+    table: pa.Table, gone: frozenset[str], file: Path, id_column: str = "record_id"
+) -> pa.Table:
+    """The rows of other records; a row without an id could be anybody's, and goes with them."""
+    if id_column not in table.column_names:
+        raise InputError(
+            f"There is no column {id_column}",
+            where=f"file {file.name}",
+            fix="give the files that follow the identifiers, with their record ids",
+        )
+    if not gone:
+        return table
+    ids = table[id_column].to_pylist()
+    return table.filter(pa.array([one is not None and one not in gone for one in ids]))
+
+
+def _refuse_without_extract(file: str, contract: Dataset | None) -> None:
+    if contract is None or LEFT_OUT not in {field.name for field in contract.fields}:
+        raise InputError(
+            "Opt-outs are applied to a council's extracts only",
+            where=f"file {file}",
+            why="in the sample file every child has a UID, by which the platform takes him out; "
+            "other files declare nothing",
+            fix="leave --opt-outs out, or name --out like the extract that it is to be",
+        )
 
 
 def _refuse_columns(file: str, header: Sequence[str], contract: Dataset) -> None:
@@ -320,8 +402,8 @@ def contract_of(file: Path, codebook: Codebook) -> Dataset | None:
 
 def _delivery(table: pa.Table, encoded: pa.Table, contract: Dataset) -> pa.Table:
     """The delivered columns that stay, with the encodings of their rows, ordered by the id."""
-    left_out = {*encoded_columns(contract), *COLUMNS[1:]}
-    kept = table.select([name for name in table.column_names if name not in left_out])
+    replaced = {*encoded_columns(contract), *COLUMNS[1:], LEFT_OUT}
+    kept = table.select([name for name in table.column_names if name not in replaced])
     ordered = kept.sort_by(contract.key[0])
     # `encode` orders by the id as well, and refuses one that stands twice.
     return ordered.append_column("scheme", encoded["scheme"]).append_column("clk", encoded["clk"])

@@ -194,6 +194,11 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
     known = (*FIELDS, *settings.extra_fields)
     if "record_id" not in columns:
         raise InputError("A table has no column record_id", where=side)
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise InputError(
+            f"Columns stand twice: {', '.join(twice)}", where=side, fix="leave one of each"
+        )
     unknown = sorted(set(columns) - {"record_id", *known})
     if unknown:
         raise InputError(
@@ -243,8 +248,8 @@ def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -
 
 
 def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:
-    """No row, or a column without any value: rather a wrong file than a file of strangers."""
-    counted = ", ".join(f'count("{column}")' for column in columns)
+    """No row, or a column of blanks: rather a wrong file than a file of strangers."""
+    counted = ", ".join(f"count(nullif(trim(\"{column}\"::varchar), ''))" for column in columns)
     rows, *filled = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
     if not rows:
         raise InputError("A table has no rows", where=side, fix="hand over records of both sides")

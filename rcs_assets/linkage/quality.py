@@ -200,8 +200,8 @@ def _missed(
         from model_links
         where band = 'auto' and pass_no = {rules.remainder.pass_no}
     """).fetchall()[0][0]
-    shares = (remainder.share, remainder.share_low, remainder.share_high)
-    low, middle, high = sorted(max(share * remainder.right_n - linked, 0.0) for share in shares)
+    partners = (remainder.partners_low, remainder.partners, remainder.partners_high)
+    low, middle, high = (max(n - linked, 0.0) for n in partners)
     return middle, low, high
 
 

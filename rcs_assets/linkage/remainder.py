@@ -47,15 +47,17 @@ class Remainder:
 
     `left_n`, `right_n`: left-over records. `prior`: share of the right ones with a partner
     among the left ones, as the last pass starts from it. `share`: the same as it is estimated
-    for the quality of the links, with its likelihood interval.
+    for the quality of the links. `partners`: how many right records have one, with the ends of
+    the likelihood interval.
     """
 
     left_n: int
     right_n: int
     prior: float
     share: float
-    share_low: float
-    share_high: float
+    partners: float
+    partners_low: float
+    partners_high: float
 
 
 def link_remainder(
@@ -128,18 +130,23 @@ def estimate_share(
         rules: the confidence of the interval.
         left_n, right_n: left-over records.
 
-    A record whose best pair is of one household says nothing here: it may be a twin's, and a
-    file of twins would else make its own proof. Before looking, the share is that of the whole
-    file so far, as if some records had been seen: to decide upon pairs `prior_records`, one with
-    and one without a partner beside them, so that it is never certain; to estimate quality
-    `estimate_records`, since those who are left over are no fair part of the file.
+    A record whose best pair is of one household says nothing of the share: it may be a twin's, and
+    a file of twins would else make its own proof. Whether it has a partner itself is another
+    question: given the share, its pairs answer it, as the sibling rule weighed them. Children
+    whose forename was written otherwise are left over in just such pairs.
+
+    Before looking, the share is that of the whole file so far, as if some records had been seen:
+    to decide upon pairs `prior_records`, one with and one without a partner beside them, so that
+    it is never certain; to estimate quality `estimate_records`, since those who are left over are
+    no fair part of the file.
     """
     if not left_n or not right_n:
-        return Remainder(left_n, right_n, 0.0, 0.0, 0.0, 0.0)
-    evidence, households_n = _evidence_of_records(con, left_n)
+        return Remainder(left_n, right_n, 0.0, 0.0, 0.0, 0.0, 0.0)
+    evidence, households = _evidence_of_records(con, left_n)
+    others_n = right_n - len(households)
     all_n = len_of(con, "rhs")
     expected = (all_n - right_n) / all_n
-    seen = _log_likelihood(evidence, right_n - len(evidence) - households_n)
+    seen = _log_likelihood(evidence, others_n - len(evidence))
     # A right record has its partner among left_n: no more than left_n of them have one.
     seen[right_n * _SHARES > left_n] = -np.inf
     with_prior = {
@@ -150,16 +157,26 @@ def estimate_share(
     likelihood = with_prior[rules.remainder.estimate_records]
     best = int(np.argmax(likelihood))
     near = np.flatnonzero(likelihood >= likelihood[best] - rules.remainder.likelihood_drop)
-    places = (int(np.argmax(decides)), best, near[0], near[-1])
-    return Remainder(left_n, right_n, *(round(float(_SHARES[k]), 6) for k in places))
+    shares = [float(_SHARES[k]) for k in (best, near[0], near[-1])]
+    partners = [
+        share * others_n + float((share * households / (1 + share * (households - 1))).sum())
+        for share in shares
+    ]
+    return Remainder(
+        left_n,
+        right_n,
+        round(float(_SHARES[int(np.argmax(decides))]), 6),
+        round(shares[0], 6),
+        *(round(min(n, float(left_n)), 6) for n in partners),
+    )
 
 
 def _evidence_of_records(
     con: duckdb.DuckDBPyConnection, left_n: int
-) -> tuple[NDArray[np.float64], int]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean Bayes factor over the left records, for each right record that has a pair.
 
-    Records whose best pair is of one household are left out and counted.
+    First of the others, then of those whose best pair is of one household.
     """
     rows = con.execute("""
         select
@@ -171,7 +188,8 @@ def _evidence_of_records(
     """).fetchnumpy()
     totals = np.asarray(rows["total"], dtype=np.float64)
     is_household = np.asarray(rows["is_household"], dtype=bool)
-    return np.exp2(totals[~is_household]) / left_n, int(is_household.sum())
+    means = np.exp2(totals) / left_n
+    return means[~is_household], means[is_household]
 
 
 def _log_likelihood(evidence: NDArray[np.float64], alone_n: int) -> NDArray[np.float64]:

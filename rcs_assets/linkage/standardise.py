@@ -31,20 +31,27 @@ _LETTERS = {
     "Ø": "O", "Æ": "AE", "Œ": "OE", "ß": "SS", "ẞ": "SS", "Ł": "L", "Đ": "D", "Ð": "D",
     "Þ": "TH", "Ħ": "H", "ı": "I",
 }  # fmt: skip
+# Letters of any script, and vowels that are written as marks beside them; an apostrophe that counts
+# as a modifier letter (O\u02bcNeil) is none.
+_ANY_LETTER = r"\p{Lu}\p{Ll}\p{Lo}\p{Mc}"
 # Words that stand where a name is not known (domain.md 3.4: missing codes).
 _NO_NAME = ("UNKNOWN", "NOTKNOWN", "NK", "NOTRECORDED")
 
 
 def _capitals(column: str) -> str:
-    text = f"upper({column})"
+    # Accents first: without its own, a letter may be one of those above, or have a capital.
+    text = f"upper(strip_accents({column}))"
     for letter, written in _LETTERS.items():
         text = f"replace({text}, '{letter}', '{written}')"
-    return f"strip_accents({text})"
+    return text
 
 
 def letters(column: str) -> str:
-    """Capital letters without accents, spaces, hyphens or apostrophes; null if none is left."""
-    return f"nullif(regexp_replace({_capitals(column)}, '[^A-Z]', '', 'g'), '')"
+    """Capital letters without accents, spaces, hyphens or apostrophes; null if none is left.
+
+    Of any script: who is not written in Latin letters is no child without a name.
+    """
+    return f"nullif(regexp_replace({_capitals(column)}, '[^{_ANY_LETTER}]', '', 'g'), '')"
 
 
 def name(column: str) -> str:
@@ -62,7 +69,7 @@ def surname(column: str) -> str:
 
 def signs(column: str) -> str:
     """Capital letters and digits without spaces; null if none is left."""
-    return f"nullif(regexp_replace({_capitals(column)}, '[^A-Z0-9]', '', 'g'), '')"
+    return f"nullif(regexp_replace({_capitals(column)}, '[^{_ANY_LETTER}0-9]', '', 'g'), '')"
 
 
 def postcode(column: str) -> str:

@@ -268,7 +268,8 @@ def _group_row(head: str, row: Record) -> Row:
 
 
 def _interval(row: Record, at: str, low: str, high: str) -> str:
-    return f"{row[at]} ({row[low]} to {row[high]})" if row[at] else "-"
+    # Where a cell is too narrow, it breaks before the interval and not inside it.
+    return f"{row[at]} ({row[low]}\u00a0to\u00a0{row[high]})" if row[at] else "-"
 
 
 def _sensitivity(folder: Path) -> Section:
@@ -374,7 +375,7 @@ def _table(
     first, *others = columns
     kind = "number" if numbers else ""
     heads = (Column(first), *(Column(label, kind) for label in others))
-    return Table("groups", caption, heads, rows, scroll=caption)
+    return Table("groups rates", caption, heads, rows, scroll=caption)
 
 
 def _count(text: str) -> str:

@@ -130,17 +130,17 @@ def _flow(chart: Flow) -> Markup:
     for number, (text, beside) in enumerate(chart.boxes):
         top = number * step + 2
         parts.append(
-            f'<rect class="box" x="2" y="{top}" width="256" height="30"/>'
-            f'<text x="130" y="{top + 20}" text-anchor="middle">{escape(text)}</text>'
+            f'<rect class="box" x="2" y="{top}" width="286" height="30"/>'
+            f'<text x="145" y="{top + 20}" text-anchor="middle">{escape(text)}</text>'
         )
         if beside:
             parts.append(
-                f'<path class="thin" d="M130 {top + 41}H300"/>'
-                f'<rect class="box aside" x="300" y="{top + 26}" width="338" height="30"/>'
-                f'<text x="469" y="{top + 46}" text-anchor="middle">{escape(beside)}</text>'
+                f'<path class="thin" d="M145 {top + 41}H320"/>'
+                f'<rect class="box aside" x="320" y="{top + 26}" width="318" height="30"/>'
+                f'<text x="479" y="{top + 46}" text-anchor="middle">{escape(beside)}</text>'
             )
         if number + 1 < len(chart.boxes):
-            parts.append(f'<path class="thin" d="M130 {top + 30}v22M126 {top + 46}l4 6l4 -6"/>')
+            parts.append(f'<path class="thin" d="M145 {top + 30}v22M141 {top + 46}l4 6l4 -6"/>')
     height = len(chart.boxes) * step
     return Markup(
         f'<svg class="flow" viewBox="0 0 640 {height}" role="img"><title>{escape(chart.title)}'

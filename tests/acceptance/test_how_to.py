@@ -437,7 +437,7 @@ def test_decide_doubtful_links(repo_root: Path, rcs, released_home, tmp_path: Pa
 def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monkeypatch) -> None:
     """A council of the demo sends encodings: real runs, as many links as the figures promise.
 
-    Its opt-outs are taken back for that. As soon as they hold again, social work is refused.
+    It leaves out who opted out. Under another list than that one social work is refused.
     """
     page = repo_root / "docs" / "how-to" / "encode-identifiers.md"
     home = released_home.copy(tmp_path / "home")
@@ -445,11 +445,11 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
     for dataset in ("sample_file", "education_ids", "social_work_ids"):
         # A record that stands twice cannot be encoded: the council takes the second one out.
         edit_csv(delivered(home, dataset), tmp_path, _each_once)
+    opt_outs = delivered(home, "opt_outs")
+    for file in (opt_outs, *(delivered(home, f"{name}_payload") for name in EXTRACTS)):
+        shutil.copy(file, tmp_path)
     (tmp_path / "encoded").mkdir()
     before = _rates_of(home)
-    opt_outs = delivered(home, "opt_outs")
-    back = edit_csv(opt_outs, tmp_path / "back", lambda f: f.assign(taken_back_on=DEMO_DAY))
-    assert sign_and_deliver(home, back).status == 0
     steps = [words[1:] for words in commands(page, "rcs")]
     for words in steps[: steps.index(["status"]) + 1]:
         if words[0] == "encodings":
@@ -465,22 +465,38 @@ def test_encode_identifiers(repo_root: Path, rcs, released_home, tmp_path, monke
     notes = {r.dataset: r for r in read_receipts(Home.open(home)) if r.engagement == ENGAGEMENT}
     for dataset in ("sample_file", "education_ids", "social_work_ids"):
         assert notes[dataset].flags["encoded"] == notes[dataset].accepted_n > 0
+    assert notes["opt_outs"].accepted_n > 0
+    for name in EXTRACTS:
+        # Nothing is left for the platform to take out or to set aside for their sake.
+        assert notes[f"{name}_ids"].withdrawn_n == notes[f"{name}_payload"].withdrawn_n == 0
+        assert "encoded_without_uid" not in notes[f"{name}_ids"].reasons
     after = _rates_of(home)
     for (engagement, dataset), (linked, is_encoded) in after.items():
-        ours = engagement == ENGAGEMENT and dataset in ("education", "social_work")
+        ours = engagement == ENGAGEMENT and dataset in EXTRACTS
         assert is_encoded == ours
         kept = before[engagement, dataset][0]
-        # Answers of children whose opt-outs were taken back are there again.
-        is_as_before = linked >= kept if engagement == ENGAGEMENT else linked == kept
-        assert linked >= 0.9 * kept if ours else is_as_before, (engagement, dataset, linked, kept)
-    assert sign_and_deliver(home, opt_outs).status == 0
+        enough = linked >= FOUND[dataset] * kept if ours else linked == kept
+        assert enough, (engagement, dataset, linked, kept)
+    fewer = edit_csv(opt_outs, tmp_path / "fewer", _first_taken_back)
+    assert sign_and_deliver(home, fewer).status == 0
     rcs("materialise", "--engagement", ENGAGEMENT, "--home", home, "--as-of", DEMO_DAY)
     notes = {r.dataset: r for r in read_receipts(Home.open(home)) if r.engagement == ENGAGEMENT}
-    assert "cannot be told from the others" in notes["social_work_ids"].reason
+    assert "rcs encodings make --opt-outs" in notes["social_work_ids"].reason
     assert notes["education_ids"].reasons["encoded_without_uid"] > 0
     left = rows_left(Home.open(home), ENGAGEMENT)
     assert left["vault.main.education_identifiers"] == notes["education_ids"].accepted_n > 0
     assert left["vault.main.social_work_identifiers"] == left["warehouse.intake.social_work"] == 0
+
+
+EXTRACTS = ("education", "social_work")
+# Part of the links of before. Social work is without its numbers then, and the bits turned over are
+# random: 150 of 169 in the run that the docs quote, give or take four.
+FOUND = {"education": 0.9, "social_work": 0.82}
+
+
+def _first_taken_back(frame: pd.DataFrame) -> pd.DataFrame:
+    is_first = frame.survey_uid == frame.survey_uid.iloc[0]
+    return frame.assign(taken_back_on=is_first.map({True: DEMO_DAY, False: ""}))
 
 
 def _each_once(frame: pd.DataFrame) -> pd.DataFrame:

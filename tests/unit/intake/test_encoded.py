@@ -14,7 +14,7 @@ import pytest
 from rcs_assets.cli import main
 from rcs_assets.codebook import Codebook
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import drop, vault
+from rcs_assets.intake import drop, other_kind, vault
 from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
 from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.take import take
@@ -67,12 +67,13 @@ def payload(rows: Rows, like: dict[str, str]) -> Rows:
     return [{**like, "record_id": row["record_id"]} for row in rows]
 
 
-def encode(world: World, plain: Path, key: Path, dataset: str) -> Path:
+def encode(world: World, plain: Path, key: Path, dataset: str, *more: str) -> Path:
     """As the council does it, into the folder of deliveries."""
     target = world.path(dataset)
     target.unlink(missing_ok=True)
     source = str(plain / target.name)
-    assert main(["encodings", "make", source, "--key", str(key), "--out", str(target)]) == 0
+    given = ["encodings", "make", source, "--key", str(key), "--out", str(target), *more]
+    assert main(given) == 0
     return target
 
 
@@ -328,6 +329,79 @@ def test_a_vault_without_the_sample_file_costs_no_delivery(world: World) -> None
     assert world.vault_rows("select count(*) from social_work_identifiers") == [(PUPILS_N // 2,)]
 
 
+def test_a_council_that_changes_its_kind_leaves_no_dictionary(world: World, tmp_path: Path) -> None:
+    """Encoded, then in clear, then encoded again: of the replaced files nobody opens any."""
+
+    def openable() -> list[tuple[str, bool]]:
+        found = []
+        for line in read_register(world.home):
+            if line.dataset in FILES and not line.refused:
+                with opened(world.home, line):
+                    found.append((line.dataset, line.is_encoded))
+        return found
+
+    def records() -> list[tuple[Any, ...]]:
+        return world.vault_rows(
+            "select 'sample', record_id, uid, null as supplier_id, surname, clk "
+            "from sample_identifiers union all "
+            "select 'education', record_id, uid, supplier_id, surname, clk "
+            "from education_identifiers union all select 'social_work', record_id, null, "
+            "supplier_id, surname, clk from social_work_identifiers order by all"
+        )
+
+    assert sorted(openable()) == [(name, True) for name in sorted(FILES)]
+    for dataset in FILES:
+        shutil.copy(tmp_path / "plain" / world.path(dataset).name, world.path(dataset))
+    world.deliver(*map(world.path, FILES))
+    # Not taken in yet: both are there, since nobody knows whether the new one is sound.
+    assert len(openable()) == 2 * len(FILES)
+    receipts = take_pupils(world)
+    assert receipts["sample_file"].accepted_n == PUPILS_N
+    assert sorted(openable()) == [(name, False) for name in sorted(FILES)]
+    for dataset in FILES:
+        encode(world, tmp_path / "plain", tmp_path / "council.key", dataset)
+    world.deliver(*map(world.path, FILES))
+    take_pupils(world)
+    assert sorted(openable()) == [(name, True) for name in sorted(FILES)]
+    certificates = sorted((world.home.drop / "certificates").iterdir())
+    assert all(file.name.startswith(f"other-kind-{ENGAGEMENT}-") for file in certificates)
+    assert all(file.suffix == ".json" for file in certificates)
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in certificates]
+    ended = [line["seq"] for content in told for line in content["deliveries"]]
+    assert len(ended) == len(set(ended)) == 2 * len(FILES)
+    gone = {line.seq: line.refused for line in read_register(world.home) if line.seq in ended}
+    assert all("would be a dictionary" in reason for reason in gone.values())
+    # A rebuild from the drop gives the same rows, and finds nothing more to end.
+    before = records()
+    assert before and not [row for row in before if row[4]]
+    world.home.vault.unlink()
+    world.home.warehouse.unlink()
+    world.take_reference()
+    take_pupils(world)
+    assert records() == before
+    assert sorted((world.home.drop / "certificates").iterdir()) == certificates
+
+
+def test_what_a_killed_run_began_to_end_is_completed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dataset in FILES:
+        shutil.copy(tmp_path / "plain" / world.path(dataset).name, world.path(dataset))
+    world.deliver(*map(world.path, FILES))
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(other_kind.keys, "destroy_keys", killed)
+        take_pupils(world)
+    folder = world.home.drop / "certificates"
+    assert [file.suffix for file in folder.iterdir()] == [".begun"]
+    take_pupils(world)
+    assert {file.suffix for file in folder.iterdir()} == {".json"}
+    assert not [x for x in read_register(world.home) if x.is_encoded and not x.refused]
+
+
 def _opted_out() -> dict[str, str]:
     """Social work's record id → UID, of ten children; some of education's hold no UID."""
     files = make_pairs(PUPILS_N, 99)
@@ -361,7 +435,7 @@ def test_no_record_of_a_child_who_opted_out_is_taken_in_or_linked(world: World) 
     education, social_work = receipts["education_ids"], receipts["social_work_ids"]
     assert education.reasons["encoded_without_uid"] == PUPILS_N // 10
     assert education.withdrawn_n == 7 and education.accepted_n == PUPILS_N * 9 // 10 - 7
-    assert "cannot be told from the others" in social_work.reason
+    assert "does not declare that it was made without the children" in social_work.reason
     assert world.path("social_work_ids").name in social_work.reason
     assert social_work.accepted_n == receipts["social_work_payload"].accepted_n == 0
     for table in ("sample", "education"):
@@ -378,6 +452,133 @@ def test_no_record_of_a_child_who_opted_out_is_taken_in_or_linked(world: World) 
     back = [{**row, "taken_back_on": "2015-10-01"} for row in rows]
     world.deliver(write_csv(world.path("opt_outs"), back))
     assert take_pupils(world)["social_work_ids"].accepted_n == PUPILS_N // 2
+
+
+def _list(world: World, folder: Path, opted: dict[str, str], scope: str = "linkage") -> Path:
+    """The list of opt-outs, at the council and delivered; one that was taken back stands on it."""
+    row = {"scope": scope, "received_on": "2015-09-01", "taken_back_on": ""}
+    rows = [{"survey_uid": uid} | row for uid in opted.values()]
+    free = next(uid for uid in (f"CA{n:08d}" for n in range(1, 99)) if uid not in opted.values())
+    rows.append({**rows[0], "survey_uid": free, "taken_back_on": "2015-10-01"})
+    file = write_csv(world.path("opt_outs"), rows)
+    world.deliver(file)
+    return Path(shutil.copy(file, folder / "plain"))
+
+
+def _encode_without(world: World, folder: Path, listed: Path, dataset: str, payload: str) -> None:
+    """The council encodes an extract without the children of a list; payload goes beside it."""
+    world.path(payload).unlink(missing_ok=True)
+    plain = folder / "plain"
+    encode(
+        world, plain, folder / "council.key", dataset, "--opt-outs", str(listed),
+        "--pupils", str(plain / world.path("sample_file").name),
+        "--payload", str(plain / world.path(payload).name),
+    )  # fmt: skip
+    world.deliver(world.path(dataset), world.path(payload))
+
+
+EXTRACTS = (("education_ids", "education_payload"), ("social_work_ids", "social_work_payload"))
+
+
+def test_a_council_leaves_out_children_who_opted_out_before_it_encodes(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of their records leaves the council; those of all others are linked as ever."""
+    opted = _opted_out()
+    listed = _list(world, tmp_path, opted)
+    for ids, load in EXTRACTS:
+        shutil.copy(world.path(load), tmp_path / "plain")
+        _encode_without(world, tmp_path, listed, ids, load)
+    told = capsys.readouterr().out
+    assert "Left out" in told and not [uid for uid in opted.values() if uid in told]
+    receipts = take_pupils(world)
+    education, social_work = receipts["education_ids"], receipts["social_work_ids"]
+    # Both hold whole files: nothing is set aside, nobody is taken out by the platform.
+    assert education.quarantined_n == education.withdrawn_n == social_work.quarantined_n == 0
+    assert education.accepted_n == receipts["education_payload"].accepted_n == PUPILS_N - 10
+    left = PUPILS_N // 2 - social_work.accepted_n
+    assert social_work.accepted_n == receipts["social_work_payload"].accepted_n
+    assert 10 <= left <= 14
+    sent = world.path("social_work_payload").read_text(encoding="utf-8")
+    held = {row for (row,) in world.vault_rows("select supplier_id from social_work_identifiers")}
+    assert not held & set(opted) and not [record for record in opted if record in sent]
+    assert not {uid for (uid,) in world.vault_rows("select uid from education_identifiers")} & set(
+        opted.values()
+    )
+    with world.desk() as desk:
+        assert vault.count_returned(desk.vault, world.home, ENGAGEMENT) == 0
+    rates = {row["dataset"]: row for row in link_all(world).link_rates.to_pylist()}
+    assert rates["social_work"]["linked_n"] >= 0.9 * social_work.accepted_n
+
+
+def test_a_file_made_before_the_list_that_holds_is_refused(world: World, tmp_path: Path) -> None:
+    """One more child opts out: what the council left out before is not enough any more."""
+    opted = _opted_out()
+    fewer = dict(list(opted.items())[1:])
+    listed = _list(world, tmp_path, fewer)
+    for ids, load in EXTRACTS:
+        shutil.copy(world.path(load), tmp_path / "plain")
+        _encode_without(world, tmp_path, listed, ids, load)
+    assert take_pupils(world)["social_work_ids"].accepted_n > 0
+    _list(world, tmp_path, opted)
+    social_work_n = world.vault_rows("select count(*) from social_work_identifiers")[0][0]
+    with world.desk() as desk:
+        take(desk, "opt_outs", ENGAGEMENT)
+        assert vault.count_returned(desk.vault, world.home, ENGAGEMENT) >= social_work_n > 0
+    receipts = take_pupils(world)
+    assert "encodings make --opt-outs" in receipts["social_work_ids"].reason
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+    assert receipts["education_ids"].reasons["encoded_without_uid"] > 0
+
+
+@pytest.mark.parametrize("spoil", ["one row", "no column", "another number"])
+def test_a_declaration_that_does_not_hold_for_each_row_is_none(
+    world: World, tmp_path: Path, spoil: str
+) -> None:
+    listed = _list(world, tmp_path, _opted_out())
+    shutil.copy(world.path("social_work_payload"), tmp_path / "plain")
+    _encode_without(world, tmp_path, listed, *EXTRACTS[1])
+    rows = list(csv.DictReader(world.path("social_work_ids").open(encoding="utf-8")))
+    for row in rows[:1] if spoil == "one row" else rows:
+        row["left_out"] = "9" + row["left_out"][1:] if spoil == "another number" else ""
+    kept = [c for c in rows[0] if spoil != "no column" or c != "left_out"]
+    write_csv(world.path("social_work_ids"), [{c: row[c] for c in kept} for row in rows])
+    world.deliver(world.path("social_work_ids"))
+    receipts = take_pupils(world)
+    assert "does not declare" in receipts["social_work_ids"].reason
+    assert world.vault_rows("select count(*) from social_work_identifiers") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("a child whom nobody knows", "children who opted out are not in the file of pupils"),
+        ("a scope that is none", "An opt-out cannot be read"),
+        ("no pupils", "by three arguments together"),
+        ("the sample file itself", "applied to a council's extracts only"),
+    ],
+)
+def test_the_council_is_told_what_it_must_give(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: str, said: str
+) -> None:
+    """Nothing is written then."""
+    opted = {"one": "ZZ99999999"} if "nobody knows" in spoil else _opted_out()
+    scope = "nothing" if "scope" in spoil else "all"
+    listed = _list(world, tmp_path, opted, scope)
+    ids = "sample_file" if "sample" in spoil else "social_work_ids"
+    name = world.path(ids).name
+    (tmp_path / "out").mkdir()
+    pupils = ["--pupils", str(tmp_path / "plain" / world.path("sample_file").name)]
+    words = [
+        "encodings", "make", str(tmp_path / "plain" / name), "--key", str(tmp_path / "council.key"),
+        "--out", str(tmp_path / "out" / name), "--opt-outs", str(listed),
+        *([] if spoil == "no pupils" else pupils),
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert said in error and not [uid for uid in opted.values() if uid in error]
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("column", ["Surname", "known_as", "address", "email", "surname"])

@@ -264,6 +264,12 @@ def test_missing_columns_and_forms_of_input_are_allowed() -> None:
             table(ANNE),
             "Columns without any value: scn",
         ),
+        (table(ANNE | {"scn": " "}), table(ANNE), "Columns without any value: scn"),
+        (
+            table(ANNE).append_column("surname", pa.array(["Moray"])),
+            table(ANNE),
+            "Columns stand twice: surname",
+        ),
     ],
 )
 def test_a_side_that_cannot_be_compared_is_refused(left: Any, right: Any, words: str) -> None:

@@ -38,11 +38,11 @@ def add(con: duckdb.DuckDBPyConnection, mark: str) -> None:
     con.execute(f"insert into survey_identifiers values ({key}, 'primary', 'a{mark}', 'U1')")
     con.execute(
         f"insert into education_identifiers values ({key}, 'e{mark}', 'sup', 'U1', {person}, "
-        "null, null)"
+        "null, null, null)"
     )
     con.execute(
         f"insert into social_work_identifiers values ({key}, 'w{mark}', 'sup', '040001239', "
-        "'Moray', null, 'Anne', null, 'F', date '2004-01-31', 'FK10 1AA', null, null)"
+        "'Moray', null, 'Anne', null, 'F', date '2004-01-31', 'FK10 1AA', null, null, null)"
     )
 
 

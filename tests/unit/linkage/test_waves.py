@@ -185,3 +185,58 @@ def test_children_who_move_between_areas_keep_one_project_id() -> None:
             [[uid, uid.rstrip("m")]],
         ).fetchall()[0]
         assert same[0] == 1 and same[1] >= 2, uid
+
+
+def _project_ids(pupils: list[Person]) -> dict[str, str]:
+    """UID → project id of an engagement whose sample file holds these pupils."""
+    con, warehouse = vault(), duckdb.connect()
+    files: Files = {"sample": pupils, "education": [], "social_work": [], "answers": []}
+    fill(con, AREAS[0], files, random.Random(0))
+    link_and_write(con, warehouse, [AREAS[0]], threads=1)
+    rows = warehouse.execute(
+        "select record_id.string_split('-')[-1], project_id from linkage.project_ids "
+        "where dataset = 'sample'"
+    ).fetchall()
+    assert len(rows) == len(pupils)
+    return dict(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "stays"),
+    [
+        ("postcode", "EH9 9ZZ", True),
+        ("surname", "mac-donald ", True),  # the same name as it is standardised
+        ("surname", "FERGUSON", False),
+        ("first_forename", "SHONA", False),
+        ("sex", "M", False),
+        ("date_of_birth", "2004-05-13", False),
+        ("scn", "000001234", False),
+    ],
+)
+def test_an_id_without_a_number_stays_until_what_it_is_made_of_is_corrected(
+    column: str, cell: str, stays: bool
+) -> None:
+    """Name, sex and birth date (linkage.md, Waves); of the other children none is touched."""
+    dice = random.Random(2)
+    pupils = [child(dice, number) | {"scn": None} for number in range(8)]
+    pupils[0] |= {"surname": "MACDONALD", "first_forename": "SHEENA", "sex": "F"}
+    pupils[0] |= {"date_of_birth": "2004-05-12"}
+    before = _project_ids(pupils)
+    corrected = [{**pupils[0], column: cell}, *pupils[1:]]
+    after = _project_ids(corrected)
+    own = pupils[0]["uid"]
+    assert (after.pop(own) == before.pop(own)) is stays
+    assert after == before
+    # Corrected back, the id is the first one again.
+    assert _project_ids(pupils)[own] not in before.values()
+
+
+def test_two_children_written_alike_have_ids_of_their_own_rows() -> None:
+    """Nobody is taken for the other."""
+    dice = random.Random(3)
+    one = child(dice, 1) | {"scn": None, "date_of_birth": "2004-05-12"}
+    alike = _project_ids([one, {**one, "uid": "U2"}])
+    assert alike["U1"] != alike["U2"]
+    new_year = {**one, "date_of_birth": "2004-01-01"}
+    # 1 January may stand for a year alone: the row itself makes the id, whatever the name.
+    assert _project_ids([new_year]) == _project_ids([{**new_year, "surname": "FERGUSON"}])
