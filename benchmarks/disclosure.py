@@ -22,6 +22,7 @@ import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import pandas as pd
@@ -276,6 +277,45 @@ def council_rolls(schools: Path, council: str | None) -> tuple[pd.DataFrame, Str
     return with_totals(leaves.assign(n=answered.ravel()), structure), structure
 
 
+def make_country(schools_n: int) -> tuple[pd.DataFrame, Structure]:
+    """Counts by school (in clusters of six, in CPPs of 75 schools), stage and sex, with totals."""
+    rng = np.random.default_rng(3)
+    stages, sexes = [f"P{i}" for i in range(1, 8)], ["F", "M"]
+    parents = {f"s{i}": f"c{i // 6}" for i in range(schools_n)}
+    parents |= {f"c{i}": f"a{i * 6 // 75}" for i in range(-(-schools_n // 6))}
+    parents |= dict.fromkeys([f"a{i}" for i in range(-(-schools_n // 75))], "Total")
+    structure = Structure(
+        {
+            "school": Hierarchy(parents),
+            "stage": Hierarchy.flat(stages),
+            "sex": Hierarchy.flat(sexes),
+        }
+    )
+    schools = [f"s{i}" for i in range(schools_n)]
+    leaves = pd.DataFrame(
+        itertools.product(schools, stages, sexes), columns=list(structure.dimensions)
+    )
+    size = np.repeat(rng.lognormal(2.6, 0.8, schools_n), len(stages) * len(sexes))
+    return with_totals(leaves.assign(n=rng.poisson(size)), structure), structure
+
+
+def time_country(schools_n: int) -> None:
+    """Seconds and memory to protect a country's schools line by line, and to audit that."""
+    table, structure = make_country(schools_n)
+    print(f"{schools_n} schools: {len(table)} cells, {(table.n < K).sum()} below {K}", flush=True)
+    took = Stopwatch()
+    bare = table.assign(status=np.where(table.n < K, "primary", "published"))
+    open_n = sum(audit(bare, structure).column("exact").to_pylist())
+    print(f"  audit with only the small cells hidden: {took}, {open_n} exact", flush=True)
+    took = Stopwatch()
+    marked = protect_with_bound(table, structure, Rule(k=K, search="quick")).tables[0].to_pandas()
+    print(f"  protect: {secondary_pupils(marked)} pupils beside the small, {took}", flush=True)
+    took = Stopwatch()
+    hidden_n, unsafe = (marked.status != "published").sum(), unsafe_n(marked, structure)
+    print(f"  audit of {hidden_n} hidden: {unsafe} unsafe, {took}", flush=True)
+    print(f"  most memory: {getrusage(RUSAGE_SELF).ru_maxrss // 1024} MB", flush=True)
+
+
 class Stopwatch:
     """Seconds since it was made, of the clock and of the processor."""
 
@@ -317,6 +357,7 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="*", default=[14, 40, 200])
     parser.add_argument("--groups", type=int, default=3)
     parser.add_argument("--councils", nargs="*", default=[])
+    parser.add_argument("--country", type=int, nargs="*", default=[])
     parser.add_argument("--reference", type=Path, default=Path("../shared/reference"))
     parser.add_argument("--records", type=int, default=1_000_000)
     chosen = parser.parse_args()
@@ -327,6 +368,8 @@ def main() -> None:
     for council in chosen.councils:
         rolls = council_rolls(chosen.reference / "schools", None if council == "all" else council)
         compare(f"Roll of {council}", *rolls)
+    for schools_n in chosen.country:
+        time_country(schools_n)
     if chosen.records:
         time_cell_keys(chosen.records)
 
