@@ -330,7 +330,8 @@ def time_small(seeds_n: int) -> None:
         print(
             f"{len(part)} tables of 320 to 384 cells, {kind} of them small: {part.is_best.sum()} "
             f"proven the best, {part.unsafe.sum()} unsafe cells; "
-            f"median {part.took.median():.2f} s, {100 * (part.took > 1).mean():.0f} % above 1 s, longest {part.took.max():.1f} s "
+            f"median {part.took.median():.2f} s, "
+            f"{100 * (part.took > 1).mean():.0f} % above 1 s, longest {part.took.max():.1f} s "
             "of processor",
             flush=True,
         )

@@ -47,6 +47,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -322,10 +323,19 @@ class Reader:
     respondents: dict[tuple[str, str, str], float]
     asked: set[str] | None = None
 
-    @property
+    @cached_property
     def knows_own(self) -> bool:
         """Whether he has a CPP's package."""
         return "cpp" in set(self.rows.source)
+
+    @cached_property
+    def same_as_own(self) -> set[tuple[str, str]]:
+        """Tranches of one CPP, for who has a CPP's package: they hold its figures again.
+
+        He knows its children's figures by the CPP's own thresholds: no leak of the release.
+        """
+        above = Counter(parent for (level, _), parent in self.parents.items() if level == "cpp")
+        return {place for place, n in above.items() if n == 1 and self.knows_own}
 
     def hidden(self, part: pd.DataFrame) -> list[tuple[str, ...]]:
         """Cells of one indicator that none of his packages shows."""
@@ -334,15 +344,10 @@ class Reader:
             {tuple(row) for row in part.loc[chosen, CELL[2:]].to_numpy()}
             for chosen in (is_shown, part.status == "c")
         )
-        # Who reads a CPP's package knows its children's figures by the CPP's own thresholds. Where
-        # a tranche or all areas hold few others, that follows him there: it is no leak of the
-        # release. A tranche of one CPP holds the same figures again.
-        above = Counter(parent for (level, _), parent in self.parents.items() if level == "cpp")
-        own = {place for place, n in above.items() if n == 1 and self.knows_own}
         return sorted(
             key
             for key in hidden - shown
-            if key[:2] not in own and (self.asked is None or key[1] in self.asked)
+            if key[:2] not in self.same_as_own and (self.asked is None or key[1] in self.asked)
         )
 
 

@@ -30,7 +30,7 @@ BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
 ROUNDS_MOST = 60
 # Larger tables: a round costs about as much as the cells squared, so that fewer are made.
-ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 40_000
+ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 80_000
 # Below so many cells the master is solved to the end; above, to a part of the gap asked.
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
