@@ -413,7 +413,7 @@ def _check_sums(cells: Cells, tables: Sequence[pa.Table], structures: Sequence[S
     # A sum with a hidden value is NaN and says nothing.
     wrong = np.flatnonzero(gap > ADDS_UP_WITHIN * np.maximum(1.0, size))
     if len(wrong):
-        totals = csr_array(cells.equations[wrong] < 0).indices
+        totals = csr_array(cells.equations[wrong] < 0).indices.astype(np.int64)
         raise InputError(
             f"The table does not add up: {len(wrong)} totals are not the sum of their parts",
             where=_places(cells.rows, totals, tables, structures),
