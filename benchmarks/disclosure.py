@@ -326,7 +326,7 @@ def time_small(seeds_n: int) -> None:
         unsafe = unsafe_n(found.tables[0].to_pandas(), structure)
         rows.append((kind, took, found.gap < TINY, unsafe))
     frame = pd.DataFrame(rows, columns=["small", "took", "is_best", "unsafe"])
-    for kind, part in [("all", frame), *frame.groupby("small")]:
+    for kind, part in [("any part", frame), *frame.groupby("small")]:
         print(
             f"{len(part)} tables of 320 to 384 cells, {kind} of them small: {part.is_best.sum()} "
             f"proven the best, {part.unsafe.sum()} unsafe cells; "
