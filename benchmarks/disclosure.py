@@ -1,7 +1,8 @@
 """Wall times of the disclosure audit: one council's indicator, and any large table.
 
 Run from the top of the project: `python -m benchmarks.disclosure [--schools 120 30 8]
-[--systems 8] [--tables 14 40 200] [--groups 3] [--councils Falkirk all] [--records 1000000]`.
+[--systems 8] [--tables 14 40 200] [--groups 3] [--councils Falkirk all] [--records 1000000]
+[--small 21] [--country 2400]`.
 
 A system is one indicator of a made-up council: pupils of each school × stage × sex, positive
 answers and complements unknown, bases shown to the nearest 5, percentages to the nearest
@@ -10,7 +11,9 @@ and with two, and of processor time (which other work on the machine does not le
 table is school × stage × group with clusters and totals, protected line by line and at
 least loss, beside the usual fixpoint of rows and columns, and audited; a council is the
 published roll of its primary schools by stage, thinned to those expected to answer
-(`--councils`, needs `--reference`). Records are counted with cell keys beside ONS's package.
+(`--councils`, needs `--reference`). Small tables (`--small`, so many of each of six shapes) are
+solved to the optimum; a country is school × stage × sex in clusters and CPPs (`--country`).
+Records are counted with cell keys beside ONS's package.
 Belongs here: timing. Does not belong here: whether answers are right
 (`tests/unit/disclosure`).
 """
@@ -22,6 +25,7 @@ import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import pandas as pd
@@ -37,6 +41,9 @@ from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
 STAGES, SEXES, K = 3, 2, 10
 # Of the 7,488 cells of 200 schools 2,219 are below it: as many as the reference measurement hid.
 LESS = 4
+# Schools, stages, groups of tables of 320 to 384 cells with their totals.
+SHAPES = ((10, 7, 2), (12, 7, 2), (6, 7, 3), (8, 7, 3), (18, 4, 2), (11, 5, 3))
+TINY = 1e-9
 N_STEP, PCT_STEP, RESPONSE = 5, 0.01, 0.73
 
 
@@ -276,6 +283,99 @@ def council_rolls(schools: Path, council: str | None) -> tuple[pd.DataFrame, Str
     return with_totals(leaves.assign(n=answered.ravel()), structure), structure
 
 
+def make_small(shape: tuple[int, int, int], seed: int) -> tuple[pd.DataFrame, Structure]:
+    """Counts by school (in clusters), stage and group: 320 to 384 cells, few or many small.
+
+    `shape`: schools, stages, groups. Schools are small, middling or large in turn of the seed;
+    the groups are alike, or the first is much the largest.
+    """
+    schools_n, stages_n, groups_n = shape
+    rng = np.random.default_rng([seed, *shape])
+    cluster = {f"s{i}": f"c{i % max(3, schools_n // 6)}" for i in range(schools_n)}
+    stages, groups = (
+        [f"{name}{i}" for i in range(n)] for name, n in (("P", stages_n), ("g", groups_n))
+    )
+    structure = Structure(
+        {
+            "school": Hierarchy(cluster | dict.fromkeys(sorted(set(cluster.values())), "Total")),
+            "stage": Hierarchy.flat(stages),
+            "group": Hierarchy.flat(groups),
+        }
+    )
+    leaves = pd.DataFrame(
+        itertools.product(cluster, stages, groups), columns=list(structure.dimensions)
+    )
+    is_alike = groups_n == 2 and seed % 2
+    first = 0.5 if is_alike else 0.85
+    share = np.array([first, *[(1 - first) / (groups_n - 1)] * (groups_n - 1)])
+    size = np.repeat(rng.lognormal([2.3, 3.3, 4.0][seed % 3], 0.8, schools_n), stages_n)
+    leaves["n"] = rng.poisson(np.outer(size, share)).ravel()
+    return with_totals(leaves, structure), structure
+
+
+def time_small(seeds_n: int) -> None:
+    """Processor seconds of the optimum, by the part of the cells that is small."""
+    rows = []
+    for shape, seed in itertools.product(SHAPES, range(seeds_n)):
+        table, structure = make_small(shape, seed)
+        started = time.process_time()
+        found = protect_with_bound(table, structure, Rule(k=K, search="optimal"))
+        took = time.process_time() - started
+        part = (table.n < K).mean()
+        kind = "below 10 %" if part < 0.1 else "10 to 30 %" if part < 0.3 else "above 30 %"
+        unsafe = unsafe_n(found.tables[0].to_pandas(), structure)
+        rows.append((kind, took, found.gap < TINY, unsafe))
+    frame = pd.DataFrame(rows, columns=["small", "took", "is_best", "unsafe"])
+    for kind, part in [("any part", frame), *frame.groupby("small")]:
+        print(
+            f"{len(part)} tables of 320 to 384 cells, {kind} of them small: {part.is_best.sum()} "
+            f"proven the best, {part.unsafe.sum()} unsafe cells; "
+            f"median {part.took.median():.2f} s, "
+            f"{100 * (part.took > 1).mean():.0f} % above 1 s, longest {part.took.max():.1f} s "
+            "of processor",
+            flush=True,
+        )
+
+
+def make_country(schools_n: int) -> tuple[pd.DataFrame, Structure]:
+    """Counts by school (in clusters of six, in CPPs of 75 schools), stage and sex, with totals."""
+    rng = np.random.default_rng(3)
+    stages, sexes = [f"P{i}" for i in range(1, 8)], ["F", "M"]
+    parents = {f"s{i}": f"c{i // 6}" for i in range(schools_n)}
+    parents |= {f"c{i}": f"a{i * 6 // 75}" for i in range(-(-schools_n // 6))}
+    parents |= dict.fromkeys([f"a{i}" for i in range(-(-schools_n // 75))], "Total")
+    structure = Structure(
+        {
+            "school": Hierarchy(parents),
+            "stage": Hierarchy.flat(stages),
+            "sex": Hierarchy.flat(sexes),
+        }
+    )
+    schools = [f"s{i}" for i in range(schools_n)]
+    leaves = pd.DataFrame(
+        itertools.product(schools, stages, sexes), columns=list(structure.dimensions)
+    )
+    size = np.repeat(rng.lognormal(2.6, 0.8, schools_n), len(stages) * len(sexes))
+    return with_totals(leaves.assign(n=rng.poisson(size)), structure), structure
+
+
+def time_country(schools_n: int) -> None:
+    """Seconds and memory to protect a country's schools line by line, and to audit that."""
+    table, structure = make_country(schools_n)
+    print(f"{schools_n} schools: {len(table)} cells, {(table.n < K).sum()} below {K}", flush=True)
+    took = Stopwatch()
+    bare = table.assign(status=np.where(table.n < K, "primary", "published"))
+    open_n = sum(audit(bare, structure).column("exact").to_pylist())
+    print(f"  audit with only the small cells hidden: {took}, {open_n} exact", flush=True)
+    took = Stopwatch()
+    marked = protect_with_bound(table, structure, Rule(k=K, search="quick")).tables[0].to_pandas()
+    print(f"  protect: {secondary_pupils(marked)} pupils beside the small, {took}", flush=True)
+    took = Stopwatch()
+    hidden_n, unsafe = (marked.status != "published").sum(), unsafe_n(marked, structure)
+    print(f"  audit of {hidden_n} hidden: {unsafe} unsafe, {took}", flush=True)
+    print(f"  most memory: {getrusage(RUSAGE_SELF).ru_maxrss // 1024} MB", flush=True)
+
+
 class Stopwatch:
     """Seconds since it was made, of the clock and of the processor."""
 
@@ -317,6 +417,8 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="*", default=[14, 40, 200])
     parser.add_argument("--groups", type=int, default=3)
     parser.add_argument("--councils", nargs="*", default=[])
+    parser.add_argument("--small", type=int, default=0)
+    parser.add_argument("--country", type=int, nargs="*", default=[])
     parser.add_argument("--reference", type=Path, default=Path("../shared/reference"))
     parser.add_argument("--records", type=int, default=1_000_000)
     chosen = parser.parse_args()
@@ -327,6 +429,10 @@ def main() -> None:
     for council in chosen.councils:
         rolls = council_rolls(chosen.reference / "schools", None if council == "all" else council)
         compare(f"Roll of {council}", *rolls)
+    if chosen.small:
+        time_small(chosen.small)
+    for schools_n in chosen.country:
+        time_country(schools_n)
     if chosen.records:
         time_cell_keys(chosen.records)
 

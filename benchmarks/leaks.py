@@ -2,7 +2,7 @@
 
 Run from the top of the project: `python -m benchmarks.leaks [--leaks 1000] [--clean 1000]`.
 
-A leak is made from a safe table by showing what should be hidden, in one of seven ways;
+A leak is made from a safe table by showing what should be hidden, in one of ten ways;
 plain arithmetic on the shown values proves that it is one. A clean table is a protected one;
 where the audit still complains, scipy's solver judges whether it is right. Belongs here: the
 leaks and the count of those found. Does not belong here: finding them (`leaks.py` of the
@@ -172,7 +172,64 @@ def group(rng: np.random.Generator) -> Case | None:
     return Case([table], [structure], rule, "answer", (0, int(np.flatnonzero(is_one)[0])))
 
 
-KINDS = (margin, complement, hierarchy, rounding, overlap, releases, group)
+def triangle(rng: np.random.Generator) -> Case | None:
+    """Three groupings, each of which shows the sum of two of three areas: no line tells, all do."""
+    n = rng.integers(12, 60, len(AREAS))
+    at = int(rng.integers(3))
+    n[at] = rng.integers(1, K)
+    tables, structures = [], []
+    for left_out in range(3):
+        pair = [i for i in range(3) if i != left_out]
+        groups = {area: f"{left_out}{'p' if i in pair else 'q'}" for i, area in enumerate(AREAS)}
+        parents = groups | dict.fromkeys(sorted(set(groups.values())), "Total")
+        structure = Structure({"area": Hierarchy(parents)})
+        table = with_totals(pd.DataFrame({"area": AREAS, "n": n}), structure)
+        tables.append(table.assign(status=np.where(table.area.isin(AREAS), "hidden", "published")))
+        structures.append(structure)
+    row = int(np.flatnonzero(tables[0].area == AREAS[at])[0])
+    return Case(tables, structures, Rule(k=K), planted=(0, row))
+
+
+def rolls(rng: np.random.Generator) -> Case | None:
+    """All schools are hidden, and the public rolls of the others leave too little for one."""
+    schools = list(SCHOOLS)
+    n = rng.integers(15, 40, len(schools))
+    at = int(rng.integers(len(schools)))
+    n[at] = rng.integers(3, K)
+    # The others can be more than they are by less than would leave only 1 here.
+    roll, spare = n.copy(), int(n[at]) - 2
+    for one in np.delete(np.arange(len(schools)), at).tolist():
+        more = int(rng.integers(0, spare + 1))
+        roll[one], spare = roll[one] + more, spare - more
+    roll[at] = n[at] + rng.integers(K, 30)
+    leaves = pd.DataFrame({"school": schools, "n": n})
+    structure = Structure({"school": Hierarchy.flat(schools)}, known_high="roll")
+    table = with_totals(leaves, structure)
+    table["roll"] = table.school.map(dict(zip(schools, roll.astype(float), strict=True)))
+    table["status"] = np.where(table.school == "Total", "published", "hidden")
+    row = int(np.flatnonzero(table.school == schools[at])[0])
+    return Case([table], [structure], Rule(k=K), planted=(0, row))
+
+
+def partners(rng: np.random.Generator) -> Case | None:
+    """Two small cells hide each other, and together are fewer than k."""
+    codes = ["g1", "g2", "g3", "g4"]
+    n = rng.integers(K, 60, len(codes))
+    first, second = rng.permutation(len(codes))[:2].tolist()
+    n[first] = rng.integers(1, K - 2)
+    n[second] = rng.integers(1, K - n[first])
+    structure = Structure({"group": Hierarchy.flat(codes)})
+    table = with_totals(pd.DataFrame({"group": codes, "n": n}), structure)
+    table["status"] = np.where(
+        table.group.isin([codes[first], codes[second]]), "hidden", "published"
+    )
+    row = int(np.flatnonzero(table.group == codes[first])[0])
+    return Case([table], [structure], Rule(k=K), planted=(0, row))
+
+
+KINDS = (
+    margin, complement, hierarchy, rounding, overlap, releases, group, triangle, rolls, partners,
+)  # fmt: skip
 
 
 def plant(kind_at: int, seed: int) -> Case:

@@ -1,35 +1,61 @@
 """An attack on a published release by somebody who has only its files.
 
-Run from the top of the project: `python -m benchmarks.third_party HOME`. HOME is an installation
-with a release; its packages are read as their readers would (CSV and Parquet, nothing of the
-platform), and the warehouse only afterwards, to say whether what was worked out is true.
+Run from the top of the project: `python -m benchmarks.third_party HOME [--packages public
+t2-falkirk …] [--schools 20]`. HOME is an installation with a release; its packages are read as
+their readers would (CSV, Parquet and the explorer's data, nothing of the platform), and the
+warehouse only afterwards, to say whether what was worked out is true.
 
-Readers: the public; each CPP with the public package; each school with the public package. Each
-indicator is one linear program: pupils and positive answers of each place and group, with the
+Readers: the public; each CPP with the public package and all its schools' packages. A school's
+rows must stand in its CPP's package word for word; then what the CPP cannot work out, its school
+cannot either. As the public's threshold is higher than a CPP's, so many schools (`--schools`, 0:
+none) are attacked for themselves too, with the public rows of their CPP.
+
+Each indicator is one linear program: pupils and positive answers of each place and group, with the
 sums over sex, stage and places, what is shown with its rounding, what a shown figure says of the
-rule that let it through, and the notes. Of every hidden cell the least and the most pupils,
-positive answers and others are asked, one program each. Weighted percentages of areas are left
-out: no count follows from them.
+rule that let it through, the notes, and the respondents that `participation` shows. Of every hidden
+cell the least and the most pupils, positive answers and others are asked: a point that another
+program found answers for a cell if it lies far enough out, else two programs do. Need rows of
+`reach` are a program each: children with a need by total, sex and stage. Weighted percentages are
+left out: no count follows from them. The explorer must show no figure that the tables do not.
+Releases before this one, if the home has any, are other packages of the same reader: what one of
+them shows and this one hides is listed, not judged (whether the children are the same is not in
+the files).
+
+Whose thresholds count (shared policy, "How protection is judged"): "k is the threshold of that
+quantity in its row of Table A (a base has the base column, a numerator or complement its own).
+[L, U] is what the attacker knows of it without the release". So a CPP's own cells have the CPP's
+thresholds (5, or 10 if sensitive) for whoever holds its package. "CPP A does not see CPP B": but
+what he can work out of tranches and of all areas from his own package, he knows "without the
+release" of the public one; there only the upper side is asked.
 
 Prints, a reader: hidden cells, programs, counts worked out exactly, and small counts whose
 interval is narrower than from 1 to k. Before that: whether two packages contradict each other.
 Belongs here: an attack that shares no code with the audit, nor its model of a reader. Does not
-belong here: what the policy allows (`disclosure/data/policy.yaml`), timing.
+belong here: what the policy allows (`disclosure/data/policy.yaml`), timing, and files of answers:
+they count every answer exactly, and go to a named recipient who is bound by an agreement.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import gzip
+import json
 import math
+import re
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import highspy
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 CELL = ["survey", "indicator", "geography_level", "geography_code", "breakdown", "group"]
 # Breakdowns whose groups are all pupils of the place; others leave out whose group is not known.
@@ -39,6 +65,12 @@ UNWEIGHTED = {"school", "cluster"}
 # A shown percentage was let through by a rule of at least so many pupils on either side.
 LEAST_SIDE, LEAST_BASE = 5, 10
 TOLERANCE = 1e-6
+# Children with a need are shown to the nearest 10, from 50 on (Table A, need × reach).
+N_NEED, K_NEED = 10, 50
+# More pupils than there are anywhere: keeps programs from running away.
+EVERYBODY = 1e6
+# Programs that push all open cells at once go on while one settles so many of them.
+WORTH = 0.1
 
 
 def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame:
@@ -74,6 +106,26 @@ def parents_of(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
 def step(values: pd.Series, coarse: float, fine: float) -> float:
     """To what figures were rounded, as far as they tell: the coarser, if all of them fit."""
     return coarse if ((values / coarse) % 1).abs().max() < TOLERANCE else fine
+
+
+def respondents_of(file: Path, coarse: float) -> dict[tuple[str, str, str], float]:
+    """The most respondents that each place can have, by survey, level and code."""
+    frame = duckdb.sql(f"from '{file}'").df()
+    shown = frame[frame.respondents_n.notna() & (frame.status == "published")]
+    return {
+        (row.survey, row.geography_level, str(row.geography_code)): float(row.respondents_n)
+        + coarse / 2
+        for row in shown.itertuples()
+    }
+
+
+def quiet_solver(size: int) -> highspy.Highs:
+    """A program of so many unknown counts, without lines; one thread."""
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)
+    highs.addVars(size, np.zeros(size), np.full(size, EVERYBODY))
+    return highs
 
 
 class Program:
@@ -158,12 +210,16 @@ class Program:
             noted = key, "positive" if row.note == "low" else "others"
             self.noted[noted] = min(row.k, self.noted.get(noted, row.k))
 
+    def bound_by(self, survey: str, respondents: dict[tuple[str, str, str], float]) -> None:
+        """No cell of a place has more pupils than the place shows to have answered."""
+        for key in self.keys:
+            most = respondents.get((survey, *key[:2]))
+            if most is not None and key[2] == "total":
+                self.line({self.n(key): 1}, 0, most)
+
     def solver(self, without: set[int]) -> highspy.Highs:
         """The program, without some of its lines."""
-        highs = highspy.Highs()
-        highs.setOptionValue("output_flag", False)
-        size = 2 * len(self.keys)
-        highs.addVars(size, np.zeros(size), np.full(size, highspy.kHighsInf))
+        highs = quiet_solver(2 * len(self.keys))
         for i, terms in enumerate(self.lines):
             if i not in without:
                 index = np.fromiter(terms, dtype=np.int32)
@@ -184,145 +240,353 @@ class Program:
         return broken
 
 
-def interval(highs: highspy.Highs, terms: dict[int, float]) -> tuple[float, float]:
-    """Least and most of a sum, rounded inward to whole pupils."""
-    found = []
-    for sign in (1.0, -1.0):
-        for j, by in terms.items():
-            highs.changeColCost(j, sign * by)
-        highs.run()
-        status = highs.getModelStatus()
-        value = highs.getInfo().objective_function_value
-        if status == highspy.HighsModelStatus.kInfeasible:
-            raise ValueError("the packages contradict each other")
-        found.append(sign * value if status == highspy.HighsModelStatus.kOptimal else sign * -1e9)
-        for j in terms:
-            highs.changeColCost(j, 0.0)
-    return math.ceil(found[0] - 1e-5), math.floor(found[1] + 1e-5)
+class Asked:
+    """Sums that are asked, what would be far enough out of each, and how far points have got."""
+
+    def __init__(self, highs: highspy.Highs) -> None:
+        self.highs = highs
+        self.names: list[tuple[tuple[str, ...], str]] = []
+        self.terms: list[dict[int, float]] = []
+        self.wanted: list[tuple[float, float, bool]] = []
+        self.programs_n = 0
+
+    def ask(
+        self,
+        name: tuple[tuple[str, ...], str],
+        terms: dict[int, float],
+        *,
+        low: float = math.inf,
+        high: float = -math.inf,
+        open_: bool = True,
+    ) -> None:
+        """Ask a sum: at most `low` and at least `high` must be possible, and two values."""
+        self.names.append(name)
+        self.terms.append(terms)
+        self.wanted.append((low, high, open_))
+
+    def settle(self) -> list[tuple[tuple[str, ...], str, int, int, bool]]:
+        """Name, least and most of each sum that says too much, and whether it is exact."""
+        size = self.highs.getNumCol()
+        row = np.repeat(np.arange(len(self.terms)), [len(t) for t in self.terms])
+        column = np.array([j for t in self.terms for j in t], dtype=int)
+        value = np.array([by for t in self.terms for by in t.values()])
+        self.matrix = csr_array((value, (row, column)), shape=(len(self.terms), size))
+        self.low = np.full(len(self.terms), np.inf)
+        self.high = np.full(len(self.terms), -np.inf)
+        self.want = np.array(self.wanted, dtype=float).reshape(-1, 3)
+        rng = np.random.default_rng(7)
+        open_ = self.is_open()
+        while open_.any():
+            before = open_.sum()
+            self.push(self.matrix.T @ (open_ * rng.choice([-1.0, 1.0], len(open_))))
+            open_ = self.is_open()
+            if before - open_.sum() < WORTH * before:
+                break
+        found = []
+        for i in range(len(self.terms)):
+            for sign in (1.0, -1.0):
+                if self.is_open()[i]:
+                    self.push(sign * self.matrix[[i]].toarray()[0])
+            if self.is_open()[i]:
+                low, high = self.whole()
+                found.append((*self.names[i], int(low[i]), int(high[i]), low[i] == high[i]))
+        return found
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is reached, rounded inward to whole pupils."""
+        return np.ceil(self.low - 1e-5), np.floor(self.high + 1e-5)
+
+    def is_open(self) -> np.ndarray:
+        """Sums of which no point found so far is far enough out."""
+        low, high = self.whole()
+        is_exact = (low >= high) & (self.want[:, 2] > 0)
+        return (low > self.want[:, 0]) | (high < self.want[:, 1]) | is_exact
+
+    def push(self, cost: np.ndarray) -> None:
+        """One program; its point may answer for any of the sums."""
+        self.programs_n += 1
+        self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+        self.highs.run()
+        status = self.highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            raise ValueError(f"the packages contradict each other, or the solver fails: {status}")
+        reached = self.matrix @ np.asarray(self.highs.getSolution().col_value)
+        self.low, self.high = np.minimum(self.low, reached), np.maximum(self.high, reached)
 
 
-def attack(
-    rows: pd.DataFrame,
-    parents: dict[tuple[str, str], tuple[str, str]],
-    truth: pd.DataFrame,
-    sensitive: set[str],
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class Reader:
+    """What one reader has: rows, places, respondents shown, and of which places he is asked."""
+
+    rows: pd.DataFrame
+    parents: dict[tuple[str, str], tuple[str, str]]
+    respondents: dict[tuple[str, str, str], float]
+    asked: set[str] | None = None
+
+    @cached_property
+    def knows_own(self) -> bool:
+        """Whether he has a CPP's package."""
+        return "cpp" in set(self.rows.source)
+
+    @cached_property
+    def same_as_own(self) -> set[tuple[str, str]]:
+        """Tranches of one CPP, for who has a CPP's package: they hold its figures again.
+
+        He knows its children's figures by the CPP's own thresholds: no leak of the release.
+        """
+        above = Counter(parent for (level, _), parent in self.parents.items() if level == "cpp")
+        return {place for place, n in above.items() if n == 1 and self.knows_own}
+
+    def hidden(self, part: pd.DataFrame) -> list[tuple[str, ...]]:
+        """Cells of one indicator that none of his packages shows."""
+        is_shown = part.status.isin(["published", "u"])
+        shown, hidden = (
+            {tuple(row) for row in part.loc[chosen, CELL[2:]].to_numpy()}
+            for chosen in (is_shown, part.status == "c")
+        )
+        return sorted(
+            key
+            for key in hidden - shown
+            if key[:2] not in self.same_as_own and (self.asked is None or key[1] in self.asked)
+        )
+
+
+@dataclass
+class Said:
+    """What an attack found: counts, and a line for each cell that says too much."""
+
+    hidden: int = 0
+    programs: int = 0
+    misled: int = 0
+    exact: int = 0
+    narrow: int = 0
+    found: list[str] = field(default_factory=list)
+
+
+def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
     """What one reader can work out, and which of it he should not."""
-    hidden_n = programs_n = exact_n = narrow_n = misled_n = 0
-    found: list[str] = []
+    said = Said()
     known = {
         key: dict(zip(map(tuple, part[CELL[2:]].to_numpy()), part.itertuples(), strict=True))
         for key, part in truth.groupby(["survey", "indicator"])
     }
-    # Who reads a CPP's package knows its children's figures by the CPP's own thresholds. Where a
-    # tranche or all areas hold few others, that follows him there: it is no leak of the release.
-    # A tranche of one CPP holds the same figures again.
-    knows_own = "cpp" in set(rows.source)
-    above = Counter(parent for (level, _), parent in parents.items() if level == "cpp")
-    own = {place for place, n in above.items() if n == 1 and knows_own}
-    for (survey, indicator), part in rows.groupby(["survey", "indicator"]):
-        program = Program(part, parents)
+    for (survey, indicator), part in reader.rows.groupby(["survey", "indicator"]):
+        program = Program(part, reader.parents)
+        program.bound_by(survey, reader.respondents)
         told = known.get((survey, indicator), {})
         counts = {key: (row.base, row.numerator) for key, row in told.items()}
         broken = program.broken_by(counts) if part.statistic.iloc[0] == "pct" else set()
-        misled_n += len(broken)
-        highs = program.solver(broken)
-        hidden = {tuple(row) for row in part.loc[part.status == "c", CELL[2:]].to_numpy()} - {
-            tuple(row)
-            for row in part.loc[part.status.isin(["published", "u"]), CELL[2:]].to_numpy()
-        }
-        for key in sorted(key for key in hidden if key[:2] not in own):
-            hidden_n += 1
-            row = told.get(key)
-            if row is None:
+        said.misled += len(broken)
+        asked = Asked(program.solver(broken))
+        for key in reader.hidden(part):
+            said.hidden += 1
+            if key in told:
+                _ask_of(asked, reader, program, key, told[key], indicator in sensitive)
+        for key, what, low, high, is_exact in asked.settle():
+            said.exact, said.narrow = said.exact + is_exact, said.narrow + (not is_exact)
+            place = " ".join(key)
+            said.found.append(f"{survey} {indicator} {place}: {what} in [{low}, {high}]")
+        said.programs += asked.programs_n
+    return said
+
+
+def _ask_of(
+    asked: Asked,
+    reader: Reader,
+    program: Program,
+    key: tuple[str, ...],
+    true: Any,
+    is_sensitive: bool,
+) -> None:
+    """Ask pupils, positive answers and others of one hidden cell; `true`: its exact row."""
+    n = program.n(key)
+    quantities = {"pupils": ({n: 1.0}, true.base, LEAST_BASE)}
+    if true.statistic == "pct":
+        is_public = key[0] not in UNWEIGHTED and not reader.knows_own
+        k = 10 if is_sensitive or key[2] in STRICT or is_public else LEAST_SIDE
+        quantities["positive"] = ({n + 1: 1.0}, true.numerator, k)
+        quantities["others"] = ({n: 1.0, n + 1: -1.0}, true.base - true.numerator, k)
+    for what, (terms, count, k) in quantities.items():
+        low, high = math.inf, -math.inf
+        if (key, what) in program.noted:
+            # The note says it is below k, and must say no more.
+            low, high = 0, min(min(program.noted[key, what], k) - 1, true.roll)
+        elif count < k:
+            low, high = 1, min(k, true.roll)
+        if reader.knows_own and key[0] in ("tranche", "all"):
+            low = math.inf
+        # The public roll says so much without any release.
+        asked.ask((key, what), terms, low=low, high=high, open_=true.roll > 0)
+
+
+def attack_needs(folder: Path, truth: pd.DataFrame) -> tuple[int, int, list[str]]:
+    """Hidden need rows of `reach`, programs, and those of which the shown ones say too much."""
+    frame = duckdb.sql(f"from '{folder / 'parquet' / 'reach.parquet'}'").df()
+    names = ["engagement", "need", "need_level", "breakdown", "group"]
+    rows = frame[[*names, "n", "status"]].copy()
+    rows["n"] = pd.to_numeric(rows.n)
+    shown = rows[rows.status.isin(["published", "u"])].groupby(names).n.first()
+    true = truth.groupby(names).need_n.first()
+    hidden_n = programs_n = 0
+    found = []
+    for (engagement, need, level), part in rows.groupby(names[:3]):
+        keys = list(dict.fromkeys(map(tuple, part[names[3:]].to_numpy())))
+        at = {key: i for i, key in enumerate(keys)}
+        highs = quiet_solver(len(keys))
+        for key, i in at.items():
+            if (n := shown.get((engagement, need, level, *key))) is not None:
+                highs.changeColBounds(i, n - N_NEED / 2, n + N_NEED / 2)
+            if key[0] == "total":
+                for breakdown in ("sex", "stage"):
+                    parts = [j for (name, _), j in at.items() if name == breakdown]
+                    if parts:
+                        # A child whose sex or stage nobody knows is in no part.
+                        index = np.array([i, *parts], dtype=np.int32)
+                        value = np.array([1.0, *[-1.0] * len(parts)])
+                        highs.addRow(0, highspy.kHighsInf, len(index), index, value)
+        asked = Asked(highs)
+        for key, i in at.items():
+            count = true.get((engagement, need, level, *key))
+            if (engagement, need, level, *key) in shown.index or count is None:
                 continue
-            n = program.n(key)
-            asked = {"pupils": ({n: 1.0}, row.base, LEAST_BASE)}
-            if row.statistic == "pct":
-                is_public = key[0] not in UNWEIGHTED and not knows_own
-                is_strict = indicator in sensitive or key[2] in STRICT or is_public
-                k = 10 if is_strict else LEAST_SIDE
-                asked["positive"] = ({n + 1: 1.0}, row.numerator, k)
-                asked["others"] = ({n: 1.0, n + 1: -1.0}, row.base - row.numerator, k)
-            for what, (terms, true, k) in asked.items():
-                low, high = interval(highs, terms)
-                programs_n += 2
-                # The public roll says so much without any release.
-                exact, narrow = low == high and row.roll > 0, False
-                if knows_own and key[0] in ("tranche", "all"):
-                    low = min(low, 0 if (key, what) in program.noted else 1)
-                if (key, what) in program.noted:
-                    # The note says it is below k, and must say no more.
-                    most = min(program.noted[key, what], k) - 1
-                    narrow = low > 0 or high < min(most, row.roll)
-                elif true < k:
-                    narrow = low > 1 or high < min(k, row.roll)
-                exact_n, narrow_n = exact_n + exact, narrow_n + narrow
-                if exact or narrow:
-                    place = " ".join(key)
-                    found.append(f"{survey} {indicator} {place}: {what} in [{low}, {high}]")
-    return {
-        "hidden": hidden_n,
-        "programs": programs_n,
-        "misled": misled_n,
-        "exact": exact_n,
-        "narrow": narrow_n,
-        "found": found,
-    }
+            hidden_n += 1
+            small = (1, K_NEED) if count < K_NEED else (math.inf, -math.inf)
+            asked.ask((key, "children"), {i: 1.0}, low=small[0], high=small[1])
+        for key, _, low, high, _ in asked.settle():
+            found.append(f"reach {engagement} {need} {' '.join(key)}: children in [{low}, {high}]")
+        programs_n += asked.programs_n
+    return hidden_n, programs_n, found
+
+
+def figures_of_explorer(folder: Path) -> tuple[int, int]:
+    """Cells with a figure in the explorer's data of one package, and how many no table shows."""
+    shown = Counter(
+        duckdb.sql(
+            "select n::double, estimate::double "
+            f"from '{folder / 'parquet' / 'estimates.parquet'}' where status in ('published', 'u')"
+        ).fetchall()
+    )
+    held: Counter[tuple[float, float]] = Counter()
+    for file in sorted((folder / "explorer" / "data").glob("*.js")):
+        packed = re.search(r'RCS\.load\("[^"]+","([^"]+)"\)', file.read_text(encoding="utf-8"))
+        if packed is None:
+            continue
+        data = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+        # Estimates stand there in tenths.
+        tenths = [value / 10 for value in data.get("estimate", [])]
+        held.update(zip(map(float, data.get("n", [])), tenths, strict=True))
+    return held.total(), (held - shown).total()
 
 
 def contradictions(shown: pd.DataFrame, other: pd.DataFrame) -> int:
-    """Rows of one package that another has otherwise."""
-    both = shown.merge(other, on=[*CELL, "engagement", "tranche"], suffixes=("", "_other"))
+    """Rows of one package that another has otherwise, or not at all."""
+    keys = [*CELL, "engagement", "tranche"]
+    both = shown.merge(other, on=keys, how="left", suffixes=("", "_other"))
     same = both.status.eq(both.status_other) & both.n.fillna(-1).eq(both.n_other.fillna(-1))
     return int((~(same & both.estimate.fillna(-1).eq(both.estimate_other.fillna(-1)))).sum())
+
+
+def schools_of(release: Path, engagement: str) -> list[Path]:
+    """Packages of one CPP's schools."""
+    mine = duckdb.sql(
+        f"select distinct geography_code from "
+        f"'{release / 'cpp' / engagement / 'parquet' / 'geographies.parquet'}' "
+        "where geography_level = 'school'"
+    ).fetchall()
+    return [release / "school" / code for (code,) in sorted(mine)
+            if (release / "school" / code).is_dir()]  # fmt: skip
+
+
+def readers_of(release: Path, chosen: list[str], schools_n: int, sensitive: set[str]) -> tuple[
+    dict[str, Reader], int
+]:  # fmt: skip
+    """The readers that are asked for, and how often a school's package contradicts its CPP's."""
+    public = read_package(release / "public", "public", sensitive)
+    places = parents_of(release / "public")
+    told = respondents_of(release / "public" / "parquet" / "participation.parquet", 10)
+    readers = {"public": Reader(public, places, told)} if not chosen or "public" in chosen else {}
+    failed = 0
+    for folder in sorted((release / "cpp").iterdir()):
+        if chosen and folder.name not in chosen:
+            continue
+        own = read_package(folder, "cpp", sensitive)
+        own = own[own.geography_level.isin(["cpp", "cluster", "school"])]
+        known = told | respondents_of(folder / "parquet" / "participation.parquet", 5)
+        schools = schools_of(release, folder.name)
+        for school in schools:
+            table = read_package(school, "school", sensitive)
+            mine = table[table.geography_level == "school"]
+            failed += contradictions(mine, own)
+            known |= respondents_of(school / "participation.csv", 5)
+        readers[f"cpp/{folder.name} with its schools and public"] = Reader(
+            pd.concat([own, public]), parents_of(folder) | places, known
+        )
+        area = set(own.geography_code[own.geography_level == "cpp"])
+        for school in schools[:: max(1, len(schools) // schools_n)] if schools_n else []:
+            table = read_package(school, "school", sensitive)
+            mine = table[table.geography_level == "school"].assign(source="school")
+            readers[f"school/{school.name} and public"] = Reader(
+                pd.concat([mine, public[public.geography_code.isin(area)]]),
+                parents_of(folder),
+                known,
+                {school.name, *area},
+            )
+    return readers, failed
+
+
+def shown_before(release: Path, sensitive: set[str]) -> int:
+    """Public cells that a release before showed and this one hides."""
+    now = read_package(release / "public", "public", sensitive)
+    hidden = now[now.status == "c"]
+    count = 0
+    for folder in release.resolve().parent.iterdir():
+        if not (folder / "public" / "parquet").is_dir() or folder == release.resolve():
+            continue
+        then = read_package(folder / "public", "public", sensitive)
+        shown = then[then.status.isin(["published", "u"])]
+        count += len(hidden.merge(shown, on=CELL))
+    return count
 
 
 def main() -> int:
     """Attack the current release of an installation; 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("home", type=Path)
-    home = parser.parse_args().home
-    release = home / "releases" / "current"
-    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
+    parser.add_argument("--packages", nargs="*", default=[])
+    parser.add_argument("--schools", type=int, default=0)
+    chosen = parser.parse_args()
+    release = chosen.home / "releases" / "current"
+    with duckdb.connect(str(chosen.home / "warehouse.duckdb"), read_only=True) as con:
         truth = con.execute(
             "select *, coalesce(roll_n, 1e9) as roll, coalesce(base_n, 0) as base, "
             "coalesce(numerator_n, 0) as numerator from wellbeing.estimates"
         ).df()
+        needs = con.execute("from services.reach").df()
     indicators = duckdb.sql(f"from '{release / 'public/parquet/indicators.parquet'}'").df()
     sensitive = set(indicators.indicator[indicators.is_sensitive.astype(bool)])
-    public = read_package(release / "public", "public", sensitive)
-    failed = 0
-    readers = {"public": (public, parents_of(release / "public"))}
-    for folder in sorted((release / "cpp").iterdir()):
-        own = read_package(folder, "cpp", sensitive)
-        own = own[own.geography_level.isin(["cpp", "cluster", "school"])]
-        places = parents_of(folder) | readers["public"][1]
-        readers[f"cpp/{folder.name} and public"] = (pd.concat([own, public]), places)
-        for school in sorted((release / "school").iterdir()):
-            table = read_package(school, "school", sensitive)
-            mine = table[table.geography_level == "school"]
-            if not mine.geography_code.isin(own.geography_code).any():
-                continue
-            failed += contradictions(mine, own)
-            readers[f"school/{school.name} and public"] = (
-                pd.concat([mine.assign(source="school"), public]),
-                readers["public"][1],
-            )
-    print(f"rows of schools that their CPP has otherwise: {failed}")
-    for name, (rows, parents) in readers.items():
+    readers, failed = readers_of(release, chosen.packages, chosen.schools, sensitive)
+    print(f"rows of schools that their CPP has otherwise, or not at all: {failed}")
+    print(
+        f"public cells hidden now that a release before showed: {shown_before(release, sensitive)}"
+    )
+    held, other = figures_of_explorer(release / "public")
+    print(f"public explorer: {held} cells with figures, {other} that no table shows", flush=True)
+    hidden_n, programs_n, found = attack_needs(release / "public", needs)
+    print(f"need rows: {hidden_n} hidden, {programs_n} programs, {len(found)} too narrow", *found)
+    failed += other + len(found)
+    for name, reader in readers.items():
         took = time.process_time()
-        said = attack(rows.reset_index(drop=True), parents, truth, sensitive)
+        said = attack(reader, truth, sensitive)
         took = time.process_time() - took
         print(
-            f"{name}: {said['hidden']} hidden cells, {said['programs']} programs, "
-            f"{said['misled']} lines that mislead, {said['exact']} exact, "
-            f"{said['narrow']} too narrow ({took:.1f} s of processor)",
+            f"{name}: {said.hidden} hidden cells, {said.programs} programs, "
+            f"{said.misled} lines that mislead, {said.exact} exact, "
+            f"{said.narrow} too narrow ({took:.1f} s of processor)",
             flush=True,
         )
-        for line in said["found"][:20]:
-            print(f"  {line}")
-        failed += len(said["found"])
+        for line in said.found[:20]:
+            print(f"  {line}", flush=True)
+        failed += len(said.found)
     return 1 if failed else 0
 
 

@@ -21,7 +21,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import OPTIONS, SLACK, FloatArray, System, load
+from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, FloatArray, System, load
 from rcs_assets.disclosure.secondary import AMOUNT_PART, Need, Plan, cannot_be_met, shown_bounds
 from rcs_assets.disclosure.structure import Cells, Index, Mask
 
@@ -30,7 +30,7 @@ BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
 ROUNDS_MOST = 60
 # Larger tables: a round costs about as much as the cells squared, so that fewer are made.
-ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 40_000
+ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 80_000
 # Below so many cells the master is solved to the end; above, to a part of the gap asked.
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
@@ -63,9 +63,15 @@ def cheapest(cells: Cells, need: Need, rounding: int | None) -> Choice:
     """
     most = Plan(cells, need, rounding)
     most.is_hidden = need.is_primary | need.can_hide
-    if len(most.unsafe(rounding)):
+    if not _is_free(cells, need, most.is_hidden) and len(most.unsafe(rounding)):
         raise cannot_be_met()
     return _Descent(cells, need, rounding, most).run()
+
+
+def _is_free(cells: Cells, need: Need, is_hidden: Mask) -> bool:
+    """Whether all is hidden and nothing known: then any cell can be 0, or as large as you like."""
+    is_unknown = (cells.known_low <= 0) & np.isposinf(cells.known_high)
+    return bool(is_hidden.all() and is_unknown.all() and (need.low_ok >= 0).all())
 
 
 def quick(cells: Cells, need: Need, rounding: int | None) -> Choice:
@@ -101,7 +107,7 @@ class _Descent:
         self.master.add(self.at_first())
         for _ in range(self.rounds()):
             x, bound = self.master.solve(self.best)
-            self.bound = max(self.bound, min(bound, self.cost))
+            self.bound = max(self.bound, min(self.lossable(bound), self.cost))
             if self.is_close():
                 break
             self.trial.is_hidden = x | self.need.is_primary
@@ -109,6 +115,11 @@ class _Descent:
             if self.is_close():
                 break
         return Choice(self.best, self.cost, self.bound)
+
+    def lossable(self, bound: float) -> float:
+        """The least that a choice can lose from this bound on: whole if all losses are."""
+        is_whole = bool((self.need.loss % 1 == 0).all())
+        return float(np.ceil(bound - BROKEN_BY)) if is_whole else bound
 
     def rounds(self) -> int:
         """How many rounds are made at most; the bound then says how far the best may be."""
@@ -151,14 +162,21 @@ class _Descent:
                     )
 
     def against(self, is_hidden: Mask, unsafe: Index) -> Iterator[_Cut]:
-        """Conditions that this choice breaks, from the attacks on its open cells."""
+        """Conditions that this choice breaks, from the attacks on its open cells.
+
+        In a large table a small cell that stands in a condition found just before is left out:
+        the two are shut in by the same shown cells, and their conditions much alike.
+        """
         self.attack.begin(is_hidden)
         counts = np.asarray(self.trial.lines @ is_hidden)
+        is_shut_in = np.zeros(len(is_hidden), dtype=bool)
         for cell in unsafe.tolist():
             if self.need.is_primary[cell]:
-                for sign, limit in self.asked(cell):
+                for sign, limit in () if is_shut_in[cell] else self.asked(cell):
                     if (prices := self.attack.by_program(cell, sign)) is not None:
-                        yield from self.attack.cut_of_small(prices, limit)
+                        found = list(self.attack.cut_of_small(prices, limit))
+                        is_shut_in[prices.index] |= bool(found) and not self.is_small_table
+                        yield from found
                 continue
             lines = self.trial.lines_of_cell(cell)
             alone = lines[counts[lines] == 1].tolist()
@@ -166,8 +184,8 @@ class _Descent:
                 both = [self.attack.by_line(cell, line, sign) for sign in (1.0, -1.0)]
                 yield self.attack.cut_of_other(cell, both)
             if not alone:
-                found = [self.attack.by_program(cell, sign) for sign in (1.0, -1.0)]
-                both = [prices for prices in found if prices is not None]
+                reached = [self.attack.by_program(cell, sign) for sign in (1.0, -1.0)]
+                both = [prices for prices in reached if prices is not None]
                 yield self.attack.cut_of_other(cell, both)
 
     def asked(self, cell: int) -> Iterator[tuple[float, float]]:
@@ -221,6 +239,9 @@ class _Attack:
             row_upper=-fixed,
         )
         self.highs = load(system)
+        # Only costs change from one program to the next: its point is where the next one starts.
+        self.highs.run()
+        self.highs.setOptionValue("simplex_strategy", PRIMAL)
 
     def by_program(self, cell: int, sign: float) -> _Prices | None:
         """Prices from the program that pushes a cell as far as it goes; None without an end."""

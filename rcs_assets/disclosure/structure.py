@@ -33,11 +33,20 @@ class Hierarchy(Mapping[str, str]):
     """Codes of a dimension: a mapping child → parent whose only root is `Total`.
 
     Raises:
-        InputError: a chain of parents runs in a circle or ends elsewhere than in `Total`.
+        InputError: there are no codes, or a code is no text; a chain of parents runs in a circle
+            or ends elsewhere than in `Total`.
     """
 
     def __init__(self, parents: Mapping[str, str]) -> None:
         self._parents = dict(parents)
+        odd = [c for pair in self._parents.items() for c in pair if not isinstance(c, str)]
+        if odd or not self._parents or TOTAL in self._parents:
+            raise InputError(
+                "A hierarchy is no mapping of codes to their parents",
+                where=f"code {odd[0]!r}" if odd else f"{len(self._parents)} codes",
+                why=f"there is at least one code, codes are texts, and '{TOTAL}' has no parent",
+                fix="write numbers as texts; leave out a dimension that has only its total",
+            )
         for child in self._parents:
             self._climb(child)
 
@@ -138,9 +147,15 @@ def as_structures(structures: Structure | Sequence[Structure], tables_n: int) ->
     """As many structures as there are tables.
 
     Raises:
-        InputError: there are not.
+        InputError: there are not, there is none, or one has no dimension.
     """
     many = [structures] if isinstance(structures, Structure) else list(structures)
+    if not tables_n or any(not one.dimensions for one in many):
+        raise InputError(
+            "There is no table, or a structure without a dimension",
+            where="arguments table and structure",
+            fix="give at least one table, and for each at least one dimension with its hierarchy",
+        )
     if len(many) != tables_n:
         raise InputError(
             f"{tables_n} tables and {len(many)} structures",
@@ -170,8 +185,8 @@ def read_cells(
 
     Raises:
         InputError: a column or total is missing, a code is unknown, a cell stands twice, a
-            value is null or below 0, a total is not the sum of its parts, or two tables
-            disagree about a cell.
+            value is no number from 0 on, a total is not the sum of its parts, what is known of a
+            cell contradicts it, or two tables disagree about one.
     """
     keys = [_keys(t, s) for t, s in zip(tables, structures, strict=True)]
     _, cell = np.unique(np.concatenate(keys), return_inverse=True)
@@ -184,14 +199,15 @@ def read_cells(
     low = [_bound(t, s.known_low, 0.0) for t, s in zip(tables, structures, strict=True)]
     high = [_bound(t, s.known_high, np.inf) for t, s in zip(tables, structures, strict=True)]
     found = Cells(
-        value=_one_value(rows, values, cells_n),
+        value=_one_value(rows, values, cells_n, tables, structures),
         known_low=_spread(rows, low, cells_n, 0.0, np.maximum),
         known_high=_spread(rows, high, cells_n, np.inf, np.minimum),
         equations=_stack(equations, cells_n),
         rows=rows,
     )
     if adds_up:
-        _check_sums(found)
+        _check_sums(found, tables, structures)
+        _check_known(found, tables, structures)
     return found
 
 
@@ -214,12 +230,16 @@ def numbers(table: pa.Table, name: str) -> FloatArray:
     """A numeric column as doubles, NaN for null.
 
     Raises:
-        InputError: no such column, or not a number.
+        InputError: no such column, not a number, or a number that a double cannot hold.
     """
     try:
         values = column(table, name).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(f"Column '{name}' is not numeric", where="table") from None
+        raise InputError(
+            f"Column '{name}' is not numeric, or holds whole numbers beyond 2^53",
+            where="table",
+            fix="give numbers; of amounts so large, give thousands",
+        ) from None
     return np.asarray(values.to_numpy(), dtype=np.float64)
 
 
@@ -229,7 +249,16 @@ def _as_arrow(table: Any) -> pa.Table:
     import pandas as pd
 
     if isinstance(table, pd.DataFrame):
-        return pa.Table.from_pandas(table, preserve_index=False)
+        try:
+            return pa.Table.from_pandas(table, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            mixed = [str(name) for name in table if table[name].dtype == object]
+            raise InputError(
+                f"A column holds values of several kinds: one of {', '.join(mixed)}",
+                where="table",
+                why="codes are texts, values are numbers",
+                fix="turn the column into one kind, e.g. frame[column].astype(str)",
+            ) from None
     if isinstance(table, duckdb.DuckDBPyRelation):
         return table.to_arrow_table()
     raise InputError(
@@ -273,10 +302,11 @@ def _equations(table: pa.Table, structure: Structure, rows: Index) -> tuple[Inde
     shape = tuple(len(hierarchy.codes) for hierarchy in hierarchies.values())
     positions = [_positions(table, name, codes) for name, codes in hierarchies.items()]
     place = np.ravel_multi_index(positions, shape)
-    if len(np.unique(place)) != len(place):
+    order, counts = np.unique(place, return_index=True, return_counts=True)[1:]
+    if (counts > 1).any():
         raise InputError(
             "A cell stands in the table twice",
-            where=", ".join(hierarchies),
+            where=_codes(table, structure, int(order[counts > 1].min())),
             why="a long table has one row a combination of codes",
         )
     grid = np.full(int(np.prod(shape)), -1, dtype=np.int64)
@@ -328,10 +358,12 @@ def _stack(parts: Sequence[tuple[Index, Index, Index]], cells_n: int) -> csr_arr
 def _values(table: pa.Table, structure: Structure, is_shown: Mask) -> FloatArray:
     """Values of the rows, NaN where they may not be used."""
     values = np.where(is_shown, numbers(table, structure.value), np.nan)
-    if np.isnan(values[is_shown]).any() or (values[is_shown] < 0).any():
+    is_wrong = is_shown & ~((values >= 0) & (values < np.inf))
+    if is_wrong.any():
         raise InputError(
-            f"Column '{structure.value}' holds nulls or values below 0",
-            where="table",
+            f"Column '{structure.value}' holds nulls or values below 0, or without an end",
+            where=f"{is_wrong.sum()} rows, the first: "
+            + _codes(table, structure, int(is_wrong.argmax())),
             why="a count or amount of a cell that is not hidden is at least 0",
         )
     return values
@@ -353,29 +385,72 @@ def _spread(
     return found
 
 
-def _one_value(rows: Sequence[Index], values: Sequence[FloatArray], cells_n: int) -> FloatArray:
+def _one_value(
+    rows: Sequence[Index],
+    values: Sequence[FloatArray],
+    cells_n: int,
+    tables: Sequence[pa.Table],
+    structures: Sequence[Structure],
+) -> FloatArray:
     """The value of each cell, on which all tables that show it must agree."""
     least = _spread(rows, values, cells_n, np.nan, np.fmin)
     most = _spread(rows, values, cells_n, np.nan, np.fmax)
-    if (most - least > ADDS_UP_WITHIN * np.maximum(1.0, most)).any():
+    differ = np.flatnonzero(most - least > ADDS_UP_WITHIN * np.maximum(1.0, most))
+    if len(differ):
         raise InputError(
             "Linked tables show different values of a cell",
-            where="cells with the same codes in the same dimensions",
-            why="they are one cell; a difference between them is a disclosure of its own",
+            where=_places(rows, differ, tables, structures),
+            why="cells with the same codes in the same dimensions are one cell; a difference "
+            "between them is a disclosure of its own",
             fix="take all tables from the same data, or give the values different names",
         )
     return most
 
 
-def _check_sums(cells: Cells) -> None:
+def _check_sums(cells: Cells, tables: Sequence[pa.Table], structures: Sequence[Structure]) -> None:
     gap = np.abs(np.asarray(cells.equations @ cells.value))
     size = np.asarray(abs(cells.equations) @ np.abs(cells.value))
     # A sum with a hidden value is NaN and says nothing.
-    wrong = int((gap > ADDS_UP_WITHIN * np.maximum(1.0, size)).sum())
-    if wrong:
+    wrong = np.flatnonzero(gap > ADDS_UP_WITHIN * np.maximum(1.0, size))
+    if len(wrong):
+        totals = csr_array(cells.equations[wrong] < 0).indices.astype(np.int64)
         raise InputError(
-            f"The table does not add up: {wrong} totals are not the sum of their parts",
-            where="table",
+            f"The table does not add up: {len(wrong)} totals are not the sum of their parts",
+            where=_places(cells.rows, totals, tables, structures),
             why="protection rests on the sums that a reader can make",
             fix="make totals from the same records; do not round before protecting",
         )
+
+
+def _check_known(cells: Cells, tables: Sequence[pa.Table], structures: Sequence[Structure]) -> None:
+    within = ADDS_UP_WITHIN * np.maximum(1.0, np.abs(cells.value))
+    is_wrong = (cells.value < cells.known_low - within) | (cells.value > cells.known_high + within)
+    is_wrong |= cells.known_low > cells.known_high
+    if is_wrong.any():
+        raise InputError(
+            "What is known of a cell contradicts its value, or itself",
+            where=_places(cells.rows, np.flatnonzero(is_wrong), tables, structures),
+            why="everybody knows a cell to be from known_low to known_high, and the truth is there",
+            fix="correct the bounds; leave them null where nothing is known",
+        )
+
+
+def _places(
+    rows: Sequence[Index],
+    cells: Index,
+    tables: Sequence[pa.Table],
+    structures: Sequence[Structure],
+) -> str:
+    """How many cells, and the first row of the first table that holds one."""
+    for table, structure, own in zip(tables, structures, rows, strict=True):
+        if (is_one := np.isin(own, cells)).any():
+            return f"{len(np.unique(cells))} cells, the first: " + _codes(
+                table, structure, int(is_one.argmax())
+            )
+    return f"{len(np.unique(cells))} cells"
+
+
+def _codes(table: pa.Table, structure: Structure, row: int) -> str:
+    """A row by number, from 1, and its codes; never its value."""
+    codes = ", ".join(f"{name} {column(table, name)[row]}" for name in structure.dimensions)
+    return f"row {row + 1} ({codes})"

@@ -65,7 +65,7 @@ class Rule:
             `auto`: optimal for up to 1,500 cells.
 
     Raises:
-        ConfigurationError: k or rounding below 1, or nothing to protect.
+        ConfigurationError: k or rounding is no whole number from 1 on, or nothing to protect.
     """
 
     k: int | None = 10
@@ -77,8 +77,8 @@ class Rule:
     search: str = AUTO
 
     def __post_init__(self) -> None:
-        if (self.k is not None and self.k < 1) or (self.rounding is not None and self.rounding < 1):
-            raise ConfigurationError("k and rounding are at least 1", where="Rule")
+        check_whole("k", self.k)
+        check_whole("rounding", self.rounding)
         if self.k is None and self.low_ok is None and self.high_ok is None:
             raise ConfigurationError(
                 "The rule protects nothing",
@@ -91,6 +91,37 @@ class Rule:
                 where="Rule.search",
                 fix=f"{AUTO}, {OPTIMAL} or {QUICK}",
             )
+
+
+def check_whole(name: str, value: int | None) -> None:
+    """Refuse what is no whole number from 1 on (nor left out).
+
+    Raises:
+        ConfigurationError: it is not; with a k that is no number nothing would be small.
+    """
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
+    ):
+        raise ConfigurationError(
+            f"{name} is at least 1, and a whole number",
+            where=f"{name} = {value!r}",
+            fix=f"give {name} as a whole number, or leave it out",
+        )
+
+
+def check_counts(value: FloatArray, rounding: int | None) -> None:
+    """Refuse rounding of what is no whole number: its bounds would leave out the truth.
+
+    Raises:
+        InputError: values are rounded, and one is not whole.
+    """
+    if rounding is not None and (value % 1 != 0).any():
+        raise InputError(
+            "Only whole numbers can be rounded here",
+            where=f"{int((value % 1 != 0).sum())} cells",
+            why="what rounding leaves open is worked out for counts",
+            fix="leave rounding out, or give the values in a unit in which they are whole",
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +157,8 @@ def protect(table: Any, structure: Structure | Sequence[Structure], rule: Rule) 
         pyarrow table, or a list of them if a list was given; row order is kept.
 
     Raises:
-        InputError: the table breaks its structure (see `structure.read_cells`).
+        InputError: the table breaks its structure (see `structure.read_cells`), or a value that
+            is to be rounded is no whole number.
         ConfigurationError: no choice of cells meets the rule.
     """
     found = protect_with_bound(table, structure, rule)
@@ -144,6 +176,7 @@ def protect_with_bound(
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
+    check_counts(cells.value, rule.rounding)
     need = needs_of(tables, cells, rule)
     is_small = len(need.is_primary) <= OPTIMAL_MOST
     if rule.search == OPTIMAL or (rule.search == AUTO and is_small):
@@ -180,7 +213,9 @@ def audit(
 
     Raises:
         InputError: the table breaks its structure, or no table fits what it shows.
+        ConfigurationError: rounding is no whole number from 1 on.
     """
+    check_whole("rounding", rounding)
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
     low, high = intervals_of(tables, structures, rounding=rounding)
@@ -211,6 +246,7 @@ def intervals_of(
     cells = read_cells(tables, structures, is_shown=shown, adds_up=rounding is None)
     # A cell that any table publishes is known.
     is_hidden = np.isnan(cells.value)
+    check_counts(cells.value[~is_hidden], rounding)
     hidden = np.flatnonzero(is_hidden)
     never = np.full(len(hidden), -np.inf)
     found = reach_cells(cells, is_hidden, rounding, hidden, never, -never, exact=True)
@@ -225,7 +261,16 @@ def intervals_of(
 
 def is_published(table: pa.Table) -> Mask:
     """Rows whose value a reader sees; a null status is not published."""
-    same = pc.fill_null(pc.equal(column(table, STATUS), PUBLISHED), False)
+    status = column(table, STATUS)
+    if pa.types.is_dictionary(status.type):
+        status = status.cast(status.type.value_type)
+    if not (pa.types.is_string(status.type) or pa.types.is_large_string(status.type)):
+        raise InputError(
+            f"Column '{STATUS}' is no text",
+            where="table",
+            why=f"it says '{PUBLISHED}' of what readers see, and anything else of what is hidden",
+        )
+    same = pc.fill_null(pc.equal(status, PUBLISHED), False)
     return np.asarray(same.to_numpy(), dtype=bool)
 
 
@@ -282,9 +327,9 @@ def needs_of(tables: Sequence[pa.Table], cells: Cells, rule: Rule) -> Need:
 
 def _costs(table: pa.Table, name: str) -> FloatArray:
     costs = numbers(table, name)
-    if not (costs >= 0).all():
+    if not ((costs >= 0) & (costs < np.inf)).all():
         raise InputError(
-            f"Column '{name}' holds nulls or values below 0",
+            f"Column '{name}' holds nulls or values below 0, or without an end",
             where="table",
             why="the loss of a hidden cell is at least 0",
         )

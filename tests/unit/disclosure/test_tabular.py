@@ -351,12 +351,39 @@ def test_a_cell_that_stands_twice_is_refused() -> None:
         protect(pd.concat([table, table.iloc[:1]]), FLAT, Rule(k=10))
 
 
-@pytest.mark.parametrize("wrong", [-1.0, None])
+@pytest.mark.parametrize("wrong", [-1.0, None, np.inf])
 def test_a_value_that_is_no_count_is_refused(wrong: float | None) -> None:
     table = flat_table([2, 30, 30, 30, 30, 30]).astype({"n": float})
     table.loc[0, "n"] = wrong
-    with pytest.raises(InputError, match="below 0"):
+    with pytest.raises(InputError, match=r"below 0.*first: row 1 \(row A, column x\)"):
         protect(table, FLAT, Rule(k=10))
+
+
+def test_counts_beyond_what_a_double_holds_are_refused() -> None:
+    table = flat_table([2, 30, 30, 30, 30, 30]).assign(n=lambda t: t.n * 10**15)
+    with pytest.raises(InputError, match="beyond 2"):
+        protect(table, FLAT, Rule(k=10))
+
+
+def test_halves_cannot_be_rounded_counts() -> None:
+    """Rounding bounds are those of whole counts: with others they would leave out the truth."""
+    halves = flat_table([2, 30, 30, 30, 30, 30]).assign(n=lambda t: t.n + 0.0)
+    halves["n"] *= 1.25
+    with pytest.raises(InputError, match="whole"):
+        protect(halves, FLAT, Rule(k=10, rounding=5))
+
+
+def test_what_is_known_must_not_contradict_a_value() -> None:
+    """A roll of 1 where 2 answered: one of the two is wrong, and nothing can be protected."""
+    table = flat_table([2, 30, 30, 30, 30, 30]).assign(roll=1000.0, least=0.0)
+    table.loc[0, "roll"] = 1
+    structure = Structure(dimensions=FLAT.dimensions, known_high="roll")
+    with pytest.raises(InputError, match=r"contradicts.*1 cells, the first: row 1"):
+        protect(table, structure, Rule(k=10))
+    both = Structure(dimensions=FLAT.dimensions, known_low="least", known_high="roll")
+    crossed = table.assign(least=2000.0, status="hidden")
+    with pytest.raises(InputError, match="contradicts"):
+        audit(crossed, both)
 
 
 def test_linked_tables_that_disagree_are_refused() -> None:
@@ -373,6 +400,28 @@ def test_published_cells_that_contradict_each_other_are_refused() -> None:
         audit(table, FLAT)
 
 
+def test_a_status_is_a_text() -> None:
+    table = flat_table([2, 30, 30, 30, 30, 30])
+    with pytest.raises(InputError, match="'status' is no text"):
+        audit(table.assign(status=1), FLAT)
+    named = hide(table, [True, True] + [False] * 10).astype({"status": "category"})
+    assert len(audit(named, FLAT)) == 2
+
+
+def test_a_column_of_several_kinds_is_refused() -> None:
+    table = pd.DataFrame({"row": [1, 2, "Total"], "n": [5, 30, 35]})
+    with pytest.raises(InputError, match="several kinds: one of row"):
+        protect(table, Structure({"row": Hierarchy.flat(["1", "2"])}), Rule(k=10))
+
+
+@pytest.mark.parametrize(
+    "parents", [{}, {1: "Total"}, {"a": 1}, {"Total": "Total", "a": "Total"}, {"Total": "a"}]
+)
+def test_a_hierarchy_maps_codes_to_parents(parents: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="no mapping of codes"):
+        Hierarchy(parents)
+
+
 def test_a_hierarchy_ends_in_total() -> None:
     with pytest.raises(InputError, match="above code 'A'"):
         Hierarchy({"A": "north"})
@@ -381,8 +430,13 @@ def test_a_hierarchy_ends_in_total() -> None:
 
 
 def test_a_rule_protects_something() -> None:
-    with pytest.raises(ConfigurationError, match="at least 1"):
-        Rule(k=0)
+    for wrong in (0, -3, 10.5, float("nan"), "10", True):
+        with pytest.raises(ConfigurationError, match="k is at least 1"):
+            Rule(k=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="rounding is at least 1"):
+            Rule(k=10, rounding=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="rounding is at least 1"):
+            audit(hide(flat_table([1] * 6), [True] * 12), FLAT, rounding=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="protects nothing"):
         Rule(k=None)
 
@@ -390,3 +444,34 @@ def test_a_rule_protects_something() -> None:
 def test_a_structure_a_table() -> None:
     with pytest.raises(InputError, match="2 tables and 1 structures"):
         protect([flat_table([1] * 6)] * 2, FLAT, Rule())
+    with pytest.raises(InputError, match="no table"):
+        protect([], [], Rule())
+    with pytest.raises(InputError, match="without a dimension"):
+        protect(flat_table([1] * 6), Structure({}), Rule())
+
+
+# --- Edges -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "status"), [(5, "primary"), (50, "published")])
+def test_a_table_of_one_cell(n: int, status: str) -> None:
+    table = pd.DataFrame({"row": ["Total"], "column": ["Total"], "n": [n]})
+    protected = protect(table, FLAT, Rule(k=10))
+    assert protected.column("status").to_pylist() == [status]
+    assert len(audit(protected, FLAT)) == (status == "primary")
+
+
+def test_a_table_of_zeros_is_hidden_whole_or_shown_whole() -> None:
+    table = flat_table([0] * 6)
+    assert set(protect(table, FLAT, Rule(k=10)).column("status").to_pylist()) == {"primary"}
+    shown = protect(table, FLAT, Rule(k=10, zeros=False))
+    assert set(shown.column("status").to_pylist()) == {"published"}
+
+
+def test_neither_the_order_of_rows_nor_the_kind_of_number_matters() -> None:
+    table = flat_table([2, 30, 17, 30, 8, 30])
+    first = protect(table, FLAT, Rule(k=10)).to_pandas().set_index(["row", "column"]).status
+    for seed, kind in enumerate(("float64", "uint8", "int32", "str")):
+        shuffled = table.sample(frac=1, random_state=seed).astype({"n": kind})
+        again = protect(shuffled, FLAT, Rule(k=10)).to_pandas()
+        assert again.set_index(["row", "column"]).status.sort_index().equals(first.sort_index())
