@@ -46,6 +46,7 @@ from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, opened
 from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
+    Receipt,
     accepted_rows,
     count_receipt,
     is_taken,
@@ -99,6 +100,11 @@ SAMPLE_ID = "sample_id"
 # counts those of them whose UID stands on the sample file, in a row that was set aside there.
 NOT_ISSUED = "uid_not_issued"
 ON_SAMPLE_FILE = "uid_set_aside_on_sample_file"
+# SQL: whether a row with `uid` and `scn` is one of a child whom the relation `issued` names.
+IS_ISSUED = (
+    "(coalesce(uid in (select uid from issued), false) or uid is null and coalesce("
+    "scn in (select scn from issued where scn is not null), false))"
+)
 
 
 class IntakeBlockedError(InputError):
@@ -514,7 +520,7 @@ def extract_ids(
             withdrawn_ids=withdrawn,
         )
         refused = con.execute(
-            f"select {uid} as uid from checked "
+            f"select {uid} as uid, scn from checked "
             f"where row_number in (select row_number from {VIOLATIONS} where rule = ?) "
             "and row_number not in (select row_number from withdrawn)",
             [NOT_ISSUED],
@@ -530,7 +536,7 @@ def _flag_on_sample_file(desk: Desk, engagement: str, taken: Taken, refused: pa.
     with scratch(desk) as con:
         con.register("refused", refused)
         con.register("issued", issued)
-        n = count(con, "refused", "uid in (select uid from issued)")
+        n = count(con, "refused", IS_ISSUED)
         con.unregister("refused")
         con.unregister("issued")
     flags = {**taken.receipt.flags, **({ON_SAMPLE_FILE: n} if n else {})}
@@ -538,7 +544,7 @@ def _flag_on_sample_file(desk: Desk, engagement: str, taken: Taken, refused: pa.
 
 
 def issued_uids(desk: Desk, engagement: str) -> pa.Table:
-    """Every `uid` of the sample file, those in rows that were set aside among them.
+    """Every `uid` and `scn` of the sample file, those in rows that were set aside among them.
 
     Raises:
         InputError: it was refused or waits.
@@ -556,8 +562,13 @@ def issued_uids(desk: Desk, engagement: str) -> pa.Table:
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         return con.execute(
-            "select survey_uid as uid from checked where survey_uid is not null"
+            "select survey_uid as uid, scn from checked where survey_uid is not null"
         ).to_arrow_table()
+
+
+def extra_rows_n(receipt: Receipt) -> int:
+    """Rows set aside since their UID was not issued, less those that the sample file names."""
+    return receipt.reasons.get(NOT_ISSUED, 0) - receipt.flags.get(ON_SAMPLE_FILE, 0)
 
 
 def _destroyed(delivery: Delivery) -> dict[str, int]:
