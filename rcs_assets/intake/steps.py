@@ -18,6 +18,7 @@ import pyarrow as pa
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
 from rcs_assets.intake import (
+    adapted,
     encoded,
     exchange,
     mixed,
@@ -429,6 +430,35 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             vault={"survey_identifiers": identifiers} if is_pupils else {},
             warehouse=warehouse,
         )
+
+
+def adapted_opt_ins(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+) -> Taken:
+    """Who opted in to the adapted mode of special schools."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    with scratch(desk) as con:
+        open_file(con, desk, dataset, delivery)
+        return adapted.take_opt_ins(con, desk, dataset, delivery)
+
+
+def adapted_survey(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+) -> Taken:
+    """Answers in the adapted mode; apart from the survey's."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    declared = adapted.require_opt_ins(desk, engagement.key, delivery.file)
+    with scratch(desk) as con:
+        open_file(con, desk, dataset, delivery)
+        return adapted.take_answers(con, desk, dataset, delivery, declared)
 
 
 def _judge_stages(

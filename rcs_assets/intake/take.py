@@ -46,6 +46,8 @@ _STEPS: dict[str, _Step] = {
     "budgets": steps.services,
     "index_return_survey": steps.index_return,
     "read_through": steps.read_through,
+    "adapted_opt_ins": steps.adapted_opt_ins,
+    "adapted_survey": steps.adapted_survey,
 }
 
 
@@ -73,8 +75,8 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     Args:
         desk: the installation.
         name: opt_outs, uid_decisions, sample_file, primary_survey, secondary_survey, parent_survey,
-            clusters, service_map, budgets, index_return_survey or read_through; extracts have
-            a function of their own.
+            adapted_opt_ins, adapted_survey, clusters, service_map, budgets, index_return_survey or
+            read_through; extracts have a function of their own.
         engagement: partition key.
 
     Returns:

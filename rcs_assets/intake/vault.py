@@ -36,6 +36,11 @@ TABLES = {
         f"{_ENCODED}"
     ),
     "survey_identifiers": "engagement varchar, survey varchar, record_id varchar, uid varchar",
+    # Special schools in the adapted mode; apart, so that nothing links them.
+    "adapted_opt_ins": (
+        "engagement varchar, uid varchar, seed_code varchar, agreed_on date, agreed_by varchar"
+    ),
+    "adapted_identifiers": "engagement varchar, record_id varchar, uid varchar",
     "education_identifiers": (
         f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}, "
         f"{_ENCODED}"
@@ -65,6 +70,8 @@ RECORDS = ("survey", "linkage", "all")
 _CLOSED = {
     "sample_identifiers": (ANSWERS, "uid"),
     "survey_identifiers": (ANSWERS, "uid"),
+    "adapted_opt_ins": (ANSWERS, "uid"),
+    "adapted_identifiers": (ANSWERS, "uid"),
     "education_identifiers": (RECORDS, "uid"),
     "social_work_identifiers": (RECORDS, "null::varchar"),
 }
