@@ -47,9 +47,11 @@ _SURVEYS = {
     "primary": "Primary",
     "secondary": "Secondary",
     "parent": "Parents",
+    "adapted": "Adapted mode",
 }
 _STEPS = {
     "invited": "invited",
+    "opted_in": "opted in (special schools)",
     "opted_out": "of these opted out",
     "received": "records received",
     "removed": "removed",

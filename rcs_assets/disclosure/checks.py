@@ -18,6 +18,7 @@ from data_quality import (
 from rcs_assets.codebook import load_codebook
 from rcs_assets.disclosure.changes import RULES as CHANGE_RULES
 from rcs_assets.disclosure.changes import ChangeRule
+from rcs_assets.disclosure.drift import since_last_release
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
 from rcs_assets.disclosure.findings_attack import attack_findings
@@ -174,7 +175,8 @@ PYTHON_CHECKS = (
 def profiles(bench: Bench) -> Mapping[str, pd.DataFrame]:
     """The frames of the boundary candidate."""
     before = earlier_releases(bench.home.releases)
-    return disclosure_profiles(bench.con, bench.codebook, before)
+    policy, since = load_policy(bench.home.config), since_last_release(bench.home, before)
+    return disclosure_profiles(bench.con, bench.codebook, policy, before, since)
 
 
 def release_rules(policy: Policy) -> ReleaseRules:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from rcs_assets.codebook import Codebook
-from rcs_assets.disclosure.drift import drift_profile
+from rcs_assets.disclosure.drift import Since, drift_profile
+from rcs_assets.disclosure.policy import Policy
 from rcs_assets.storage import sql_literal
 
 if TYPE_CHECKING:
@@ -66,14 +67,20 @@ order by all
 
 
 def disclosure_profiles(
-    con: duckdb.DuckDBPyConnection, codebook: Codebook, earlier: Sequence[Path] = ()
+    con: duckdb.DuckDBPyConnection,
+    codebook: Codebook,
+    policy: Policy,
+    earlier: Sequence[Path] = (),
+    since: Since | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The profile frames of the boundary candidate.
 
     Args:
         con: a warehouse connection; read only.
         codebook: gives the lowest and highest value of each score.
+        policy: of how many contributors a change may be told.
         earlier: folders of the releases before, oldest first.
+        since: children whom opt-outs moved since the newest of them.
 
     Returns:
         `cells` (a row of disclosure.estimates each), `coverage` and `drift` (audience × survey).
@@ -85,7 +92,7 @@ def disclosure_profiles(
     return {
         "cells": con.execute(_CELLS.format(scores=scores)).df(),
         "coverage": con.execute(_COVERAGE).df(),
-        "drift": drift_profile(con, earlier),
+        "drift": drift_profile(con, earlier, since or Since(), policy.changed_least),
     }
 
 

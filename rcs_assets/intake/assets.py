@@ -38,6 +38,7 @@ _BY_ENGAGEMENT = (
     ("intake", "primary_survey"),
     ("intake", "secondary_survey"),
     ("intake", "parent_survey"),
+    ("intake", "adapted_survey"),
     ("intake", "education"),
     ("intake", "social_work"),
     ("intake", "read_through"),
@@ -269,6 +270,28 @@ def parent_survey(
 ) -> dg.MaterializeResult[Any]:
     """Take in the parent surveys of the engagements of the run."""
     return _take_each(context, home, "parent_survey")
+
+
+@_asset(
+    "adapted_survey",
+    description="Answers of pupils of special schools in the adapted opt-in mode, one row an "
+    "answer; their UIDs and the list of opt-ins go to the vault. Kept apart: nothing links or "
+    "estimates them, and they are never released. Empty where no school took part.",
+    partitions=PARTITIONS,
+    deps=(("intake", "opt_outs"), ("intake", "sample")),
+)
+def adapted_survey(
+    context: dg.AssetExecutionContext, home: HomeResource
+) -> dg.MaterializeResult[Any]:
+    """Take in opt-ins and answers of the adapted mode of the engagements of the run."""
+    _forget(home, context.partition_keys)
+    with _desk(home) as desk:
+        found = [
+            take(desk, dataset, key)
+            for key in context.partition_keys
+            for dataset in ("adapted_opt_ins", "adapted_survey")
+        ]
+    return _result(context, [receipt for receipt in found if receipt is not None])
 
 
 @_asset(

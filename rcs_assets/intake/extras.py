@@ -11,23 +11,28 @@ way back:
 - every file of the extract is sealed anew without them, under a new key and a new number; what is
   left in it is proven to be, cell by cell, what was there;
 - the keys of all earlier deliveries of every file of the extract are destroyed, those of what was
-  delivered among them: who stood in a delivery that another replaced is no longer recorded, and
-  nothing is made of it, so none is kept open;
+  delivered among them: who stood in a payload that another replaced is not recorded, and nothing is
+  made of it, so none is kept open. Where no delivery of identifiers that can still be opened held
+  an extra child beside the sample file that holds (`extra_log.py`), all stays as it is;
 - a certificate in `drop/certificates/` holds numbers and sha256 of both, no value of a record. It
   is written as begun first, and gets its name when the last key is gone.
 
 The register holds the new delivery with the number of the one that it replaces, so a rebuild from
 the drop gives the same accepted rows, and the hash in a receipt leads to the file as delivered.
 
-Kept are rows whose UID stands on the sample file though its row was set aside there: that may be
-corrected. Kept and accepted is a row without UID, also with an SCN that is on no sample file:
-domain.md 3 lists `survey_uid (if issued)` in the council's identifiers and the contract asks for it
-"where the council holds it" (`datasets.yaml`, education_ids); the sample file need not hold the
-SCN, and linkage looks for such a left-over record by name and birth date. Whose it is shows only
-there (`vault.ask_not_issued`), so it is no proof of an extra child. Unlinked, it is joined to no
-answers, and it ends with retention. Payload under
-index numbers of an indexer is left alone: without the identifiers nothing says whose it is. Social
-work extracts hold no UID, so there are no extra children to tell.
+Kept are rows whose child stands on the sample file though the row was set aside there: that may be
+corrected. A row without UID is an extra child's where its SCN is nobody's of the sample and every
+pupil of it has one that is right. Else it may be a pupil's whose SCN the sample file lacks or has
+wrong, and it is accepted: domain.md 3 lists `survey_uid (if issued)` in the council's identifiers,
+and linkage looks for such a left-over record by name and birth date (`vault.ask_not_issued`).
+Unlinked, it is joined to no answers, and it ends with retention.
+
+Index numbers that an outside indexer returned name the child by the supplier's record id, so they
+are rewritten too, and by them payload under index numbers; the child's numbers go from the
+read-through. Where the read-through joins such a record to answers, the indexer took it for a pupil
+of the survey: nothing is destroyed until somebody has looked. Payload under numbers of the platform
+itself holds none: only accepted records have such a number. Social work extracts hold no UID, so
+there are no extra children to tell.
 """
 
 from __future__ import annotations
@@ -46,6 +51,7 @@ from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import exchange, keys, steps
 from rcs_assets.intake.desk import Desk, held_delivery, open_desk, scratch
 from rcs_assets.intake.drop import Delivery, opened, read_register, register, reseal
+from rcs_assets.intake.extra_log import read_found
 from rcs_assets.intake.readers import quoted, read_header, read_text
 from rcs_assets.intake.receipts import is_taken, read_receipts
 from rcs_assets.intake.retention import CERTIFICATES
@@ -54,7 +60,17 @@ from rcs_assets.programme import Programme
 from rcs_assets.storage import Home, Settings, sql_literal, write_atomically, write_lock
 from rcs_assets.storage.sealed import memory_file
 
-FILES = (steps.EDUCATION.identifiers, steps.EDUCATION.payload, *steps.EDUCATION.details)
+# In this order: the numbers before what stands under them, the read-through last.
+NUMBER = f"index_{steps.EDUCATION.index}"
+INDEX_RETURN, READ_THROUGH = f"index_return_{steps.EDUCATION.index}", "read_through"
+SAMPLE = "sample_file"
+FILES = (
+    steps.EDUCATION.identifiers,
+    INDEX_RETURN,
+    steps.EDUCATION.payload,
+    *steps.EDUCATION.details,
+    READ_THROUGH,
+)
 BEGUN = ".begun"
 
 
@@ -86,20 +102,40 @@ def extra_children(home: Home) -> tuple[Extra, ...]:
         if held is None:
             continue
         rows_n = _extra_rows_n(home, held)
-        earlier_n = sum(len(before) for _, before in _earlier(home, lines, engagement))
+        may_hold = _earlier_may_hold(home, lines, engagement)
+        earlier = _earlier(home, lines, engagement) if may_hold else []
+        earlier_n = sum(len(before) for _, before in earlier)
         if rows_n or earlier_n:
             found.append(Extra(engagement, held.file, held.seq, rows_n, earlier_n))
     return tuple(found)
 
 
 def _extra_rows_n(home: Home, held: Delivery) -> int:
-    """Rows set aside since their UID was not issued, less those that the sample file names."""
     if not is_taken(home, held):
         return 0
     return next(
-        receipt.reasons.get(steps.NOT_ISSUED, 0) - receipt.flags.get(steps.ON_SAMPLE_FILE, 0)
+        steps.extra_rows_n(receipt)
         for receipt in read_receipts(home)
         if (receipt.dataset, receipt.engagement) == (held.dataset, held.engagement)
+    )
+
+
+def _earlier_may_hold(home: Home, lines: Sequence[Delivery], engagement: str) -> bool:
+    """Whether an openable delivery of the extract may hold an extra child, for all that is known.
+
+    Of a delivery that was rewritten it is known before it is taken in.
+    """
+    if any((home.drop / CERTIFICATES).glob(f"extra-children-{engagement}-*.json{BEGUN}")):
+        return True
+    sample = [line for line in lines if (line.dataset, line.engagement) == (SAMPLE, engagement)]
+    clean = (sample[-1].sha256 if sample else "", 0)
+    found = read_found(home)
+    return any(
+        found.get(line.seq, clean if line.replaces else None) != clean
+        for line in lines
+        if (line.dataset, line.engagement) == (steps.EDUCATION.identifiers, engagement)
+        and not line.refused
+        and line.path(home).exists()
     )
 
 
@@ -181,20 +217,28 @@ def _rewrite(desk: Desk, engagement: str) -> None:
     next_seq = len(read_register(desk.home)) + 1
     made: list[Delivery] = []
     extra_ids: pa.Table | None = None
+    numbers: pa.Table | None = None
     for dataset, delivery in files:
         with scratch(desk) as con:
             steps.open_file(con, desk, dataset, delivery)
             record_id = mint_record_ids(
                 con, desk.home, f"{extract.scope}|{engagement}", dataset.key[0]
             )
+            blank: Sequence[int] = ()
             if extra_ids is None:
                 rows = _extra_rows(con, desk, delivery, issued)
                 extra_ids = _ids_of(con, record_id, rows)
+            elif dataset.name == READ_THROUGH:
+                rows, blank = _rows_of_numbers(con, delivery, numbers)
+            elif dataset.fields[0].column == NUMBER:
+                rows = _rows_of(con, dataset.key[0], numbers)
             else:
                 rows = _rows_of(con, record_id, extra_ids)
-            if rows:
+                if dataset.name == INDEX_RETURN:
+                    numbers = _numbers_of(con, rows)
+            if rows or blank:
                 seq = next_seq + len(made)
-                made.append(_without(con, desk, dataset, delivery, rows, seq))
+                made.append(_without(con, desk, dataset, delivery, rows, seq, blank))
     register(desk.home, made)
 
 
@@ -205,9 +249,10 @@ def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Da
         InputError: one of them was refused or waits.
     """
     found = []
+    has_return = held_delivery(desk, INDEX_RETURN, engagement) is not None
     for name in FILES:
         dataset, delivery = desk.codebook.datasets[name], held_delivery(desk, name, engagement)
-        if delivery is None:
+        if delivery is None or (name == READ_THROUGH and not has_return):
             continue
         if not is_taken(desk.home, delivery):
             raise InputError(
@@ -217,10 +262,15 @@ def _files(desk: Desk, engagement: str, extract: steps.Extract) -> list[tuple[Da
                 "extra children nobody could find their rows in it later",
                 fix=f"deliver a corrected {delivery.file}, run rcs materialise, then try again",
             )
-        if name == extract.identifiers or not exchange.has_index_numbers(
-            desk, dataset, delivery, extract.index
-        ):
-            found.append((steps.judged_contract(desk, dataset, delivery), delivery))
+        if name == extract.identifiers:
+            dataset = steps.judged_contract(desk, dataset, delivery)
+        if exchange.has_index_numbers(desk, dataset, delivery, extract.index):
+            if name != READ_THROUGH and not has_return:
+                continue
+            dataset = (
+                dataset if name == READ_THROUGH else exchange.with_index(dataset, extract.index)
+            )
+        found.append((dataset, delivery))
     return found
 
 
@@ -236,8 +286,8 @@ def _extra_rows(
     con.register("places", places)
     con.register("issued", issued)
     rows = con.execute(
-        "select row_number from checked join places using (row_number) "
-        "where survey_uid not in (select uid from issued) order by row_number"
+        "select row_number from (select row_number, survey_uid as uid, scn from checked) "
+        f"join places using (row_number) where not {steps.IS_ISSUED} order by row_number"
     ).fetchall()
     con.unregister("places")
     con.unregister("issued")
@@ -253,7 +303,50 @@ def _ids_of(con: duckdb.DuckDBPyConnection, record_id: str, rows: Sequence[int])
     ).to_arrow_table()
 
 
-def _rows_of(con: duckdb.DuckDBPyConnection, record_id: str, ids: pa.Table) -> list[int]:
+def _numbers_of(con: duckdb.DuckDBPyConnection, rows: Sequence[int]) -> pa.Table:
+    """The index numbers in some rows of an index return, as `record_id`."""
+    _name_rows(con, rows)
+    return con.execute(
+        f"select {NUMBER} as record_id from checked semi join named using (row_number)"
+    ).to_arrow_table()
+
+
+def _rows_of_numbers(
+    con: duckdb.DuckDBPyConnection, delivery: Delivery, numbers: pa.Table | None
+) -> tuple[list[int], list[int]]:
+    """Rows of the read-through that name an extra child alone, and those that name others beside.
+
+    Raises:
+        InputError: the indexer joined an extra child to answers.
+    """
+    if numbers is None:
+        return [], []
+    con.register("numbers", numbers)
+    rows = con.execute(
+        "select row_number, index_survey is not null, index_sw is not null from checked "
+        f"where {NUMBER} in (select record_id from numbers) order by row_number"
+    ).fetchall()
+    con.unregister("numbers")
+    joined = [int(row) for row, has_answers, _ in rows if has_answers]
+    if joined:
+        raise InputError(
+            "An extra child is a pupil of the survey, says the indexer",
+            where=f"{delivery.engagement}, file {delivery.file}, row {joined[0]} "
+            f"({len(joined)} rows in all)",
+            why="the read-through joins a record whose UID was not issued to answers: the sample "
+            "file, the extract or the read-through is wrong",
+            fix="ask council and indexer; deliver the corrected file, run rcs materialise, then "
+            "try again",
+        )
+    return (
+        [int(row) for row, _, has_record in rows if not has_record],
+        [int(row) for row, _, has_record in rows if has_record],
+    )
+
+
+def _rows_of(con: duckdb.DuckDBPyConnection, record_id: str, ids: pa.Table | None) -> list[int]:
+    if ids is None:
+        return []
     con.register("ids", ids)
     rows = con.execute(
         f"select row_number from checked where {record_id} in (select record_id from ids) "
@@ -275,8 +368,9 @@ def _without(
     delivery: Delivery,
     rows: Sequence[int],
     seq: int,
+    blank: Sequence[int] = (),
 ) -> Delivery:
-    """The file without some rows, sealed under a key of its own.
+    """The file without some rows, and without the index number in `blank` ones, sealed anew.
 
     Raises:
         StorageError: read back, it does not hold exactly the other rows.
@@ -285,9 +379,11 @@ def _without(
         header = read_header(path, dataset)
     _name_rows(con, rows)
     cells = ", ".join(quoted(name) for name in header)
+    blanked = f"replace (if(list_contains($rows, row_number), null, {NUMBER}) as {NUMBER})"
     con.execute(
-        f"create table kept as select {cells} from delivered anti join named using (row_number) "
-        "order by row_number"
+        f"create table kept as select {cells} from (select * {blanked if blank else ''} "
+        "from delivered) anti join named using (row_number) order by row_number",
+        {"rows": list(blank)} if blank else {},
     )
     name = f"{Path(delivery.file).stem}.csv"
     with memory_file(desk.home.tmp, name) as plain:

@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.intake.adapted import FILE as ADAPTED_FILE
 from rcs_assets.intake.drop import Delivery, current_deliveries
 from rcs_assets.intake.schools import RULES_FILE, SPECIAL_FILE
 from rcs_assets.programme import approval_problems, load_programme
@@ -32,7 +33,7 @@ from rcs_assets.storage.keyring import key_generations
 
 OUTPUTS = "outputs"
 # Rules of intake itself: an adopter's version of them changes what is taken in.
-_OVERLAYS = (RULES_FILE, SPECIAL_FILE)
+_OVERLAYS = (RULES_FILE, SPECIAL_FILE, ADAPTED_FILE)
 TRACKING = "tracking"
 
 

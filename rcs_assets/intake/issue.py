@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,10 +57,11 @@ def issue(
         Pupils who were issued a UID.
 
     Raises:
-        InputError: the list does not fit, a school is not one of the council's for this survey, or
-            a school has more pupils than numbers. Nothing is written then.
+        InputError: the list does not fit or holds encodings, a school is not one of the council's
+            for this survey, or a school has more pupils than numbers. Nothing is written then.
     """
-    # Numbers are given to pupils by name; a council that encodes does so afterwards.
+    # Numbers are given to pupils by name; a council that encodes does so afterwards
+    # (`_refuse_encodings`).
     dataset = encoded.of_identifiers(codebook.datasets["sample_file"])
     council = programme.engagements[engagement].cpp.council_name
     with open_warehouse(home, settings=settings, read_only=True) as warehouse:
@@ -84,9 +86,30 @@ def issue(
 
 
 def _read(con: duckdb.DuckDBPyConnection, dataset: Dataset, path: Path) -> None:
-    check_header(read_header(path, dataset), dataset, path.name)
+    header = read_header(path, dataset)
+    _refuse_encodings(header, path.name)
+    check_header(header, dataset, path.name)
     read_text(con, path, dataset)
     check_rows(con, dataset, path.name)
+
+
+def _refuse_encodings(header: Sequence[str], file: str) -> None:
+    """Refuse a list of encodings, which has nothing by which a UID finds its pupil.
+
+    Raises:
+        InputError: a column of encodings.
+    """
+    found = [name for name in header if name.strip().lower() in encoded.COLUMNS]
+    if found:
+        raise InputError(
+            "UIDs cannot be issued to encodings",
+            where=f"file {file}, header, column {found[0]}",
+            why="two encodings of one child differ and none can be read, so nobody could hand the "
+            "UIDs to the pupils whose they are, and a pupil listed twice would have two",
+            fix="the council issues the UIDs from its own list, in an installation of its own "
+            "(rcs uids issue), and encodes the sample file that comes of it (rcs encodings make); "
+            "nothing was written",
+        )
 
 
 def _without_uid(dataset: Dataset) -> Dataset:

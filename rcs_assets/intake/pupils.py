@@ -15,11 +15,9 @@ import pyarrow as pa
 from rcs_assets.codebook import Dataset
 from rcs_assets.intake import schools
 from rcs_assets.intake.contracts import count, quarantine, quarantine_duplicates
+from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.programme import Engagement
 from rcs_assets.storage import sql_literal
-
-# Weights of the SCN's check digit (HESA, domain.md 3.5).
-_SCN_WEIGHTS = (3, 2, 7, 6, 5, 4, 3, 2)
 
 
 def stages_in_scope(engagement: Engagement) -> tuple[str, ...]:
@@ -102,20 +100,6 @@ def quarantine_rows(
     con.register("named", pa.table({"row_number": pa.array(row_numbers, pa.int64())}))
     quarantine(con, "row_number in (select row_number from named)", column, rule)
     con.unregister("named")
-
-
-def scn_check_digit_holds(column: str) -> str:
-    """SQL: whether the last of nine digits follows from the others; null without a number.
-
-    Weights 3 2 7 6 5 4 3 2, sum mod 11; remainder 0 gives 0, remainder 1 no valid number, any
-    other 11 - remainder (HESA, domain.md 3.5). A failure flags and never rejects.
-    """
-    weighted = " + ".join(
-        f"{weight} * try_cast(substr({column}, {place}, 1) as integer)"
-        for place, weight in enumerate(_SCN_WEIGHTS, start=1)
-    )
-    # With remainder 1 it would be 10, which equals no digit.
-    return f"((11 - ({weighted}) % 11) % 11 = try_cast(substr({column}, 9, 1) as integer))"
 
 
 def pupil_flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -38,6 +38,10 @@ STEPS = {
     "school_of_other_council": 7,
     "special_school_out_of_scope": 7,
     "special_school_adapted_mode": 7,
+    "school_not_in_adapted_mode": 7,
+    "no_opt_in": 8,
+    "item_not_in_adapted_survey": 4,
+    "duplicate_answer": 11,
     "uids_of_similar_school": 7,
     REFUSED: 8,
     OPTED_OUT: 8,
@@ -163,3 +167,31 @@ def state_counts(
     ).to_arrow_table()
     warehouse.unregister("states")
     return found
+
+
+def pupils_of_answers(
+    con: duckdb.DuckDBPyConnection, delivery: Delivery, opted_out: Sequence[int]
+) -> dict[str, pa.Table]:
+    """Removals and counts of pupils in a file of one row an answer: each pupil is one record.
+
+    Usable is who has an accepted answer; of another, the first row's state counts. They are in no
+    school or stage here, so that they enter no response.
+
+    Args:
+        con: scratch connection with `checked`, `violations`, `withdrawn` and `accepted`.
+        delivery: the file.
+        opted_out: row numbers of pupils who opted out.
+    """
+    settle_states(con, "survey_uid", opted_out)
+    con.execute(
+        "create or replace table states as select min(row_number) as row_number, record_id, "
+        f"if(bool_or(state = '{USABLE}'), '{USABLE}', arg_min(state, row_number)) as state "
+        "from states group by record_id"
+    )
+    counts = con.execute(
+        "select ? as engagement, ? as dataset, null::varchar as seed_code, "
+        "null::varchar as stage, null::varchar as sex, state, count(*)::integer as records_n, "
+        "count(*)::integer as pupils_n from states group by state order by state",
+        [delivery.engagement, delivery.dataset],
+    ).to_arrow_table()
+    return {"removals": removals(con, delivery), "survey_counts": counts}

@@ -58,6 +58,10 @@ TARGETS: Mapping[str, Targets] = {
         vault=("survey_identifiers",), warehouse=("secondary_survey", "removals", "survey_counts")
     ),
     "parent_survey": Targets(warehouse=("parent_survey",)),
+    "adapted_opt_ins": Targets(vault=("adapted_opt_ins",)),
+    "adapted_survey": Targets(
+        vault=("adapted_identifiers",), warehouse=("adapted_survey", "removals", "survey_counts")
+    ),
     "education_ids": Targets(vault=("education_identifiers",)),
     "education_payload": Targets(warehouse=("education",)),
     "attendance": Targets(warehouse=("attendance",)),

@@ -18,6 +18,7 @@ import pyarrow as pa
 from rcs_assets.codebook import Dataset, Questionnaire
 from rcs_assets.errors import InputError
 from rcs_assets.intake import (
+    adapted,
     encoded,
     exchange,
     mixed,
@@ -46,6 +47,7 @@ from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, opened
 from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
+    Receipt,
     accepted_rows,
     count_receipt,
     is_taken,
@@ -99,6 +101,11 @@ SAMPLE_ID = "sample_id"
 # counts those of them whose UID stands on the sample file, in a row that was set aside there.
 NOT_ISSUED = "uid_not_issued"
 ON_SAMPLE_FILE = "uid_set_aside_on_sample_file"
+# SQL: whether a row with `uid` and `scn` is one of a child whom the relation `issued` names.
+IS_ISSUED = (
+    "(coalesce(uid in (select uid from issued), false) or uid is null and coalesce("
+    "scn in (select scn from issued where scn is not null), false))"
+)
 
 
 class IntakeBlockedError(InputError):
@@ -425,6 +432,35 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
         )
 
 
+def adapted_opt_ins(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+) -> Taken:
+    """Who opted in to the adapted mode of special schools."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    with scratch(desk) as con:
+        open_file(con, desk, dataset, delivery)
+        return adapted.take_opt_ins(con, desk, dataset, delivery)
+
+
+def adapted_survey(
+    desk: Desk,
+    dataset: Dataset,
+    engagement: Engagement,
+    delivery: Delivery,
+) -> Taken:
+    """Answers in the adapted mode; apart from the survey's."""
+    _require_approval(desk, engagement)
+    _require_opt_outs(desk, engagement)
+    declared = adapted.require_opt_ins(desk, engagement.key, delivery.file)
+    with scratch(desk) as con:
+        open_file(con, desk, dataset, delivery)
+        return adapted.take_answers(con, desk, dataset, delivery, declared)
+
+
 def _judge_stages(
     con: duckdb.DuckDBPyConnection,
     desk: Desk,
@@ -516,7 +552,7 @@ def extract_ids(
             withdrawn_ids=withdrawn,
         )
         refused = con.execute(
-            f"select {uid} as uid from checked "
+            f"select {uid} as uid, scn from checked "
             f"where row_number in (select row_number from {VIOLATIONS} where rule = ?) "
             "and row_number not in (select row_number from withdrawn)",
             [NOT_ISSUED],
@@ -532,7 +568,7 @@ def _flag_on_sample_file(desk: Desk, engagement: str, taken: Taken, refused: pa.
     with scratch(desk) as con:
         con.register("refused", refused)
         con.register("issued", issued)
-        n = count(con, "refused", "uid in (select uid from issued)")
+        n = count(con, "refused", IS_ISSUED)
         con.unregister("refused")
         con.unregister("issued")
     flags = {**taken.receipt.flags, **({ON_SAMPLE_FILE: n} if n else {})}
@@ -540,7 +576,7 @@ def _flag_on_sample_file(desk: Desk, engagement: str, taken: Taken, refused: pa.
 
 
 def issued_uids(desk: Desk, engagement: str) -> pa.Table:
-    """Every `uid` of the sample file, those in rows that were set aside among them.
+    """Every `uid` and `scn` of the sample file, those in rows that were set aside among them.
 
     Raises:
         InputError: it was refused or waits.
@@ -558,8 +594,13 @@ def issued_uids(desk: Desk, engagement: str) -> pa.Table:
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         return con.execute(
-            "select survey_uid as uid from checked where survey_uid is not null"
+            "select survey_uid as uid, scn from checked where survey_uid is not null"
         ).to_arrow_table()
+
+
+def extra_rows_n(receipt: Receipt) -> int:
+    """Rows set aside since their UID was not issued, less those that the sample file names."""
+    return receipt.reasons.get(NOT_ISSUED, 0) - receipt.flags.get(ON_SAMPLE_FILE, 0)
 
 
 def _destroyed(delivery: Delivery) -> dict[str, int]:

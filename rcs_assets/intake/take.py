@@ -19,10 +19,12 @@ from rcs_assets.intake.contracts import count
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, engagements_in_scope, opened
 from rcs_assets.intake.encoded import DictionaryError
+from rcs_assets.intake.extra_log import note_found
 from rcs_assets.intake.faults import remove_reports
 from rcs_assets.intake.readers import count_records
 from rcs_assets.intake.receipts import (
     Receipt,
+    ReceiptStatus,
     missing_receipt,
     read_receipts,
     rejected_receipt,
@@ -44,6 +46,8 @@ _STEPS: dict[str, _Step] = {
     "budgets": steps.services,
     "index_return_survey": steps.index_return,
     "read_through": steps.read_through,
+    "adapted_opt_ins": steps.adapted_opt_ins,
+    "adapted_survey": steps.adapted_survey,
 }
 
 
@@ -71,8 +75,8 @@ def take(desk: Desk, name: str, engagement: str) -> Receipt | None:
     Args:
         desk: the installation.
         name: opt_outs, uid_decisions, sample_file, primary_survey, secondary_survey, parent_survey,
-            clusters, service_map, budgets, index_return_survey or read_through; extracts have
-            a function of their own.
+            adapted_opt_ins, adapted_survey, clusters, service_map, budgets, index_return_survey or
+            read_through; extracts have a function of their own.
         engagement: partition key.
 
     Returns:
@@ -139,6 +143,7 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
     )
     # The index numbers are asked against these identifiers, so they are stored first.
     receipts = [_finish(desk, ids, engagement, taken_ids)]
+    _note_extra_children(desk, engagement, extract, receipts[0])
     delivered_numbers = held_delivery(desk, index, engagement)
     returned = None
     if delivered_numbers is None:
@@ -167,6 +172,17 @@ def _take_extract(desk: Desk, engagement: str, extract: steps.Extract) -> tuple[
     if returned is not None:
         receipts.append(_finish(desk, numbers, engagement, returned))
     return tuple(receipts)
+
+
+def _note_extra_children(
+    desk: Desk, engagement: str, extract: steps.Extract, receipt: Receipt
+) -> None:
+    """Keep how many there were: the receipt goes when another delivery takes this one's place."""
+    ids, sample = (
+        held_delivery(desk, name, engagement) for name in (extract.identifiers, "sample_file")
+    )
+    if extract.has_uid and ids and sample and receipt.status == ReceiptStatus.ACCEPTED:
+        note_found(desk.home, ids.seq, sample.sha256, steps.extra_rows_n(receipt))
 
 
 def _following(

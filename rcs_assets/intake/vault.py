@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.intake import tombstones
+from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.storage import Home, hmac_expression, sql_literal
 
 _PERSON = (
@@ -37,6 +38,11 @@ TABLES = {
         f"{_ENCODED}"
     ),
     "survey_identifiers": "engagement varchar, survey varchar, record_id varchar, uid varchar",
+    # Special schools in the adapted mode; apart, so that nothing links them.
+    "adapted_opt_ins": (
+        "engagement varchar, uid varchar, seed_code varchar, agreed_on date, agreed_by varchar"
+    ),
+    "adapted_identifiers": "engagement varchar, record_id varchar, uid varchar",
     "education_identifiers": (
         f"engagement varchar, record_id varchar, supplier_id varchar, uid varchar, {_PERSON}, "
         f"{_ENCODED}, {_LEFT_OUT}"
@@ -72,6 +78,8 @@ RECORDS = ("survey", "linkage", "all")
 _CLOSED = {
     "sample_identifiers": (ANSWERS, "uid"),
     "survey_identifiers": (ANSWERS, "uid"),
+    "adapted_opt_ins": (ANSWERS, "uid"),
+    "adapted_identifiers": (ANSWERS, "uid"),
     "education_identifiers": (RECORDS, "uid"),
     "social_work_identifiers": (RECORDS, "null::varchar"),
 }
@@ -200,9 +208,11 @@ def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) 
 
 
 def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Table) -> list[int]:
-    """Which rows carry a UID that was issued to nobody, and no SCN of the sample file either.
+    """Which rows are of extra children: neither UID nor SCN is one of the sample file.
 
-    A record without UID is not among them: whose it is shows only in linkage.
+    A row without UID is one of them if its SCN is right by its check digit and every pupil of the
+    sample file has a right one too: then it is nobody's of the sample. Where a pupil has none, the
+    row may be his, and so may a row with a wrong SCN or none: whose it is shows only in linkage.
 
     Args:
         con: the vault.
@@ -216,7 +226,9 @@ def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Tab
         con,
         keys,
         "with pupils as (select uid, scn from sample_identifiers where engagement = $engagement) "
-        "select row_number from asked where uid is not null "
+        "select row_number from asked where (uid is not null or "
+        f"{scn_check_digit_holds('scn')} and (select count(*) > 0 and "
+        f"bool_and(coalesce({scn_check_digit_holds('scn')}, false)) from pupils)) "
         "and not exists (select 1 from pupils where pupils.uid = asked.uid) "
         "and not exists (select 1 from pupils where pupils.scn = asked.scn)",
         {"engagement": engagement},

@@ -222,6 +222,9 @@ found as (
         coalesce(with_social_work_n, 0) as n
     from sums left join links using (engagement, survey)
     union all by name
+    select engagement, 'adapted' as survey, 1 as position, 'opted_in' as step, accepted_n as n
+    from intake.receipts where dataset = 'adapted_opt_ins' and status = 'accepted'
+    union all by name
     select engagement, 'sample' as survey, 1 as position, 'received' as step, received_n as n
     from intake.receipts where dataset = 'sample_file'
     union all by name

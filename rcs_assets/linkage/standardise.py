@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rcs_assets.intake.pupils import scn_check_digit_holds
+from rcs_assets.intake.scn import scn_check_digit_holds
 
 FIELDS = (
     "uid",

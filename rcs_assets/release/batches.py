@@ -21,8 +21,7 @@ from pathlib import Path
 
 import duckdb
 
-from rcs_assets.intake.drop import read_register
-from rcs_assets.intake.tombstones import read_tombstones
+from rcs_assets.intake.opt_outs import OPT_OUTS, opted_out_since
 from rcs_assets.programme.tracking import Tracking, load_tracking
 from rcs_assets.release.packages import current_version, read_manifest, versions
 from rcs_assets.release.withdraw import WITHDRAWN_FOLDER
@@ -81,7 +80,8 @@ def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
         if version == current:
             left = {row.engagement for row in rows if row.left_n}
             found += _in_time(home, version, left, register)
-        moved = _withdrawn_since(home, version)
+        # Somebody withdrew, or took it back.
+        moved = {stone.engagement for stone in opted_out_since(home, _known_lists(home, version))}
         asked = [row for row in rows if row.engagement in moved]
         found += _too_few(asked, register.rules.withdrawal_batch_n, version)
     return tuple(found)
@@ -122,37 +122,24 @@ def _too_few(rows: Iterable[_Change], batch_n: int, version: str) -> Iterable[st
                 )
 
 
-def _known_lists(home: Home, version: str) -> dict[str | None, int]:
-    """Engagement → delivery of the list of opt-outs that a release knew."""
-    listed = {
+def _known_lists(home: Home, version: str) -> set[str]:
+    """The lists of opt-outs that a release knew, by sha256."""
+    return {
         entry["sha256"]
         # Of a withdrawn release the tombstone names none: then every opt-out counts.
         for entry in read_manifest(home, version).get("deliveries", ())
-        if entry["dataset"] == "opt_outs"
-    }
-    return {line.engagement: line.seq for line in read_register(home) if line.sha256 in listed}
-
-
-def _withdrawn_since(home: Home, version: str) -> set[str]:
-    """Engagements in which somebody withdrew, or took it back, since a release."""
-    known = _known_lists(home, version)
-    return {
-        stone.engagement
-        for stone in read_tombstones(home)
-        if stone.list_seq > known.get(stone.engagement, 0)
+        if entry["dataset"] == OPT_OUTS
     }
 
 
 def _in_time(home: Home, version: str, left: Collection[str], register: Tracking) -> Iterable[str]:
     """Children who left, whose withdrawal came by the cut-off and whom the release still shows."""
-    known = _known_lists(home, version)
     cut_offs = {key: day.isoformat() for key, day in register.cut_offs.items()}
     late = Counter(
         stone.engagement
-        for stone in read_tombstones(home)
+        for stone in opted_out_since(home, _known_lists(home, version))
         if stone.holds
         and stone.engagement in left
-        and stone.list_seq > known.get(stone.engagement, 0)
         and "" < stone.received_on <= cut_offs.get(stone.engagement, "")
     )
     for engagement, n in sorted(late.items()):

@@ -366,7 +366,10 @@ def microdata_forms_agree(bench: Bench) -> Verdict:
     """The .tab, .sav and .dta hold what the Parquet file holds, with labels; a part is a part."""
     return _each_answer_file(
         bench,
-        lambda file, rule: [*form_problems(bench.con, file), *part_problems(bench.con, file, rule)],
+        lambda file, rule: [
+            *form_problems(bench.con, file),
+            *part_problems(bench.con, file, rule, bench.codebook),
+        ],
     )
 
 

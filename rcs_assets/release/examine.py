@@ -109,15 +109,20 @@ def key_problems(
     return found + _weight_problems(con, file)
 
 
-def part_problems(con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule) -> list[str]:
+def part_problems(
+    con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
+) -> list[str]:
     """Whether an extract is, row for row, the part of the survey's file beside it that it is of.
+
+    All of that file's columns of the extract's themes must be in it, with the keys and the weight.
 
     Told once a pair, with the survey's file; with the extract where there is no such file.
 
     Args:
         con: any connection.
         file: the Parquet form of a survey or of an extract.
-        rule: which extracts there are.
+        rule: which extracts there are, and their themes.
+        codebook: the theme of each variable.
     """
     found = []
     for part in rule.extracts:
@@ -129,7 +134,14 @@ def part_problems(con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRul
         stages = ", ".join(sql_literal(stage) for stage in part.stages)
         of_survey = f"read_parquet({sql_literal(survey)}) where stage in ({stages})"
         if extract.exists():
-            found += _differing(con, extract, of_survey, _columns(con, survey))
+            held, own = _columns(con, survey), set(_columns(con, extract))
+            wanted = {v.name for v in codebook.variables.values() if v.theme in part.themes}
+            found += [
+                f"{extract.name} lacks column {name} of the survey"
+                for name in held
+                if name not in own and (name in wanted or name in ALLOWED_BESIDE_ANSWERS)
+            ]
+            found += _differing(con, extract, of_survey, held)
         elif con.execute(f"select 1 from {of_survey} limit 1").fetchall():
             found.append(f"{extract.name} is missing")
     return found

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from data_quality import evaluate
+from rcs_assets.disclosure import load_policy
 from rcs_assets.disclosure.checks import SUITE
 from rcs_assets.disclosure.profile import disclosure_profiles
 from tests.conftest import ReleasedHome
@@ -76,7 +77,7 @@ MUTATIONS = {
 
 def judged(con: duckdb.DuckDBPyConnection, platform: Any, release: Path) -> Any:
     """Judged beside the release that was made of these very cells."""
-    return evaluate(SUITE, disclosure_profiles(con, platform.codebook, [release]))
+    return evaluate(SUITE, disclosure_profiles(con, platform.codebook, load_policy(), [release]))
 
 
 def test_every_expectation_has_a_mutation() -> None:

@@ -201,6 +201,8 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "primary_survey": "t1-west-lothian_primary-survey.sav",
         "secondary_survey": "t1-west-lothian_secondary-survey.sav",
         "parent_survey": "t1-west-lothian_parent-survey.sav",
+        "adapted_opt_ins": "t1-west-lothian_adapted-opt-ins.csv",
+        "adapted_survey": "t1-west-lothian_adapted-survey.csv",
         "education_ids": "t1-west-lothian_education-identifiers.csv",
         "education_payload": "t1-west-lothian_education-payload.csv",
         "uid_decisions": "t1-west-lothian_uid-decisions.csv",

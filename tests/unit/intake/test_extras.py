@@ -239,21 +239,161 @@ def test_a_run_killed_after_registering_is_reported_and_completed(
     assert all(EXTRA not in text for texts in openable(world).values() for text in texts)
 
 
-def test_a_record_without_uid_is_left_to_linkage(delivered: World) -> None:
-    """The council need not hold the UID, nor the sample file the SCN: it is no extra child."""
+NOBODYS_SCN, WRONG_SCN = "152345674", "999999998"
+
+
+@pytest.mark.parametrize(
+    ("scn", "lacking", "is_extra"),
+    [
+        (NOBODYS_SCN, None, True),
+        # It may be the SCN of the pupil of whom the sample file has none, or a wrong one.
+        (NOBODYS_SCN, "", False),
+        (NOBODYS_SCN, WRONG_SCN, False),
+        (WRONG_SCN, None, False),
+        ("", None, False),
+    ],
+)
+def test_a_record_without_uid_is_told_by_its_scn_or_left_to_linkage(
+    delivered: World, scn: str, lacking: str | None, is_extra: bool
+) -> None:
+    """`lacking`: the SCN that the sample file has of one pupil; None where all are right."""
     world = delivered
-    ids, payload = education_ids(), education_payload()
-    nameless = {"survey_uid": "", "scn": "999999999", "record_id": "sup-left-over"}
-    ids.append({**ids[0], **nameless})
-    payload.append({**payload[0], "record_id": "sup-left-over"})
+    sampled, ids, payload = pupils(), education_ids(), education_payload()
+    sampled = [{**row, "scn": right} for row, right in zip(sampled, right_scns(), strict=False)]
+    if lacking is not None:
+        sampled[-1]["scn"] = lacking
+    ids.append({**ids[0], "survey_uid": "", "scn": scn, "record_id": EXTRA})
+    payload.append({**payload[0], "record_id": EXTRA})
     world.deliver(
+        write_csv(world.path("sample_file"), sampled),
         write_csv(world.path("education_ids"), ids),
         write_csv(world.path("education_payload"), payload),
     )
     take_all(world)
-    assert receipts(world)["education_ids"].quarantined_n == 0
-    assert world.vault_rows("select count(*) from education_identifiers") == [(len(ids),)]
-    assert [one.rows_n for one in extra_children(world.home)] == [0]
+    taken = receipts(world)["education_ids"]
+    assert taken.quarantined_n == taken.reasons.get("uid_not_issued", 0) == is_extra
+    assert [one.rows_n for one in extra_children(world.home)] == [int(is_extra)]
+    if is_extra:
+        destroy(world)
+        assert_only_clean_ones_open(world)
+
+
+def right_scns() -> list[str]:
+    """Numbers whose check digit follows from the others."""
+    weights = (3, 2, 7, 6, 5, 4, 3, 2)
+    found = []
+    for number in range(12340001, 12340400):
+        digit = (11 - sum(w * int(d) for w, d in zip(weights, str(number), strict=True)) % 11) % 11
+        if digit < 10:
+            found.append(f"{number}{digit}")
+    return found
+
+
+def test_who_stands_on_the_sample_file_by_scn_alone_is_no_extra_child(delivered: World) -> None:
+    world = delivered
+    sampled = [{**row, "scn": n} for row, n in zip(pupils(), right_scns(), strict=False)]
+    # Set aside, so that the vault has nobody of this number.
+    sampled[1]["sex"] = "X"
+    ids = [{**education_ids()[0], "survey_uid": "", "scn": sampled[1]["scn"]}]
+    world.deliver(
+        write_csv(world.path("sample_file"), sampled), write_csv(world.path("education_ids"), ids)
+    )
+    take_all(world)
+    assert receipts(world)["education_ids"].reasons == {"uid_not_issued": 1}
+    assert all(one.rows_n == 0 for one in extra_children(world.home))
+
+
+def test_a_clean_extract_that_is_delivered_again_asks_nothing(delivered: World) -> None:
+    """Until another sample file may have made extra children of what it held."""
+    world = delivered
+    take_all(world)
+    ids = education_ids()
+    ids[0]["surname"] = "Corrected"
+    world.deliver(write_csv(world.path("education_ids"), ids))
+    take_all(world)
+    assert extra_children(world.home) == ()
+    assert len(openable(world)["education_ids"]) == 2
+    log = (world.home.drop / "extra-children.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line)["rows_n"] for line in log.splitlines()] == [0, 0]
+    world.deliver(write_csv(world.path("sample_file"), pupils()[1:]))
+    take_all(world)
+    (waiting,) = extra_children(world.home)
+    assert waiting.earlier_n == 1
+    (world.home.drop / "extra-children.jsonl").write_text("{\n", encoding="utf-8")
+    with pytest.raises(StorageError, match="extra children cannot be read"):
+        extra_children(world.home)
+
+
+def indexed(world: World, read_through: list[dict[str, str]]) -> dict[str, Path]:
+    """Payload under numbers of an outside indexer, which knows the extra child too."""
+    ids, payload = education_ids(), education_payload()
+    ids.append({**ids[0], "survey_uid": "XX00000009", "scn": WRONG_SCN, "record_id": EXTRA})
+    payload.append({**payload[0], "record_id": EXTRA})
+    numbers = [{"record_id": row["record_id"], "index_edu": f"NRS{n}"} for n, row in enumerate(ids)]
+    numbers[-1]["index_edu"] = "NRS-extra"
+    by_record = {row["record_id"]: row["index_edu"] for row in numbers}
+    under = [
+        {"index_edu": by_record[row["record_id"]]}
+        | {k: v for k, v in row.items() if k != "record_id"}
+        for row in payload
+    ]
+    home = world.path("education_ids").parent
+    files = {
+        "index_return_edu": write_csv(home / f"{ENGAGEMENT}_index-return-edu.csv", numbers),
+        "read_through": write_csv(home / f"{ENGAGEMENT}_read-through.csv", read_through),
+        "education_ids": write_csv(world.path("education_ids"), ids),
+        "education_payload": write_csv(world.path("education_payload"), under),
+    }
+    world.deliver(*files.values())
+    take_all(world)
+    with world.desk() as desk:
+        take(desk, "read_through", ENGAGEMENT)
+    return files
+
+
+def through(survey: str, edu: str, sw: str) -> dict[str, str]:
+    return {
+        "index_survey": survey, "index_edu": edu, "index_sw": sw,
+        "project_id": f"P{survey}{edu}{sw}", "match_method": "exact", "match_weight_band": "exact",
+    }  # fmt: skip
+
+
+def test_index_numbers_of_extra_children_go_with_them(delivered: World) -> None:
+    world = delivered
+    rows = [through("", "NRS0", ""), through("", "NRS-extra", "")]
+    indexed(world, rows)
+    before = receipts(world)
+    assert before["index_return_edu"].flags == {"numbers_of_no_record": 1}
+    assert (before["education_ids"].quarantined_n, before["education_payload"].quarantined_n) == (
+        1,
+        1,
+    )
+    kept = tables(world)
+    destroy(world)
+    names = ("education_ids", "index_return_edu", "education_payload", "read_through")
+    left = {
+        line.dataset: text_of(world, line)
+        for line in read_register(world.home)
+        if not line.refused and line.dataset in names
+    }
+    assert all("NRS-extra" not in left[name] and EXTRA not in left[name] for name in names)
+    take_all(world)
+    with world.desk() as desk:
+        take(desk, "read_through", ENGAGEMENT)
+    after = receipts(world)
+    assert {after[name].status for name in names} == {"accepted"}
+    assert {after[name].quarantined_n for name in names} == {0}
+    assert tables(world) == kept and extra_children(world.home) == ()
+
+
+def test_who_is_joined_to_answers_is_not_destroyed_unlooked(delivered: World) -> None:
+    world = delivered
+    indexed(world, [through("NRSS1", "NRS-extra", "")])
+    before = read_register(world.home)
+    # Numbers of answers were not returned here, so intake refuses the read-through first.
+    with pytest.raises(InputError, match="cannot be told in every file"):
+        destroy(world)
+    assert read_register(world.home) == before
 
 
 def test_all_files_of_the_extract_or_none(oversent: World) -> None:

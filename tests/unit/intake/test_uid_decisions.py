@@ -107,6 +107,22 @@ def test_nothing_is_issued_from_a_list_with_a_fault(
     assert not out.exists()
 
 
+def test_encodings_are_issued_no_uids(
+    delivered: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read: a council that encodes issues its UIDs before that."""
+    kept = ("seed_code", "stage", "sex")
+    rows = [
+        {**{k: row[k] for k in kept}, "scheme": "clk-1", "clk": f"AAAA{n}"}
+        for n, row in enumerate(_unissued())
+    ]
+    out = tmp_path / "issued.csv"
+    assert _issue(delivered, rows, out) == 1
+    said = capsys.readouterr().err
+    assert "column scheme" in said and "encodes the sample file that comes of it" in said
+    assert "AAAA" not in said and not out.exists()
+
+
 def test_only_what_was_proposed_can_be_decided(
     delivered: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rcs_assets.intake.pupils import scn_check_digit_holds
+from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.linkage.standardise import RULES, postcode_7, sex_code, standardised
 
 CON = duckdb.connect()

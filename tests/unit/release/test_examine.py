@@ -52,7 +52,7 @@ def test_written_files_have_no_problems(con, package):
         assert l_problems(con, file, RULE, CODEBOOK) == []
         assert key_problems(con, file, RULE, CODEBOOK) == []
         assert form_problems(con, file) == []
-        assert part_problems(con, file, RULE) == []
+        assert part_problems(con, file, RULE, CODEBOOK) == []
     assert unmarked(package) == []
 
 
@@ -88,6 +88,13 @@ def test_an_extract_holds_its_own_stages_and_questions_only(con, package):
             "select *, 1 as shoe_size from '{}'",
             ["salsus.parquet has column shoe_size beside those of the survey"],
         ),
+        (
+            "select * exclude (sdq_1, weight) from '{}'",
+            [
+                "salsus.parquet lacks column weight of the survey",
+                "salsus.parquet lacks column sdq_1 of the survey",
+            ],
+        ),
     ],
 )
 def test_an_extract_that_is_no_part_of_the_survey_is_found(con, package, change, problems):
@@ -96,8 +103,8 @@ def test_an_extract_that_is_no_part_of_the_survey_is_found(con, package, change,
     )
     con.execute(f"create table changed as {change.format(extract, extract)}")
     con.execute(f"copy changed to '{extract}' (format parquet)")
-    assert part_problems(con, survey, RULE) == problems
-    assert part_problems(con, extract, RULE) == []
+    assert part_problems(con, survey, RULE, CODEBOOK) == problems
+    assert part_problems(con, extract, RULE, CODEBOOK) == []
 
 
 def test_one_without_the_other_is_found(con, package):
@@ -105,10 +112,10 @@ def test_one_without_the_other_is_found(con, package):
         package / "microdata" / f"{name}.parquet" for name in ("secondary", "salsus")
     )
     moved = extract.rename(package / "moved")
-    assert part_problems(con, survey, RULE) == ["salsus.parquet is missing"]
+    assert part_problems(con, survey, RULE, CODEBOOK) == ["salsus.parquet is missing"]
     moved.rename(extract)
     survey.unlink()
-    assert part_problems(con, extract, RULE) == [
+    assert part_problems(con, extract, RULE, CODEBOOK) == [
         "there is no secondary.parquet that it could be a part of"
     ]
 
