@@ -532,7 +532,7 @@ class Attacker:
             reach_ = truth + grid.mean_step[row, at] * grid.base[row, at] / 2
             return [(at, "score_sum", np.full(len(at), np.inf), reach_, True)]
         found = []
-        for quantity in ("base", "numerator"):
+        for quantity in ("base", "numerator", "complement"):
             at = np.flatnonzero(hidden & ~grid.small(quantity)[row])
             truth = getattr(grid, quantity)[row, at]
             found.append((at, quantity, np.full(len(at), np.inf), truth + 1, True))

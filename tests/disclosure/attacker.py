@@ -590,6 +590,10 @@ class Attack:
         if not self.full.is_mean:
             yield Question(measure, cell, "exact base", truth[0], n, 0, 0, width=1)
             yield Question(measure, cell, "exact numerator", truth[1], y, 0, 0, width=1)
+            others = truth[0] - truth[1]
+            yield Question(
+                measure, cell, "exact complement", others, _sum([n, _times(y, -1)]), 0, 0, width=1
+            )
         elif truth[0] > 0:
             step = self.world.rule(measure, cell, "cpp").mean
             yield Question(

@@ -59,6 +59,15 @@ def test_no_coalition_learns_too_much(name):
     assert programme.findings() == []
 
 
+# Of the first seeds, those whose release once told how many others a hidden cell has.
+@pytest.mark.parametrize("seed", [7, 8])
+def test_the_others_of_a_hidden_cell_are_not_known_exactly(seed):
+    shape = Shape(
+        (Measure("nearly", 0.88),), tranches=(1,), clusters=(1, 2), schools=(4, 6), roll=(60, 110)
+    )
+    assert Programme(shape, seed).findings() == []
+
+
 @pytest.mark.parametrize("name", ["means", "linked", "small schools"])
 def test_the_products_own_audit_finds_nothing_either(name):
     audit = drawn(name).audit()
