@@ -568,9 +568,14 @@ class Attacker:
         )
         asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
         before = reach(self.system(own, row), asks, exact=True)
-        low_ok = np.maximum(asked.targets.low_ok[at], np.ceil(before.low - SLACK))
-        high_ok = np.minimum(asked.targets.high_ok[at], np.floor(before.high + SLACK))
-        excused[at] = (found.low[at] <= low_ok + SLACK) & (found.high[at] >= high_ok - SLACK)
+        high_ok = asked.targets.high_ok[at]
+        low = np.maximum(asked.targets.low_ok[at], np.ceil(before.low - SLACK))
+        high = np.minimum(high_ok, np.floor(before.high + SLACK))
+        is_as_wide = (found.low[at] <= low + SLACK) & (found.high[at] >= high - SLACK)
+        # A figure that his own package tells exactly, on both sides.
+        least = 2 * asked.truth(self.grid, row)[at] - high_ok
+        is_exact = (before.low > least + SLACK) & (before.high < high_ok - SLACK)
+        excused[at] = np.where(asked.is_exactness[at], is_exact, is_as_wide)
         return excused, before.programs_n
 
 
