@@ -27,7 +27,6 @@ from rcs_assets.codebook import Dataset, Sensitivity
 from rcs_assets.errors import InputError
 from rcs_assets.intake import vault
 from rcs_assets.intake.contracts import count, quarantine
-from rcs_assets.storage import sql_literal
 
 COLUMNS = ("scheme", "clk")
 LEFT_OUT = "left_out"
@@ -192,17 +191,17 @@ def _no_comparison(engagement: str, file: str) -> DictionaryError:
     )
 
 
-def leaves_out(con: duckdb.DuckDBPyConnection, dataset: Dataset, declared: str) -> bool:
-    """Whether a file of encodings was made without the children of the opt-outs that hold.
+def declarations(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str | None]:
+    """What the rows of a file of encodings say that they were made without; none of a clear file.
 
     Args:
         con: scratch connection with `checked`.
         dataset: the contract of the file, from `judged_by`.
-        declared: what it must say, from `vault.declared_opt_outs`.
     """
     if not is_encoded(dataset):
-        return True
-    return not count(con, "checked", f"{LEFT_OUT} is distinct from {sql_literal(declared)}")
+        return []
+    rows = con.execute(f"select distinct {LEFT_OUT} from checked order by all").fetchall()
+    return [row[0] for row in rows]
 
 
 def refuse_unrecognised(engagement: str, file: str) -> None:

@@ -519,8 +519,10 @@ def extract_ids(
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         encoded.refuse_other_scheme(con, desk.vault, engagement.key, delivery.file)
-        declared = vault.declared_opt_outs(desk.vault, engagement.key)
-        is_unrecognised = has_opt_outs and not encoded.leaves_out(con, dataset, declared)
+        declared = encoded.declarations(con, dataset)
+        is_unrecognised = has_opt_outs and not vault.opt_outs_are_declared(
+            desk.vault, engagement.key, declared
+        )
         if is_unrecognised and not extract.has_uid:
             encoded.refuse_unrecognised(engagement.key, delivery.file)
         uid = "survey_uid" if extract.has_uid else "null::varchar"

@@ -159,7 +159,14 @@ def has_opt_outs(
     return bool(listed or tombstones.standing_keys(home, engagement, scopes).num_rows)
 
 
-def declared_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> str:
+def opt_outs_are_declared(
+    con: duckdb.DuckDBPyConnection, engagement: str, declared: Sequence[str | None]
+) -> bool:
+    """Whether each of the declarations of a file is of the opt-outs that hold (`DECLARED`)."""
+    return set(declared) <= {_declared_opt_outs(con, engagement)}
+
+
+def _declared_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> str:
     """What a file of encodings must declare that left out whom the list closes records of."""
     query = (
         f"select {DECLARED} from opt_outs "
@@ -193,7 +200,7 @@ def count_returned(con: duckdb.DuckDBPyConnection, home: Home, engagement: str) 
             else ""
         )
         if scopes == RECORDS and has_opt_outs(con, home, engagement, scopes):
-            declared = sql_literal(declared_opt_outs(con, engagement))
+            declared = sql_literal(_declared_opt_outs(con, engagement))
             by_scn += (
                 f" or ({uid} is null and clk is not null and left_out is distinct from {declared})"
             )

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.linkage.encodings import load_encoding_rules
-from rcs_assets.linkage.engine import link
+from rcs_assets.linkage.engine import filled, link
 from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.storage import sql_list, sql_literal
@@ -87,9 +87,7 @@ def _encodings(
     rows = con.execute(
         f"select {columns} from {table} where engagement = ?", [engagement]
     ).to_arrow_table()
-    return rows.select(
-        [name for name in rows.column_names if rows[name].null_count < max(rows.num_rows, 1)]
-    )
+    return filled(rows)
 
 
 def _links_query(chosen: str) -> str:

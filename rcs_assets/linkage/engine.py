@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh, weigh_siblings
@@ -245,6 +246,17 @@ def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -
             why=f"{written_n - read_n} of {written_n} are no day as they are written",
             fix="write them as 2004-02-01, 01/02/2004, 1 Feb 2004 or 20040201",
         )
+
+
+def filled(rows: pa.Table) -> pa.Table:
+    """Rows without the columns in which nothing stands, as `link` wants them."""
+    return rows.select([name for name in rows.column_names if _stands(rows[name])])
+
+
+def _stands(column: pa.ChunkedArray) -> bool:
+    if len(column) == 0 or not pa.types.is_string(column.type):
+        return bool(column.null_count < max(len(column), 1))
+    return bool(pc.any(pc.not_equal(pc.utf8_trim_whitespace(column), "")).as_py())
 
 
 def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:

@@ -30,7 +30,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.intake.contracts import check_header, check_rows, quarantine_row_rules
 from rcs_assets.intake.readers import read_header, read_text
 from rcs_assets.intake.vault import DECLARED, RECORDS
-from rcs_assets.linkage.engine import link, sealed_connection
+from rcs_assets.linkage.engine import filled, link, sealed_connection
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import RULES, standardised
 from rcs_assets.storage import sql_list
@@ -133,10 +133,9 @@ def _people(table: pa.Table) -> pa.Table:
     kept = [
         name
         for name, known in names.items()
-        if (known == "record_id" or (known in RULES and known != "clk"))
-        and table[name].null_count < table.num_rows
+        if known == "record_id" or (known in RULES and known != "clk")
     ]
-    return table.select(kept).rename_columns([names[name] for name in kept])
+    return filled(table.select(kept).rename_columns([names[name] for name in kept]))
 
 
 def _standardised(table: pa.Table, name: str) -> str:

@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
-from rcs_assets.linkage.engine import Links, link
+from rcs_assets.linkage.engine import Links, filled, link
 from rcs_assets.linkage.exact import PASS_SCN, PASS_UID, SURVEY_DATASETS
 from rcs_assets.linkage.quality import Expected, LinkQuality, counted, quality_of
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
@@ -166,13 +166,7 @@ def _left_over(con: duckdb.DuckDBPyConnection, engagement: str) -> tuple[pa.Tabl
         "and not is_refused) as alone using (record_id) where engagement = $key",
         {"key": engagement},
     ).to_arrow_table()
-    return _filled(pupils), _filled(records)
-
-
-def _filled(rows: pa.Table) -> pa.Table:
-    return rows.select(
-        [name for name in rows.column_names if rows[name].null_count < max(rows.num_rows, 1)]
-    )
+    return filled(pupils), filled(records)
 
 
 def _all_missed(links: Links) -> Expected:

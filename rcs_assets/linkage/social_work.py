@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.linkage.engine import link
+from rcs_assets.linkage.engine import filled, link
 from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import scn
@@ -69,9 +69,7 @@ def _identifiers(con: duckdb.DuckDBPyConnection, table: str, engagement: str, co
     rows = con.execute(
         f"select record_id, {columns} from {table} where engagement = ?", [engagement]
     ).to_arrow_table()
-    return rows.select(
-        [name for name in rows.column_names if rows[name].null_count < max(rows.num_rows, 1)]
-    )
+    return filled(rows)
 
 
 def _decided(con: duckdb.DuckDBPyConnection, engagement: str) -> Any:

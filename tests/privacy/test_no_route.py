@@ -23,6 +23,8 @@ CHILD_WORDS = ("uid", "scn", "name", "surname", "forename", "pupil", "child", "r
 NOT_A_CHILD = {
     ("rcs keys rotate", "names"): "names of keys",
     ("rcs codebook freeze", "name"): "the name of a codebook",
+    ("rcs encodings make", "--pupils"): "the sample file as a whole, at its council",
+    ("rcs encodings make", "pupils"): "the same",
     ("rcs uids", "uids"): "files of a whole school in, files out; none is asked for by its UID",
 }
 
