@@ -271,6 +271,9 @@ def encode_file(
 ) -> tuple[int, int]:
     """Encode a CSV of identifiers into a CSV of encodings, mode 0600: whole or not at all.
 
+    Copies of files that follow are written first. A call that was cut off between may leave some,
+    and no encodings: remove them, then call again.
+
     Args:
         source: UTF-8, a header, the fields of the rules under their names.
         key_file: made by `new_key`.
@@ -350,8 +353,14 @@ def _without(
         )
     if not gone:
         return table
-    ids = table[id_column].to_pylist()
-    return table.filter(pa.array([one is not None and one not in gone for one in ids]))
+    # As intake reads them: spaces around an id are none of it.
+    ids = [_trimmed(one) for one in table[id_column].to_pylist()]
+    left = {_trimmed(one) for one in gone}
+    return table.filter(pa.array([bool(one) and one not in left for one in ids]))
+
+
+def _trimmed(one: str | None) -> str:
+    return (one or "").replace("\u00a0", " ").strip(" ")
 
 
 def _refuse_without_extract(file: str, contract: Dataset | None) -> None:

@@ -33,17 +33,27 @@ _LETTERS = {
 }  # fmt: skip
 # Letters of any script, and vowels that are written as marks beside them; an apostrophe that counts
 # as a modifier letter (O\u02bcNeil) is none.
-_ANY_LETTER = r"\p{Lu}\p{Ll}\p{Lo}\p{Mc}"
+_MARK = r"\p{Mc}\p{Mn}"
+_ANY_LETTER = r"\p{Lu}\p{Ll}\p{Lo}" + _MARK
+# Beside letters of these scripts marks are accents, or vowels that mostly stay unwritten; in others
+# two names may differ in them alone.
+_HAS_ACCENTS = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]"
 # Words that stand where a name is not known (domain.md 3.4: missing codes).
 _NO_NAME = ("UNKNOWN", "NOTKNOWN", "NK", "NOTRECORDED")
 
 
 def _capitals(column: str) -> str:
     # Accents first: without its own, a letter may be one of those above, or have a capital.
-    text = f"upper(strip_accents({column}))"
+    is_vowel = f"regexp_matches(nfc_normalize({column}), '[{_MARK}]')"
+    is_accent = f"regexp_matches({column}, '{_HAS_ACCENTS}')"
+    text = (
+        f"upper(case when {is_vowel} and not {is_accent} then nfc_normalize({column}) "
+        f"else strip_accents({column}) end)"
+    )
     for letter, written in _LETTERS.items():
         text = f"replace({text}, '{letter}', '{written}')"
-    return text
+    # Most names are of plain letters, one byte each, and need none of it.
+    return f"case when strlen({column}) = length({column}) then upper({column}) else {text} end"
 
 
 def letters(column: str) -> str:

@@ -148,3 +148,12 @@ def test_standardising_twice_is_standardising_once(field: str, text: str) -> Non
         [text.replace("\0", "")],
     ).fetchall()[0]
     assert once == twice
+
+
+@pytest.mark.parametrize(("one", "other"), [("रामा", "रीमा"), ("মিতা", "মতি"), ("अनु", "अनि")])
+def test_names_that_differ_in_their_vowels_alone_are_two(one: str, other: str) -> None:
+    found = CON.execute(
+        f"select count(distinct {standardised('surname', 'n')}) from unnest([?, ?]) as t(n)",
+        [one, other],
+    ).fetchall()
+    assert found == [(2,)]
