@@ -650,6 +650,16 @@ def candidate_suite(
             ),
             _limit(
                 thresholds,
+                "held_for_withdrawals",
+                "withdrawals_hide_few_cells",
+                "A batch of withdrawals hides a limited share of what the last release showed",
+                CELLS,
+                "drift.held_for_batch_pct",
+                "put it to the steward: check the lists of opt-outs; "
+                "if it is meant, add a threshold with its reason (config/thresholds.csv)",
+            ),
+            _limit(
+                thresholds,
                 "moved_since_last_release",
                 "figures_moved_little_since_the_last_release",
                 "Percentages of totals are about where the last release had them",

@@ -17,8 +17,12 @@ as far as the opt-outs since that release explain them:
   withdrawn since, what came no more than those whose opt-out was taken back;
 - no total of the area's survey lost or won more than that, else a file was cut as well and nothing
   of that survey is explained there;
-- a cell that is hidden for another's sake counts with the indicator's explained cells, in the
-  engagement that has them and in the areas above. A cell that is small itself always is drift.
+- where such a total is missing nothing of that survey is explained there either;
+- a cell that is hidden for another's sake counts where it shares a line with an explained cell of
+  the indicator: another group of the same area, or the same group elsewhere in the engagement and
+  in the areas above. A cell that is small itself always is drift.
+
+How much a batch may hide has a limit of its own (`data_quality/thresholds.csv`).
 """
 
 from __future__ import annotations
@@ -98,40 +102,55 @@ pairs as (
             and areas.engagement = now.engagement
             and areas.by_records = (now.breakdown not in ({listed(ROLL_BREAKDOWNS)}))
 ),
--- More changed than the opt-outs can have changed: something else happened to the survey.
-unexplained as (
-    select distinct tranche, engagement, survey
+-- More changed than the opt-outs can have changed: something else happened to the survey. Where
+-- no total is there to be asked nothing is explained.
+totals_explained as (
+    select tranche, engagement, survey
     from pairs
-    where
-        geography_level in ('cpp', 'tranche', 'all') and breakdown = 'total'
-        and not coalesce(gone_n between -came_n and left_n, false)
+    where geography_level in ('cpp', 'tranche', 'all') and breakdown = 'total'
+    group by all
+    having bool_and(coalesce(gone_n between -came_n and left_n, false))
 ),
 explained as (
     select
         *,
-        is_hidden_since
+        is_hidden_since and is_secondary
         and greatest(abs(gone_n), abs(coalesce(gone_yes, 0)), abs(coalesce(gone_no, 0)))
             between 1 and $least - 1
         and gone_n between -came_n and left_n
         and coalesce(gone_yes between -came_n and left_n, statistic = 'mean')
         and coalesce(gone_no between -came_n and left_n, statistic = 'mean')
         and (tranche, engagement, survey)
-            not in (select (tranche, engagement, survey) from unexplained)
+            in (select (tranche, engagement, survey) from totals_explained)
         as is_owed,
     from pairs
 ),
 owed as (
-    select distinct survey, indicator, engagement from explained where is_owed
+    select survey, indicator, engagement, geography_level, geography_code, breakdown, "group"
+    from explained
+    where is_owed
+),
+-- The lines of an owed cell, in its engagement and in the areas above: all groups of its area, and
+-- its group in the other areas.
+owed_areas as (
+    select distinct survey, indicator, engagement, geography_level, geography_code from owed
+),
+owed_groups as (
+    select survey, indicator, engagement, breakdown, "group" from owed
     union
-    select distinct survey, indicator, '' from explained where is_owed
+    select survey, indicator, '', breakdown, "group" from owed
 ),
 judged as (
     select
         explained.*,
         coalesce(is_owed, false)
-        or (is_hidden_since and is_secondary and owed.indicator is not null) as is_held,
+        or (
+            is_hidden_since and is_secondary
+            and (owed_areas.indicator is not null or owed_groups.indicator is not null)
+        ) as is_held,
     from explained
-    left join owed using (survey, indicator, engagement)
+    left join owed_areas using (survey, indicator, engagement, geography_level, geography_code)
+    left join owed_groups using (survey, indicator, engagement, breakdown, "group")
 ),
 rows as (
     select

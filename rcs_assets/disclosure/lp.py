@@ -130,7 +130,8 @@ class Reached:
     """Lowest and highest values found of each target.
 
     Each belongs to a feasible x. Where `is_exact_low` (`is_exact_high`) it is the minimum
-    (maximum), as it is wherever a target is not safe; elsewhere it is low (high) enough.
+    (maximum), as it is wherever `reach` finds a target not safe; elsewhere it is low (high)
+    enough, or, after `certify`, just the best point found, which proves no target unsafe.
     Infinite of the wrong sign where nobody asked. `programs_n`: linear programs solved.
     """
 

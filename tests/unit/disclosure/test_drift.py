@@ -57,7 +57,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     con.execute("create schema disclosure; create schema wellbeing")
     con.execute("create table disclosure.estimates as from protected")
     con.execute("create view wellbeing.estimates as from main.estimates")
-    return SimpleNamespace(con=con, before=before)
+    return SimpleNamespace(con=con, before=before, schools=schools)
 
 
 @pytest.fixture
@@ -95,6 +95,48 @@ def test_what_is_hidden_without_a_reason_stays_drift(drift, batch: SimpleNamespa
     assert hidden > 0
     more, same = drift(_since(LEFT_N))
     assert more > left + 5 and same == pytest.approx(held, abs=1)
+
+
+HIDE = (
+    "update disclosure.estimates set status = 'c', status_inside = '{kind}', n = null, "
+    "estimate = null, ci_low = null, ci_high = null where {where}"
+)
+
+
+def test_a_cell_that_is_small_itself_is_never_held(drift, batch: SimpleNamespace) -> None:
+    alone, _ = drift(Since())
+    batch.con.execute(HIDE.format(kind="primary", where="status = 'c'"))
+    assert drift(_since(LEFT_N)) == (alone, 0)
+
+
+def test_without_totals_nothing_is_explained(drift, batch: SimpleNamespace) -> None:
+    batch.con.execute(
+        "delete from disclosure.estimates where breakdown = 'total' "
+        "and geography_level in ('cpp', 'tranche', 'all')"
+    )
+    left, held = drift(_since(LEFT_N))
+    assert held == 0 and left > 10
+
+
+def test_a_secondary_cell_off_every_line_of_an_owed_cell_is_drift(
+    drift, batch: SimpleNamespace
+) -> None:
+    """Cells by sex are owed in seven schools: they excuse no other cell of the other schools."""
+    con: duckdb.DuckDBPyConnection = batch.con
+    con.execute("delete from disclosure.estimates where status = 'c' and breakdown <> 'sex'")
+    before, held = drift(_since(LEFT_N))
+    assert held > 0
+    hidden = con.execute(
+        HIDE.format(
+            kind="secondary",
+            where="breakdown <> 'sex' and geography_level = 'school' "
+            "and not list_contains(?, geography_code) and status in ('published', 'u')",
+        ),
+        [batch.schools],
+    ).fetchall()[0][0]
+    assert hidden > 0
+    after, same = drift(_since(LEFT_N))
+    assert after > before and same == pytest.approx(held)
 
 
 def test_an_answer_that_changed_is_no_withdrawal(drift, batch: SimpleNamespace) -> None:
