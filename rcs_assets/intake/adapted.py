@@ -7,7 +7,7 @@ survey of all other schools (`survey.py`), whose figures these answers never ent
 Domain.md 12: special schools are out of scope, an adapted opt-in mode exists. No source that could
 be read shows its questions, so none is shipped: an engagement declares in its overlay which items
 of the codebook were asked, and under which version's name. Answers come one a row, since each pupil
-may be asked others. They stay in the safe haven: record ids are of a scope of their own, nothing
+may be asked others. They stay in the warehouse: record ids are of a scope of their own, nothing
 links them, and no table that is released or estimated reads them; the flow counts the pupils.
 """
 
@@ -35,7 +35,7 @@ FILE = "adapted_survey.csv"
 OPT_INS, SURVEY = "adapted_opt_ins", "adapted_survey"
 NO_OPT_IN, NOT_DECLARED = "no_opt_in", "item_not_in_adapted_survey"
 NOT_AGREED, NOT_A_VALUE = "school_not_in_adapted_mode", "value_outside_codebook"
-OF_THE_SURVEY = "pupil_of_the_survey"
+OF_THE_SURVEY, OF_THE_ADAPTED_MODE = "pupil_of_the_survey", "pupil_of_the_adapted_mode"
 _DEFAULTS = Path(__file__).parent / "data"
 
 
@@ -98,9 +98,10 @@ def take_opt_ins(
     con.register("agreed", pa.table({"seed_code": agreed}))
     quarantine(con, "seed_code not in (select seed_code from agreed)", "seed_code", NOT_AGREED)
     con.unregister("agreed")
-    unknown = vault.ask_unknown(desk.vault, engagement, "sample_identifiers", "uid", keys)
-    invited = sorted(set(keys["row_number"].to_pylist()) - set(unknown))
-    quarantine_rows(con, invited, "survey_uid", OF_THE_SURVEY)
+    # Invited to it, or, whoever invited him, among those who answered it.
+    for table in ("sample_identifiers", "survey_identifiers"):
+        known = _known(con, desk, engagement, "survey_uid", table)
+        quarantine_rows(con, known, "survey_uid", OF_THE_SURVEY)
     names = [field.name for field in dataset.fields]
     quarantine_duplicates(con, dataset.key, names, "duplicate_uid")
     rows = con.execute(
@@ -111,6 +112,29 @@ def take_opt_ins(
     return Taken(
         count_receipt(con, delivery, {}), quarantined_rows(con, delivery), vault={OPT_INS: rows}
     )
+
+
+def quarantine_opted_in(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: str) -> None:
+    """Set answers to the survey of other schools aside, of pupils who opted in to this one.
+
+    Args:
+        con: scratch connection with `checked`, whose pupils stand in `uid`.
+        desk: the installation.
+        engagement: partition key.
+    """
+    opted_in = _known(con, desk, engagement, "uid", OPT_INS)
+    quarantine_rows(con, opted_in, "uid", OF_THE_ADAPTED_MODE)
+
+
+def _known(
+    con: duckdb.DuckDBPyConnection, desk: Desk, engagement: str, column: str, table: str
+) -> list[int]:
+    """Rows of `checked` whose pupil stands in a table of the vault."""
+    keys = con.execute(
+        f"select row_number, {column} as asked_key from checked where {column} is not null"
+    ).to_arrow_table()
+    unknown = vault.ask_unknown(desk.vault, engagement, table, "uid", keys)
+    return sorted(set(keys["row_number"].to_pylist()) - set(unknown))
 
 
 def require_opt_ins(desk: Desk, engagement: str, file: str) -> AdaptedSurvey:

@@ -28,6 +28,8 @@ select
     100.0 * withdrawn_n / received_n as withdrawn_pct,
 from intake.receipts
 where status = 'accepted' and received_n > 0
+    -- Of a handful of pupils one who withdraws is a large part, and is no fault of a file.
+    and dataset not in ('adapted_opt_ins', 'adapted_survey')
 order by all
 """
 

@@ -38,6 +38,7 @@ STEPS = {
     "school_of_other_council": 7,
     "special_school_out_of_scope": 7,
     "special_school_adapted_mode": 7,
+    "pupil_of_the_adapted_mode": 7,
     "school_not_in_adapted_mode": 7,
     "no_opt_in": 8,
     "item_not_in_adapted_survey": 4,

@@ -54,6 +54,7 @@ from rcs_assets.intake.receipts import (
     quarantined_rows,
 )
 from rcs_assets.intake.reference import reference_rows
+from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme import Engagement, approval_problems
 
@@ -101,10 +102,13 @@ SAMPLE_ID = "sample_id"
 # counts those of them whose UID stands on the sample file, in a row that was set aside there.
 NOT_ISSUED = "uid_not_issued"
 ON_SAMPLE_FILE = "uid_set_aside_on_sample_file"
-# SQL: whether a row with `uid` and `scn` is one of a child whom the relation `issued` names.
+# SQL: whether a row with `uid` and `scn` may be of a child whom the relation `issued` names, by
+# either; a row without UID may be any child's of whom no right SCN is known.
 IS_ISSUED = (
-    "(coalesce(uid in (select uid from issued), false) or uid is null and coalesce("
-    "scn in (select scn from issued where scn is not null), false))"
+    "(coalesce(uid in (select uid from issued), false) "
+    "or coalesce(scn in (select scn from issued), false) or uid is null and not coalesce("
+    f"(select bool_and(coalesce({scn_check_digit_holds('issued.scn')}, false)) from issued), "
+    "false))"
 )
 
 
@@ -413,6 +417,7 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             sample_scope = f"sample|{engagement.key}"
             keep_column(con, SAMPLE_ID, mint_record_ids(con, desk.home, sample_scope, "uid"))
             gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
+            adapted.quarantine_opted_in(con, desk, engagement.key)
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
@@ -595,9 +600,7 @@ def issued_uids(desk: Desk, engagement: str) -> pa.Table:
     dataset = judged_contract(desk, dataset, delivery)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
-        return con.execute(
-            "select survey_uid as uid, scn from checked where survey_uid is not null"
-        ).to_arrow_table()
+        return con.execute("select survey_uid as uid, scn from checked").to_arrow_table()
 
 
 def extra_rows_n(receipt: Receipt) -> int:

@@ -6,6 +6,7 @@ not belong here: which schools are special (`test_schools.py`).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,8 @@ from tests.acceptance.documentation import blocks
 from tests.unit.intake.conftest import ENGAGEMENT, World, pupils, write_csv
 
 ONE, TWO, STRANGER = "ZZ00000010", "ZZ00000011", "ZZ00000012"
+# The contract of the delivery names it; nothing else does.
+KNOWN_READERS = {"rcs_assets/codebook/data/datasets.yaml"}
 ANSWERS = "select item, answer from intake.adapted_survey order by all"
 
 
@@ -73,17 +76,26 @@ def test_opt_ins_and_answers_are_taken_in_and_kept_apart(declared: World) -> Non
     )
 
 
-def test_nothing_but_intake_reads_the_answers(repo_root: Path) -> None:
+def readers(root: Path) -> set[str]:
+    """Files outside intake that name the table of answers or its identifiers."""
+    suffixes = (".py", ".sql", ".yaml", ".yml")
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("rcs_assets", "dbt_project/models", "data_quality")
+        for path in (root / folder).rglob("*")
+        if path.suffix in suffixes
+        and re.search("adapted_(survey|identifiers)", path.read_text(encoding="utf-8"))
+    }
+    return {path for path in found if not path.startswith("rcs_assets/intake/")}
+
+
+def test_nothing_but_intake_reads_the_answers(repo_root: Path, tmp_path: Path) -> None:
     """No estimate, no link, no release: the flow counts them by receipts and states."""
-    rooms = [p for p in (repo_root / "rcs_assets").iterdir() if p.is_dir() and p.name != "intake"]
-    readers = [
-        path.relative_to(repo_root).as_posix()
-        for folder in (*rooms, repo_root / "dbt_project" / "models")
-        for path in (*folder.rglob("*.py"), *folder.rglob("*.sql"), *folder.rglob("*.yaml"))
-        if "intake.adapted_survey" in (text := path.read_text(encoding="utf-8"))
-        or "adapted_identifiers" in text
-    ]
-    assert readers == []
+    assert readers(repo_root) == KNOWN_READERS
+    model = tmp_path / "dbt_project" / "models" / "of_all.sql"
+    model.parent.mkdir(parents=True)
+    model.write_text("from {{ source('intake', 'adapted_survey') }}", encoding="utf-8")
+    assert readers(tmp_path) == {"dbt_project/models/of_all.sql"}
 
 
 @pytest.mark.parametrize(
@@ -180,3 +192,15 @@ def test_a_declaration_that_is_wrong_is_named(codebook: Codebook, tmp_path: Path
         with pytest.raises(ConfigurationError, match=said):
             load_adapted_survey("t1-x", codebook, tmp_path)
     assert load_adapted_survey("t2-x", codebook, None) is None
+
+
+def test_who_opted_in_is_in_one_survey_alone(declared: World) -> None:
+    """Whichever file comes first; his answers to the other one are set aside."""
+    declared.take("adapted_opt_ins")
+    declared.deliver(declared.survey("secondary", [ONE, STRANGER]))
+    taken = declared.take("secondary_survey")
+    assert taken.reasons["pupil_of_the_adapted_mode"] == 1
+    held = declared.vault_rows("select uid from survey_identifiers order by all")
+    assert held == [(STRANGER,)]
+    deliver(declared, "adapted_opt_ins", [opt_in(ONE), opt_in(STRANGER)])
+    assert dict(declared.take("adapted_opt_ins").reasons) == {"pupil_of_the_survey": 1}

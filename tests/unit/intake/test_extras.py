@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -425,3 +426,44 @@ def test_the_command(oversent: World, capsys: pytest.CaptureFixture[str]) -> Non
     assert "No extract holds a child whose UID was not issued" in capsys.readouterr().out
     assert main(["status", *home]) == 0
     assert "rcs extras" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("in_sample", "in_extract"),
+    [
+        ({"survey_uid": ""}, {"survey_uid": ""}),
+        ({"scn": "12345"}, {"survey_uid": ""}),
+        ({"scn": "", "sex": "X"}, {"survey_uid": ""}),
+        ({"sex": "X"}, {"survey_uid": "XX00000009"}),
+    ],
+    ids=["blank UID there", "wrong SCN there", "no SCN there", "mistyped UID here"],
+)
+def test_a_child_of_a_row_that_was_set_aside_in_the_sample_file_is_kept(
+    delivered: World, in_sample: dict[str, str], in_extract: dict[str, str]
+) -> None:
+    """What is destroyed does not come back: whoever may be of the sample stays."""
+    world, sampled, ids = delivered, pupils(), education_ids()
+    right = {p["scn"]: scn for p, scn in zip(sampled, _right_numbers(), strict=False)}
+    for row in (*sampled, *ids):
+        row["scn"] = right.get(row["scn"], row["scn"])
+    child = sampled[1]
+    (record,) = [row for row in ids if row["survey_uid"] == child["survey_uid"]]
+    record |= {"scn": child["scn"]} | in_extract
+    child |= in_sample
+    files = (
+        write_csv(world.path("sample_file"), sampled),
+        write_csv(world.path("education_ids"), ids),
+    )
+    world.deliver(*files)
+    take_all(world)
+    destroy(world)
+    now = {line.dataset: line for line in read_register(world.home)}
+    assert record["record_id"] in text_of(world, now["education_ids"])
+
+
+def _right_numbers() -> Iterator[str]:
+    """SCNs whose check digit holds (domain.md 3.5)."""
+    for start in range(20000000, 20090000, 1000):
+        total = sum(int(a) * b for a, b in zip(str(start), (3, 2, 7, 6, 5, 4, 3, 2), strict=True))
+        if total % 11 != 1:
+            yield f"{start}{-total % 11}"
