@@ -97,7 +97,8 @@ def test_clerks_decide_by_keyboard_and_the_page_asks_nobody_else(
     waiting_n = len(queue(clerks.home))
     for place in range(waiting_n):
         assert f"{waiting_n - place} pair" in page.locator("h1 + p").inner_text()
-        assert page.evaluate("document.activeElement.name") == "verdict"
+        # The browser sets the focus a moment after the page is there.
+        page.wait_for_function("document.activeElement?.name === 'verdict'")
         page.keyboard.press("Space")
         if place == 1:
             page.keyboard.press("ArrowDown")
