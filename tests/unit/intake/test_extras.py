@@ -433,10 +433,17 @@ def test_the_command(oversent: World, capsys: pytest.CaptureFixture[str]) -> Non
     [
         ({"survey_uid": ""}, {"survey_uid": ""}),
         ({"scn": "12345"}, {"survey_uid": ""}),
+        ({"scn": "2000100001"}, {"survey_uid": ""}),
         ({"scn": "", "sex": "X"}, {"survey_uid": ""}),
         ({"sex": "X"}, {"survey_uid": "XX00000009"}),
     ],
-    ids=["blank UID there", "wrong SCN there", "no SCN there", "mistyped UID here"],
+    ids=[
+        "blank UID there",
+        "short SCN there",
+        "a digit too many there",
+        "no SCN there",
+        "mistyped UID here",
+    ],
 )
 def test_a_child_of_a_row_that_was_set_aside_in_the_sample_file_is_kept(
     delivered: World, in_sample: dict[str, str], in_extract: dict[str, str]
