@@ -63,11 +63,11 @@ def _desk(home: HomeResource) -> AbstractContextManager[Desk]:
 
 
 def _take_each(
-    context: dg.AssetExecutionContext, home: HomeResource, dataset: str
+    context: dg.AssetExecutionContext, home: HomeResource, *datasets: str
 ) -> dg.MaterializeResult[Any]:
     _forget(home, context.partition_keys)
     with _desk(home) as desk:
-        found = [take(desk, dataset, key) for key in context.partition_keys]
+        found = [take(desk, name, key) for key in context.partition_keys for name in datasets]
     return _result(context, [receipt for receipt in found if receipt is not None])
 
 
@@ -284,14 +284,7 @@ def adapted_survey(
     context: dg.AssetExecutionContext, home: HomeResource
 ) -> dg.MaterializeResult[Any]:
     """Take in opt-ins and answers of the adapted mode of the engagements of the run."""
-    _forget(home, context.partition_keys)
-    with _desk(home) as desk:
-        found = [
-            take(desk, dataset, key)
-            for key in context.partition_keys
-            for dataset in ("adapted_opt_ins", "adapted_survey")
-        ]
-    return _result(context, [receipt for receipt in found if receipt is not None])
+    return _take_each(context, home, "adapted_opt_ins", "adapted_survey")
 
 
 @_asset(
@@ -341,14 +334,7 @@ def read_through(
     context: dg.AssetExecutionContext, home: HomeResource
 ) -> dg.MaterializeResult[Any]:
     """Take in what an outside indexer returned for the engagements of the run."""
-    _forget(home, context.partition_keys)
-    with _desk(home) as desk:
-        found = [
-            take(desk, dataset, key)
-            for key in context.partition_keys
-            for dataset in ("index_return_survey", "read_through")
-        ]
-    return _result(context, [receipt for receipt in found if receipt is not None])
+    return _take_each(context, home, "index_return_survey", "read_through")
 
 
 @_asset(

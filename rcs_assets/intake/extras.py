@@ -37,7 +37,6 @@ there are no extra children to tell.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -48,16 +47,15 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import exchange, keys, steps
+from rcs_assets.intake import certificates, exchange, keys, steps
 from rcs_assets.intake.desk import Desk, held_delivery, open_desk, scratch
 from rcs_assets.intake.drop import Delivery, opened, read_register, register, reseal
 from rcs_assets.intake.extra_log import read_found
 from rcs_assets.intake.readers import quoted, read_header, read_text
 from rcs_assets.intake.receipts import is_taken, read_receipts
-from rcs_assets.intake.retention import CERTIFICATES
 from rcs_assets.intake.splitter import mint_record_ids
 from rcs_assets.programme import Programme
-from rcs_assets.storage import Home, Settings, sql_literal, write_atomically, write_lock
+from rcs_assets.storage import Home, Settings, sql_literal, write_lock
 from rcs_assets.storage.sealed import memory_file
 
 # In this order: the numbers before what stands under them, the read-through last.
@@ -72,6 +70,7 @@ FILES = (
     READ_THROUGH,
 )
 BEGUN = ".begun"
+_STEM = "extra-children"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _earlier_may_hold(home: Home, lines: Sequence[Delivery], engagement: str) ->
 
     Of a delivery that was rewritten it is known before it is taken in.
     """
-    if any((home.drop / CERTIFICATES).glob(f"extra-children-{engagement}-*.json{BEGUN}")):
+    if certificates.listed(home, f"{_STEM}-{engagement}-", BEGUN):
         return True
     sample = [line for line in lines if (line.dataset, line.engagement) == (SAMPLE, engagement)]
     clean = (sample[-1].sha256 if sample else "", 0)
@@ -206,7 +205,7 @@ def destroy_extra_children(
                 for one in chosen:
                     _rewrite(desk, one.engagement)
                     _end_earlier(home, one.engagement, desk.as_of)
-        return tuple(sorted((home.drop / CERTIFICATES).glob("extra-children-*.json")))
+        return tuple(certificates.listed(home, _STEM))
 
 
 def _rewrite(desk: Desk, engagement: str) -> None:
@@ -429,18 +428,14 @@ def _end_earlier(home: Home, engagement: str, day: date) -> None:
         ],
         "not_covered": "copies of keys/ and drop/ in backups",
     }
-    folder = home.drop / CERTIFICATES
-    folder.mkdir(exist_ok=True, mode=0o700)
-    number = len(list(folder.glob(f"extra-children-{engagement}-*.json"))) + 1
-    file = folder / f"extra-children-{engagement}-{number}.json{BEGUN}"
-    write_atomically(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    certificates.begin(home, f"{_STEM}-{engagement}", BEGUN, content)
     _complete(home)
 
 
 def _complete(home: Home) -> None:
     """Destroy the keys that certificates which were begun list, then let these hold."""
-    for begun in sorted((home.drop / CERTIFICATES).glob(f"extra-children-*.json{BEGUN}")):
-        content = json.loads(begun.read_text(encoding="utf-8"))
+    for begun in certificates.listed(home, _STEM, BEGUN):
+        content = certificates.read(begun)
         for line in content["deliveries"]:
             reason = (
                 f"Replaced by delivery {line['seq']}, which is without {line['rows_removed_n']} "
@@ -448,4 +443,4 @@ def _complete(home: Home) -> None:
                 f"{content['destroyed_on']}."
             )
             keys.destroy_keys(home, [before["seq"] for before in line["keys_destroyed"]], reason)
-        begun.replace(begun.with_name(begun.name.removesuffix(BEGUN)))
+        certificates.finish(begun)

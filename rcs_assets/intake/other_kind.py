@@ -15,19 +15,18 @@ killed in between is completed by the next file that is taken in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date
 
-from rcs_assets.intake import keys
+from rcs_assets.intake import certificates, keys
 from rcs_assets.intake.drop import Delivery, read_register
 from rcs_assets.intake.receipts import is_taken
-from rcs_assets.intake.retention import CERTIFICATES
-from rcs_assets.storage import Home, write_atomically
+from rcs_assets.storage import Home
 
 SAMPLE = "sample_file"
 DATASETS = (SAMPLE, "education_ids", "social_work_ids")
 BEGUN = ".begun"
+_STEM = "other-kind"
 
 
 def end_other_kind(home: Home, engagement: str, day: date) -> None:
@@ -62,11 +61,7 @@ def end_other_kind(home: Home, engagement: str, day: date) -> None:
         ],
         "not_covered": "copies of keys/ and drop/ in backups",
     }
-    folder = home.drop / CERTIFICATES
-    folder.mkdir(exist_ok=True, mode=0o700)
-    number = len(list(folder.glob(f"other-kind-{engagement}-*.json"))) + 1
-    file = folder / f"other-kind-{engagement}-{number}.json{BEGUN}"
-    write_atomically(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    certificates.begin(home, f"{_STEM}-{engagement}", BEGUN, content)
     _complete(home)
 
 
@@ -91,11 +86,11 @@ def _ended(home: Home, engagement: str) -> Sequence[Delivery]:
 
 def _complete(home: Home) -> None:
     """Destroy the keys that certificates which were begun list, then let these hold."""
-    for begun in sorted((home.drop / CERTIFICATES).glob(f"other-kind-*.json{BEGUN}")):
-        content = json.loads(begun.read_text(encoding="utf-8"))
+    for begun in certificates.listed(home, _STEM, BEGUN):
+        content = certificates.read(begun)
         reason = (
             "Replaced by a file of the other kind (identifiers, encodings): both would be a "
             f"dictionary; the key of this delivery was destroyed on {content['destroyed_on']}."
         )
         keys.destroy_keys(home, [line["seq"] for line in content["deliveries"]], reason)
-        begun.replace(begun.with_name(begun.name.removesuffix(BEGUN)))
+        certificates.finish(begun)

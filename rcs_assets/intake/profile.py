@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from rcs_assets.codebook import Codebook
+from rcs_assets.intake.adapted import OPT_INS, SURVEY
+from rcs_assets.storage import sql_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,7 @@ select
 from intake.receipts
 where status = 'accepted' and received_n > 0
     -- Of a handful of pupils one who withdraws is a large part, and is no fault of a file.
-    and dataset not in ('adapted_opt_ins', 'adapted_survey')
+    and dataset not in ({adapted})
 order by all
 """
 
@@ -272,7 +274,7 @@ def intake_profiles(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> dict[
         each). Shares in per cent.
     """
     return {
-        "deliveries": con.execute(_DELIVERIES).df(),
+        "deliveries": con.execute(_DELIVERIES.format(adapted=sql_list((OPT_INS, SURVEY)))).df(),
         "responses": con.execute(_responses_sql(codebook)).df(),
         "rolls": con.execute(_ROLLS).df(),
         "education": con.execute(_EDUCATION).df(),

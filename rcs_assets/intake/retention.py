@@ -13,7 +13,6 @@ and no row of a child is left in either zone. What was killed in between is comp
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from rcs_assets.errors import StorageError
-from rcs_assets.intake import keys
+from rcs_assets.intake import certificates, keys
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.drop import Delivery, read_register
 from rcs_assets.programme import Programme
@@ -30,11 +29,9 @@ from rcs_assets.storage import (
     open_vault,
     open_warehouse,
     sql_literal,
-    write_atomically,
     write_lock,
 )
 
-CERTIFICATES = "certificates"
 PENDING = ".pending"
 
 
@@ -122,12 +119,12 @@ def _rows(con: duckdb.DuckDBPyConnection, engagement: str, having: str) -> list[
 
 def pending_certificates(home: Home) -> list[Path]:
     """Certificates of destructions that were begun and not completed."""
-    return sorted((home.drop / CERTIFICATES).glob(f"*.json{PENDING}"))
+    return certificates.listed(home, "", PENDING)
 
 
 def _destroy(home: Home, pending: Path) -> str:
     """Destroy the keys that a pending certificate lists; gives its engagement."""
-    content = json.loads(pending.read_text(encoding="utf-8"))
+    content = certificates.read(pending)
     reason = (
         f"Retention of {content['engagement']} ended on {content['retention_until']}; the key of "
         f"this delivery was destroyed on {content['destroyed_on']}. What to do: leave the "
@@ -138,7 +135,7 @@ def _destroy(home: Home, pending: Path) -> str:
 
 
 def _complete(home: Home, pending: Path) -> Path:
-    content = json.loads(pending.read_text(encoding="utf-8"))
+    content = certificates.read(pending)
     left = rows_left(home, content["engagement"])
     standing = sorted(table for table, n in left.items() if n)
     if standing:
@@ -149,10 +146,8 @@ def _complete(home: Home, pending: Path) -> Path:
             fix="run: rcs retention --destroy, which removes them; until then it stays pending",
         )
     content["tables_without_rows"] = sorted(left)
-    write_atomically(pending, json.dumps(content, indent=2, sort_keys=True) + "\n")
-    certificate = pending.with_name(pending.name.removesuffix(PENDING))
-    pending.replace(certificate)
-    return certificate
+    certificates.write(pending, content)
+    return certificates.finish(pending)
 
 
 def _openable(home: Home, engagement: str) -> list[Delivery]:
@@ -167,9 +162,6 @@ def _openable(home: Home, engagement: str) -> list[Delivery]:
 
 def _begin(home: Home, ended: Ended, on: date) -> Path:
     """The pending certificate: what is to be destroyed, without a value of a record."""
-    folder = home.drop / CERTIFICATES
-    folder.mkdir(exist_ok=True, mode=0o700)
-    number = len(list(folder.glob(f"{ended.engagement}-*.json"))) + 1
     content = {
         "certificate": "destruction of the keys of deliveries at rest and of all rows made of them",
         "engagement": ended.engagement,
@@ -188,6 +180,4 @@ def _begin(home: Home, ended: Ended, on: date) -> Path:
         ],
         "not_covered": "copies of keys/ in backups; the packages of releases already published",
     }
-    file = folder / f"{ended.engagement}-{number}.json{PENDING}"
-    write_atomically(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
-    return file
+    return certificates.begin(home, ended.engagement, PENDING, content)

@@ -10,7 +10,7 @@ _SCN_WEIGHTS = (3, 2, 7, 6, 5, 4, 3, 2)
 
 
 def scn_check_digit_holds(column: str) -> str:
-    """SQL: whether the last of nine digits follows from the others; null without a number.
+    """SQL: whether it has nine digits and the last follows from the others; null without a number.
 
     Weights 3 2 7 6 5 4 3 2, sum mod 11; remainder 0 gives 0, remainder 1 no valid number, any
     other 11 - remainder (HESA, domain.md 3.5). A failure flags and never rejects.
@@ -20,4 +20,5 @@ def scn_check_digit_holds(column: str) -> str:
         for place, weight in enumerate(_SCN_WEIGHTS, start=1)
     )
     # With remainder 1 it would be 10, which equals no digit.
-    return f"((11 - ({weighted}) % 11) % 11 = try_cast(substr({column}, 9, 1) as integer))"
+    check = f"(11 - ({weighted}) % 11) % 11 = try_cast(substr({column}, 9, 1) as integer)"
+    return f"(length({column}) = 9 and {check})"

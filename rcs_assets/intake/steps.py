@@ -107,8 +107,8 @@ ON_SAMPLE_FILE = "uid_set_aside_on_sample_file"
 IS_ISSUED = (
     "(coalesce(uid in (select uid from issued), false) "
     "or coalesce(scn in (select scn from issued), false) or uid is null and not coalesce("
-    "(select bool_and(coalesce(length(issued.scn) = 9 "
-    f"and {scn_check_digit_holds('issued.scn')}, false)) from issued), false))"
+    f"(select bool_and(coalesce({scn_check_digit_holds('issued.scn')}, false)) from issued), "
+    "false))"
 )
 
 

@@ -218,8 +218,9 @@ def ask_not_issued(con: duckdb.DuckDBPyConnection, engagement: str, keys: pa.Tab
     """Which rows are of extra children: neither UID nor SCN is one of the sample file.
 
     A row without UID is one of them if its SCN is right by its check digit and every pupil of the
-    sample file has a right one too: then it is nobody's of the sample. Where a pupil has none, the
-    row may be his, and so may a row with a wrong SCN or none: whose it is shows only in linkage.
+    sample whose row was accepted has a right one too. Where one has none, the row may be his, and
+    so may a row with a wrong SCN or none: whose it is shows only in linkage. Rows of the sample
+    file that were set aside are asked before anything is destroyed (`steps.IS_ISSUED`).
 
     Args:
         con: the vault.

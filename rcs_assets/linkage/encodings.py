@@ -32,6 +32,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import ConfigurationError, InputError
@@ -353,14 +354,14 @@ def _without(
         )
     if not gone:
         return table
-    # As intake reads them: spaces around an id are none of it.
-    ids = [_trimmed(one) for one in table[id_column].to_pylist()]
-    left = {_trimmed(one) for one in gone}
-    return table.filter(pa.array([bool(one) and one not in left for one in ids]))
+    ids = _trimmed(table[id_column])
+    left = _trimmed(pa.array(sorted(gone), pa.string()))
+    return table.filter(pc.and_(pc.not_equal(ids, ""), pc.invert(pc.is_in(ids, left))))
 
 
-def _trimmed(one: str | None) -> str:
-    return (one or "").replace("\u00a0", " ").strip(" ")
+def _trimmed(ids: Any) -> Any:
+    """As intake reads them: spaces around an id are none of it (`contracts.py`)."""
+    return pc.utf8_trim(pc.replace_substring(pc.fill_null(ids, ""), "\u00a0", " "), " ")
 
 
 def _refuse_without_extract(file: str, contract: Dataset | None) -> None:

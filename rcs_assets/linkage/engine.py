@@ -262,10 +262,10 @@ def _stands(column: pa.ChunkedArray) -> bool:
 def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:
     """No row, or a column of blanks: rather a wrong file than a file of strangers."""
     counted = ", ".join(f"count(nullif(trim(\"{column}\"::varchar), ''))" for column in columns)
-    rows, *filled = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
+    rows, *filled_n = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
     if not rows:
         raise InputError("A table has no rows", where=side, fix="hand over records of both sides")
-    empty = [column for column, n in zip(columns, filled, strict=True) if not n]
+    empty = [column for column, n in zip(columns, filled_n, strict=True) if not n]
     if empty and empty != ["record_id"]:
         raise InputError(
             f"Columns without any value: {', '.join(empty)}",

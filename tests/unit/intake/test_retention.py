@@ -11,9 +11,9 @@ import pytest
 
 from rcs_assets.errors import StorageError
 from rcs_assets.intake import keys
+from rcs_assets.intake.certificates import FOLDER
 from rcs_assets.intake.drop import current_deliveries, opened, read_register
 from rcs_assets.intake.retention import (
-    CERTIFICATES,
     complete_certificates,
     destroy_ended,
     ended_engagements,
@@ -126,7 +126,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     monkeypatch.setattr(keys, "_erase", killed)
     with pytest.raises(KeyboardInterrupt):
         destroy_ended(world.home, programme, AFTER)
-    folder = world.home.drop / CERTIFICATES
+    folder = world.home.drop / FOLDER
     assert not list(folder.glob("*.json"))
     assert len(pending_certificates(world.home)) == 1
     monkeypatch.undo()
