@@ -30,6 +30,7 @@ from rcs_assets.intake.pupils import quarantine_rows, withdraw
 from rcs_assets.intake.receipts import count_receipt, is_taken, quarantined_rows
 from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme.datafile import DataFolder, read_rows
+from rcs_assets.storage import sql_list
 
 FILE = "adapted_survey.csv"
 OPT_INS, SURVEY = "adapted_opt_ins", "adapted_survey"
@@ -94,14 +95,15 @@ def take_opt_ins(
         "select row_number, survey_uid as uid, survey_uid as asked_key from checked"
     ).to_arrow_table()
     withdraw(con, vault.ask_opted_out(desk.vault, desk.home, engagement, keys, vault.ANSWERS))
-    agreed = pa.array(schools.adapted_schools(engagement, desk.home.config), pa.string())
-    con.register("agreed", pa.table({"seed_code": agreed}))
-    quarantine(con, "seed_code not in (select seed_code from agreed)", "seed_code", NOT_AGREED)
-    con.unregister("agreed")
-    # Invited to it, or, whoever invited him, among those who answered it.
-    for table in ("sample_identifiers", "survey_identifiers"):
-        known = _known(con, desk, engagement, "survey_uid", table)
-        quarantine_rows(con, known, "survey_uid", OF_THE_SURVEY)
+    con.register("places", schools.known_schools(desk.warehouse, engagement, None).places)
+    agreed = sql_list(schools.adapted_schools(engagement, desk.home.config))
+    of_another_kind = "seed_code in (select seed_code from places where not is_special)"
+    # Where no school agreed, nothing is in the list, not even unknown.
+    is_agreed = f"coalesce(seed_code in ({agreed}), false)"
+    quarantine(con, f"not {is_agreed} or {of_another_kind}", "seed_code", NOT_AGREED)
+    con.unregister("places")
+    invited = _known(con, desk, engagement, "survey_uid", "sample_identifiers")
+    quarantine_rows(con, invited, "survey_uid", OF_THE_SURVEY)
     names = [field.name for field in dataset.fields]
     quarantine_duplicates(con, dataset.key, names, "duplicate_uid")
     rows = con.execute(
@@ -114,14 +116,29 @@ def take_opt_ins(
     )
 
 
-def quarantine_opted_in(con: duckdb.DuckDBPyConnection, desk: Desk, engagement: str) -> None:
+def quarantine_opted_in(
+    con: duckdb.DuckDBPyConnection, desk: Desk, engagement: str, file: str
+) -> None:
     """Set answers to the survey of other schools aside, of pupils who opted in to this one.
 
     Args:
         con: scratch connection with `checked`, whose pupils stand in `uid`.
         desk: the installation.
         engagement: partition key.
+        file: of the survey.
+
+    Raises:
+        InputError: a list of opt-ins was delivered and is not taken in.
     """
+    delivery = held_delivery(desk, OPT_INS, engagement)
+    if delivery is not None and not is_taken(desk.home, delivery):
+        raise InputError(
+            "Who opted in to the adapted mode is not known",
+            where=f"{engagement}, file {file}",
+            why=f"the list {delivery.file} was rejected or not taken in yet, and answers of pupils "
+            "on it must not be among those of other schools",
+            fix=f"deliver a corrected {delivery.file}, then run: rcs materialise",
+        )
     opted_in = _known(con, desk, engagement, "uid", OPT_INS)
     quarantine_rows(con, opted_in, "uid", OF_THE_ADAPTED_MODE)
 

@@ -237,7 +237,7 @@ def sample(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Material
     "primary_survey",
     description="Answers of P5 to P7 in the codebook's names and codes; UIDs go to the vault.",
     partitions=PARTITIONS,
-    deps=(("intake", "opt_outs"), ("intake", "sample")),
+    deps=(("intake", "opt_outs"), ("intake", "sample"), ("intake", "adapted_survey")),
 )
 def primary_survey(
     context: dg.AssetExecutionContext, home: HomeResource
@@ -250,7 +250,7 @@ def primary_survey(
     "secondary_survey",
     description="Answers of S1 to S4 in the codebook's names and codes; UIDs go to the vault.",
     partitions=PARTITIONS,
-    deps=(("intake", "opt_outs"), ("intake", "sample")),
+    deps=(("intake", "opt_outs"), ("intake", "sample"), ("intake", "adapted_survey")),
 )
 def secondary_survey(
     context: dg.AssetExecutionContext, home: HomeResource

@@ -172,11 +172,11 @@ def _refuse_without_list(desk: Desk, engagement: Engagement) -> None:
         )
 
 
-def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> None:
-    """Before a council's extract comes the sample file.
+def _require_sample(desk: Desk, engagement: Engagement, what: str) -> None:
+    """Before a council's extract and the list of opt-ins comes the sample file.
 
     It says which UIDs were issued, to which the education extract is limited (policy.md),
-    and which SCNs are those of pupils who opted out.
+    which SCNs are those of pupils who opted out, and who was invited to the survey itself.
 
     Raises:
         InputError: the sample file is missing, was rejected, or a newer one waits.
@@ -184,7 +184,7 @@ def _require_sample(desk: Desk, engagement: Engagement, extract: Extract) -> Non
     delivery = held_delivery(desk, "sample_file", engagement.key)
     if delivery is None or not is_taken(desk.home, delivery):
         raise InputError(
-            f"The {extract.title} extract cannot be checked",
+            f"The {what} cannot be checked",
             where=engagement.key,
             why="issued UIDs and opted-out SCNs are known from the sample file, "
             "which is missing or was rejected",
@@ -417,7 +417,7 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             sample_scope = f"sample|{engagement.key}"
             keep_column(con, SAMPLE_ID, mint_record_ids(con, desk.home, sample_scope, "uid"))
             gone = _withdraw_opted_out(con, desk, engagement, _keys(con, "uid"), "answers")
-            adapted.quarantine_opted_in(con, desk, engagement.key)
+            adapted.quarantine_opted_in(con, desk, engagement.key, delivery.file)
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
@@ -446,6 +446,7 @@ def adapted_opt_ins(
     """Who opted in to the adapted mode of special schools."""
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
+    _require_sample(desk, engagement, "list of opt-ins")
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
         return adapted.take_opt_ins(con, desk, dataset, delivery)
@@ -517,7 +518,7 @@ def extract_ids(
     """Identifiers of a council's extract; says whose payload may follow."""
     _require_approval(desk, engagement)
     _require_opt_outs(desk, engagement)
-    _require_sample(desk, engagement, extract)
+    _require_sample(desk, engagement, f"{extract.title} extract")
     dataset = judged_contract(desk, dataset, delivery)
     encoded.refuse_other_kind(desk.vault, dataset, engagement.key, delivery.file)
     has_opt_outs = vault.has_opt_outs(desk.vault, desk.home, engagement.key, vault.RECORDS)

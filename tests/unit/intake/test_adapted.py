@@ -195,12 +195,36 @@ def test_a_declaration_that_is_wrong_is_named(codebook: Codebook, tmp_path: Path
 
 
 def test_who_opted_in_is_in_one_survey_alone(declared: World) -> None:
-    """Whichever file comes first; his answers to the other one are set aside."""
-    declared.take("adapted_opt_ins")
+    """The list decides: the survey waits for it, and is taken in anew when it changes."""
     declared.deliver(declared.survey("secondary", [ONE, STRANGER]))
-    taken = declared.take("secondary_survey")
-    assert taken.reasons["pupil_of_the_adapted_mode"] == 1
-    held = declared.vault_rows("select uid from survey_identifiers order by all")
-    assert held == [(STRANGER,)]
-    deliver(declared, "adapted_opt_ins", [opt_in(ONE), opt_in(STRANGER)])
-    assert dict(declared.take("adapted_opt_ins").reasons) == {"pupil_of_the_survey": 1}
+    waiting = declared.take("secondary_survey")
+    assert waiting.status == ReceiptStatus.REJECTED
+    assert "opted in to the adapted mode is not known" in waiting.reason
+    for listed, held in (([ONE], [(STRANGER,)]), ([ONE, STRANGER], [])):
+        deliver(declared, "adapted_opt_ins", [opt_in(uid) for uid in listed])
+        assert declared.take("adapted_opt_ins").accepted_n == len(listed)
+        taken = declared.take("secondary_survey")
+        assert taken.reasons["pupil_of_the_adapted_mode"] == len(listed)
+        assert declared.vault_rows("select uid from survey_identifiers order by all") == held
+
+
+def test_only_special_schools_that_agreed_take_part(declared: World) -> None:
+    """An agreement that names a school of another kind is a slip."""
+    seed = pupils()[0]["seed_code"]
+    file = declared.home.config / "special_schools.csv"
+    row = f"{ENGAGEMENT},{seed},2015-08-20,letter"
+    file.write_text(f"{file.read_text(encoding='utf-8').rstrip()}\n{row}\n", encoding="utf-8")
+    deliver(declared, "adapted_opt_ins", [opt_in(ONE), opt_in(TWO, seed)])
+    assert dict(declared.take("adapted_opt_ins").reasons) == {"school_not_in_adapted_mode": 1}
+    file.unlink()
+    assert declared.take("adapted_opt_ins").reasons["school_not_in_adapted_mode"] == 2
+
+
+def test_without_a_sample_file_nobody_opts_in(declared: World) -> None:
+    """Who was invited to the survey itself would not be told from the others."""
+    declared.deliver(
+        write_csv(declared.path("sample_file"), [row | {"sex": "?"} for row in pupils()[:1]])
+    )
+    taken = declared.take("adapted_opt_ins")
+    assert taken.status == ReceiptStatus.REJECTED
+    assert "The list of opt-ins cannot be checked" in taken.reason
