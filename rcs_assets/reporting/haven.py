@@ -161,7 +161,7 @@ def _share(row: Record, estimate: str, ends: str) -> str:
     if not row[estimate]:
         return "-"
     at, low, high = (100 * float(row[k]) for k in (estimate, f"{ends}_low", f"{ends}_high"))
-    return f"{at:.2f} ({low:.2f} to {high:.2f})"
+    return _with_ends(f"{at:.2f}", f"{low:.2f}", f"{high:.2f}")
 
 
 def _flow(folder: Path) -> Section:
@@ -268,8 +268,12 @@ def _group_row(head: str, row: Record) -> Row:
 
 
 def _interval(row: Record, at: str, low: str, high: str) -> str:
+    return _with_ends(row[at], row[low], row[high]) if row[at] else "-"
+
+
+def _with_ends(at: str, low: str, high: str) -> str:
     # Where a cell is too narrow, it breaks before the interval and not inside it.
-    return f"{row[at]} ({row[low]}\u00a0to\u00a0{row[high]})" if row[at] else "-"
+    return f"{at} ({low}\u00a0to\u00a0{high})"
 
 
 def _sensitivity(folder: Path) -> Section:
