@@ -319,7 +319,7 @@ class Attacker:
         if not len(asked.place):
             return outcome
         system = self.system(shown, row)
-        question = self._hash(asked, system, row)
+        question = self._hash(asked, system)
         outcome = replace(outcome, system_hash=question)
         if question in known:
             answer = known[question]
@@ -349,7 +349,8 @@ class Attacker:
         asked, unsafe = asked.some(at), unsafe.copy()
         if len(at) <= FEW:
             system = replace(system, start=self.truth(row))
-        found, open_, programs_n = self._judge(asked, system, row, reach)
+        found = reach(system, asked.targets)
+        open_ = found.unsafe(asked.targets)
         unsafe[at] = open_
         known, more = self._known_before(asked, open_, found, shown, row)
         findings = tuple(
@@ -362,7 +363,7 @@ class Attacker:
             )
             for i in np.flatnonzero(open_ & ~known)
         )
-        return findings, unsafe, programs_n + more
+        return findings, unsafe, found.programs_n + more
 
     def _certified(
         self, asked: _Asked, system: System, row: int, known: Mapping[str, Answer]
@@ -385,10 +386,11 @@ class Attacker:
                 lower=np.where(moves, system.lower, truth),
                 upper=np.where(moves, system.upper, truth),
             )
-            question = self._hash(some, part, row)
+            question = self._hash(some, part)
             if question not in known:
-                _, unsafe, programs_n = self._judge(some, part, row, search)
-                answers[question] = Answer(programs_n, tuple(np.flatnonzero(unsafe).tolist()))
+                found = search(part, some.targets)
+                open_at = np.flatnonzero(found.unsafe(some.targets)).tolist()
+                answers[question] = Answer(found.programs_n, tuple(open_at))
             else:
                 answers[question] = known[question]
             safe[at] = True
@@ -405,26 +407,17 @@ class Attacker:
         """
         return (self.is_school, certify), (self.is_above, reach), (~self.is_above, reach)
 
-    def _hash(self, asked: _Asked, system: System, row: int) -> str:
+    @staticmethod
+    def _hash(asked: _Asked, system: System) -> str:
         """Of a question: what can move, its sums and bounds, and how far is far enough."""
         smaller, targets, _ = without_fixed(system, asked.targets)
-        width = (asked.targets.high_ok - asked.truth(self.grid, row))[asked.is_exactness]
-        return system_hash(smaller, targets, width)
+        return system_hash(smaller, targets)
 
     def truth(self, row: int) -> Floats:
         """The true value of every variable: pupils, then positive answers or sums of scores."""
         grid, places = self.grid, self.variable_place
         positive = grid.score_sum if grid.is_mean[row] else grid.numerator
         return np.asarray(np.r_[grid.base[row, places], positive[row, places]])
-
-    def _judge(
-        self, asked: _Asked, system: System, row: int, search: _Search
-    ) -> tuple[Reached, Bools, int]:
-        """What is reached in a system, which targets it leaves open, and programs solved."""
-        found = search(system, asked.targets)
-        unsafe = found.unsafe(asked.targets)
-        pinned, more = self._can_be_smaller(asked, unsafe, system, row, search)
-        return found, unsafe & ~pinned, found.programs_n + more
 
     def system(self, shown: Shown, row: int) -> System:
         """What the coalition knows of one indicator as bounds and sums."""
@@ -529,29 +522,14 @@ class Attacker:
         if grid.is_mean[row]:
             at = np.flatnonzero(hidden & (grid.base[row] > 0))
             truth = grid.score_sum[row, at]
-            reach_ = truth + grid.mean_step[row, at] * grid.base[row, at] / 2
-            return [(at, "score_sum", np.full(len(at), np.inf), reach_, True)]
+            width = grid.mean_step[row, at] * grid.base[row, at] / 2
+            return [(at, "score_sum", truth - width, truth + width, True)]
         found = []
         for quantity in ("base", "numerator", "complement"):
             at = np.flatnonzero(hidden & ~grid.small(quantity)[row])
             truth = getattr(grid, quantity)[row, at]
-            found.append((at, quantity, np.full(len(at), np.inf), truth + 1, True))
+            found.append((at, quantity, truth - 1, truth + 1, True))
         return found
-
-    def _can_be_smaller(
-        self, asked: _Asked, unsafe: Bools, system: System, row: int, search: _Search
-    ) -> tuple[Bools, int]:
-        """A figure that cannot be larger is not known exactly if it can be smaller."""
-        excused = np.zeros(len(unsafe), dtype=bool)
-        at = np.flatnonzero(unsafe & asked.is_exactness)
-        if not len(at):
-            return excused, 0
-        truth = asked.truth(self.grid, row)[at]
-        least = 2 * truth - asked.targets.high_ok[at]
-        lower = asked.only(at, least, np.full(len(at), -np.inf))
-        found = search(system, lower)
-        excused[at] = ~found.unsafe(lower)
-        return excused, found.programs_n
 
     def _known_before(
         self, asked: _Asked, unsafe: Bools, found: Reached, shown: Shown, row: int
@@ -573,8 +551,8 @@ class Attacker:
         high = np.minimum(high_ok, np.floor(before.high + SLACK))
         is_as_wide = (found.low[at] <= low + SLACK) & (found.high[at] >= high - SLACK)
         # A figure that his own package tells exactly, on both sides.
-        least = 2 * asked.truth(self.grid, row)[at] - high_ok
-        is_exact = (before.low > least + SLACK) & (before.high < high_ok - SLACK)
+        low_ok = asked.targets.low_ok[at]
+        is_exact = (before.low > low_ok + SLACK) & (before.high < high_ok - SLACK)
         excused[at] = np.where(asked.is_exactness[at], is_exact, is_as_wide)
         return excused, before.programs_n
 
@@ -585,8 +563,12 @@ class _Asked:
 
     place: Ints
     quantity: Texts
-    is_exactness: Bools
     targets: Targets
+
+    @property
+    def is_exactness(self) -> Bools:
+        """Figures that must not be known exactly; the others are small, and must be in doubt."""
+        return self.targets.is_either()
 
     @staticmethod
     def of(
@@ -607,11 +589,11 @@ class _Asked:
         return _Asked(
             np.concatenate([p[0] for p in parts]),
             np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts]),
-            np.concatenate([np.full(len(p[0]), p[4]) for p in parts]),
             _targets(
                 matrix,
                 np.concatenate([p[2] for p in parts]),
                 np.concatenate([p[3] for p in parts]),
+                np.concatenate([np.full(len(p[0]), p[4]) for p in parts]),
             ),
         )
 
@@ -632,25 +614,18 @@ class _Asked:
         return _Asked(
             self.place[at],
             self.quantity[at],
-            self.is_exactness[at],
-            self.only(at, t.low_ok[at], t.high_ok[at]),
+            self.only(at, t.low_ok[at], t.high_ok[at], t.is_either()[at]),
         )
 
-    def only(self, at: Ints, low_ok: Floats, high_ok: Floats) -> Targets:
+    def only(
+        self, at: Ints, low_ok: Floats, high_ok: Floats, either: Bools | None = None
+    ) -> Targets:
         """Some of the targets, asked something else."""
         t = self.targets
         matrix = csr_array(
             (t.value, t.index, t.starts), shape=(len(self.place), int(t.index.max(initial=0)) + 1)
         )
-        return _targets(csr_array(matrix[at]), low_ok, high_ok)
-
-    def truth(self, grid: Grid, row: int) -> Floats:
-        """The true value of each target."""
-        counts = {q: getattr(grid, q)[row, self.place] for q in set(self.quantity)}
-        found = np.zeros(len(self.place))
-        for quantity, count in counts.items():
-            found = np.where(self.quantity == quantity, count, found)
-        return found
+        return _targets(csr_array(matrix[at]), low_ok, high_ok, either)
 
 
 @dataclass(frozen=True)
@@ -686,13 +661,13 @@ class _Memory:
         return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
-def system_hash(system: System, targets: Targets, width: Floats) -> str:
-    """sha256 over a system, its targets and how exactly these may be known."""
-    digest = hashlib.sha256(np.ascontiguousarray(width).tobytes())
+def system_hash(system: System, targets: Targets) -> str:
+    """sha256 over a system and its targets."""
+    digest = hashlib.sha256()
     for part in (system, targets):
         for name, array in vars(part).items():
             # Where a search starts from is no part of what is asked.
-            if name != "start":
+            if name != "start" and array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -701,13 +676,14 @@ def _texts(values: Any) -> Texts:
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=object), ""), dtype=object)
 
 
-def _targets(matrix: csr_array, low_ok: Floats, high_ok: Floats) -> Targets:
+def _targets(matrix: csr_array, low_ok: Floats, high_ok: Floats, either: Bools | None) -> Targets:
     return Targets(
         matrix.indptr.astype(np.int32),
         matrix.indices.astype(np.int32),
         matrix.data.astype(np.float64),
         low_ok,
         high_ok,
+        either,
     )
 
 

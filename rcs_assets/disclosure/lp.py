@@ -110,7 +110,8 @@ class Targets:
     """Quantities `t = T x` (CSR arrays over the system's columns) and what makes them safe.
 
     A target is safe if its minimum is at most `low_ok` and its maximum at least `high_ok`.
-    `low_ok = inf` or `high_ok = -inf`: that side is not asked.
+    `low_ok = inf` or `high_ok = -inf`: that side is not asked. One of `either` is safe if it has
+    one of the two: a figure is not known exactly if it can be larger, or smaller.
     """
 
     starts: IntArray
@@ -118,6 +119,12 @@ class Targets:
     value: FloatArray
     low_ok: FloatArray
     high_ok: FloatArray
+    either: BoolArray | None = None
+
+    def is_either(self) -> BoolArray:
+        """Targets that one side makes safe."""
+        none: BoolArray = np.zeros(len(self.low_ok), dtype=bool)
+        return none if self.either is None else self.either
 
     def matrix(self, columns_n: int) -> csr_array:
         """T, targets × columns."""
@@ -143,7 +150,8 @@ class Reached:
 
     def unsafe(self, targets: Targets) -> BoolArray:
         """Targets of which the attacker learns too much."""
-        return (self.low > targets.low_ok + SLACK) | (self.high < targets.high_ok - SLACK)
+        low, high = self.low > targets.low_ok + SLACK, self.high < targets.high_ok - SLACK
+        return np.where(targets.is_either(), low & high, low | high)
 
 
 def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
@@ -243,6 +251,9 @@ class _Search:
         low_ok, high_ok = targets.low_ok, targets.high_ok
         self.low_ok = np.where(np.isposinf(low_ok), np.inf, self.least) if exact else low_ok
         self.high_ok = np.where(np.isneginf(high_ok), -np.inf, self.most) if exact else high_ok
+        either = targets.is_either() & (not exact)
+        self.low_suffices = np.where(either, low_ok, -np.inf)
+        self.high_suffices = np.where(either, high_ok, np.inf)
         # A sum of no variables is 0 in every solution.
         is_nothing: BoolArray = np.diff(self.t.indptr) == 0
         self.low: FloatArray = np.where(is_nothing, 0.0, np.inf)
@@ -252,11 +263,18 @@ class _Search:
 
     def open_low(self) -> BoolArray:
         """Targets whose low side is neither certified nor settled."""
-        return (self.low > np.maximum(self.low_ok, self.least) + SLACK) & ~self.is_exact_low
+        is_open = self.low > np.maximum(self.low_ok, self.least) + SLACK
+        return np.asarray(is_open & ~self.is_exact_low & ~self.one_suffices())
 
     def open_high(self) -> BoolArray:
         """Targets whose high side is neither certified nor settled."""
-        return (self.high < np.minimum(self.high_ok, self.most) - SLACK) & ~self.is_exact_high
+        is_open = self.high < np.minimum(self.high_ok, self.most) - SLACK
+        return np.asarray(is_open & ~self.is_exact_high & ~self.one_suffices())
+
+    def one_suffices(self) -> BoolArray:
+        """Targets that one side has made safe."""
+        low = self.low <= self.low_suffices + SLACK
+        return np.asarray(low | (self.high >= self.high_suffices - SLACK))
 
     def is_open(self) -> BoolArray:
         return self.open_low() | self.open_high()
@@ -321,6 +339,7 @@ class _Search:
             targets,
             low_ok=np.where(self.open_low(), targets.low_ok, np.inf),
             high_ok=np.where(self.open_high(), targets.high_ok, -np.inf),
+            either=None,
         )
         part = _chosen(system, blocks.of_row >= 0, np.ones(len(system.lower), dtype=bool))
         alone = _Search(part, still, exact=False)
@@ -483,6 +502,7 @@ def _asked(targets: Targets, at: BoolArray, columns: BoolArray) -> Targets:
         value=t.data,
         low_ok=targets.low_ok[at],
         high_ok=targets.high_ok[at],
+        either=targets.is_either()[at],
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, reach_each
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, certify, reach, reach_each
 from rcs_assets.errors import InputError
 
 
@@ -129,6 +129,23 @@ def test_verdicts_and_ranges_agree_with_scipy(seed: int) -> None:
     is_unsafe = (truth[:, 0] > targets.low_ok + SLACK) | (truth[:, 1] < targets.high_ok - SLACK)
     assert quick.unsafe(targets).tolist() == is_unsafe.tolist()
     assert 0 < is_unsafe.sum() < 30, "both verdicts must be met for the test to mean anything"
+
+
+def test_one_of_two_sides_makes_a_target_of_either_safe() -> None:
+    """Against exact ranges, each on its own; the others of the same search need both sides."""
+    either, helped_n = np.arange(30) % 2 == 0, 0
+    for seed in range(8):
+        system, targets = make_random_job(seed)
+        # How exactly a figure may be known: to within one of a value, on one side.
+        middle = (targets.low_ok + targets.high_ok) / 2
+        targets = replace(targets, low_ok=middle - 1, high_ok=middle + 1, either=either)
+        exact, quick = reach(system, targets, exact=True), reach(system, targets)
+        low, high = exact.low > middle - 1 + SLACK, exact.high < middle + 1 - SLACK
+        expected = np.where(either, low & high, low | high)
+        assert quick.unsafe(targets).tolist() == expected.tolist()
+        assert certify(system, targets).unsafe(targets)[expected].all()
+        helped_n += int((expected != (low | high)).sum())
+    assert helped_n > 10, "one side must have been enough for the test to mean anything"
 
 
 def same(a: Reached, b: Reached) -> bool:
