@@ -441,5 +441,7 @@ def definition_sets(home: HomeResource) -> dg.MaterializeResult[None]:
     """Count the same answers by each definition set."""
     with open_warehouse(home.home(), settings=home.settings()) as con:
         kept = frozen_codebooks(home.home().config)
-        rows_n = write_definition_sets(con, home.codebook(), _engagements(home), kept)
+        register = home.programme().engagements
+        tranches = {key: register[key].tranche for key in _engagements(home)}
+        rows_n = write_definition_sets(con, home.codebook(), tranches, kept)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows_n})

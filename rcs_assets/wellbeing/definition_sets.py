@@ -8,12 +8,13 @@ indicators (dbt_project/macros, rendered here a second time with another rule).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook, DefinitionSet
+from rcs_assets.codebook.versions import not_poolable, variables_of
 from rcs_assets.wellbeing.breakdowns import PUPIL_SURVEYS
 from rcs_assets.wellbeing.scoring import indicator_sql, scoring_sql
 
@@ -24,32 +25,33 @@ CURRENT = "current"
 def write_definition_sets(
     con: duckdb.DuckDBPyConnection,
     codebook: Codebook,
-    engagements: Sequence[str],
+    engagements: Mapping[str, str],
     kept: Mapping[str, Codebook] | None = None,
 ) -> int:
     """Make wellbeing.definition_sets anew.
 
     A row a definition set, engagement (null: all of these), survey and indicator: `n` pupils in
-    the denominator, `estimate` in per cent or scores, null without pupils. The set of a kept
-    codebook is named `codebook:<name>`; a question that it asks and that the answers no longer
-    have reads *data not collected*.
+    the denominator, `estimate` in per cent or scores, null without pupils, and for all of these
+    where they were not asked alike. The set of a kept codebook is named `codebook:<name>`; a
+    question that it asks and that the answers no longer have reads *data not collected*.
 
     Args:
         con: a writing connection to the warehouse.
         codebook: its definition sets, instruments and indicators.
-        engagements: the engagements that enter.
+        engagements: the engagements that enter, and the tranche of each.
         kept: earlier codebooks by name, each counted by its own current definition set.
 
     Returns:
         Number of rows written.
     """
-    con.register("set_scope", pa.table({"engagement": pa.array(list(engagements), pa.string())}))
+    names = {"engagement": list(engagements), "tranche": list(engagements.values())}
+    con.register("set_scope", pa.table({k: pa.array(v, pa.string()) for k, v in names.items()}))
     con.execute("""
         create or replace temp table set_answers as
-        select answers.*, weights.weight
+        select answers.*, scope.tranche, weights.weight
         from wellbeing.item_answers as answers
         inner join wellbeing.weights as weights using (engagement, record_id)
-        where engagement in (from set_scope)
+        inner join set_scope as scope using (engagement)
     """)
     con.unregister("set_scope")
     con.execute("""
@@ -110,6 +112,11 @@ def _values(con: duckdb.DuckDBPyConnection, codebook: Codebook, chosen: Definiti
 def _add_rows(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str, survey: str) -> None:
     """Totals of a survey; decimals, whose sums no order of threads changes."""
     indicators = {key: i for key, i in codebook.indicators.items() if i.survey == survey}
+    held = con.execute(
+        "select distinct tranche from set_answers where survey = ?", [survey]
+    ).fetchall()
+    made_of = {key: variables_of(codebook, key) for key in indicators}
+    unlike = not_poolable(codebook, survey, made_of, [tranche for (tranche,) in held])
     sums = ", ".join(
         f"count({key}) as {key}_n, sum((weight * {key})::decimal(38, 15))::double as {key}_x, "
         f"sum(weight::decimal(38, 15)) filter ({key} is not null)::double as {key}_w"
@@ -122,6 +129,7 @@ def _add_rows(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str, sur
             {
                 "indicator": pa.array(list(indicators), pa.string()),
                 "statistic": pa.array([i.statistic for i in indicators.values()], pa.string()),
+                "is_unlike": pa.array([key in unlike for key in indicators], pa.bool_()),
             }
         ),
     )
@@ -136,7 +144,7 @@ def _add_rows(con: duckdb.DuckDBPyConnection, codebook: Codebook, name: str, sur
         )
         select
             $name, engagement, survey, indicator, statistic, n,
-            if(statistic = 'pct', 100, 1) * x / w
+            if(engagement is null and is_unlike, null, if(statistic = 'pct', 100, 1) * x / w)
         from sums unpivot include nulls ((n, x, w) for indicator in ({triples}))
         inner join set_statistics using (indicator)
         """,

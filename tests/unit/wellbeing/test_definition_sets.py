@@ -14,12 +14,16 @@ import pytest
 from rcs_assets.cli import main
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.frozen import freeze, frozen_codebooks
+from rcs_assets.codebook.model import VersionChange
+from rcs_assets.codebook.versions import variables_of
 from rcs_assets.errors import InputError
 from rcs_assets.wellbeing.definition_sets import write_definition_sets
 
 CODEBOOK = load_codebook()
 EMOTIONAL = (3, 8, 13, 16, 24)
 STAGES = {"primary": ["P5", "P6", "P7"], "secondary": ["S1", "S2", "S3", "S4"]}
+# The engagements that enter, and the tranche of each.
+TRANCHES = {"t1-one": "t1", "t2-two": "t2"}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +56,23 @@ def rows(answers) -> pd.DataFrame:
     con.register("made", answers)
     con.execute("create table wellbeing.item_answers as select * exclude (weight) from made")
     con.execute("create table wellbeing.weights as select engagement, record_id, weight from made")
-    write_definition_sets(con, CODEBOOK, ["t1-one", "t2-two"])
+    write_definition_sets(con, CODEBOOK, TRANCHES)
     return con.sql("from wellbeing.definition_sets").df()
+
+
+def test_a_question_that_changed_makes_no_figure_of_all(answers) -> None:
+    item = sorted(variables_of(CODEBOOK, "secondary_sdq_very_high_emotional"))[0]
+    changes = (VersionChange("t2-secondary", item, "reworded", True, "made for this", "test"),)
+    found = _counted(answers, replace(CODEBOOK, version_changes=changes), None)
+    # Some scales need every item, which nobody of the made-up pupils has answered.
+    mine = found[(found.survey == "secondary") & (found.n > 0)]
+    of_all = mine[mine.engagement.isna()]
+    barred = set(of_all[of_all.estimate.isna()].indicator)
+    assert "secondary_sdq_very_high_emotional" in barred
+    touched = {name for name in set(mine.indicator) if item in variables_of(CODEBOOK, name)}
+    assert barred == touched
+    # What one council answered to its own question is a figure.
+    assert mine[mine.engagement.notna()].estimate.notna().all()
 
 
 def one(rows: pd.DataFrame, name: str, indicator: str) -> pd.Series:
@@ -109,7 +128,7 @@ def _counted(answers: pd.DataFrame, codebook, kept) -> pd.DataFrame:
         con.execute(
             "create table wellbeing.weights as select engagement, record_id, weight from made"
         )
-        write_definition_sets(con, codebook, ["t1-one", "t2-two"], kept)
+        write_definition_sets(con, codebook, TRANCHES, kept)
         return con.sql("from wellbeing.definition_sets").df()
 
 
