@@ -207,6 +207,7 @@ def _meta(
             for p, unit in zip(keys.places, units, strict=True)
         ],
         "parents": [list(g) for g in package.geographies],
+        "alone": [i for i, p in enumerate(keys.places) if _is_alone(package, p)],
         "measures": [
             {
                 **{k: v for k, v in m._asdict().items() if k != "is_sensitive"},
@@ -241,6 +242,16 @@ def _meta(
         "accessibility": list(settings.accessibility),
         "councils": _councils(),
     }
+
+
+def _is_alone(package: Package, place: Place) -> bool:
+    """Whether a CPP or tranche is all that the area above it has: it is not set beside itself."""
+    above = {"cpp": "tranche", "tranche": "all"}.get(place.level)
+    return any(
+        package.is_all_of(place, area)
+        for area in package.cells.places
+        if area.level == above and (above == "all" or place.engagement.startswith(f"{area.code}-"))
+    )
 
 
 def _tenths(text: str) -> int | None:

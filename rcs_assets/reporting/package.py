@@ -295,6 +295,24 @@ class Package:
         """The name of a place, its code where the package names none."""
         return self.cells.places.get(place) or place.code
 
+    def is_all_of(self, place: Place, area: Place) -> bool:
+        """Whether an area holds nobody but a place: no rating, and its figures throughout.
+
+        Numbers and ranges say less: they are rounded and estimated in another way for a tranche.
+        """
+        if any(row.verdict for key, row in self.verdicts.items() if key[:3] == place):
+            return False
+        pairs = [
+            (cell, beside)
+            for survey in sorted({h.survey for h in self.cells.held if h[:3] == place})
+            for indicator in self.measures
+            if (cell := self.cell(place, survey, indicator)) is not None
+            and (beside := self.cell(area, survey, indicator)) is not None
+            and cell.is_shown
+            and beside.is_shown
+        ]
+        return bool(pairs) and all(cell.estimate == beside.estimate for cell, beside in pairs)
+
 
 # What a row that is not shown must leave empty, in whatever table it stands.
 _FIGURES = frozenset(

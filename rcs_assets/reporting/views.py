@@ -175,7 +175,7 @@ def cpp_page(package: Package, settings: Settings) -> Page:
     area = _first(package, "tranche")
     tranche = package.name_of(area).partition(" (")[0] if area else "its tranche"
     area_name = f"{tranche} areas"
-    if area is not None and _is_all_of(package, area):
+    if area is not None and package.is_all_of(package.own, area):
         left = {key: row for key, row in package.verdicts.items() if key[:3] != package.own}
         package, area = replace(package, verdicts=left), None
     name = package.name_of(package.own)
@@ -296,25 +296,6 @@ def _page(
 def _others(area_name: str) -> str:
     """Whom a school, or schools together, are compared with (policy.md Table B: rest of CPP)."""
     return f"the other schools of {area_name}"
-
-
-def _is_all_of(package: Package, area: Place) -> bool:
-    """Whether the tranche holds nobody but the CPP: no rating, and its figures throughout.
-
-    Numbers and ranges say less: they are rounded and estimated in another way for a tranche.
-    """
-    if any(row.verdict for key, row in package.verdicts.items() if key[:3] == package.own):
-        return False
-    pairs = [
-        (cell, beside)
-        for survey in sorted({h.survey for h in package.cells.held if h[:3] == package.own})
-        for indicator in package.measures
-        if (cell := package.cell(package.own, survey, indicator)) is not None
-        and (beside := package.cell(area, survey, indicator)) is not None
-        and cell.is_shown
-        and beside.is_shown
-    ]
-    return bool(pairs) and all(cell.estimate == beside.estimate for cell, beside in pairs)
 
 
 def _why_hidden(surveys: Sequence[SurveyPart], settings: Settings) -> str:

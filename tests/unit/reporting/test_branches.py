@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.reporting.examine import unpacked
+from rcs_assets.reporting.explorer import explorer_files
 from rcs_assets.reporting.package import Participation, Reach, Spend, read_package
 from rcs_assets.reporting.parts import _pairs_sentence
 from rcs_assets.reporting.services import reach_tables, spend_table
@@ -209,6 +211,16 @@ def test_a_cpp_that_is_its_tranche_is_not_set_beside_itself(tmp_path) -> None:
     assert "Tranche 2 areas" not in said and "We compared" not in said
     # Its schools keep their ratings.
     assert any(row.rating.kind == "better" for p in page.places for t in p.tables for row in t.rows)
+
+
+@pytest.mark.parametrize("other", [{}, {"differs": True}, {"rated": True}])
+def test_the_explorer_sets_nobody_beside_himself(tmp_path, other) -> None:
+    folder = write_alone(tmp_path / "cpp", **other)
+    files = explorer_files(folder, read_package(folder, CPP), load_settings())
+    (tmp_path / "meta.js").write_bytes(files["explorer/data/meta.js"])
+    meta = unpacked(tmp_path / "meta.js")
+    alone = [meta["places"][i][0] for i in meta["alone"]]
+    assert alone == ([] if other else ["cpp"])
 
 
 @pytest.mark.parametrize("other", [{"differs": True}, {"rated": True}])

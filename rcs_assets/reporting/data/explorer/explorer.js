@@ -175,6 +175,8 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     }
     return level && meta.places.find((q) => q.level === level);
   };
+  // Who is all that the area above has would stand beside himself.
+  const beside = (p) => (meta.alone.includes(p.i) ? undefined : above(p));
   // A wave that has one before it; both are places of the same council.
   const changesOf = (p) => ((units[p.unit] || {}).changes || []).filter((r) => r[0] === p.engagement);
   const pairs = () => meta.places.filter((p) => p.level === "cpp" && changesOf(p).some((r) => r[1]));
@@ -285,9 +287,9 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const byName = (a, b) => a.label.localeCompare(b.label) || a.p.i - b.p.i;
       found.sort((a, b) => state.order === "name" ? byName(a, b) : (isShown(b.cell) ? b.cell.value : -1) - (isShown(a.cell) ? a.cell.value : -1) || byName(a, b));
       // Areas of several tranches have each its own tranche beside it: there is no one bar for all.
-      const uppers = new Set(found.map((r) => above(r.p))), upper = uppers.size === 1 ? [...uppers][0] : null;
+      const uppers = new Set(found.map((r) => beside(r.p))), upper = uppers.size === 1 ? [...uppers][0] : null;
       const area = upper && cellOf(upper, m, state.group);
-      if (uppers.size > 1) for (const r of found) r.beside = above(r.p) && cellOf(above(r.p), m, state.group);
+      if (uppers.size > 1) for (const r of found) r.beside = beside(r.p) && cellOf(beside(r.p), m, state.group);
       const n = (kind) => found.filter((r) => r.verdict === kind && isShown(r.cell)).length;
       const hidden = found.filter((r) => !isShown(r.cell)).length, level = LEVELS[state.level].toLowerCase();
       const isRated = n("better") + n("similar") + n("worse") > 0;
@@ -300,7 +302,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       };
     },
     profile() {
-      const p = place(), upper = above(p);
+      const p = place(), upper = beside(p);
       const found = meta.measures.filter((m) => m.survey === state.survey && cellOf(p, m, 0)).map((m) => ({ m, measure: m, label: `${meta.domains[m.domain]}: ${m.title}`, cell: cellOf(p, m, 0), beside: upper && cellOf(upper, m, 0), verdict: verdictOf(p, m) }));
       const order = Object.keys(meta.domains);
       found.sort((a, b) => order.indexOf(a.m.domain) - order.indexOf(b.m.domain) || a.m.i - b.m.i);
