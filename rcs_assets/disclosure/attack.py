@@ -41,6 +41,16 @@ from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
 _Search = Callable[[System, Targets], Reached]
+# How often pupils and positive answers make up a quantity, and of which a note speaks.
+OF_QUANTITY = {
+    "base": (1.0, 0.0),
+    "numerator": (0.0, 1.0),
+    "score_sum": (0.0, 1.0),
+    "complement": (1.0, -1.0),
+}
+NOTED_QUANTITY = {note: quantity for quantity, note in NOTED.items()}
+# Sums of variables, how often pupils and positive answers count, and bounds; a row each.
+_Told = tuple[Ints, Floats, Floats, Floats, Floats]
 # Of so few targets the ranges are sooner found from the truth than from nothing.
 FEW = 40
 
@@ -285,7 +295,13 @@ class Attacker:
         minus_n = np.bincount(row[is_minus], minlength=self.equations.shape[0])
         of_area = is_minus & (minus_n[row] == 1)
         wholes = np.unique(self.equations.indices[of_area]).astype(np.int64)
-        self.ends = _rows_of(_identity(len(self.variable_place)), wholes)
+        ends = np.setdiff1d(np.arange(len(self.variable_place)), wholes)
+        # Whatever is told is told of one of these sums of variables: places come first.
+        parts = [self.expression, self.equations, _identity(len(self.variable_place))[ends]]
+        self.sums = csr_array(vstack(parts, format="csr"))
+        places_n, equations_n = self.expression.shape[0], self.equations.shape[0]
+        self.equation_at = np.arange(places_n, places_n + equations_n)
+        self.end_at = np.arange(places_n + equations_n, self.sums.shape[0])
         is_own = (grid.view == "own") & (grid.engagement == holder)
         self.sees: Bools = np.asarray((grid.view == "public") | is_own, dtype=bool)
         # Of its own CPP the holder is judged by his own package's thresholds.
@@ -427,58 +443,54 @@ class Attacker:
         roll = np.where(roll >= NO_LIMIT, np.inf, roll)
         is_mean = bool(grid.is_mean[row])
         least, most = (grid.score_low[row], grid.score_high[row]) if is_mean else (0.0, 1.0)
-        ends = self.ends
-        blocks = [
+        told = [
             # Nobody's score lies outside the scale; positive answers are at most all.
-            _block(_scaled(ends, np.full(ends.shape[0], -most)), ends, -np.inf, 0.0),
-            _block(self.equations, None, 0.0, 0.0),
-            _block(None, self.equations, 0.0, 0.0),
-            *self._shown_blocks(shown, row),
-            *([] if is_mean else self._note_blocks(shown, row)),
+            _told(self.end_at, -most, 1.0, -np.inf, 0.0),
+            _told(self.equation_at, 1.0, 0.0, 0.0, 0.0),
+            _told(self.equation_at, 0.0, 1.0, 0.0, 0.0),
+            *self._told_by_figures(shown, row),
+            *([] if is_mean else self._told_by_notes(shown, row)),
         ]
         if least > 0:
-            blocks.append(_block(_scaled(ends, np.full(ends.shape[0], -least)), ends, 0.0, np.inf))
-        rows, low, high = zip(*blocks, strict=True)
-        matrix = csr_array(vstack(list(rows), format="csr"))
+            told.append(_told(self.end_at, -least, 1.0, 0.0, np.inf))
+        at, pupils, positive, low, high = map(np.concatenate, zip(*told, strict=True))
+        matrix = _both(self.sums, at, pupils, positive)
         return System(
             lower=np.zeros(2 * size),
             upper=np.r_[roll, roll * most],
             starts=matrix.indptr.astype(np.int32),
             index=matrix.indices.astype(np.int32),
-            value=matrix.data.astype(np.float64),
-            row_lower=np.concatenate(low),
-            row_upper=np.concatenate(high),
+            value=matrix.data,
+            row_lower=low,
+            row_upper=high,
         )
 
-    def _shown_blocks(self, shown: Shown, row: int) -> list[tuple[csr_array, Floats, Floats]]:
+    def _told_by_figures(self, shown: Shown, row: int) -> list[_Told]:
         grid = self.grid
         at = np.flatnonzero(self.sees & shown.is_shown[row])
-        n = csr_array(self.expression[at])
-        blocks = [_block(n, None, shown.low_n[row, at], shown.high_n[row, at])]
+        low_n, high_n = shown.low_n[row, at], shown.high_n[row, at]
         low_p, high_p = shown.low_p[row, at], shown.high_p[row, at]
-        blocks.append(_block(_scaled(n, -low_p), n, 0.0, np.inf))
-        blocks.append(_block(_scaled(n, -high_p), n, -np.inf, 0.0))
+        told = [
+            _told(at, 1.0, 0.0, low_n, high_n),
+            _told(at, -low_p, 1.0, 0.0, np.inf),
+            _told(at, -high_p, 1.0, -np.inf, 0.0),
+        ]
         if not grid.is_mean[row]:
-            low_n = shown.low_n[row, at]
             k_y, k_c = grid.k_numerator[row, at], grid.k_complement[row, at]
             # Where rounding already says that k is reached, another row says nothing.
-            for open_, pupils, positive, k in (
-                (low_p * low_n < k_y, 0.0, 1.0, k_y),
-                ((1 - high_p) * low_n < k_c, 1.0, -1.0, k_c),
-            ):
-                few = csr_array(n[open_])
-                blocks.append(_block(pupils * few, positive * few, k[open_], np.inf))
-        return blocks
+            few, few_others = low_p * low_n < k_y, (1 - high_p) * low_n < k_c
+            told.append(_told(at[few], 0.0, 1.0, k_y[few], np.inf))
+            told.append(_told(at[few_others], 1.0, -1.0, k_c[few_others], np.inf))
+        return told
 
-    def _note_blocks(self, shown: Shown, row: int) -> list[tuple[csr_array, Floats, Floats]]:
-        grid, blocks = self.grid, []
+    def _told_by_notes(self, shown: Shown, row: int) -> list[_Told]:
+        grid, told = self.grid, []
         for note, k in ((LOW, grid.k_numerator), (HIGH, grid.k_complement)):
             at = np.flatnonzero(self.sees & (shown.note[row] == note))
-            n = csr_array(self.expression[at])
-            blocks.append(_block(n, None, grid.k_base[row, at], np.inf))
-            pupils, positive = (None, n) if note == LOW else (n, -n)
-            blocks.append(_block(pupils, positive, -np.inf, k[row, at] - 1))
-        return blocks
+            pupils, positive = OF_QUANTITY[NOTED_QUANTITY[note]]
+            told.append(_told(at, 1.0, 0.0, grid.k_base[row, at], np.inf))
+            told.append(_told(at, pupils, positive, -np.inf, k[row, at] - 1))
+        return told
 
     def _asked(self, shown: Shown, row: int) -> _Asked:
         """Targets: small quantities of what is not shown; released ones must not be exact."""
@@ -574,21 +586,14 @@ class _Asked:
     def of(
         expression: csr_array, parts: Sequence[tuple[Ints, str, Floats, Floats, bool]]
     ) -> _Asked:
-        rows = []
-        for at, quantity, *_ in parts:
-            cells = csr_array(expression[at])
-            nothing = csr_array(cells.shape)
-            n, y = {
-                "base": (cells, nothing),
-                "numerator": (nothing, cells),
-                "score_sum": (nothing, cells),
-                "complement": (cells, -cells),
-            }[quantity]
-            rows.append(hstack([n, y], format="csr"))
-        matrix = csr_array(vstack(rows, format="csr"))
+        at = np.concatenate([p[0] for p in parts])
+        quantity = np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts])
+        signs = np.array([OF_QUANTITY[p[1]] for p in parts])
+        pupils, positive = np.repeat(signs, [len(p[0]) for p in parts], axis=0).T
+        matrix = _both(expression, at, pupils, positive)
         return _Asked(
-            np.concatenate([p[0] for p in parts]),
-            np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts]),
+            at,
+            quantity,
             _targets(
                 matrix,
                 np.concatenate([p[2] for p in parts]),
@@ -687,23 +692,33 @@ def _targets(matrix: csr_array, low_ok: Floats, high_ok: Floats, either: Bools |
     )
 
 
-def _block(
-    n: csr_array | None, y: csr_array | None, low: Floats | float, high: Floats | float
-) -> tuple[csr_array, Floats, Floats]:
-    """Rows over pupils and positive answers with their bounds."""
-    shape = (n if n is not None else y).shape  # type: ignore[union-attr]
-    nothing = csr_array(shape)
-    rows = hstack([nothing if n is None else n, nothing if y is None else y], format="csr")
-    return csr_array(rows), np.broadcast_to(low, shape[0]), np.broadcast_to(high, shape[0])
+def _told(
+    at: Ints,
+    pupils: Floats | float,
+    positive: Floats | float,
+    low: Floats | float,
+    high: Floats | float,
+) -> _Told:
+    """Of some sums of variables, how often pupils and positive answers lie between bounds."""
+
+    def each(part: Floats | float) -> Floats:
+        return np.asarray(np.broadcast_to(part, len(at)), dtype=np.float64)
+
+    return at, each(pupils), each(positive), each(low), each(high)
+
+
+def _both(sums: csr_array, at: Ints, pupils: Floats, positive: Floats) -> csr_array:
+    """Rows of sums over pupils, so often, and over positive answers, so often."""
+    rows = csr_array(sums[at])
+    times = np.diff(rows.indptr)
+    parts = [
+        csr_array((rows.data * np.repeat(factor, times), rows.indices, rows.indptr), rows.shape)
+        for factor in (pupils, positive)
+    ]
+    both = csr_array(hstack(parts, format="csr"))
+    both.eliminate_zeros()
+    return both
 
 
 def _identity(size: int) -> csr_array:
     return csr_array((np.ones(size), (np.arange(size), np.arange(size))), shape=(size, size))
-
-
-def _rows_of(matrix: csr_array, without: Ints) -> csr_array:
-    return csr_array(matrix[np.setdiff1d(np.arange(matrix.shape[0]), without)])
-
-
-def _scaled(rows: csr_array, factors: Floats) -> csr_array:
-    return csr_array(rows.multiply(factors[:, None]))

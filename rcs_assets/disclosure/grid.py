@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -181,6 +182,14 @@ class Grid:
 
     def small(self, quantity: str) -> Bools:
         """Where a quantity is below its k: what an attacker may not learn."""
+        return self._small[quantity]
+
+    @cached_property
+    def _small(self) -> dict[str, Bools]:
+        """Asked anew by every attack on every indicator."""
+        return {quantity: self._is_small(quantity) for quantity in QUANTITIES}
+
+    def _is_small(self, quantity: str) -> Bools:
         judged = self.base >= 0 if quantity == "base" else ~self.is_mean[:, None]
         return np.asarray(judged & ~self.is_empty & (getattr(self, quantity) < self.k(quantity)))
 
