@@ -35,11 +35,15 @@ from rcs_assets.disclosure.lp import (
     Targets,
     certify,
     reach,
+    settled_basis,
+    with_rows,
     without_fixed,
 )
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
+# Levels that only a CPP's own package shows.
+INSIDE = ("school", "cluster")
 _Search = Callable[[System, Targets], Reached]
 # How often pupils and positive answers make up a quantity, and of which a note speaks.
 OF_QUANTITY = {
@@ -269,7 +273,13 @@ def coalitions(grid: Grid) -> list[str]:
 class Attacker:
     """One coalition's attack on one survey's release, indicator by indicator."""
 
-    def __init__(self, grid: Grid, structure: Structure, coalition: str) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        structure: Structure,
+        coalition: str,
+        public: Attacker | None = None,
+    ) -> None:
         """Choose the variables, equations and places that the coalition has.
 
         Args:
@@ -277,8 +287,10 @@ class Attacker:
                 the public roll.
             structure: the sums.
             coalition: `public` or an engagement.
+            public: the public's attack on the same, which the others go on from.
         """
         self.grid, self.structure, self.coalition = grid, structure, coalition
+        self.public = public
         self.is_public = coalition == PUBLIC_COALITION
         holder = "" if self.is_public else coalition
         mine = np.isin(structure.owner, ["", holder])
@@ -288,7 +300,7 @@ class Attacker:
         self.variable_place = structure.place[mine]
         level = grid.level[self.variable_place]
         self.is_school: Bools = np.asarray(level == "school", dtype=bool)
-        self.is_above: Bools = np.asarray(~np.isin(level, ["school", "cluster"]), dtype=bool)
+        self.is_above: Bools = np.asarray(~np.isin(level, INSIDE), dtype=bool)
         # Variables that are no area's sum of its parts; what holds for them holds above.
         is_minus = self.equations.data < 0
         row = np.repeat(np.arange(self.equations.shape[0]), np.diff(self.equations.indptr))
@@ -309,6 +321,13 @@ class Attacker:
         self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self._memory: dict[int, _Memory] = {}
+        self._settled: dict[int, tuple[Shown, System]] = {}
+        self.is_everybodys: Bools = np.asarray(structure.owner[mine] == "", dtype=bool)
+        # What the holder's own schools and clusters add up to.
+        is_mine = structure.equation_owner[rows] == coalition
+        summed = np.zeros(len(self.is_everybodys), dtype=bool)
+        summed[csr_array(self.equations[is_mine]).indices] = True
+        self.is_summed: Bools = summed[self.is_everybodys]
 
     def attack(self, shown: Shown, row: int, known: Mapping[str, Answer]) -> Attack:
         """Attack one indicator.
@@ -335,7 +354,7 @@ class Attacker:
         if not len(asked.place):
             return outcome
         system = self.system(shown, row)
-        question = self._hash(asked, system)
+        question = _hash(system, asked.targets)
         outcome = replace(outcome, system_hash=question)
         if question in known:
             answer = known[question]
@@ -346,7 +365,7 @@ class Attacker:
         programs_n = before.programs_n if before and kept is not None else 0
         open_ = np.flatnonzero(~safe)
         some = asked.some(open_)
-        certified, answers = self._certified(some, system, row, known)
+        certified, answers = self._certified(some, system, shown, row, known)
         findings, unsafe, more = self._find(some, ~certified, system, shown, row)
         programs_n += more + sum(answer.programs_n for answer in answers.values())
         if not findings:
@@ -382,7 +401,7 @@ class Attacker:
         return findings, unsafe, found.programs_n + more
 
     def _certified(
-        self, asked: _Asked, system: System, row: int, known: Mapping[str, Answer]
+        self, asked: _Asked, system: System, shown: Shown, row: int, known: Mapping[str, Answer]
     ) -> tuple[Bools, dict[str, Answer]]:
         """Targets that are safe even from who knows much exactly, and the answers by part.
 
@@ -397,15 +416,13 @@ class Attacker:
             if not len(at):
                 continue
             some, moves = asked.some(at), np.tile(free, 2)
-            part = replace(
-                system,
-                lower=np.where(moves, system.lower, truth),
-                upper=np.where(moves, system.upper, truth),
-            )
-            question = self._hash(some, part)
+            part, targets = _held(system, ~moves, truth), some.targets
+            if self.public is not None and free is self.is_above:
+                part, targets = self._above(self.public, some, shown, row)
+            question = _hash(part, targets)
             if question not in known:
-                found = search(part, some.targets)
-                open_at = np.flatnonzero(found.unsafe(some.targets)).tolist()
+                found = search(part, targets)
+                open_at = np.flatnonzero(found.unsafe(targets)).tolist()
                 answers[question] = Answer(found.programs_n, tuple(open_at))
             else:
                 answers[question] = known[question]
@@ -423,11 +440,37 @@ class Attacker:
         """
         return (self.is_school, certify), (self.is_above, reach), (~self.is_above, reach)
 
-    @staticmethod
-    def _hash(asked: _Asked, system: System) -> str:
-        """Of a question: what can move, its sums and bounds, and how far is far enough."""
-        smaller, targets, _ = without_fixed(system, asked.targets)
-        return system_hash(smaller, targets)
+    def _above(
+        self, public: Attacker, asked: _Asked, shown: Shown, row: int
+    ) -> tuple[System, Targets]:
+        """The areas above, from what the public knows on.
+
+        The holder sees more rows of his own CPP, whose sums over schools stand at their true
+        value. All holders go on from one x that fits what the public knows.
+        """
+        system, mine = public.settled(shown, row), np.tile(self.is_everybodys, 2)
+        truth = self.truth(row)
+        told = self._told_of(shown, row, self.is_own & ~np.isin(self.grid.level, INSIDE))
+        at, pupils, positive, low, high = map(np.concatenate, zip(*told, strict=True))
+        rows = _both(self.sums, at, pupils, positive)
+        t, cells = asked.targets, asked.targets.matrix(len(mine))
+        # Of the schools and clusters everything stands at its true value, and adds so much.
+        inside = np.where(mine, 0.0, truth)
+        more, fixed = np.asarray(rows @ inside), np.asarray(cells @ inside)
+        system = with_rows(system, csr_array(rows[:, mine]), low - more, high - more)
+        targets = _targets(
+            csr_array(cells[:, mine]), t.low_ok - fixed, t.high_ok - fixed, t.is_either()
+        )
+        return _held(system, np.tile(self.is_summed, 2), truth[mine]), targets
+
+    def settled(self, shown: Shown, row: int) -> System:
+        """The system of one indicator with a basis of an x that fits."""
+        found = self._settled.get(row)
+        if found is None or found[0] is not shown:
+            system = self.system(shown, row)
+            found = shown, replace(system, basis=settled_basis(system))
+            self._settled[row] = found
+        return found[1]
 
     def truth(self, row: int) -> Floats:
         """The true value of every variable: pupils, then positive answers or sums of scores."""
@@ -448,8 +491,7 @@ class Attacker:
             _told(self.end_at, -most, 1.0, -np.inf, 0.0),
             _told(self.equation_at, 1.0, 0.0, 0.0, 0.0),
             _told(self.equation_at, 0.0, 1.0, 0.0, 0.0),
-            *self._told_by_figures(shown, row),
-            *([] if is_mean else self._told_by_notes(shown, row)),
+            *self._told_of(shown, row, self.sees),
         ]
         if least > 0:
             told.append(_told(self.end_at, -least, 1.0, 0.0, np.inf))
@@ -465,9 +507,14 @@ class Attacker:
             row_upper=high,
         )
 
-    def _told_by_figures(self, shown: Shown, row: int) -> list[_Told]:
+    def _told_of(self, shown: Shown, row: int, places: Bools) -> list[_Told]:
+        """What figures and notes of some places say."""
+        told = self._told_by_figures(shown, row, places)
+        return told if self.grid.is_mean[row] else told + self._told_by_notes(shown, row, places)
+
+    def _told_by_figures(self, shown: Shown, row: int, places: Bools) -> list[_Told]:
         grid = self.grid
-        at = np.flatnonzero(self.sees & shown.is_shown[row])
+        at = np.flatnonzero(places & shown.is_shown[row])
         low_n, high_n = shown.low_n[row, at], shown.high_n[row, at]
         low_p, high_p = shown.low_p[row, at], shown.high_p[row, at]
         told = [
@@ -483,10 +530,10 @@ class Attacker:
             told.append(_told(at[few_others], 1.0, -1.0, k_c[few_others], np.inf))
         return told
 
-    def _told_by_notes(self, shown: Shown, row: int) -> list[_Told]:
+    def _told_by_notes(self, shown: Shown, row: int, places: Bools) -> list[_Told]:
         grid, told = self.grid, []
         for note, k in ((LOW, grid.k_numerator), (HIGH, grid.k_complement)):
-            at = np.flatnonzero(self.sees & (shown.note[row] == note))
+            at = np.flatnonzero(places & (shown.note[row] == note))
             pupils, positive = OF_QUANTITY[NOTED_QUANTITY[note]]
             told.append(_told(at, 1.0, 0.0, grid.k_base[row, at], np.inf))
             told.append(_told(at, pupils, positive, -np.inf, k[row, at] - 1))
@@ -666,13 +713,32 @@ class _Memory:
         return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
+def attackers_of(grid: Grid, structure: Structure) -> list[Attacker]:
+    """One a coalition, in the order of `coalitions`."""
+    first, *others = coalitions(grid)
+    public = Attacker(grid, structure, first)
+    return [public, *(Attacker(grid, structure, name, public) for name in others)]
+
+
+def _held(system: System, columns: Bools, at: Floats) -> System:
+    """The system with some variables at a value."""
+    lower, upper = (np.where(columns, at, bound) for bound in (system.lower, system.upper))
+    return replace(system, lower=lower, upper=upper)
+
+
+def _hash(system: System, targets: Targets) -> str:
+    """Of a question: what can move, its sums and bounds, and how far is far enough."""
+    smaller, asked, _ = without_fixed(system, targets)
+    return system_hash(smaller, asked)
+
+
 def system_hash(system: System, targets: Targets) -> str:
     """sha256 over a system and its targets."""
     digest = hashlib.sha256()
     for part in (system, targets):
         for name, array in vars(part).items():
             # Where a search starts from is no part of what is asked.
-            if name != "start" and array is not None:
+            if name not in ("start", "basis") and array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -19,8 +19,7 @@ from rcs_assets.disclosure.attack import (
     Answer,
     Answers,
     Attack,
-    Attacker,
-    coalitions,
+    attackers_of,
     read_structure,
 )
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
@@ -107,7 +106,7 @@ def audit_estimates(
     for survey in surveys(con):
         grid = read_grid(con, survey)
         structure = read_structure(con, grid)
-        attackers = [Attacker(grid, structure, name) for name in coalitions(grid)]
+        attackers = attackers_of(grid, structure)
         before = read_earlier(con, grid) if earlier else Earlier.none(grid)
         told = from_release(con, grid, released)
         shown = with_known(grid, told, before)

@@ -87,7 +87,8 @@ class System:
 
     `start`: an x from which few targets are sooner reached than from nothing. It speeds up the
     search and changes no answer: which targets are safe does not depend on it, and one that
-    does not fit is not used.
+    does not fit is not used. `basis`: of a system of the same sums with other bounds, in the
+    same manner.
     """
 
     lower: FloatArray
@@ -98,6 +99,7 @@ class System:
     row_lower: FloatArray
     row_upper: FloatArray
     start: FloatArray | None = None
+    basis: highspy.HighsBasis | None = None
 
     def matrix(self) -> csr_array:
         """A, rows × columns."""
@@ -164,7 +166,9 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
         InputError: no x fits the system; the truth always does, so the release
             contradicts itself or was written down wrongly.
     """
-    smaller, asked, offset = without_fixed(system, targets)
+    smaller, asked, offset = system, targets, np.zeros(len(targets.low_ok))
+    if system.basis is None:
+        smaller, asked, offset = without_fixed(system, targets)
     if exact:
         found = _reach_exactly(smaller, asked)
     else:
@@ -192,6 +196,37 @@ def certify(system: System, targets: Targets) -> Reached:
     search.share_thinly()
     found = search.reached()
     return replace(found, low=found.low + offset, high=found.high + offset)
+
+
+def settled_basis(system: System) -> highspy.HighsBasis:
+    """Of some x that fits a system: for searches in systems of the same sums."""
+    solver = _Solver(system)
+    if solver.minimise(np.zeros(len(system.lower))) is None:
+        raise _contradiction(len(system.lower))
+    return solver.highs.getBasis()
+
+
+def with_rows(system: System, rows: csr_array, low: FloatArray, high: FloatArray) -> System:
+    """The system with further rows; its basis is one of the new system, too."""
+    a = csr_array(vstack([system.matrix(), rows], format="csr"))
+    basis = system.basis
+    if basis is not None:
+        known, basis = basis, highspy.HighsBasis()
+        basis.col_status = known.col_status
+        basis.row_status = [
+            *known.row_status, *[highspy.HighsBasisStatus.kBasic] * rows.shape[0],
+        ]  # fmt: skip
+        basis.valid = True
+    return System(
+        lower=system.lower,
+        upper=system.upper,
+        starts=a.indptr.astype(np.int32),
+        index=a.indices.astype(np.int32),
+        value=a.data,
+        row_lower=np.r_[system.row_lower, low],
+        row_upper=np.r_[system.row_upper, high],
+        basis=basis,
+    )
 
 
 def load(system: System) -> highspy.Highs:
@@ -415,12 +450,15 @@ class _Solver:
         self.columns = np.arange(len(moves.lower), dtype=np.int32)
         self.highs = load(moves)
         self.programs_n = 0
-        if self.start is not None:
+        self.is_near = self.start is not None
+        if system.basis is not None and not self.is_near:
+            self.is_near = self.highs.setBasis(system.basis) == highspy.HighsStatus.kOk
+        if self.is_near:
             self.highs.setOptionValue("simplex_strategy", PRIMAL)
 
     def expect_little(self) -> None:
         """Few targets: presolve the first program, and go on from there by the primal method."""
-        if self.start is not None:
+        if self.is_near:
             return
         if self.programs_n == 0:
             self.highs.setOptionValue("presolve", "on")

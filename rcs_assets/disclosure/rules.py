@@ -23,6 +23,7 @@ from rcs_assets.disclosure.attack import (
     Attacker,
     Structure,
     Unsafe,
+    attackers_of,
     coalitions,
     read_structure,
 )
@@ -211,7 +212,7 @@ def _repair(survey: _Survey, suppression: Suppression, answers: Answers) -> None
     """Hide more, or say less in notes, until no coalition learns too much."""
     grid = survey.grid
     names = coalitions(grid)
-    attackers = [Attacker(grid, survey.structure, name) for name in names]
+    attackers = attackers_of(grid, survey.structure)
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
         released = as_released(grid, suppression.hidden, suppression.note)

@@ -10,7 +10,17 @@ import pytest
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, certify, reach, reach_each
+from rcs_assets.disclosure.lp import (
+    SLACK,
+    Reached,
+    System,
+    Targets,
+    certify,
+    reach,
+    reach_each,
+    settled_basis,
+    with_rows,
+)
 from rcs_assets.errors import InputError
 
 
@@ -146,6 +156,28 @@ def test_one_of_two_sides_makes_a_target_of_either_safe() -> None:
         assert certify(system, targets).unsafe(targets)[expected].all()
         helped_n += int((expected != (low | high)).sum())
     assert helped_n > 10, "one side must have been enough for the test to mean anything"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_basis_of_the_same_sums_changes_no_verdict(seed: int) -> None:
+    """Variables that stand at a value and rows that were added since do not spoil it."""
+    system, targets = make_random_job(seed)
+    rng = np.random.default_rng(seed)
+    truth = rng.poisson(3, 40).astype(float)
+    is_held = rng.random(40) < 0.2
+    more = csr_array((rng.random((6, 40)) < 0.1).astype(float))
+    wide = replace(system, row_lower=np.full(25, -np.inf), row_upper=np.full(25, 400.0))
+    near = with_rows(
+        replace(wide, basis=settled_basis(wide)), more, more @ truth - 3, more @ truth + 3
+    )
+    at = {name: np.where(is_held, truth, getattr(near, name)) for name in ("lower", "upper")}
+    near = replace(near, **at)
+    assert near.basis is not None and len(near.basis.row_status) == 31
+    found, expected = reach(near, targets), reach(replace(near, basis=None), targets)
+    assert found.unsafe(targets).tolist() == expected.unsafe(targets).tolist()
+    assert 0 < found.unsafe(targets).sum() < 30
+    exact, again = (reach(s, targets, exact=True) for s in (near, replace(near, basis=None)))
+    assert np.allclose(exact.low, again.low) and np.allclose(exact.high, again.high)
 
 
 def same(a: Reached, b: Reached) -> bool:
