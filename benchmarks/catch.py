@@ -55,6 +55,7 @@ QUARANTINED = {
     ),
     ("cfe_levels", "level_in_other_words"): ("level = 'Second Level'", "value_not_allowed"),
     ("exclusions", "ended_before_started"): ("ended_on < started_on", "ended_before_started"),
+    ("looked_after", "ended_before_started"): ("ended_on < started_on", "ended_before_started"),
     ("child_protection", "unknown_conference"): (
         "conference_type = 'case discussion'",
         "value_not_allowed",
@@ -90,12 +91,13 @@ REPAIRED = {
     "earlier_name_for_code": "school_by_earlier_name",
     "name_for_code": "school_by_name",
 }
-SURVEYS = ("primary_survey", "secondary_survey")
+SURVEYS = ("primary_survey", "secondary_survey", "parent_survey")
 ENDINGS = {
     "attendance": "attendance",
     "cfe_levels": "cfe-levels",
     "exclusions": "exclusions",
     "child_protection": "child-protection",
+    "looked_after": "looked-after",
     "education_ids": "education-identifiers",
     "social_work_ids": "social-work-identifiers",
     "social_work_payload": "social-work-payload",
@@ -107,6 +109,7 @@ IDENTIFIERS = {
     "cfe_levels": "education_ids",
     "exclusions": "education_ids",
     "child_protection": "social_work_ids",
+    "looked_after": "social_work_ids",
     "social_work_payload": "social_work_ids",
 }
 KEPT = "kept: nothing for intake to judge; linkage bears with it"

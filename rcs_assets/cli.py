@@ -434,7 +434,7 @@ def _add_codebook(commands: Any) -> None:
         ("--out", "folder for the overlay, e.g. config/ of a new home"),
     ):
         adopt.add_argument(option, type=Path, required=True, metavar="DIR", help=text)
-    adopt.add_argument("--stage", required=True, help="P5 to P7, S1 to S6")
+    adopt.add_argument("--stage", required=True, help="P5 to P7, S1 to S6, or S4_SU")
     adopt.add_argument("--tranche", required=True, metavar="KEY", help="e.g. t4")
 
 

@@ -6,7 +6,10 @@ Does not belong here: reading the overlay, which is the codebook's own code (`lo
 
 The Census knows pupils by SCN, which is an identifier for the vault and never a survey variable
 (domain.md 12): it takes the place of the UID in the contracts, and no column of answers is made
-of it. Labels are made of the lists' short codes; wording of questions is not taken over.
+of it. The list on substances of S4 (`s4_su`) was kept without SCN, its sex and deprivation are the
+pupil's own words (domain.md 1.5): there a number of the submission stands in the place of the UID,
+so that answers are taken in and linked to nobody. Labels are made of the lists' short codes; no
+wording of a question is taken over.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ PREFIX = "hwb_"
 LAYOUT = "hwb"
 TECHNICAL = frozenset({"hwb_la", "la_code", "take_part", "school_name", "scn"})
 SOURCE = "[S:HWBC] published question list"
+# The list that knows nobody: its name, and the stage that it asks.
+ANONYMOUS = {"S4_SU": "S4"}
 # Datasets that know pupils by UID, and the field that holds the SCN instead.
 _BY_SCN = {"sample_file": "survey_uid", "opt_outs": "survey_uid"}
 _UNLESS = re.compile(r'(\w+) != "([^"]*)"')
@@ -55,7 +60,7 @@ def adopt(lists: Path, stage: str, tranche: str, codebook: Codebook, config: Pat
 
     Args:
         lists: folder of the published lists.
-        stage: P5 to S6.
+        stage: P5 to S6, or S4_SU for the list on substances that knows nobody.
         tranche: key under which answers are delivered.
         codebook: the codebook that the overlay is laid over.
         config: the home's config; files that are there are not touched.
@@ -63,11 +68,14 @@ def adopt(lists: Path, stage: str, tranche: str, codebook: Codebook, config: Pat
     Raises:
         InputError: no such list, a list without options, or a file in the way.
     """
-    if stage not in ALL_STAGES:
-        raise InputError("There is no such stage", where=stage, fix="name one of P5 to S6")
-    survey = next(name for name, stages in SURVEY_STAGES.items() if stage in stages)
+    asked = ANONYMOUS.get(stage, stage)
+    if asked not in ALL_STAGES:
+        raise InputError(
+            "There is no such stage", where=stage, fix="name one of P5 to S6, or S4_SU"
+        )
+    survey = next(name for name, stages in SURVEY_STAGES.items() if asked in stages)
     options = _options(lists / f"hwb_metadata_{stage.lower()}_row_names.csv", codebook)
-    version = f"{tranche}-hwb-{stage.lower()}"
+    version = f"{tranche}-hwb-{stage.lower().replace('_', '-')}"
     sets = {tuple(o): "" for o in options.values()}
     for number, words in enumerate(sets, start=1):
         sets[words] = f"{PREFIX}{stage.lower()}_{number}"
@@ -82,7 +90,7 @@ def adopt(lists: Path, stage: str, tranche: str, codebook: Codebook, config: Pat
                 "theme": "HWB Census",
                 "value_set": sets[tuple(words)],
                 "surveys": survey,
-                "stages": stage,
+                "stages": asked,
                 "is_sensitive": "yes",
                 "source": SOURCE,
             }
@@ -101,10 +109,10 @@ def adopt(lists: Path, stage: str, tranche: str, codebook: Codebook, config: Pat
             }
             for question, (condition, codes) in routing.items()
         ],
-        "questionnaires.csv": [_version(version, tranche, survey)],
+        "questionnaires.csv": [_version(version, tranche, survey, stage)],
         "version_changes.csv": _not_asked(codebook, survey, version, list(names.values())),
     }
-    _write(config, rows, _contracts(survey))
+    _write(config, rows, _contracts(survey, stage))
     return Adopted(version, len(options), unrouted)
 
 
@@ -191,14 +199,14 @@ def _routing(
     return found, tuple(unrouted)
 
 
-def _version(name: str, tranche: str, survey: str) -> dict[str, object]:
+def _version(name: str, tranche: str, survey: str, stage: str) -> dict[str, object]:
     return {
         "name": name,
         "tranche": tranche,
         "survey": survey,
         "contractor": "Scottish Government",
         "wave": 1,
-        "uid_name": "scn",
+        "uid_name": "submission" if stage in ANONYMOUS else "scn",
         "completed_on_name": "completed_on",
         "wave_name": "wave",
         "take_part_name": "take_part",
@@ -227,16 +235,22 @@ def _not_asked(codebook: Codebook, survey: str, version: str, own: Sequence[str]
     ]
 
 
-def _contracts(survey: str) -> dict[str, Any]:
-    """Contracts in which the SCN stands in the place of the UID."""
+def _contracts(survey: str, stage: str) -> dict[str, Any]:
+    """Contracts in which the SCN, or a number of the submission, stands in the place of the UID."""
     defaults = Path(__file__).parent / "data" / "datasets.yaml"
     known = parse_yaml(defaults.read_text(encoding="utf-8"))
-    fields = {f"{survey}_survey": "uid", **_BY_SCN}
+    is_anonymous = stage in ANONYMOUS
+    fields = {f"{survey}_survey": "uid", **({} if is_anonymous else _BY_SCN)}
+    own = (
+        {"kind": "text", "about": "number of the submission; no pupil is known by it"}
+        if is_anonymous
+        else {"kind": "scn", "about": "SCN, which the Census goes by"}
+    )
     changed = {}
     for name, field in fields.items():
         entry = known[name]
         entry["fields"] = {k: dict(v) for k, v in entry["fields"].items()}
-        entry["fields"][field] |= {"kind": "scn", "about": "SCN, which the Census goes by"}
+        entry["fields"][field] |= own
         changed[name] = entry
     return changed
 

@@ -305,8 +305,9 @@ def education(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
     "social_work",
     description="Payload of the councils' social work extract: looked after, child "
     "protection, open case, child's plan; its identifiers go to the vault, and payload "
-    "without accepted identifiers is quarantined. intake.child_protection holds the events that "
-    "follow the same identifiers, where a council delivers them.",
+    "without accepted identifiers is quarantined. intake.child_protection (events) and "
+    "intake.looked_after (episodes, placements, legal reasons) follow the same identifiers, "
+    "where a council delivers them.",
     partitions=PARTITIONS,
     deps=(("intake", "opt_outs"), ("intake", "sample")),
 )

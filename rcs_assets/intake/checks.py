@@ -49,6 +49,8 @@ with held as (
     union all
     select engagement, 'child_protection', count(*) from intake.child_protection group by all
     union all
+    select engagement, 'looked_after', count(*) from intake.looked_after group by all
+    union all
     select engagement, 'clusters', count(*) from intake.clusters group by all
     union all
     select engagement, 'service_map', count(*) from intake.service_map group by all
@@ -75,7 +77,7 @@ where
         receipts.dataset in (
             'sample_file', 'primary_survey', 'secondary_survey', 'parent_survey',
             'education_payload', 'social_work_payload', 'attendance', 'exclusions', 'cfe_levels',
-            'child_protection', 'clusters', 'service_map', 'budgets'
+            'child_protection', 'looked_after', 'clusters', 'service_map', 'budgets'
         )
         and receipts.accepted_n <> coalesce(held.n, 0)
     )
@@ -227,6 +229,7 @@ _IDENTIFIED_IN = {
     "cfe_levels": "education_identifiers",
     "social_work": "social_work_identifiers",
     "child_protection": "social_work_identifiers",
+    "looked_after": "social_work_identifiers",
 }
 
 

@@ -74,6 +74,7 @@ TARGETS: Mapping[str, Targets] = {
     "index_return_sw": Targets(vault=("index_return_sw",)),
     "read_through": Targets(vault=("read_through_received",)),
     "child_protection": Targets(warehouse=("child_protection",)),
+    "looked_after": Targets(warehouse=("looked_after",)),
     "clusters": Targets(warehouse=("clusters",)),
     "budgets": Targets(warehouse=("budgets",)),
     "service_map": Targets(warehouse=("service_map",)),

@@ -45,6 +45,7 @@ from rcs_assets.intake.contracts import (
 )
 from rcs_assets.intake.desk import Desk, held_delivery, scratch
 from rcs_assets.intake.drop import Delivery, opened
+from rcs_assets.intake.histories import history_flags
 from rcs_assets.intake.readers import quoted, read_header, read_sav, read_text, sav_labels
 from rcs_assets.intake.receipts import (
     Receipt,
@@ -93,7 +94,7 @@ SOCIAL_WORK = Extract(
     payload="social_work_payload",
     index="sw",
     has_uid=False,
-    details=("child_protection",),
+    details=("child_protection", "looked_after"),
 )
 
 
@@ -654,7 +655,7 @@ def extract_payload(
             pupils.quarantine_unknown_schools(con, known)
         rows = splitter.payload(con, dataset, engagement.key, record_id)
         return Taken(
-            count_receipt(con, delivery, _destroyed(delivery)),
+            count_receipt(con, delivery, history_flags(con, dataset) | _destroyed(delivery)),
             quarantined_rows(con, delivery),
             warehouse={splitter.TARGETS[dataset.name].warehouse[0]: rows},
         )

@@ -49,7 +49,16 @@ DOES_NOT_APPLY_SHARES = {
     "easy_to_talk_to_neighbours": 0.1,
 }
 # Instruments are answered in one grid: nobody says "prefer not to say" there.
-GRID_PREFIXES = ("sdq_", "wemwbs_", "life_1", "life_2", "life_3", "life_4", "life_5")
+GRID_PREFIXES = (
+    "sdq_",
+    "parent_sdq_",
+    "wemwbs_",
+    "life_1",
+    "life_2",
+    "life_3",
+    "life_4",
+    "life_5",
+)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Details that follow the councils' extracts: attendance, exclusions, CfE levels, child protection.
+"""Details that follow the councils' extracts: attendance, exclusions, levels, histories of care.
 
 Belongs here: rows that agree with the payload that they belong to, and their defects. Does not
 belong here: who the children are (`education.py`, `social_work.py`).
-Levels: domain.md 4.2 and 4.4; what is not published is [DES].
+Levels: domain.md 4.2 to 4.4; what is not published is [DES].
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ LEVELS = {
 # The collection began in June 2016.
 FIRST_ACEL = 2015
 NO_JUDGEMENT_SHARE, INDIVIDUAL_SHARE = 0.01, 0.006
+# Of children looked after now or before: who changed placement once; legal reasons away from home.
+SECOND_PLACEMENT_SHARE = 0.35
+REASONS_AWAY = (
+    ("cso_away_from_home", 55), ("accommodated_section_25", 20), ("permanence_order", 17),
+    ("interim_order_or_warrant", 5), ("child_protection_measure", 2), ("other", 1),
+)  # fmt: skip
+CARE_COLUMNS = (
+    "record_id,row_no,episode_no,what,started_on,ended_on,placement,legal_reason,destination"
+).split(",")
 EVENT_COLUMNS = (
     "record_id,event_no,event,event_on,conference_type,is_registered,is_deregistered,"
     "is_previously_registered,last_deregistered_on,originating_la_code,receiving_la_code,"
@@ -212,3 +221,61 @@ def child_protection(
         events.loc[1, "conference_type"] = "case discussion"
         planted.add(key, "child_protection", "unknown_conference", 1)
     return events
+
+
+def looked_after(
+    payload: pd.DataFrame, key: str, first_day: date, seed: int, planted: Planted | None
+) -> pd.DataFrame:
+    """Episodes, placements and legal reasons of the children whom the payload says to be in care.
+
+    One episode a child, with one legal reason and one placement, of some two after each other; it
+    ended for those who were looked after before.
+
+    Args:
+        payload: the social work payload as it is delivered.
+        key: the engagement.
+        first_day: of fieldwork.
+        seed: of all draws.
+        planted: book of planted defects, or None for clean files.
+    """
+    rng = stream(seed, "looked-after", key)
+    states = ("currently_home", "currently_away", "previously")
+    chosen = payload[payload["looked_after_status"].isin(states)].sort_values("record_id")
+    n = len(chosen)
+    is_over = (chosen["looked_after_status"] == "previously").to_numpy()
+    at_home = (chosen["looked_after_status"] == "currently_home").to_numpy()
+    day = np.datetime64(first_day, "D")
+    over = day - rng.integers(30, 700, n).astype("timedelta64[D]")
+    end = np.where(is_over, over, day)
+    start = end - (60 + rng.gamma(1.5, 400.0, n).astype(np.int64).clip(0, 4_000)).astype(
+        "timedelta64[D]"
+    )
+    middle = start + (end - start) // 2
+    now = chosen["placement"].fillna("").replace("", "kinship_carers").to_numpy(dtype=object)
+    reasons = np.array([name for name, _ in REASONS_AWAY], dtype=object)
+    weights = np.array([weight for _, weight in REASONS_AWAY], dtype=np.float64)
+    reason = np.where(at_home, "cso_at_home", choose(rng, reasons, weights, n))
+    moved = rng.random(n) < SECOND_PLACEMENT_SHARE
+    last_day = blanked(end.astype(str).astype(object), ~is_over)
+    from_middle = np.where(moved, middle, start)
+    rows = (
+        ("episode", np.ones(n, dtype=bool), start, last_day, "", "", np.where(is_over, "home", "")),
+        ("legal_reason", np.ones(n, dtype=bool), start, last_day, "", reason, ""),
+        ("placement", moved, start, middle.astype(str), "foster_provided", "", ""),
+        ("placement", np.ones(n, dtype=bool), from_middle, last_day, now, "", ""),
+    )
+    parts = []
+    for what, held, first, last, placement, legal, destination in rows:
+        values = ("", 1, what, first.astype(str), last, placement, legal, destination)
+        frame = pd.DataFrame(
+            dict(zip(CARE_COLUMNS[1:], values, strict=True)), index=range(n), dtype=object
+        )
+        frame.insert(0, "record_id", chosen["record_id"].to_numpy())
+        parts.append(frame[held])
+    care = pd.concat(parts, ignore_index=True).sort_values("record_id", kind="stable")
+    care["row_no"] = care.groupby("record_id").cumcount() + 1
+    care = care.reset_index(drop=True)
+    if planted is not None and len(care) >= defects.DETAIL_ROWS_WITH_A_DEFECT_N:
+        care.loc[care.index[care["ended_on"].fillna("") != ""][:1], "ended_on"] = "1999-01-04"
+        planted.add(key, "looked_after", "ended_before_started", 1)
+    return care

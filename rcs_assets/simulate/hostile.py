@@ -180,6 +180,20 @@ def _accented(text: str) -> str:
     return made.getvalue()
 
 
+def _taken_back_and_not(rows: Rows) -> Rows:
+    """One opt-out twice: in one row it holds, in the other it was taken back."""
+    names = ("survey_uid", "scope", "received_on", "requested_by", "taken_back_on")
+    held = dict(zip(rows[0], rows[1], strict=True)) | {"requested_by": "parent"}
+    lines = [[held.get(name, "") for name in names[:-1]] for _ in range(2)]
+    return [list(names), [*lines[0], ""], [*lines[1], "2015-09-20"]]
+
+
+def _child_of_nobody(rows: Rows) -> Rows:
+    """A further child, with a UID that was issued to nobody and no SCN."""
+    other = {"record_id": "extra-1", "survey_uid": "ZZ99999999", "scn": ""}
+    return [*rows, [other.get(n, cell) for n, cell in zip(rows[0], rows[-1], strict=True)]]
+
+
 _text("empty", REFUSED, lambda _: "")
 _text("only_line_breaks", REFUSED, lambda _: "\n" * 10_000)
 _text("header_alone", REFUSED, lambda text: text.split("\n", 1)[0] + "\n")
@@ -311,6 +325,11 @@ _cells(
 )
 _cells(
     "opt_out_that_cannot_be_read", _set("survey_uid", lambda _: "?"), REFUSED, dataset="opt_outs"
+)
+_cells("opt_out_that_says_two_things", _taken_back_and_not, REFUSED, dataset="opt_outs")
+_cells("extra_children", _child_of_nobody, rule="uid_not_issued", dataset="education_ids")
+_cells(
+    "payload_beside_identifiers", _with_column("asn_types", "1"), REFUSED, dataset="education_ids"
 )
 _cells("opt_out_of_unknown_scope", _set("scope", lambda _: "some"), REFUSED, dataset="opt_outs")
 _cells("ending_in_capitals", lambda rows: rows, REFUSED, ending="CSV")

@@ -27,7 +27,7 @@ from rcs_assets.programme.provenance import sha256_of
 from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
-from rcs_assets.simulate.details import child_protection, education_details
+from rcs_assets.simulate.details import child_protection, education_details, looked_after
 from rcs_assets.simulate.draws import Bools
 from rcs_assets.simulate.education import (
     OPT_OUT_COLUMNS,
@@ -75,6 +75,7 @@ _FILE_ENDINGS = {
     "opt_outs": "_opt-outs.csv",
     "primary_survey": "_primary-survey.sav",
     "service_map": "_service-map.xlsx",
+    "education_ids": "_education-identifiers.csv",
     "education_payload": "_education-payload.csv",
     "social_work_payload": "_social-work-payload.csv",
 }
@@ -325,9 +326,7 @@ def _parent_file(task: _Task, engagement: Engagement, places: Places) -> list[Pa
     if wave is None:
         return []
     mix = places.simd[(places.schools["engagement"] == engagement.key).to_numpy()].sum(axis=0)
-    interviews = make_interviews(
-        wave, task.codebook, mix, task.seed, task.model, task.planted is None
-    )
+    interviews = make_interviews(wave, task.codebook, mix, task.seed, task.model, task.planted)
     return _survey_file(task, engagement, "parent", interviews)
 
 
@@ -424,6 +423,7 @@ def _details(
     common = (engagement.key, first, task.seed, task.planted)
     tables = education_details(education, *common)
     tables["child-protection"] = child_protection(care, *common)
+    tables["looked-after"] = looked_after(care, *common)
     return {name: table for name, table in tables.items() if len(table)}
 
 

@@ -56,7 +56,10 @@ EXTRACTS = (
         frozenset({"education_ids", "education_payload", "attendance", "exclusions", "cfe_levels"}),
         take_education,
     ),
-    (frozenset({"social_work_ids", "social_work_payload", "child_protection"}), take_social_work),
+    (
+        frozenset({"social_work_ids", "social_work_payload", "child_protection", "looked_after"}),
+        take_social_work,
+    ),
 )
 SHEETS = {"service-map.xlsx": "services", "budgets.xlsx": "budgets"}
 

@@ -210,6 +210,7 @@ def test_file_patterns_find_engagement_and_dataset(codebook: Codebook) -> None:
         "exclusions": "t1-west-lothian_exclusions.csv",
         "cfe_levels": "t1-west-lothian_cfe-levels.csv",
         "child_protection": "t1-west-lothian_child-protection.csv",
+        "looked_after": "t1-west-lothian_looked-after.csv",
         "social_work_ids": "t1-west-lothian_social-work-identifiers.csv",
         "social_work_payload": "t1-west-lothian_social-work-payload.csv",
         "index_return_survey": "t1-west-lothian_index-return-survey.csv",

@@ -1,4 +1,4 @@
-"""Details that follow a council's extract: attendance, exclusions, CfE levels, child protection.
+"""Details that follow a council's extract: attendance, exclusions, CfE levels, histories of care.
 
 Belongs here: their rules, and that they follow the identifiers of their extract. Does not
 belong here: the extract itself (`test_take.py`).
@@ -44,6 +44,12 @@ def event(own: str, number: int, kind: str, **changes: str) -> Row:
     )  # fmt: skip
     row = {"record_id": own, "event_no": str(number), "event": kind, "event_on": "2015-02-03"}
     return row | blank | changes
+
+
+def care(own: str, number: int, what: str, first: str, last: str = "", **changes: str) -> Row:
+    blank = dict.fromkeys(("placement", "legal_reason", "destination"), "")
+    row = {"record_id": own, "row_no": str(number), "episode_no": "1", "what": what}
+    return row | {"started_on": first, "ended_on": last} | blank | changes
 
 
 def deliver(world: World, name: str, rows: list[Row]) -> None:
@@ -125,6 +131,52 @@ def test_child_protection_reads_the_mark_of_the_national_return(delivered: World
     ]
 
 
+def test_contradictions_of_child_protection_are_noted_and_no_row_is_lost(delivered: World) -> None:
+    first = {"conference_type": "initial", "is_registered": "Y", "is_previously_registered": "N"}
+    left = {"conference_type": "review", "is_deregistered": "Y", "event_on": "2014-06-02"}
+    rows = [
+        event("sw-canary-1", 1, "investigation", event_on="2015-01-20"),
+        event("sw-canary-1", 2, "conference", **first),
+        event("sw-2", 1, "conference", **first),
+        event("sw-3", 1, "investigation", event_on="2014-01-06"),
+        event("sw-3", 2, "conference", **left),
+        event("sw-3", 3, "conference", **first),
+        event("sw-3", 4, "investigation", event_on="2013-01-06"),
+    ]
+    deliver(delivered, "child-protection", rows)
+    receipt = take(delivered)["child_protection"]
+    assert (receipt.accepted_n, receipt.quarantined_n) == (7, 0)
+    assert {flag: n for flag, n in receipt.flags.items() if n} == {
+        "conference_without_investigation": 1,
+        "events_out_of_order": 1,
+        "registered_before_but_not_said": 1,
+    }
+
+
+def test_episodes_placements_and_legal_reasons_of_looked_after_children(delivered: World) -> None:
+    placed = {"placement": "kinship_carers"}
+    rows = [
+        care("sw-canary-1", 1, "episode", "2013-05-06"),
+        care("sw-canary-1", 2, "legal_reason", "2013-05-06", legal_reason="cso_away_from_home"),
+        care("sw-canary-1", 3, "placement", "2013-05-06", "2014-05-06", **placed),
+        care("sw-canary-1", 4, "placement", "2014-03-06", placement="foster_provided"),
+        care("sw-2", 1, "episode", "2014-05-06", "2014-08-01", destination="home"),
+        care("sw-2", 2, "placement", "2014-05-06", "2014-09-01", **placed),
+        care("sw-2", 3, "legal_reason", "2014-05-06", "2013-05-06"),
+        care("sw-3", 1, "placement", "2014-05-06", placement="with granny"),
+    ]
+    deliver(delivered, "looked-after", rows)
+    receipt = take(delivered)["looked_after"]
+    assert dict(receipt.reasons) == {"ended_before_started": 1, "value_not_allowed": 1}
+    assert (receipt.received_n, receipt.accepted_n) == (8, 6)
+    noted = {"outside_its_episode": 1, "two_placements_at_once": 1}
+    assert {flag: receipt.flags[flag] for flag in noted} == noted
+    same = (
+        "select count(*) from intake.looked_after inner join intake.social_work using (record_id)"
+    )
+    assert delivered.rows(same) == [(6,)]
+
+
 @pytest.mark.parametrize("scope", ["linkage", "all"])
 def test_details_of_a_child_who_opted_out_are_withdrawn(delivered: World, scope: str) -> None:
     uid = education_ids()[1]["survey_uid"]
@@ -132,11 +184,13 @@ def test_details_of_a_child_who_opted_out_are_withdrawn(delivered: World, scope:
     delivered.deliver(write_csv(delivered.path("opt_outs"), [out]))
     deliver(delivered, "attendance", [attendance("sup-2"), attendance("sup-4")])
     deliver(delivered, "child-protection", [event("sw-2", 1, "investigation")])
+    deliver(delivered, "looked-after", [care("sw-2", 1, "episode", "2014-05-06")])
     delivered.take("opt_outs")
     receipts = take(delivered)
     found = receipts["attendance"]
     assert (found.accepted_n, found.withdrawn_n, found.quarantined_n) == (1, 1, 0)
     assert receipts["child_protection"].withdrawn_n == 1
+    assert receipts["looked_after"].withdrawn_n == 1
     assert delivered.rows("select count(*) from intake.child_protection") == [(0,)]
 
 

@@ -25,6 +25,7 @@ ORDER = (
     "service_map",
     "education_payload",
     "social_work_payload",
+    "education_ids",
     "sample_file",
     "opt_outs",
 )
@@ -85,8 +86,8 @@ def _catch(world: World, desk: Desk, kind: Kind, file: Path) -> Caught:
 
 
 def _take(desk: Desk, dataset: str) -> Receipt:
-    if dataset == "education_payload":
-        return take_education(desk, ENGAGEMENT)[1]
+    if dataset in ("education_ids", "education_payload"):
+        return take_education(desk, ENGAGEMENT)[dataset == "education_payload"]
     if dataset == "social_work_payload":
         return take_social_work(desk, ENGAGEMENT)[1]
     receipt = take(desk, dataset, ENGAGEMENT)
@@ -96,14 +97,14 @@ def _take(desk: Desk, dataset: str) -> Receipt:
 
 def _rows(desk: Desk, dataset: str, receipt: Receipt) -> int:
     """Rows of the dataset's table, and none of another file than this one."""
+    in_vault = {"opt_outs": "opt_outs", "education_ids": "education_identifiers"}.get(dataset)
     table = {
         "sample_file": "sample",
         "education_payload": "education",
         "social_work_payload": "social_work",
-        "opt_outs": "",
     }.get(dataset, dataset)
-    if not table:
-        return desk.vault.execute("select count(*) from opt_outs").fetchall()[0][0]
+    if in_vault:
+        return desk.vault.execute(f"select count(*) from {in_vault}").fetchall()[0][0]
     aside = desk.warehouse.execute(
         "select count(distinct row_number) from intake.quarantine where dataset = ? "
         "and file_sha256 = ?",

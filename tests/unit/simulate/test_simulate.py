@@ -15,8 +15,9 @@ import pytest
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError
 from rcs_assets.programme import read_simulated_manifest
-from rcs_assets.simulate import sign_files, simulate
+from rcs_assets.simulate import defects, sign_files, simulate
 from rcs_assets.simulate.public import PUBLIC_FILES
+from rcs_assets.wellbeing import score
 from tests.unit.simulate.conftest import SEED, SimulatedSet, make_set
 
 CLACKS = "t1-clackmannanshire"
@@ -128,6 +129,46 @@ def test_contractors_name_and_code_differently(small_set: SimulatedSet) -> None:
     ipsos, _ = pyreadstat.read_sav(small_set.out / f"{CLACKS}_secondary-survey.sav")
     scotcen, _ = pyreadstat.read_sav(small_set.out / "t2-falkirk_secondary-survey.sav")
     assert set(ipsos.columns).isdisjoint(scotcen.columns)
+
+
+@pytest.mark.parametrize(
+    ("made", "wrong_n"), [("small_set", defects.OTHER_FORM_N), ("clean_set", 0)]
+)
+def test_parents_answer_the_sdq_in_the_form_of_the_childs_age(
+    made: str, wrong_n: int, request: pytest.FixtureRequest, codebook: Codebook
+) -> None:
+    """domain.md 12: the 2-4 form for ages 2 to 4, the 4-17 form for 5 to 8, none under 2."""
+    path = request.getfixturevalue(made).out / f"{CLACKS}_parent-survey.sav"
+    frame, _ = pyreadstat.read_sav(path, user_missing=True)
+    version = {v.variable: v for v in codebook.questionnaire_for("t1", "parent").variables}
+    age = frame[version["child_age"].supplier_name]
+    forms = {"parent_sdq_2_4": (2, 3, 4), "parent_sdq": (5, 6, 7, 8)}
+    beside = 0
+    for form, ages in forms.items():
+        names = [version[f"{form}_{n}"].supplier_name for n in range(1, 26)]
+        answered = frame[names] >= 0
+        # With defects, some interviews break off before they come to the form.
+        assert answered[age.isin(ages)].any(axis=1).mean() >= (0.9 if wrong_n else 1)
+        beside += int(answered[~age.isin(ages)].to_numpy().sum())
+    assert set(age) == set(range(9))
+    assert beside == wrong_n
+
+
+@pytest.mark.parametrize("instrument", ["sdq_parent", "sdq_parent_2_4"])
+def test_both_parent_forms_can_be_scored(
+    instrument: str, clean_set: SimulatedSet, codebook: Codebook
+) -> None:
+    """The survey's items under the instrument's names: every interview of its ages scores."""
+    frame, _ = pyreadstat.read_sav(clean_set.out / f"{CLACKS}_parent-survey.sav", user_missing=True)
+    version = {v.variable: v for v in codebook.questionnaire_for("t1", "parent").variables}
+    form = "parent_sdq" + instrument.removeprefix("sdq_parent")
+    items = {f"sdq_{n}": frame[version[f"{form}_{n}"].supplier_name] for n in range(1, 26)}
+    answers = pd.DataFrame(items).astype("Int8")
+    answers = answers.mask(answers < 0).assign(record_id=[f"r{n}" for n in range(len(frame))])
+    total = score(answers, instrument)[f"{instrument}_total"].to_pylist()
+    low, high = (2, 4) if instrument == "sdq_parent_2_4" else (5, 8)
+    asked = frame[version["child_age"].supplier_name].between(low, high).tolist()
+    assert [value is not None for value in total] == asked
 
 
 def test_service_map_tiers_sum_to_100_but_for_the_planted_one(
