@@ -103,7 +103,8 @@ def used_model(
     """What of a model the rest of these files can use: comparisons of fields that both hold.
 
     A field that a file lacks says nothing of any pair, but costs a look at each of them, and a
-    block on it one at every two records. Birth dates that are years alone say something else.
+    block on it one at every two records. Birth dates that are years alone say something else, and
+    how often an extra field agrees by chance is counted.
 
     Args:
         con, rules, settings: as for `match_model`.
@@ -115,7 +116,40 @@ def used_model(
     ]
     fields = tuple(field for field in model.fields if field in present)
     judged = for_years_alone(con, rules, comparisons)
-    return MatchModel(fields, {**model.splink, "comparisons": judged})
+    counted = [
+        _counted_alike(con, settings, entry)
+        if entry["output_column_name"] in settings.extra_fields
+        else entry
+        for entry in judged
+    ]
+    return MatchModel(fields, {**model.splink, "comparisons": counted})
+
+
+def _counted_alike(
+    con: duckdb.DuckDBPyConnection, settings: LinkSettings, comparison: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The comparison of an extra field, with the share of pairs that agree counted in the files.
+
+    Nobody can ship it: of a number none agree by chance, of a sex every second pair.
+    """
+    field = f'"{comparison["output_column_name"]}"'
+    left, right = ("lhs", "lhs" if settings.mode == "dedupe" else "rhs")
+    own = 1 if settings.mode == "dedupe" else 0  # a record is no pair with itself
+    alike, left_n, right_n = con.execute(f"""
+        select
+            sum(l.n * (r.n - {own}))::double,
+            (select count({field}) from {left}),
+            (select count({field}) - {own} from {right})
+        from (select {field} as cell, count(*) as n from {left} group by 1) as l
+        inner join (select {field} as cell, count(*) as n from {right} group by 1) as r
+            on l.cell = r.cell
+    """).fetchall()[0]
+    share = min((alike or 0.0) / max(left_n * right_n, 1), 1 - _SMALLEST)
+    blank, same, *others = comparison["comparison_levels"]
+    rest = (1 - share) / (1 - same["u_probability"])
+    levels = [(same, share), *((level, level["u_probability"] * rest) for level in others)]
+    changed = [{**level, "u_probability": max(round(u, _DIGITS), _SMALLEST)} for level, u in levels]
+    return {**comparison, "comparison_levels": [blank, *changed]}
 
 
 def score_pairs(
@@ -162,7 +196,11 @@ def score_pairs(
     linker = _linker(con, rules, tables, chosen)
     with _quiet():
         try:
-            predictions = linker.inference.predict(warning_mode="never")
+            predictions = linker.inference.predict(
+                # What is lighter is dropped below: better never kept, of millions of pairs.
+                threshold_match_weight=lowest + prior - 1,
+                warning_mode="never",
+            )
         except SplinkException as error:
             # It holds the engine's message, which can hold values: `link` tells the kind alone.
             raise duckdb.Error(type(error).__name__) from None
@@ -181,6 +219,26 @@ def score_pairs(
         where evidence >= {lowest!r}
     """)
     linker.table_management.delete_tables_created_by_splink_from_db()
+    _drop_lightest(con, rules.most_kept)
+
+
+def _drop_lightest(con: duckdb.DuckDBPyConnection, most: int) -> None:
+    """Keep the pairs that say most, by whole steps of evidence, where more than `most` were found.
+
+    Only where files hold little to compare: a forename that two of 60,000 share is no link.
+    """
+    if len_of(con, "scored") <= most:
+        return
+    rows = con.execute(
+        "select floor(evidence)::integer, count(*) from scored group by 1 order by 1 desc"
+    ).fetchall()
+    kept, least = 0, rows[0][0]
+    for step, pairs_n in rows:
+        kept += pairs_n
+        if kept > most:
+            break
+        least = step
+    con.execute(f"delete from scored where evidence < {least}")
 
 
 def rest_tables(settings: LinkSettings) -> list[str]:

@@ -178,7 +178,8 @@ class Clerical:
 class LinkRules:
     """`data/linkage.yaml`, `data/model.yaml` and `data/diminutives.yaml`, checked.
 
-    `most_pairs`: that one call of the model looks at, block by block. `block_records`: pairs a
+    `most_pairs`: that one call of the model looks at, block by block. `most_kept`: pairs that it
+    keeps, the heaviest. `block_records`: pairs a
     record that an extra field may make as a block. `prior_margin`: evidence
     (log2) below that of a link, from which pairs tell how many of them are one child.
     `forms`: name → the names that may stand for it, itself among them, as standardised.
@@ -194,6 +195,7 @@ class LinkRules:
     groups: Groups
     clerical: Clerical
     most_pairs: int
+    most_kept: int
     block_records: int
     prior_margin: float
     model: dict[str, Any]
@@ -230,6 +232,7 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             groups=Groups(**raw["groups"]),
             clerical=Clerical(**raw["clerical"]),
             most_pairs=int(raw["most_pairs"]),
+            most_kept=int(raw["most_kept"]),
             block_records=int(raw["block_records"]),
             prior_margin=float(raw["prior_margin"]),
             model=_read(MODEL_FILE, overlay),
@@ -331,7 +334,8 @@ def _check(rules: LinkRules) -> None:
         "fields (known ones)": named <= set(FIELDS),
         "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
         "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,
-        "most_pairs": rules.most_pairs >= rules.remainder.all_pairs and rules.prior_margin >= 0,
+        "most_pairs": rules.most_pairs >= rules.most_kept >= rules.remainder.all_pairs
+        and rules.prior_margin >= 0,
         "years_alone": set(_YEAR_KEYS) == set(rules.model["years_alone"])
         and 0 < rules.model["years_alone"]["from_share"] < 1,
         "expected_share": 0 < rules.expected_share <= 1,

@@ -44,7 +44,9 @@ _NO_NAME = (
     "MISSING", "UNSPECIFIED", "NOTAPPLICABLE",
 )  # fmt: skip
 # What software writes for a blank cell, in exactly this spelling: Nan is a forename.
-_BLANKS = ("nan", "NaN", "NaT", "<NA>", "NULL", "null", "None", "none", "N/A", "n/a")
+_BLANKS = ("", "nan", "NaN", "NaT", "<NA>", "NULL", "null", "None", "none", "N/A", "n/a")
+# What people write there, in any field.
+_UNKNOWN = ("unknown", "not known", "not recorded", "not stated", "?", "-", ".")
 
 
 def _capitals(column: str) -> str:
@@ -189,12 +191,14 @@ RULES: dict[str, Callable[[str], str]] = {
 
 
 def known(column: str) -> str:
-    """Text without spaces around it; null for a blank, and for what software writes for one.
+    """Text without spaces around it; null for a blank, and for what is written for one.
 
     For a query below that of `standardised`, whose expressions name their column many times.
     """
     text = f"trim({column}::varchar)"
-    return f"case when {text} not in ('', {', '.join(map(repr, _BLANKS))}) then {text} end"
+    blanks, unknown = (", ".join(map(repr, words)) for words in (_BLANKS, _UNKNOWN))
+    is_known = f"{text} not in ({blanks}) and lower({text}) not in ({unknown})"
+    return f"case when {is_known} then {text} end"
 
 
 def standardised(field: str, column: str) -> str:
