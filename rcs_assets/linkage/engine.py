@@ -231,9 +231,11 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         f"as {_quoted(field)}"
         for field in fields
     ]
+    # Kept, or DuckDB puts the cell's expression wherever the standardised one names the column.
     con.execute(
-        f"create temp table {name} as select {', '.join(['unique_id', *parts])} from "
-        f"(select {', '.join(['record_id::varchar as unique_id', *cells])} from delivered)"
+        f"create temp table {name} as with cells as materialized "
+        f"(select {', '.join(['record_id::varchar as unique_id', *cells])} from delivered) "
+        f"select {', '.join(['unique_id', *parts])} from cells"
     )
     if "date_of_birth" in columns:
         _refuse_unread_dates(con, name, side)

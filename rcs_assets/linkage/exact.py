@@ -39,16 +39,17 @@ def standardised_rows(table: str, chosen: str) -> str:
     cells = ", ".join(f"{known(field)} as {field}" for field in fields)
     columns = ", ".join(f"{standardised(field, field)} as {field}" for field in fields)
     return f"""
+        with cells as materialized (
+            select engagement, record_id, uid, {cells}
+            from {table}
+            where engagement in ({chosen})
+        )
         select
             engagement,
             record_id,
             nullif(trim(uid), '') as uid,
             {columns}
-        from (
-            select engagement, record_id, uid, {cells}
-            from {table}
-            where engagement in ({chosen})
-        )
+        from cells
     """
 
 
