@@ -25,7 +25,7 @@ MODEL_FILE = "model.yaml"
 FORMS_FILE = "diminutives.yaml"
 QUALITY_FILE = "quality.yaml"
 MODES = ("link", "dedupe")
-_YEAR_KEYS = ("from_share", "records", "both", "one")
+_YEAR_KEYS = ("from_share", "records", "pairs_seen", "both", "one")
 # Columns of the engine's own tables, beside the fields.
 _OWN_COLUMNS = ("record_id", "unique_id", "forename_forms")
 TRAINING = ("auto", "fixed", "fit")

@@ -67,7 +67,7 @@ def _counted(
 ) -> dict[str, Any]:
     chosen = rules.model["years_alone"]
     blank, *levels = comparison["comparison_levels"]
-    strangers = _strangers(con, levels, chosen["records"])
+    strangers = _strangers(con, levels, chosen["records"], chosen["pairs_seen"])
     both, one = left * right, left * (1 - right) + right * (1 - left)
     changed = []
     for level, u in zip(levels, strangers, strict=True):
@@ -88,9 +88,12 @@ def _counted(
 
 
 def _strangers(
-    con: duckdb.DuckDBPyConnection, levels: Sequence[Mapping[str, Any]], records: int
+    con: duckdb.DuckDBPyConnection, levels: Sequence[Mapping[str, Any]], records: int, seen: int
 ) -> list[float]:
-    """The share of pairs at each level, over some records of either file, chosen by their ids."""
+    """The share of pairs at each level, over some records of either file, chosen by their ids.
+
+    As if `seen` pairs had been seen before at the model's own shares: few records show no more.
+    """
     conditions = [level["sql_condition"] for level in levels[:-1]]
     cases = " ".join(f"when {condition} then {n}" for n, condition in enumerate(conditions))
     sides = [
@@ -109,5 +112,8 @@ def _strangers(
         f"from {sides[0]} cross join {sides[1]} group by 1"
     ).fetchall()
     pairs = dict(rows)
-    total = sum(pairs.values())
-    return [pairs.get(n, 0.0) / total for n in range(len(levels))]
+    total = sum(pairs.values()) + seen
+    return [
+        (pairs.get(n, 0.0) + seen * level["u_probability"]) / total
+        for n, level in enumerate(levels)
+    ]
