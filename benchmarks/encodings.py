@@ -309,7 +309,7 @@ def _judged(home: Path, told: Path, engagement: str, mode: str) -> Any:
                 (select count(*) from found semi join pairs using (record_id, pupil)),
                 (select count(*) from pairs),
                 (
-                    select [estimated_precision, estimated_recall]
+                    select [estimated_precision, estimated_recall, recall_low, recall_high]
                     from w.linkage.link_rates
                     where dataset = '{dataset}' and engagement = '{engagement}'
                 )
@@ -324,6 +324,8 @@ def _judged(home: Path, told: Path, engagement: str, mode: str) -> Any:
             "recall": round(right_n / pairs_n, 5),
             "estimated_precision": estimates[0],
             "estimated_recall": estimates[1],
+            "recall_low": estimates[2],
+            "recall_high": estimates[3],
         }
 
 

@@ -26,7 +26,13 @@ from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import keys
 from rcs_assets.intake.archives import is_archive, unpacked
-from rcs_assets.intake.encoded import is_encoded, judged_by, takes_encodings
+from rcs_assets.intake.encoded import (
+    SAMPLE,
+    is_encoded,
+    judged_by,
+    refuse_lone_change,
+    takes_encodings,
+)
 from rcs_assets.intake.readers import probe, read_header
 from rcs_assets.programme import Engagement, Programme
 from rcs_assets.programme.provenance import MANIFEST_NAME, read_simulated_manifest, sha256_of
@@ -142,9 +148,10 @@ def deliver(
         StorageError: the register is damaged, or another process writes to the home.
     """
     day = (received_on or date.today()).isoformat()
-    desk = _Door(home, programme, codebook, day)
+    files = _files(paths)
+    desk = _Door(home, programme, codebook, day, tuple(files))
     with write_lock(home, "registering deliveries"):
-        return [outcome for path in _files(paths) for outcome in _deliver_path(desk, path)]
+        return [outcome for path in files for outcome in _deliver_path(desk, path)]
 
 
 def read_register(home: Home) -> tuple[Delivery, ...]:
@@ -195,12 +202,13 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Door:
-    """What every file is looked at with."""
+    """What every file is looked at with; `files` are those that came together."""
 
     home: Home
     programme: Programme
     codebook: Codebook
     day: str
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -271,6 +279,7 @@ def _deliver_one(door: _Door, arrived: _Arrived) -> DeliveryOutcome:
     if held is not None and held.sha256 == sha256 and not held.refused:
         return _outcome(held, DeliveryStatus.UNCHANGED, "already registered: nothing changes")
     line = _judged(_line(door, arrived, known, sha256), path, known, door.programme)
+    line = _of_held_kind(door, arrived, line)
     if line.refused:
         return _register_refusal(home, line)
     _keep(home, path, line)
@@ -398,6 +407,40 @@ def _judged(line: Delivery, path: Path, known: _Recognised, programme: Programme
     except InputError as error:
         return replace(line, refused=str(error))
     return line
+
+
+def _of_held_kind(door: _Door, arrived: _Arrived, line: Delivery) -> Delivery:
+    """The line of a sample file, refused where it alone would change its council's kind."""
+    if line.refused or line.dataset != SAMPLE:
+        return line
+    held = {
+        known.dataset: known.is_encoded
+        for known in read_register(door.home)
+        if known.engagement == line.engagement and not known.refused
+    }
+    if held.get(SAMPLE, line.is_encoded) == line.is_encoded:
+        return line
+    beside = arrived.path.parent.iterdir() if arrived.archive else door.files
+    try:
+        refuse_lone_change(line.file, line.is_encoded, held, _kinds(door, line, beside))
+    except InputError as error:
+        return replace(line, refused=str(error))
+    return line
+
+
+def _kinds(door: _Door, line: Delivery, files: Iterable[Path]) -> dict[str, bool]:
+    """Dataset → whether it is encoded, of the line's council's sound files of identifiers."""
+    found = {}
+    for path in files:
+        try:
+            known = _recognise(path.name, door.programme, door.codebook)
+        except InputError:
+            continue
+        if known.engagement == line.engagement and takes_encodings(known.dataset):
+            judged = _judged(line, path, known, door.programme)
+            if not judged.refused:
+                found[known.dataset.name] = judged.is_encoded
+    return found
 
 
 def _check_wave(name: str, dataset: Dataset, engagement: Engagement) -> None:

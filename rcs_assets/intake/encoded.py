@@ -18,7 +18,7 @@ row without the declaration, or none at all: nothing without UID is taken in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -28,8 +28,10 @@ from rcs_assets.errors import InputError
 from rcs_assets.intake import vault
 from rcs_assets.intake.contracts import count, quarantine
 
+SAMPLE = "sample_file"
 COLUMNS = ("scheme", "clk")
 LEFT_OUT = "left_out"
+IDENTIFIED_EXTRACTS = ("education_ids", "social_work_ids")
 NO_UID = "encoded_without_uid"
 
 
@@ -104,6 +106,39 @@ def with_encodings(dataset: Dataset) -> Dataset:
 def is_encoded(dataset: Dataset) -> bool:
     """Whether a contract is one of `with_encodings`."""
     return any(field.name == "clk" and field.is_required for field in dataset.fields)
+
+
+def refuse_lone_change(
+    file: str, is_kind: bool, held: Mapping[str, bool], came: Mapping[str, bool]
+) -> None:
+    """Refuse a sample file of another kind than the one that holds, unless its extracts come too.
+
+    When it is taken in, the keys of the replaced files end for ever (`other_kind.py`), so one file
+    sent by mistake may not be enough.
+
+    Args:
+        file: name of the sample file.
+        is_kind: whether it holds encodings.
+        held: dataset → the same of the council's deliveries that hold.
+        came: dataset → the same of its files of identifiers that came together.
+
+    Raises:
+        InputError: no extract of the new kind came with it, or one that holds has no successor.
+    """
+    new = {name for name, kind in came.items() if name != SAMPLE and kind == is_kind}
+    old = {name for name in IDENTIFIED_EXTRACTS if held.get(name, is_kind) != is_kind}
+    if new and old <= new:
+        return
+    kinds = ("identifiers", "encodings")
+    raise InputError(
+        "The sample file alone would change its council's kind of files",
+        where=f"file {file}",
+        why=f"it holds {kinds[is_kind]}, the one before {kinds[not is_kind]}; taking it in would "
+        "end the keys of the files that it replaces, for ever; it is not kept",
+        fix="if that is meant, deliver it together with "
+        + (" and ".join(sorted(old - new)) or "an extract")
+        + " of its kind; else deliver the one before again",
+    )
 
 
 def flags(con: duckdb.DuckDBPyConnection) -> dict[str, int]:

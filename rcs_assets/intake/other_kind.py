@@ -7,7 +7,9 @@ keys (`keys.py`).
 A council that changes from names to encodings, or back, leaves its earlier files sealed in the
 drop. Whoever opens one of either kind learns how the key writes each name. So when a file of the
 other kind is taken in, the keys of all that it and its like replaced are destroyed. Nothing is made
-of a replaced delivery, so a rebuild from the drop gives the same rows without it.
+of a replaced delivery, so a rebuild from the drop gives the same rows without it. No single file
+that was sent by mistake does it: a sample file of the other kind that comes without extracts of its
+kind is refused at the door (`encoded.refuse_lone_change`).
 
 The certificate is written as begun first and gets its name when the last key is gone; what was
 killed in between is completed by the next file that is taken in.
@@ -20,11 +22,11 @@ from datetime import date
 
 from rcs_assets.intake import certificates, keys
 from rcs_assets.intake.drop import Delivery, read_register
+from rcs_assets.intake.encoded import IDENTIFIED_EXTRACTS, SAMPLE
 from rcs_assets.intake.receipts import is_taken
 from rcs_assets.storage import Home
 
-SAMPLE = "sample_file"
-DATASETS = (SAMPLE, "education_ids", "social_work_ids")
+DATASETS = (SAMPLE, *IDENTIFIED_EXTRACTS)
 BEGUN = ".begun"
 _STEM = "other-kind"
 

@@ -20,24 +20,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.linkage.assign import assign_one_to_one, band_links, weigh, weigh_siblings
+from rcs_assets.linkage.assign import (
+    assign_one_to_one,
+    band_links,
+    fitted_prior,
+    join_clusters,
+    weigh,
+    weigh_siblings,
+)
 from rcs_assets.linkage.cascade import run_cascade
 from rcs_assets.linkage.decided import apply_decisions
 from rcs_assets.linkage.probabilistic import (
     MatchModel,
-    blocks_of,
     clerical_weight,
     count_frequencies,
+    first_blocks,
     len_of,
     match_model,
     prior_weight,
+    rest_tables,
     score_pairs,
     used_model,
 )
 from rcs_assets.linkage.quality import LinkQuality, estimate_quality, missed_chances
 from rcs_assets.linkage.remainder import link_remainder
 from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
-from rcs_assets.linkage.standardise import FIELDS, standardised
+from rcs_assets.linkage.standardise import FIELDS, known, standardised
 
 # Types of the standardised fields that are no text.
 _TYPES = {"date_of_birth": "date", "clk": "bit"}
@@ -123,20 +131,23 @@ def _link(
     model = match_model(con, rules, settings, prior=prior)
     used = used_model(con, rules, settings, model)
     lowest = clerical_weight(rules, settings)
+    is_dedupe = settings.mode == "dedupe"
     score_pairs(
         con,
         rules,
         settings,
         used,
-        blocks_of(rules, "blocking", used.fields),
-        lowest=lowest - prior_weight(prior),
+        first_blocks(con, rules, settings, used.fields),
+        lowest=_least_evidence(rules, settings, lowest - prior_weight(prior)),
     )
-    weigh_siblings(con, rules, model)
-    weigh(con, rules, prior, settings)
+    weigh_siblings(con, rules, settings, model)
+    fitted = fitted_prior(con, prior, _pairs_n(con, settings))
+    weigh(con, rules, fitted if is_dedupe else min(prior, fitted), settings)
     remainder = None
-    if settings.mode == "dedupe":
+    if is_dedupe:
         con.execute("create or replace temp table assigned as from candidates")
         band_links(con, rules, settings)
+        join_clusters(con, rules)
     else:
         assign_one_to_one(con, lowest)
         band_links(con, rules, settings)
@@ -192,7 +203,7 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
     """Check one table and load it standardised, with a column for every field."""
     side = "left" if name == "lhs" else "right"
     columns = list(table.column_names)
-    known = (*FIELDS, *settings.extra_fields)
+    fields = (*FIELDS, *settings.extra_fields)
     if "record_id" not in columns:
         raise InputError("A table has no column record_id", where=side)
     twice = sorted({column for column in columns if columns.count(column) > 1})
@@ -200,7 +211,7 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         raise InputError(
             f"Columns stand twice: {', '.join(twice)}", where=side, fix="leave one of each"
         )
-    unknown = sorted(set(columns) - {"record_id", *known})
+    unknown = sorted(set(columns) - {"record_id", *fields})
     if unknown:
         raise InputError(
             f"Unknown columns: {', '.join(unknown)}",
@@ -213,13 +224,18 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         raise InputError(f"Extra fields are missing: {', '.join(missing)}", where=side)
     con.register("delivered", table)
     _refuse_empty(con, side, columns)
+    named = [field for field in fields if field in columns]
+    cells = [f"{known(_cell(table, field))} as {_quoted(field)}" for field in named]
     parts = [
-        f"{standardised(field, field) if field in columns else _blank(field)} as {field}"
-        for field in known
+        f"{standardised(field, _quoted(field)) if field in named else _blank(field)} "
+        f"as {_quoted(field)}"
+        for field in fields
     ]
+    # Kept, or DuckDB puts the cell's expression wherever the standardised one names the column.
     con.execute(
-        f"create temp table {name} as "
-        f"select record_id::varchar as unique_id, {', '.join(parts)} from delivered"
+        f"create temp table {name} as with cells as materialized "
+        f"(select {', '.join(['record_id::varchar as unique_id', *cells])} from delivered) "
+        f"select {', '.join(['unique_id', *parts])} from cells"
     )
     if "date_of_birth" in columns:
         _refuse_unread_dates(con, name, side)
@@ -233,10 +249,29 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         )
 
 
+def _cell(table: pa.Table, field: str) -> str:
+    """A column in SQL; of numbers with a fraction, whole ones without it.
+
+    Whoever reads a file without naming types gets 4814.0 for a postcode, and 19640402.0 for a date.
+    """
+    kind, cell = table.schema.field(field).type, _quoted(field)
+    if not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return cell
+    return (
+        f"(case when isfinite({cell}::double) then "
+        f"if({cell} = trunc({cell}), trunc({cell})::hugeint::varchar, {cell}::varchar) end)"
+    )
+
+
+def _quoted(column: str) -> str:
+    """An extra field may have a name that is a word of SQL."""
+    return f'"{column}"'
+
+
 def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -> None:
     """Birth dates in a form that is not read: rather a wrong file than one without dates."""
     written_n, read_n = con.execute(
-        "select (select count(nullif(trim(date_of_birth::varchar), '')) from delivered), "
+        f"select (select count({known('date_of_birth')}) from delivered), "
         f"(select count(date_of_birth) from {name})"
     ).fetchall()[0]
     if 2 * read_n < written_n:
@@ -261,7 +296,7 @@ def _stands(column: pa.ChunkedArray) -> bool:
 
 def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:
     """No row, or a column of blanks: rather a wrong file than a file of strangers."""
-    counted = ", ".join(f"count(nullif(trim(\"{column}\"::varchar), ''))" for column in columns)
+    counted = ", ".join(f"count({known(_quoted(column))})" for column in columns)
     rows, *filled_n = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
     if not rows:
         raise InputError("A table has no rows", where=side, fix="hand over records of both sides")
@@ -331,7 +366,9 @@ def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSetti
     """Probability that two records drawn at random are one child, before the model looks.
 
     Between two files from their sizes alone, so that it does not depend on how many pairs the
-    passes linked; within one file nobody knows how many stand twice, and the passes tell.
+    passes linked: the most that can be expected, which `fitted_prior` lowers where two files have
+    few children in common. Within one file nobody knows how many stand twice: what the passes
+    tell is where it starts from.
     """
     sizes = [len_of(con, table) for table in ("lhs", "rhs")]
     largest = max(*sizes, 2)
@@ -339,6 +376,23 @@ def _prior(con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSetti
         return rules.expected_share / largest
     doubled = len_of(con, "exact_links") / rules.training.exact_share + 1
     return min(0.5, doubled / (largest * (largest - 1) / 2))
+
+
+def _least_evidence(rules: LinkRules, settings: LinkSettings, needed: float) -> float:
+    """Evidence from which a pair is looked at: what a prior that is not fitted yet may need.
+
+    Within one file any; between two that of a link, less some for `fitted_prior` to see by.
+    """
+    least = rules.remainder.lowest_evidence
+    if settings.mode == "dedupe":
+        return least
+    return min(needed, max(least, needed - rules.prior_margin))
+
+
+def _pairs_n(con: duckdb.DuckDBPyConnection, settings: LinkSettings) -> float:
+    """All pairs of what the exact passes left."""
+    sizes = [len_of(con, table) for table in rest_tables(settings)]
+    return sizes[0] * sizes[1] if len(sizes) == 2 else sizes[0] * (sizes[0] - 1) / 2
 
 
 def _result(con: duckdb.DuckDBPyConnection, rules: LinkRules) -> Any:

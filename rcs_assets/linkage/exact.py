@@ -23,7 +23,7 @@ so that neither the order of deliveries nor the rerun of one engagement can chan
 
 from __future__ import annotations
 
-from rcs_assets.linkage.standardise import standardised
+from rcs_assets.linkage.standardise import known, standardised
 
 SURVEY_DATASETS = ("primary_survey", "secondary_survey")
 
@@ -36,15 +36,20 @@ PASS_SCN = 2
 def standardised_rows(table: str, chosen: str) -> str:
     """Identifiers of a vault table in the form in which the exact passes compare them."""
     fields = ("scn", "surname", "first_forename", "sex", "date_of_birth", "postcode")
+    cells = ", ".join(f"{known(field)} as {field}" for field in fields)
     columns = ", ".join(f"{standardised(field, field)} as {field}" for field in fields)
     return f"""
+        with cells as materialized (
+            select engagement, record_id, uid, {cells}
+            from {table}
+            where engagement in ({chosen})
+        )
         select
             engagement,
             record_id,
             nullif(trim(uid), '') as uid,
             {columns}
-        from {table}
-        where engagement in ({chosen})
+        from cells
     """
 
 

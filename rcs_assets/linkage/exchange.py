@@ -294,7 +294,16 @@ def _query(kind: str) -> str:
     """One file of the vault; `$engagement` names the engagement."""
     own = f"where engagement = $engagement and {_NOT_BARRED}"
     if kind == "read_through":
-        return """
+        # A child who refused linkage is known by his answer alone, and stands in no file.
+        barred = (
+            "(select index_no from index_numbers where engagement = $engagement "
+            f"and not {_NOT_BARRED})"
+        )
+        allowed = " and ".join(
+            f"({number} is null or {number} not in {barred})"
+            for number in ("index_survey", "index_education", "index_social_work")
+        )
+        return f"""
             select
                 index_survey,
                 index_education as index_edu,
@@ -303,7 +312,7 @@ def _query(kind: str) -> str:
                 match_method,
                 weight_band as match_weight_band
             from read_through
-            where engagement = $engagement
+            where engagement = $engagement and {allowed}
             order by project_id
         """
     if kind == "survey_ids":

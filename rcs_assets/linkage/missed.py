@@ -72,6 +72,7 @@ def estimate_education(
     A record with the number of a pupil who opted out was not missed: it is left out.
     """
     quality: Quality = {}
+    tail = (1 - rules.groups.confidence) / 2
     for engagement in engagements:
         links_n = _links_n(con, engagement)
         if links_n is None:
@@ -80,7 +81,7 @@ def estimate_education(
         missed = Expected(0.0, 0.0, 0.0)
         if pupils.num_rows and records.num_rows:
             links = link(pupils, records, settings)
-            missed = _all_missed(links)
+            missed = _all_missed(links, tail)
             add_chances(con, "education", engagement, _all_chances(links, rules))
         quality["education", engagement] = _by_number(rules, PASS_SCN, links_n, missed)
     return quality
@@ -169,14 +170,19 @@ def _left_over(con: duckdb.DuckDBPyConnection, engagement: str) -> tuple[pa.Tabl
     return filled(pupils), filled(records)
 
 
-def _all_missed(links: Links) -> Expected:
-    """Pairs that the engine would link, those of them that are wrong taken off, and its misses."""
+def _all_missed(links: Links, tail: float) -> Expected:
+    """Pairs that the engine would link, those of them that are wrong taken off, and its misses.
+
+    Which pairs these are is nearly certain, since names, birth date and home agree; how many of a
+    file have no number is chance. So the ends are widened by it, as those of other files: an
+    interval of the pairs alone would have no width.
+    """
     quality = links.quality
-    right = quality.links_n - quality.wrong.n
-    return Expected(
-        right + quality.missed.n,
+    return counted(
+        quality.links_n - quality.wrong.n + quality.missed.n,
         quality.links_n - quality.wrong.high + quality.missed.low,
         quality.links_n - quality.wrong.low + quality.missed.high,
+        tail,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
+from rcs_assets.linkage.years_alone import for_years_alone, has_years_alone
 
 # Parameters that were fitted are rounded to this many digits before anything is scored, so
 # that the order of a floating-point sum leaves no trace in a weight.
@@ -29,6 +30,8 @@ _SMALLEST = 1e-5
 # Splink takes the dataset whose name is smaller as the left one.
 _NAMES = ("a_left", "b_right")
 DECIDING_FIELD = "first_forename"
+# Every pair, where there are few.
+ALL_PAIRS = "l.unique_id is not null and r.unique_id is not null"
 # Where a file lacks the field, nobody can say how often it changes.
 _UNKNOWN_M = 0.02
 
@@ -76,11 +79,21 @@ def match_model(
     smallest = min(len_of(con, table) for table in tables)
     fields = _present_fields(con, rules, settings, tables)
     shipped = splink_settings(rules, settings, fields, prior)
-    if smallest == 0 or not shipped["comparisons"] or not _is_fitted(rules, settings, smallest):
-        return MatchModel(tuple(fields), shipped)
+    unfitted = MatchModel(tuple(fields), shipped)
+    if smallest == 0 or not _is_fitted(rules, settings, smallest) or has_years_alone(con, rules):
+        return unfitted
+    blocks = _training_blocks(con, rules, tables, fields, shipped["comparisons"])
+    if not blocks:
+        return unfitted
+    from splink.internals.exceptions import SplinkException
+
     with _quiet():
-        blocks = _training_blocks(con, rules, tables, fields)
-        fitted = _fitted(_linker(con, rules, tables, shipped), rules, settings, shipped, blocks)
+        try:
+            linker = _linker(con, rules, tables, shipped)
+            fitted = _fitted(linker, rules, settings, shipped, blocks)
+        except (ValueError, SplinkException):
+            # A level that the files never show has no probability that can be written down.
+            return unfitted
     return MatchModel(tuple(fields), fitted)
 
 
@@ -90,7 +103,8 @@ def used_model(
     """What of a model the rest of these files can use: comparisons of fields that both hold.
 
     A field that a file lacks says nothing of any pair, but costs a look at each of them, and a
-    block on it one at every two records.
+    block on it one at every two records. Birth dates that are years alone say something else, and
+    how often an extra field agrees by chance is counted.
 
     Args:
         con, rules, settings: as for `match_model`.
@@ -101,7 +115,41 @@ def used_model(
         entry for entry in model.splink["comparisons"] if entry["output_column_name"] in present
     ]
     fields = tuple(field for field in model.fields if field in present)
-    return MatchModel(fields, {**model.splink, "comparisons": comparisons})
+    judged = for_years_alone(con, rules, comparisons)
+    counted = [
+        _counted_alike(con, settings, entry)
+        if entry["output_column_name"] in settings.extra_fields
+        else entry
+        for entry in judged
+    ]
+    return MatchModel(fields, {**model.splink, "comparisons": counted})
+
+
+def _counted_alike(
+    con: duckdb.DuckDBPyConnection, settings: LinkSettings, comparison: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The comparison of an extra field, with the share of pairs that agree counted in the files.
+
+    Nobody can ship it: of a number none agree by chance, of a sex every second pair.
+    """
+    field = f'"{comparison["output_column_name"]}"'
+    left, right = ("lhs", "lhs" if settings.mode == "dedupe" else "rhs")
+    own = 1 if settings.mode == "dedupe" else 0  # a record is no pair with itself
+    alike, left_n, right_n = con.execute(f"""
+        select
+            sum(l.n * (r.n - {own}))::double,
+            (select count({field}) from {left}),
+            (select count({field}) - {own} from {right})
+        from (select {field} as cell, count(*) as n from {left} group by 1) as l
+        inner join (select {field} as cell, count(*) as n from {right} group by 1) as r
+            on l.cell = r.cell
+    """).fetchall()[0]
+    share = min((alike or 0.0) / max(left_n * right_n, 1), 1 - _SMALLEST)
+    blank, same, *others = comparison["comparison_levels"]
+    rest = (1 - share) / (1 - same["u_probability"])
+    levels = [(same, share), *((level, level["u_probability"] * rest) for level in others)]
+    changed = [{**level, "u_probability": max(round(u, _DIGITS), _SMALLEST)} for level, u in levels]
+    return {**comparison, "comparison_levels": [blank, *changed]}
 
 
 def score_pairs(
@@ -133,16 +181,29 @@ def score_pairs(
     tables = rest_tables(settings)
     if not blocks or not model.splink["comparisons"] or not all(len_of(con, t) for t in tables):
         return
+    fitting = _fitting(con, tables, blocks, rules.most_pairs)
+    if not fitting:
+        return
     chosen = {
         **model.splink,
         "blocking_rules_to_generate_predictions": [
-            {"blocking_rule": block, "sql_dialect": "duckdb"} for block in blocks
+            {"blocking_rule": block, "sql_dialect": "duckdb"} for block in fitting
         ],
     }
     prior = prior_weight(model.splink["probability_two_random_records_match"])
+    from splink.internals.exceptions import SplinkException
+
     linker = _linker(con, rules, tables, chosen)
     with _quiet():
-        predictions = linker.inference.predict(warning_mode="never")
+        try:
+            predictions = linker.inference.predict(
+                # What is lighter is dropped below: better never kept, of millions of pairs.
+                threshold_match_weight=lowest + prior - 1,
+                warning_mode="never",
+            )
+        except SplinkException as error:
+            # It holds the engine's message, which can hold values: `link` tells the kind alone.
+            raise duckdb.Error(type(error).__name__) from None
     step = rules.thresholds.step
     con.execute(f"""
         insert into scored
@@ -158,6 +219,26 @@ def score_pairs(
         where evidence >= {lowest!r}
     """)
     linker.table_management.delete_tables_created_by_splink_from_db()
+    _drop_lightest(con, rules.most_kept)
+
+
+def _drop_lightest(con: duckdb.DuckDBPyConnection, most: int) -> None:
+    """Keep the pairs that say most, by whole steps of evidence, where more than `most` were found.
+
+    Only where files hold little to compare: a forename that two of 60,000 share is no link.
+    """
+    if len_of(con, "scored") <= most:
+        return
+    rows = con.execute(
+        "select floor(evidence)::integer, count(*) from scored group by 1 order by 1 desc"
+    ).fetchall()
+    kept, least = 0, rows[0][0]
+    for step, pairs_n in rows:
+        kept += pairs_n
+        if kept > most:
+            break
+        least = step
+    con.execute(f"delete from scored where evidence < {least}")
 
 
 def rest_tables(settings: LinkSettings) -> list[str]:
@@ -168,6 +249,34 @@ def rest_tables(settings: LinkSettings) -> list[str]:
 def blocks_of(rules: LinkRules, kind: str, fields: Sequence[str]) -> list[str]:
     """The conditions of a set of blocks (blocking | loose_blocking) whose fields are there."""
     return [rule["when"] for rule in rules.model[kind] if set(rule["fields"]) <= set(fields)]
+
+
+def first_blocks(
+    con: duckdb.DuckDBPyConnection,
+    rules: LinkRules,
+    settings: LinkSettings,
+    fields: Sequence[str],
+) -> list[str]:
+    """The blocks of the model's pass, and those of extra fields.
+
+    Within one table no last pass follows, which looks at every pair or more loosely: this one does.
+    """
+    is_dedupe = settings.mode == "dedupe"
+    if is_dedupe and len_of(con, "left_rest") ** 2 <= rules.remainder.all_pairs:
+        return [ALL_PAIRS]
+    kinds = ("blocking", "loose_blocking") if is_dedupe else ("blocking",)
+    known = [block for kind in kinds for block in blocks_of(rules, kind, fields)]
+    return [*extra_blocks(con, rules, settings), *known]
+
+
+def extra_blocks(
+    con: duckdb.DuckDBPyConnection, rules: LinkRules, settings: LinkSettings
+) -> list[str]:
+    """Agreement of each extra field that tells records apart: a number does, a sex does not."""
+    sides = ["lhs"] if settings.mode == "dedupe" else ["lhs", "rhs"]
+    most = rules.block_records * sum(len_of(con, table) for table in sides)
+    named = [f'l."{field}" = r."{field}"' for field in settings.extra_fields]
+    return [block for block in named if _pairs_n(con, sides, block, most) <= most]
 
 
 def prior_weight(prior: float) -> float:
@@ -251,13 +360,8 @@ def _present_fields(
 ) -> list[str]:
     """Fields that are filled somewhere in the tables; a former surname in one is enough."""
     fields = [entry["field"] for entry in _comparisons(rules, settings)]
-    counts = [
-        con.execute(
-            f"select {', '.join(f'count({field})' for field in (*fields, 'previous_surname'))} "
-            f"from {table}"
-        ).fetchall()[0]
-        for table in tables
-    ]
+    counted = ", ".join(f'count("{field}")' for field in (*fields, "previous_surname"))
+    counts = [con.execute(f"select {counted} from {table}").fetchall()[0] for table in tables]
     present = [field for field, *n in zip(fields, *counts, strict=False) if all(n)]
     return [*present, *(["previous_surname"] if any(n[-1] for n in counts) else [])]
 
@@ -356,15 +460,52 @@ def _training_blocks(
     rules: LinkRules,
     tables: Sequence[str],
     fields: Sequence[str],
+    comparisons: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """The blocks that hold enough pairs to fit parameters within them."""
-    once = " and l.unique_id < r.unique_id" if len(tables) == 1 else ""
+    """The blocks that hold enough pairs to fit parameters within them, and not too many.
+
+    A block says nothing of its own fields. Of what it leaves two fields at least must be compared:
+    one alone agrees or not, and nobody can tell why.
+    """
+    compared = {entry["output_column_name"] for entry in comparisons}
+    enough = [
+        rule["when"]
+        for rule in rules.model["training_blocks"]
+        if set(rule["fields"]) <= set(fields) and len(compared - set(rule["fields"])) >= 2
+    ]
     return [
         block
-        for block in blocks_of(rules, "training_blocks", fields)
-        if len_of(con, f"{tables[0]} as l inner join {tables[-1]} as r on {block}{once}")
-        >= rules.training.min_pairs
+        for block in enough
+        if rules.training.min_pairs
+        <= _pairs_n(con, tables, block, rules.most_pairs)
+        <= rules.most_pairs
     ]
+
+
+def _fitting(
+    con: duckdb.DuckDBPyConnection, tables: Sequence[str], blocks: Sequence[str], most: int
+) -> list[str]:
+    """The blocks, in their order, whose pairs are together no more than `most`."""
+    sizes = [len_of(con, table) for table in tables]
+    if sizes[0] * sizes[-1] <= most:
+        return list(blocks)
+    found = []
+    for block in blocks:
+        pairs_n = _pairs_n(con, tables, block, most)
+        if pairs_n <= most:
+            found.append(block)
+            most -= pairs_n
+    return found
+
+
+def _pairs_n(con: duckdb.DuckDBPyConnection, tables: Sequence[str], block: str, most: int) -> int:
+    """How many pairs a block holds; one more than `most` where it holds more."""
+    once = " and l.unique_id < r.unique_id" if len(tables) == 1 else ""
+    return len_of(
+        con,
+        f"(select 1 from {tables[0]} as l inner join {tables[-1]} as r on {block}{once} "
+        f"limit {most + 1})",
+    )
 
 
 def _rounded(shipped: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from rcs_assets.linkage.assign import assign_one_to_one, weigh_siblings
 from rcs_assets.linkage.probabilistic import (
+    ALL_PAIRS,
     MatchModel,
     blocks_of,
     clerical_weight,
@@ -36,8 +37,6 @@ from rcs_assets.linkage.probabilistic import (
 )
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
 
-# Every pair, where the left-over records are few.
-_ALL_PAIRS = "l.unique_id is not null and r.unique_id is not null"
 _SHARES = np.linspace(0.0005, 0.9995, 1999)
 
 
@@ -91,7 +90,7 @@ def link_remainder(
         _blocks(rules, used, left_n * right_n),
         lowest=rules.remainder.lowest_evidence,
     )
-    weigh_siblings(con, rules, model)
+    weigh_siblings(con, rules, settings, model)
     remainder = estimate_share(con, rules, left_n, right_n)
     _weigh(con, remainder, rules)
     assign_one_to_one(con, clerical_weight(rules, settings))
@@ -101,7 +100,7 @@ def link_remainder(
 
 def _blocks(rules: LinkRules, model: MatchModel, pairs_n: int) -> list[str]:
     if pairs_n <= rules.remainder.all_pairs:
-        return [_ALL_PAIRS]
+        return [ALL_PAIRS]
     return [
         block
         for kind in ("blocking", "loose_blocking")

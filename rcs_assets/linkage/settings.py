@@ -25,6 +25,9 @@ MODEL_FILE = "model.yaml"
 FORMS_FILE = "diminutives.yaml"
 QUALITY_FILE = "quality.yaml"
 MODES = ("link", "dedupe")
+_YEAR_KEYS = ("from_share", "records", "pairs_seen", "both", "one")
+# Columns of the engine's own tables, beside the fields.
+_OWN_COLUMNS = ("record_id", "unique_id", "forename_forms")
 TRAINING = ("auto", "fixed", "fit")
 # Columns of a council's record that make cells of weights (by_group.py).
 WEIGHT_COLUMNS = {
@@ -66,7 +69,7 @@ class LinkSettings:
             raise _wrong("training", "choices are " + ", ".join(TRAINING))
         if self.threads is not None and self.threads < 1:
             raise _wrong("threads", "at least one thread is needed")
-        taken = sorted(set(self.extra_fields) & {"record_id", *FIELDS})
+        taken = sorted(set(self.extra_fields) & {*_OWN_COLUMNS, *FIELDS})
         if taken or not all(name.isidentifier() for name in self.extra_fields):
             raise _wrong("extra_fields", "further columns by plain names, without " + str(taken))
 
@@ -175,6 +178,10 @@ class Clerical:
 class LinkRules:
     """`data/linkage.yaml`, `data/model.yaml` and `data/diminutives.yaml`, checked.
 
+    `most_pairs`: that one call of the model looks at, block by block. `most_kept`: pairs that it
+    keeps, the heaviest. `block_records`: pairs a
+    record that an extra field may make as a block. `prior_margin`: evidence
+    (log2) below that of a link, from which pairs tell how many of them are one child.
     `forms`: name → the names that may stand for it, itself among them, as standardised.
     """
 
@@ -187,6 +194,10 @@ class LinkRules:
     remainder: RemainderRules
     groups: Groups
     clerical: Clerical
+    most_pairs: int
+    most_kept: int
+    block_records: int
+    prior_margin: float
     model: dict[str, Any]
     forms: dict[str, tuple[str, ...]]
 
@@ -220,6 +231,10 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
             remainder=RemainderRules(**raw["remainder"]),
             groups=Groups(**raw["groups"]),
             clerical=Clerical(**raw["clerical"]),
+            most_pairs=int(raw["most_pairs"]),
+            most_kept=int(raw["most_kept"]),
+            block_records=int(raw["block_records"]),
+            prior_margin=float(raw["prior_margin"]),
             model=_read(MODEL_FILE, overlay),
             forms={
                 name: (name, *others)
@@ -319,6 +334,10 @@ def _check(rules: LinkRules) -> None:
         "fields (known ones)": named <= set(FIELDS),
         "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
         "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,
+        "most_pairs": rules.most_pairs >= rules.most_kept >= rules.remainder.all_pairs
+        and rules.prior_margin >= 0,
+        "years_alone": set(_YEAR_KEYS) == set(rules.model["years_alone"])
+        and 0 < rules.model["years_alone"]["from_share"] < 1,
         "expected_share": 0 < rules.expected_share <= 1,
         "siblings": 0 < rules.siblings.twin_share < 1 and rules.siblings.twin_strength > 0,
         "clerical": 0 <= rules.clerical.max_share <= 0.01

@@ -39,7 +39,14 @@ _ANY_LETTER = r"\p{Lu}\p{Ll}\p{Lo}" + _MARK
 # two names may differ in them alone.
 _HAS_ACCENTS = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]"
 # Words that stand where a name is not known (domain.md 3.4: missing codes).
-_NO_NAME = ("UNKNOWN", "NOTKNOWN", "NK", "NOTRECORDED")
+_NO_NAME = (
+    "UNKNOWN", "NOTKNOWN", "NK", "NOTRECORDED", "NOTSTATED", "NOTGIVEN", "NOTAVAILABLE",
+    "MISSING", "UNSPECIFIED", "NOTAPPLICABLE",
+)  # fmt: skip
+# What software writes for a blank cell, in exactly this spelling: Nan is a forename.
+_BLANKS = ("", "nan", "NaN", "NaT", "<NA>", "NULL", "null", "None", "none", "N/A", "n/a")
+# What people write there, in any field.
+_UNKNOWN = ("unknown", "not known", "not recorded", "not stated", "?", "-", ".")
 
 
 def _capitals(column: str) -> str:
@@ -181,6 +188,17 @@ RULES: dict[str, Callable[[str], str]] = {
     "town": letters,
     "clk": bits,
 }
+
+
+def known(column: str) -> str:
+    """Text without spaces around it; null for a blank, and for what is written for one.
+
+    For a query below that of `standardised`, whose expressions name their column many times.
+    """
+    text = f"trim({column}::varchar)"
+    blanks, unknown = (", ".join(map(repr, words)) for words in (_BLANKS, _UNKNOWN))
+    is_known = f"{text} not in ({blanks}) and lower({text}) not in ({unknown})"
+    return f"case when {is_known} then {text} end"
 
 
 def standardised(field: str, column: str) -> str:

@@ -383,6 +383,28 @@ def test_a_council_that_changes_its_kind_leaves_no_dictionary(world: World, tmp_
     assert sorted((world.home.drop / "certificates").iterdir()) == certificates
 
 
+def test_a_sample_file_sent_by_mistake_ends_no_key(world: World, tmp_path: Path) -> None:
+    """Of the other kind and alone, or with one extract of two: refused, and not kept."""
+    before = read_register(world.home)
+    kept = world.path("sample_file").read_bytes()
+    for came in (["sample_file"], ["sample_file", "education_ids"]):
+        for dataset in came:
+            shutil.copy(tmp_path / "plain" / world.path(dataset).name, world.path(dataset))
+        told = {outcome.dataset: outcome for outcome in world.deliver(*map(world.path, came))}
+        refused = told["sample_file"]
+        assert refused.status is DeliveryStatus.REFUSED
+        assert "alone would change its council's kind" in refused.message
+        assert "social_work_ids" in refused.message
+        assert not list((world.home.drop / "files").rglob(f"{refused.sha256}/*"))
+    # It counts as refused, until the council's own comes again: nothing has ended.
+    assert "alone would change" in take_pupils(world)["sample_file"].reason
+    assert not (world.home.drop / "certificates").exists()
+    assert read_register(world.home)[: len(before)] == before
+    world.path("sample_file").write_bytes(kept)
+    world.deliver(world.path("sample_file"))
+    assert take_pupils(world)["sample_file"].accepted_n == PUPILS_N
+
+
 def test_what_a_killed_run_began_to_end_is_completed(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -348,7 +348,7 @@ def test_who_refused_is_handed_on_to_nobody(linked: World, tmp_path: Path, scope
     """Nothing leaves while the refusal waits; afterwards no file has the child's answers."""
     world, uid = linked, "CA00000004"
     payload = ("payload_primary", "payload_secondary")
-    kinds = ("survey_ids", "index_return_survey", *payload, "admin_ids_sw")
+    kinds = ("survey_ids", "index_return_survey", *payload, "admin_ids_sw", "read_through")
     before = {kind: rows_of(file) for kind, file in export(world, tmp_path / "a", *kinds).items()}
     assert uid in {row["survey_uid"] for row in before["survey_ids"]}
     write_csv(
@@ -362,7 +362,9 @@ def test_who_refused_is_handed_on_to_nobody(linked: World, tmp_path: Path, scope
     link_all(world)
     after = {kind: rows_of(file) for kind, file in export(world, tmp_path / "b", *kinds).items()}
     assert uid not in {row["survey_uid"] for row in after["survey_ids"]}
-    for together in (("survey_ids",), ("index_return_survey",), payload):
+    numbers = {row["index_survey"] for row in after["index_return_survey"]}
+    assert {row["index_survey"] for row in after["read_through"]} - {""} <= numbers
+    for together in (("survey_ids",), ("index_return_survey",), payload, ("read_through",)):
         counts = [sum(len(rows[kind]) for kind in together) for rows in (before, after)]
         assert counts[1] == counts[0] - 1, together
     # A record that could be the child's, since it has no number and no link, stays here.
