@@ -138,14 +138,16 @@ class Program:
         self.lower: list[float] = []
         self.upper: list[float] = []
         self.lines: list[dict[int, float]] = []
+        self.kinds: list[str] = []
         self.noted: dict[tuple[tuple[str, ...], str], int] = {}
         self._logic()
         self._sums(parents)
         self._shown()
 
-    def line(self, terms: dict[int, float], lower: float, upper: float) -> None:
-        """Take up that a sum lies between two numbers."""
+    def line(self, terms: dict[int, float], lower: float, upper: float, kind: str) -> None:
+        """Take up that a sum lies between two numbers, and what says so."""
         self.lines.append(terms)
+        self.kinds.append(kind)
         self.lower.append(lower)
         self.upper.append(upper)
 
@@ -155,7 +157,7 @@ class Program:
 
     def _logic(self) -> None:
         for key in self.keys:
-            self.line({self.n(key): 1, self.n(key) + 1: -1}, 0, math.inf)
+            self.line({self.n(key): 1, self.n(key) + 1: -1}, 0, math.inf, "positive above n")
 
     def _sums(self, parents: dict[tuple[str, str], tuple[str, str]]) -> None:
         groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
@@ -171,17 +173,21 @@ class Program:
             if (level, code) in parents and not code.endswith("-small"):
                 places.setdefault((*parents[level, code], breakdown, group, level), []).append(key)
         for (*whole, breakdown), parts in groups.items():
-            self._add_up(tuple(whole), parts, exact=breakdown in WHOLE)
+            self._add_up(tuple(whole), parts, f"sum over {breakdown}", exact=breakdown in WHOLE)
         for (*whole, level), parts in places.items():
-            self._add_up(tuple(whole), parts, exact=level in ("cpp", "tranche"))
+            self._add_up(
+                tuple(whole), parts, f"sum over {level}", exact=level in ("cpp", "tranche")
+            )
 
-    def _add_up(self, whole: tuple[str, ...], parts: list[tuple[str, ...]], *, exact: bool) -> None:
+    def _add_up(
+        self, whole: tuple[str, ...], parts: list[tuple[str, ...]], kind: str, *, exact: bool
+    ) -> None:
         if whole not in self.at:
             return
         for offset in (0, 1):
             terms = {self.n(whole) + offset: 1.0}
             terms |= {self.n(part) + offset: -1.0 for part in parts}
-            self.line(terms, 0, 0 if exact else math.inf)
+            self.line(terms, 0, 0 if exact else math.inf, kind)
 
     def _shown(self) -> None:
         for (_, code), rows in self.rows.groupby(["source", "geography_code"]):
@@ -193,20 +199,24 @@ class Program:
             for row in shown.itertuples():
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
-                self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half)
+                self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half, "n")
                 if row.statistic != "pct":
                     continue
-                self.line({y: 1}, LEAST_SIDE, math.inf)
-                self.line({n: 1, y: -1}, LEAST_SIDE, math.inf)
+                self.line({y: 1}, LEAST_SIDE, math.inf, "shown, so not small")
+                self.line({n: 1, y: -1}, LEAST_SIDE, math.inf, "shown, so not small")
                 if row.geography_level in UNWEIGHTED:
-                    self.line({y: 1, n: -(row.estimate - pct_half) / 100}, 0, math.inf)
-                    self.line({y: 1, n: -(row.estimate + pct_half) / 100}, -math.inf, 0)
+                    self.line(
+                        {y: 1, n: -(row.estimate - pct_half) / 100}, 0, math.inf, "percentage"
+                    )
+                    self.line(
+                        {y: 1, n: -(row.estimate + pct_half) / 100}, -math.inf, 0, "percentage"
+                    )
         for row in self.rows[self.rows.note.isin(["low", "high"])].itertuples():
             key = (row.geography_level, row.geography_code, row.breakdown, row.group)
             terms = {self.n(key) + 1: 1.0}
             if row.note == "high":
                 terms = {self.n(key): 1.0, self.n(key) + 1: -1.0}
-            self.line(terms, 0, row.k - 1)
+            self.line(terms, 0, row.k - 1, "note")
             noted = key, "positive" if row.note == "low" else "others"
             self.noted[noted] = min(row.k, self.noted.get(noted, row.k))
 
@@ -215,7 +225,7 @@ class Program:
         for key in self.keys:
             most = respondents.get((survey, *key[:2]))
             if most is not None and key[2] == "total":
-                self.line({self.n(key): 1}, 0, most)
+                self.line({self.n(key): 1}, 0, most, "respondents")
 
     def solver(self, without: set[int]) -> highspy.Highs:
         """The program, without some of its lines."""
@@ -357,7 +367,7 @@ class Said:
 
     hidden: int = 0
     programs: int = 0
-    misled: int = 0
+    misled: Counter[str] = field(default_factory=Counter)
     exact: int = 0
     narrow: int = 0
     found: list[str] = field(default_factory=list)
@@ -376,7 +386,7 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         told = known.get((survey, indicator), {})
         counts = {key: (row.base, row.numerator) for key, row in told.items()}
         broken = program.broken_by(counts) if part.statistic.iloc[0] == "pct" else set()
-        said.misled += len(broken)
+        said.misled.update(program.kinds[line] for line in broken)
         asked = Asked(program.solver(broken))
         for key in reader.hidden(part):
             said.hidden += 1
@@ -580,7 +590,7 @@ def main() -> int:
         took = time.process_time() - took
         print(
             f"{name}: {said.hidden} hidden cells, {said.programs} programs, "
-            f"{said.misled} lines that mislead, {said.exact} exact, "
+            f"{said.misled.total()} lines that mislead {dict(said.misled)}, {said.exact} exact, "
             f"{said.narrow} too narrow ({took:.1f} s of processor)",
             flush=True,
         )
