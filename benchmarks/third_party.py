@@ -15,7 +15,8 @@ sums over sex, stage and places, what is shown with its rounding, what a shown f
 rule that let it through, the notes, and the respondents that `participation` shows. Of every hidden
 cell the least and the most pupils, positive answers and others are asked: a point that another
 program found answers for a cell if it lies far enough out, else two programs do. Need rows of
-`reach` are a program each: children with a need by total, sex and stage. Weighted percentages are
+`reach` are a program each: children with a need by total, sex and stage; so is the spend of an
+area, for an outsider. A verdict is shown only where the place's own figure is. Weighted percentages are
 left out: no count follows from them. The explorer must show no figure that the tables do not.
 Releases before this one, if the home has any, are other packages of the same reader: what one of
 them shows and this one hides is listed, not judged (whether the children are the same is not in
@@ -67,6 +68,10 @@ LEAST_SIDE, LEAST_BASE = 5, 10
 TOLERANCE = 1e-6
 # Children with a need are shown to the nearest 10, from 50 on (Table A, need × reach).
 N_NEED, K_NEED = 10, 50
+# Spend is shown to the nearest £1,000; who must not be estimated to within 10 per cent.
+GBP_STEP, P_PART = 1000.0, 0.1
+# Accounts of these are public; of others each provider stands alone.
+OPEN_PROVIDERS = ["council", "NHS"]
 # More pupils than there are anywhere: keeps programs from running away.
 EVERYBODY = 1e6
 # Programs that push all open cells at once go on while one settles so many of them.
@@ -253,8 +258,8 @@ class Program:
 class Asked:
     """Sums that are asked, what would be far enough out of each, and how far points have got."""
 
-    def __init__(self, highs: highspy.Highs) -> None:
-        self.highs = highs
+    def __init__(self, highs: highspy.Highs, *, is_whole: bool = True) -> None:
+        self.highs, self.is_whole = highs, is_whole
         self.names: list[tuple[tuple[str, ...], str]] = []
         self.terms: list[dict[int, float]] = []
         self.wanted: list[tuple[float, float, bool]] = []
@@ -303,7 +308,9 @@ class Asked:
         return found
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is reached, rounded inward to whole pupils."""
+        """What is reached, rounded inward to whole pupils (money as it is)."""
+        if not self.is_whole:
+            return self.low - TOLERANCE, self.high + TOLERANCE
         return np.ceil(self.low - 1e-5), np.floor(self.high + 1e-5)
 
     def is_open(self) -> np.ndarray:
@@ -468,6 +475,76 @@ def attack_needs(folder: Path, truth: pd.DataFrame) -> tuple[int, int, list[str]
     return hidden_n, programs_n, found
 
 
+def attack_spend(folder: Path, holdings: pd.DataFrame) -> tuple[int, int, list[str]]:
+    """Hidden cells of spend, programs, and those of which an outsider works out too much.
+
+    `holdings`: who spends what in which service, for judging only. A cell's range must reach
+    `P_PART` of its largest closed holding below and above the true sum (Table A, row spend).
+    """
+    rows = duckdb.sql(f"from '{folder / 'parquet' / 'spend.parquet'}'").df()
+    columns = ["sector", "tier", "age_band", "funding_origin", "domain"]
+    rows["gbp"] = pd.to_numeric(rows.gbp)
+    hidden_n = programs_n = 0
+    found = []
+    for engagement, part in rows.groupby("engagement"):
+        keys = list(map(tuple, part[columns].to_numpy()))
+        at = {key: i for i, key in enumerate(keys)}
+        highs = quiet_solver(len(keys))
+        for i, gbp in enumerate(part.gbp / GBP_STEP):
+            if not math.isnan(gbp):
+                # A sum without any service is 0, and known to be.
+                half = 0.5 if gbp else 0.0
+                highs.changeColBounds(i, max(gbp - half, 0.0), gbp + half)
+        _add_up_spend(highs, at)
+        asked = Asked(highs, is_whole=False)
+        own = holdings[holdings.engagement == engagement]
+        for key, is_hidden in zip(keys, part.status == "c", strict=True):
+            hidden_n += is_hidden
+            inside = np.logical_and.reduce(
+                [
+                    own[name] == code
+                    for name, code in zip(columns, key, strict=True)
+                    if code != "all"
+                ]
+                or [np.ones(len(own), dtype=bool)]
+            )
+            closed = own[inside & own.is_closed].groupby("body").gbp.sum()
+            if is_hidden and len(closed):
+                true, need = own.gbp[inside].sum() / GBP_STEP, P_PART * closed.max() / GBP_STEP
+                asked.ask((key, "pounds"), {at[key]: 1.0}, low=true - need, high=true + need)
+        for key, _, low, high, _ in asked.settle():
+            found.append(f"spend {engagement} {' '.join(key)}: thousands in [{low}, {high}]")
+        programs_n += asked.programs_n
+    return hidden_n, programs_n, found
+
+
+def _add_up_spend(highs: highspy.Highs, at: dict[tuple[str, ...], int]) -> None:
+    """A sum over each column is its parts together."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for key, i in at.items():
+        for column, code in enumerate(key):
+            whole = at.get((*key[:column], "all", *key[column + 1 :]))
+            if code != "all" and whole is not None:
+                sums.setdefault((whole, column), []).append(i)
+    for (whole, _), parts in sums.items():
+        index = np.array([whole, *parts], dtype=np.int32)
+        value = np.array([1.0, *[-1.0] * len(parts)])
+        highs.addRow(0, 0, len(index), index, value)
+
+
+def verdicts_beside_hidden(folder: Path) -> int:
+    """Verdicts that are shown of a place whose own figure is not."""
+    files = (folder / "parquet" / f"{name}.parquet" for name in ("comparisons", "estimates"))
+    comparisons, estimates = files
+    keys = "survey, geography_level, geography_code, indicator, statistic"
+    (count,) = duckdb.sql(
+        f"select count(*) from '{comparisons}' as told anti join (select {keys} from "
+        f"'{estimates}' where breakdown = 'total' and status in ('published', 'u')) as shown "
+        f"using ({keys}) where told.verdict is not null"
+    ).fetchall()[0]
+    return int(count)
+
+
 def figures_of_explorer(folder: Path) -> tuple[int, int]:
     """Cells with a figure in the explorer's data of one package, and how many no table shows."""
     shown = Counter(
@@ -572,6 +649,12 @@ def main() -> int:
             "coalesce(numerator_n, 0) as numerator from wellbeing.estimates"
         ).df()
         needs = con.execute("from services.reach").df()
+        holdings = con.execute(
+            "select *, not list_contains(?::varchar[], provider_type) as is_private, "
+            "is_private or is_confidential as is_closed, "
+            "if(is_private, provider_name, provider_type) as body from services.spend",
+            [list(OPEN_PROVIDERS)],
+        ).df()
     indicators = duckdb.sql(f"from '{release / 'public/parquet/indicators.parquet'}'").df()
     sensitive = set(indicators.indicator[indicators.is_sensitive.astype(bool)])
     readers, failed = readers_of(release, chosen.packages, chosen.schools, sensitive)
@@ -584,6 +667,12 @@ def main() -> int:
     hidden_n, programs_n, found = attack_needs(release / "public", needs)
     print(f"need rows: {hidden_n} hidden, {programs_n} programs, {len(found)} too narrow", *found)
     failed += other + len(found)
+    hidden_n, programs_n, found = attack_spend(release / "public", holdings)
+    print(f"spend: {hidden_n} hidden, {programs_n} programs, {len(found)} too narrow", *found)
+    folders = [release / "public", *sorted((release / "cpp").iterdir())]
+    verdicts = sum(map(verdicts_beside_hidden, folders))
+    print(f"verdicts of places whose own figure is hidden: {verdicts}", flush=True)
+    failed += verdicts + len(found)
     for name, reader in readers.items():
         took = time.process_time()
         said = attack(reader, truth, sensitive)
