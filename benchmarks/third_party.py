@@ -16,8 +16,8 @@ rule that let it through, the notes, and the respondents that `participation` sh
 cell the least and the most pupils, positive answers and others are asked: a point that another
 program found answers for a cell if it lies far enough out, else two programs do. Need rows of
 `reach` are a program each: children with a need by total, sex and stage; so is the spend of an
-area, for an outsider. A verdict is shown only where the place's own figure is. Weighted percentages are
-left out: no count follows from them. The explorer must show no figure that the tables do not.
+area, for an outsider. A verdict is shown only where the place's own figure is. Weighted percentages
+are left out: no count follows from them. The explorer must show no figure that the tables do not.
 Releases before this one, if the home has any, are other packages of the same reader: what one of
 them shows and this one hides is listed, not judged (whether the children are the same is not in
 the files).
