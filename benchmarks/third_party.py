@@ -65,6 +65,8 @@ STRICT = {"looked_after", "ethnicity"}
 UNWEIGHTED = {"school", "cluster"}
 # A shown percentage was let through by a rule of at least so many pupils on either side.
 LEAST_SIDE, LEAST_BASE = 5, 10
+# Public, sensitive and special groups: on either side so many, and n to the nearest 10, else 5.
+K_STRICT = 10
 TOLERANCE = 1e-6
 # Children with a need are shown to the nearest 10, from 50 on (Table A, need × reach).
 N_NEED, K_NEED = 10, 50
@@ -94,7 +96,7 @@ def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame
     for name in ("n", "estimate"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     is_strict = frame.indicator.isin(sensitive) | frame.breakdown.isin(STRICT)
-    k = np.where(is_strict | (reader == "public"), 10, LEAST_SIDE)
+    k = np.where(is_strict | (reader == "public"), K_STRICT, LEAST_SIDE)
     return frame.assign(source=reader, k=k)[frame.survey != "parent"]
 
 
@@ -111,6 +113,20 @@ def parents_of(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
 def step(values: pd.Series, coarse: float, fine: float) -> float:
     """To what figures were rounded, as far as they tell: the coarser, if all of them fit."""
     return coarse if ((values / coarse) % 1).abs().max() < TOLERANCE else fine
+
+
+def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds half of the steps to which n and percentages of each row were rounded.
+
+    A place's strict figures (k = 10) are rounded apart from its others. The step of percentages
+    is read off all indicators of the place: of one alone, the few that are shown may all be
+    multiples of the coarser step by chance.
+    """
+    is_shown = (rows.statistic == "pct") & rows.status.isin(["published", "u"])
+    keys = ["source", "survey", "geography_code", "k"]
+    found = rows[is_shown].groupby(keys).estimate.agg(lambda shown: step(shown, 5, 1) / 2)
+    halves = rows.join(found.rename("pct_half"), on=keys)
+    return halves.assign(n_half=np.where(halves.k == K_STRICT, 5.0, 2.5))
 
 
 def respondents_of(file: Path, coarse: float) -> dict[tuple[str, str, str], float]:
@@ -199,9 +215,8 @@ class Program:
             shown = rows[rows.status.isin(["published", "u"])]
             if not len(shown):
                 continue
-            n_half = step(shown.n.dropna(), 10, 5) / 2
-            pct_half = step(shown.estimate.dropna(), 5, 1) / 2
             for row in shown.itertuples():
+                n_half, pct_half = row.n_half, row.pct_half
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
                 self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half, "n")
@@ -387,7 +402,7 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         key: dict(zip(map(tuple, part[CELL[2:]].to_numpy()), part.itertuples(), strict=True))
         for key, part in truth.groupby(["survey", "indicator"])
     }
-    for (survey, indicator), part in reader.rows.groupby(["survey", "indicator"]):
+    for (survey, indicator), part in with_steps(reader.rows).groupby(["survey", "indicator"]):
         program = Program(part, reader.parents)
         program.bound_by(survey, reader.respondents)
         told = known.get((survey, indicator), {})
