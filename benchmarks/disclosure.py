@@ -33,9 +33,10 @@ from scipy.sparse import csr_array, hstack, vstack
 
 from rcs_assets.disclosure import Hierarchy, Rule, Structure, audit
 from rcs_assets.disclosure.alternatives import cell_key_table
+from rcs_assets.disclosure.given import as_tables
 from rcs_assets.disclosure.lp import System, Targets, reach_each
 from rcs_assets.disclosure.secondary import Plan
-from rcs_assets.disclosure.structure import as_tables, read_cells
+from rcs_assets.disclosure.structure import read_cells
 from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
 
 STAGES, SEXES, K = 3, 2, 10

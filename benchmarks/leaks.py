@@ -21,8 +21,9 @@ from scipy.optimize import linprog
 
 from benchmarks.disclosure import with_totals
 from rcs_assets.disclosure import Hierarchy, Rule, Structure, protect
+from rcs_assets.disclosure.given import as_tables
 from rcs_assets.disclosure.leaks import find_leaks
-from rcs_assets.disclosure.structure import as_tables, read_cells
+from rcs_assets.disclosure.structure import read_cells
 
 K, STEP = 10, 5
 SCHOOLS = {"s1": "c1", "s2": "c1", "s3": "c1", "s4": "c2", "s5": "c2"}

@@ -15,8 +15,9 @@ sums over sex, stage and places, what is shown with its rounding, what a shown f
 rule that let it through, the notes, and the respondents that `participation` shows. Of every hidden
 cell the least and the most pupils, positive answers and others are asked: a point that another
 program found answers for a cell if it lies far enough out, else two programs do. Need rows of
-`reach` are a program each: children with a need by total, sex and stage. Weighted percentages are
-left out: no count follows from them. The explorer must show no figure that the tables do not.
+`reach` are a program each: children with a need by total, sex and stage; so is the spend of an
+area, for an outsider. A verdict is shown only where the place's own figure is. Weighted percentages
+are left out: no count follows from them. The explorer must show no figure that the tables do not.
 Releases before this one, if the home has any, are other packages of the same reader: what one of
 them shows and this one hides is listed, not judged (whether the children are the same is not in
 the files).
@@ -64,9 +65,15 @@ STRICT = {"looked_after", "ethnicity"}
 UNWEIGHTED = {"school", "cluster"}
 # A shown percentage was let through by a rule of at least so many pupils on either side.
 LEAST_SIDE, LEAST_BASE = 5, 10
+# Public, sensitive and special groups: on either side so many, and n to the nearest 10, else 5.
+K_STRICT = 10
 TOLERANCE = 1e-6
 # Children with a need are shown to the nearest 10, from 50 on (Table A, need × reach).
 N_NEED, K_NEED = 10, 50
+# Spend is shown to the nearest £1,000; who must not be estimated to within 10 per cent.
+GBP_STEP, P_PART = 1000.0, 0.1
+# Accounts of these are public; of others each provider stands alone.
+OPEN_PROVIDERS = ["council", "NHS"]
 # More pupils than there are anywhere: keeps programs from running away.
 EVERYBODY = 1e6
 # Programs that push all open cells at once go on while one settles so many of them.
@@ -89,7 +96,7 @@ def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame
     for name in ("n", "estimate"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     is_strict = frame.indicator.isin(sensitive) | frame.breakdown.isin(STRICT)
-    k = np.where(is_strict | (reader == "public"), 10, LEAST_SIDE)
+    k = np.where(is_strict | (reader == "public"), K_STRICT, LEAST_SIDE)
     return frame.assign(source=reader, k=k)[frame.survey != "parent"]
 
 
@@ -106,6 +113,20 @@ def parents_of(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
 def step(values: pd.Series, coarse: float, fine: float) -> float:
     """To what figures were rounded, as far as they tell: the coarser, if all of them fit."""
     return coarse if ((values / coarse) % 1).abs().max() < TOLERANCE else fine
+
+
+def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds half of the steps to which n and percentages of each row were rounded.
+
+    A place's strict figures (k = 10) are rounded apart from its others. The step of percentages
+    is read off all indicators of the place: of one alone, the few that are shown may all be
+    multiples of the coarser step by chance.
+    """
+    is_shown = (rows.statistic == "pct") & rows.status.isin(["published", "u"])
+    keys = ["source", "survey", "geography_code", "k"]
+    found = rows[is_shown].groupby(keys).estimate.agg(lambda shown: step(shown, 5, 1) / 2)
+    halves = rows.join(found.rename("pct_half"), on=keys)
+    return halves.assign(n_half=np.where(halves.k == K_STRICT, 5.0, 2.5))
 
 
 def respondents_of(file: Path, coarse: float) -> dict[tuple[str, str, str], float]:
@@ -138,14 +159,16 @@ class Program:
         self.lower: list[float] = []
         self.upper: list[float] = []
         self.lines: list[dict[int, float]] = []
+        self.kinds: list[str] = []
         self.noted: dict[tuple[tuple[str, ...], str], int] = {}
         self._logic()
         self._sums(parents)
         self._shown()
 
-    def line(self, terms: dict[int, float], lower: float, upper: float) -> None:
-        """Take up that a sum lies between two numbers."""
+    def line(self, terms: dict[int, float], lower: float, upper: float, kind: str) -> None:
+        """Take up that a sum lies between two numbers, and what says so."""
         self.lines.append(terms)
+        self.kinds.append(kind)
         self.lower.append(lower)
         self.upper.append(upper)
 
@@ -155,7 +178,7 @@ class Program:
 
     def _logic(self) -> None:
         for key in self.keys:
-            self.line({self.n(key): 1, self.n(key) + 1: -1}, 0, math.inf)
+            self.line({self.n(key): 1, self.n(key) + 1: -1}, 0, math.inf, "positive above n")
 
     def _sums(self, parents: dict[tuple[str, str], tuple[str, str]]) -> None:
         groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
@@ -171,42 +194,49 @@ class Program:
             if (level, code) in parents and not code.endswith("-small"):
                 places.setdefault((*parents[level, code], breakdown, group, level), []).append(key)
         for (*whole, breakdown), parts in groups.items():
-            self._add_up(tuple(whole), parts, exact=breakdown in WHOLE)
+            self._add_up(tuple(whole), parts, f"sum over {breakdown}", exact=breakdown in WHOLE)
         for (*whole, level), parts in places.items():
-            self._add_up(tuple(whole), parts, exact=level in ("cpp", "tranche"))
+            self._add_up(
+                tuple(whole), parts, f"sum over {level}", exact=level in ("cpp", "tranche")
+            )
 
-    def _add_up(self, whole: tuple[str, ...], parts: list[tuple[str, ...]], *, exact: bool) -> None:
+    def _add_up(
+        self, whole: tuple[str, ...], parts: list[tuple[str, ...]], kind: str, *, exact: bool
+    ) -> None:
         if whole not in self.at:
             return
         for offset in (0, 1):
             terms = {self.n(whole) + offset: 1.0}
             terms |= {self.n(part) + offset: -1.0 for part in parts}
-            self.line(terms, 0, 0 if exact else math.inf)
+            self.line(terms, 0, 0 if exact else math.inf, kind)
 
     def _shown(self) -> None:
         for (_, code), rows in self.rows.groupby(["source", "geography_code"]):
             shown = rows[rows.status.isin(["published", "u"])]
             if not len(shown):
                 continue
-            n_half = step(shown.n.dropna(), 10, 5) / 2
-            pct_half = step(shown.estimate.dropna(), 5, 1) / 2
             for row in shown.itertuples():
+                n_half, pct_half = row.n_half, row.pct_half
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
-                self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half)
+                self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half, "n")
                 if row.statistic != "pct":
                     continue
-                self.line({y: 1}, LEAST_SIDE, math.inf)
-                self.line({n: 1, y: -1}, LEAST_SIDE, math.inf)
+                self.line({y: 1}, LEAST_SIDE, math.inf, "shown, so not small")
+                self.line({n: 1, y: -1}, LEAST_SIDE, math.inf, "shown, so not small")
                 if row.geography_level in UNWEIGHTED:
-                    self.line({y: 1, n: -(row.estimate - pct_half) / 100}, 0, math.inf)
-                    self.line({y: 1, n: -(row.estimate + pct_half) / 100}, -math.inf, 0)
+                    self.line(
+                        {y: 1, n: -(row.estimate - pct_half) / 100}, 0, math.inf, "percentage"
+                    )
+                    self.line(
+                        {y: 1, n: -(row.estimate + pct_half) / 100}, -math.inf, 0, "percentage"
+                    )
         for row in self.rows[self.rows.note.isin(["low", "high"])].itertuples():
             key = (row.geography_level, row.geography_code, row.breakdown, row.group)
             terms = {self.n(key) + 1: 1.0}
             if row.note == "high":
                 terms = {self.n(key): 1.0, self.n(key) + 1: -1.0}
-            self.line(terms, 0, row.k - 1)
+            self.line(terms, 0, row.k - 1, "note")
             noted = key, "positive" if row.note == "low" else "others"
             self.noted[noted] = min(row.k, self.noted.get(noted, row.k))
 
@@ -215,7 +245,7 @@ class Program:
         for key in self.keys:
             most = respondents.get((survey, *key[:2]))
             if most is not None and key[2] == "total":
-                self.line({self.n(key): 1}, 0, most)
+                self.line({self.n(key): 1}, 0, most, "respondents")
 
     def solver(self, without: set[int]) -> highspy.Highs:
         """The program, without some of its lines."""
@@ -243,8 +273,8 @@ class Program:
 class Asked:
     """Sums that are asked, what would be far enough out of each, and how far points have got."""
 
-    def __init__(self, highs: highspy.Highs) -> None:
-        self.highs = highs
+    def __init__(self, highs: highspy.Highs, *, is_whole: bool = True) -> None:
+        self.highs, self.is_whole = highs, is_whole
         self.names: list[tuple[tuple[str, ...], str]] = []
         self.terms: list[dict[int, float]] = []
         self.wanted: list[tuple[float, float, bool]] = []
@@ -293,7 +323,9 @@ class Asked:
         return found
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is reached, rounded inward to whole pupils."""
+        """What is reached, rounded inward to whole pupils (money as it is)."""
+        if not self.is_whole:
+            return self.low - TOLERANCE, self.high + TOLERANCE
         return np.ceil(self.low - 1e-5), np.floor(self.high + 1e-5)
 
     def is_open(self) -> np.ndarray:
@@ -357,7 +389,7 @@ class Said:
 
     hidden: int = 0
     programs: int = 0
-    misled: int = 0
+    misled: Counter[str] = field(default_factory=Counter)
     exact: int = 0
     narrow: int = 0
     found: list[str] = field(default_factory=list)
@@ -370,13 +402,13 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         key: dict(zip(map(tuple, part[CELL[2:]].to_numpy()), part.itertuples(), strict=True))
         for key, part in truth.groupby(["survey", "indicator"])
     }
-    for (survey, indicator), part in reader.rows.groupby(["survey", "indicator"]):
+    for (survey, indicator), part in with_steps(reader.rows).groupby(["survey", "indicator"]):
         program = Program(part, reader.parents)
         program.bound_by(survey, reader.respondents)
         told = known.get((survey, indicator), {})
         counts = {key: (row.base, row.numerator) for key, row in told.items()}
         broken = program.broken_by(counts) if part.statistic.iloc[0] == "pct" else set()
-        said.misled += len(broken)
+        said.misled.update(program.kinds[line] for line in broken)
         asked = Asked(program.solver(broken))
         for key in reader.hidden(part):
             said.hidden += 1
@@ -456,6 +488,76 @@ def attack_needs(folder: Path, truth: pd.DataFrame) -> tuple[int, int, list[str]
             found.append(f"reach {engagement} {need} {' '.join(key)}: children in [{low}, {high}]")
         programs_n += asked.programs_n
     return hidden_n, programs_n, found
+
+
+def attack_spend(folder: Path, holdings: pd.DataFrame) -> tuple[int, int, list[str]]:
+    """Hidden cells of spend, programs, and those of which an outsider works out too much.
+
+    `holdings`: who spends what in which service, for judging only. A cell's range must reach
+    `P_PART` of its largest closed holding below and above the true sum (Table A, row spend).
+    """
+    rows = duckdb.sql(f"from '{folder / 'parquet' / 'spend.parquet'}'").df()
+    columns = ["sector", "tier", "age_band", "funding_origin", "domain"]
+    rows["gbp"] = pd.to_numeric(rows.gbp)
+    hidden_n = programs_n = 0
+    found = []
+    for engagement, part in rows.groupby("engagement"):
+        keys = list(map(tuple, part[columns].to_numpy()))
+        at = {key: i for i, key in enumerate(keys)}
+        highs = quiet_solver(len(keys))
+        for i, gbp in enumerate(part.gbp / GBP_STEP):
+            if not math.isnan(gbp):
+                # A sum without any service is 0, and known to be.
+                half = 0.5 if gbp else 0.0
+                highs.changeColBounds(i, max(gbp - half, 0.0), gbp + half)
+        _add_up_spend(highs, at)
+        asked = Asked(highs, is_whole=False)
+        own = holdings[holdings.engagement == engagement]
+        for key, is_hidden in zip(keys, part.status == "c", strict=True):
+            hidden_n += is_hidden
+            inside = np.logical_and.reduce(
+                [
+                    own[name] == code
+                    for name, code in zip(columns, key, strict=True)
+                    if code != "all"
+                ]
+                or [np.ones(len(own), dtype=bool)]
+            )
+            closed = own[inside & own.is_closed].groupby("body").gbp.sum()
+            if is_hidden and len(closed):
+                true, need = own.gbp[inside].sum() / GBP_STEP, P_PART * closed.max() / GBP_STEP
+                asked.ask((key, "pounds"), {at[key]: 1.0}, low=true - need, high=true + need)
+        for key, _, low, high, _ in asked.settle():
+            found.append(f"spend {engagement} {' '.join(key)}: thousands in [{low}, {high}]")
+        programs_n += asked.programs_n
+    return hidden_n, programs_n, found
+
+
+def _add_up_spend(highs: highspy.Highs, at: dict[tuple[str, ...], int]) -> None:
+    """A sum over each column is its parts together."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for key, i in at.items():
+        for column, code in enumerate(key):
+            whole = at.get((*key[:column], "all", *key[column + 1 :]))
+            if code != "all" and whole is not None:
+                sums.setdefault((whole, column), []).append(i)
+    for (whole, _), parts in sums.items():
+        index = np.array([whole, *parts], dtype=np.int32)
+        value = np.array([1.0, *[-1.0] * len(parts)])
+        highs.addRow(0, 0, len(index), index, value)
+
+
+def verdicts_beside_hidden(folder: Path) -> int:
+    """Verdicts that are shown of a place whose own figure is not."""
+    files = (folder / "parquet" / f"{name}.parquet" for name in ("comparisons", "estimates"))
+    comparisons, estimates = files
+    keys = "survey, geography_level, geography_code, indicator, statistic"
+    (count,) = duckdb.sql(
+        f"select count(*) from '{comparisons}' as told anti join (select {keys} from "
+        f"'{estimates}' where breakdown = 'total' and status in ('published', 'u')) as shown "
+        f"using ({keys}) where told.verdict is not null"
+    ).fetchall()[0]
+    return int(count)
 
 
 def figures_of_explorer(folder: Path) -> tuple[int, int]:
@@ -562,6 +664,12 @@ def main() -> int:
             "coalesce(numerator_n, 0) as numerator from wellbeing.estimates"
         ).df()
         needs = con.execute("from services.reach").df()
+        holdings = con.execute(
+            "select *, not list_contains(?::varchar[], provider_type) as is_private, "
+            "is_private or is_confidential as is_closed, "
+            "if(is_private, provider_name, provider_type) as body from services.spend",
+            [list(OPEN_PROVIDERS)],
+        ).df()
     indicators = duckdb.sql(f"from '{release / 'public/parquet/indicators.parquet'}'").df()
     sensitive = set(indicators.indicator[indicators.is_sensitive.astype(bool)])
     readers, failed = readers_of(release, chosen.packages, chosen.schools, sensitive)
@@ -574,13 +682,19 @@ def main() -> int:
     hidden_n, programs_n, found = attack_needs(release / "public", needs)
     print(f"need rows: {hidden_n} hidden, {programs_n} programs, {len(found)} too narrow", *found)
     failed += other + len(found)
+    hidden_n, programs_n, found = attack_spend(release / "public", holdings)
+    print(f"spend: {hidden_n} hidden, {programs_n} programs, {len(found)} too narrow", *found)
+    folders = [release / "public", *sorted((release / "cpp").iterdir())]
+    verdicts = sum(map(verdicts_beside_hidden, folders))
+    print(f"verdicts of places whose own figure is hidden: {verdicts}", flush=True)
+    failed += verdicts + len(found)
     for name, reader in readers.items():
         took = time.process_time()
         said = attack(reader, truth, sensitive)
         took = time.process_time() - took
         print(
             f"{name}: {said.hidden} hidden cells, {said.programs} programs, "
-            f"{said.misled} lines that mislead, {said.exact} exact, "
+            f"{said.misled.total()} lines that mislead {dict(said.misled)}, {said.exact} exact, "
             f"{said.narrow} too narrow ({took:.1f} s of processor)",
             flush=True,
         )

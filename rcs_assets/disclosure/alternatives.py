@@ -18,13 +18,12 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array, hstack
 
+from rcs_assets.disclosure.given import as_tables, numbers
 from rcs_assets.disclosure.lp import FloatArray, System, load
 from rcs_assets.disclosure.structure import (
     Cells,
     Structure,
     as_structures,
-    as_tables,
-    numbers,
     read_cells,
 )
 from rcs_assets.errors import InputError

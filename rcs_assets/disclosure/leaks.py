@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from rcs_assets.disclosure.given import as_tables, column
 from rcs_assets.disclosure.lp import SLACK, FloatArray
 from rcs_assets.disclosure.structure import (
     TOTAL,
     Mask,
     Structure,
     as_structures,
-    as_tables,
-    column,
     read_cells,
 )
 from rcs_assets.disclosure.tabular import Rule, intervals_of, is_published, needs_of

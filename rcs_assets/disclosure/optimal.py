@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, FloatArray, System, load
-from rcs_assets.disclosure.secondary import AMOUNT_PART, Need, Plan, cannot_be_met, shown_bounds
+from rcs_assets.disclosure.secondary import AMOUNT_PART, CannotBeMetError, Need, Plan, shown_bounds
 from rcs_assets.disclosure.structure import Cells, Index, Mask
 
 # A condition that a choice breaks by less than this is kept, for the solver's tolerance.
@@ -59,12 +59,12 @@ def cheapest(cells: Cells, need: Need, rounding: int | None) -> Choice:
     """The least loss that leaves all safe, as far as `ROUNDS_MOST` rounds prove it.
 
     Raises:
-        ConfigurationError: no choice is safe.
+        CannotBeMetError: no choice is safe.
     """
     most = Plan(cells, need, rounding)
     most.is_hidden = need.is_primary | need.can_hide
-    if not _is_free(cells, need, most.is_hidden) and len(most.unsafe(rounding)):
-        raise cannot_be_met()
+    if not _is_free(cells, need, most.is_hidden) and len(unsafe := most.unsafe(rounding)):
+        raise CannotBeMetError(unsafe)
     return _Descent(cells, need, rounding, most).run()
 
 
@@ -78,7 +78,7 @@ def quick(cells: Cells, need: Need, rounding: int | None) -> Choice:
     """A safe choice line by line; its bound is what the small cells themselves lose.
 
     Raises:
-        ConfigurationError: no choice is safe.
+        CannotBeMetError: no choice is safe.
     """
     plan = _quick_plan(cells, need, rounding)
     return Choice(plan.is_hidden, plan.cost(), float(need.loss[need.is_primary].sum()))
@@ -354,5 +354,5 @@ class _Master:
     def _run(self) -> Mask:
         self.highs.run()
         if self.highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-            raise cannot_be_met()
+            raise CannotBeMetError(np.empty(0, dtype=np.int64))
         return np.asarray(self.highs.getSolution().col_value) > 0.5

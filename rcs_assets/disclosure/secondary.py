@@ -201,7 +201,7 @@ class Plan:
             if chosen is not None:
                 served[self.lines_of_cell(chosen)] = True
         if int(self.is_hidden.sum()) == hidden_n:
-            raise cannot_be_met()
+            raise CannotBeMetError(unsafe)
 
     def _cost(self, counts: FloatArray) -> FloatArray:
         """What hiding a cell loses: its loss and, in lines without any, the smallest other."""
@@ -244,11 +244,15 @@ def _entries(matrix: csr_array, row: int) -> Index:
     return matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
 
 
-def cannot_be_met() -> ConfigurationError:
-    """No choice of cells is safe."""
-    return ConfigurationError(
-        "The rule cannot be met: all that could be hidden is, and a cell is still open",
-        where="known_low and known_high, low_ok and high_ok",
-        why="what is known without the table already says too much",
-        fix="ask for no more than the known bounds leave open",
-    )
+class CannotBeMetError(ConfigurationError):
+    """No choice of cells is safe; `cells`: those that stay open, as far as they are known."""
+
+    def __init__(self, cells: Index, where: str = "") -> None:
+        super().__init__(
+            "The rule cannot be met: all that could be hidden is, and a cell is still open",
+            where=where,
+            why="what is known without the table (known_low, known_high, and what may not be "
+            "hidden) already says more than the rule allows (k, low_ok, high_ok)",
+            fix="ask for no more than the known bounds leave open",
+        )
+        self.cells = cells

@@ -1,8 +1,9 @@
 """Which cells of tables add up to which: hierarchies, structures, linked tables.
 
 Belongs here: the code lists of a table's dimensions, reading long tables into distinct
-cells, and the equations total = sum of parts between them. Does not belong here: what is
-small or hidden (`tabular.py`), linear programs (`lp.py`).
+cells, and the equations total = sum of parts between them. Does not belong here: kinds of
+tables and columns (`given.py`), what is small or hidden (`tabular.py`), linear programs
+(`lp.py`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from rcs_assets.disclosure.given import column, numbers, texts
 from rcs_assets.disclosure.lp import FloatArray
 from rcs_assets.errors import InputError
 
 TOTAL = "Total"
-# Sums of decimals differ in the last digits; of counts they do not.
-ADDS_UP_WITHIN = 1e-6
+# Sums of decimals differ in the last digits; of counts, up to what a double holds, they do not.
+ADDS_UP_WITHIN, COUNTS_WITHIN, COUNTS_MOST = 1e-6, 0.5, 2.0**53
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -137,12 +138,6 @@ class Cells:
         return _spread(self.rows, columns, len(self.value), start, choose)
 
 
-def as_tables(tables: Any) -> list[pa.Table]:
-    """A table or a list of tables (pyarrow, pandas, DuckDB relation) as pyarrow."""
-    many = tables if isinstance(tables, (list, tuple)) else [tables]
-    return [_as_arrow(table) for table in many]
-
-
 def as_structures(structures: Structure | Sequence[Structure], tables_n: int) -> list[Structure]:
     """As many structures as there are tables.
 
@@ -211,69 +206,11 @@ def read_cells(
     return found
 
 
-def column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column by name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if table.column_names.count(name) != 1:
-        raise InputError(
-            f"No column '{name}' in the table, or more than one",
-            where="table",
-            fix=f"the table has: {', '.join(table.column_names)}",
-        )
-    return table.column(name)
-
-
-def numbers(table: pa.Table, name: str) -> FloatArray:
-    """A numeric column as doubles, NaN for null.
-
-    Raises:
-        InputError: no such column, not a number, or a number that a double cannot hold.
-    """
-    try:
-        values = column(table, name).cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(
-            f"Column '{name}' is not numeric, or holds whole numbers beyond 2^53",
-            where="table",
-            fix="give numbers; of amounts so large, give thousands",
-        ) from None
-    return np.asarray(values.to_numpy(), dtype=np.float64)
-
-
-def _as_arrow(table: Any) -> pa.Table:
-    if isinstance(table, pa.Table):
-        return table
-    import pandas as pd
-
-    if isinstance(table, pd.DataFrame):
-        try:
-            return pa.Table.from_pandas(table, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            mixed = [str(name) for name in table if table[name].dtype == object]
-            raise InputError(
-                f"A column holds values of several kinds: one of {', '.join(mixed)}",
-                where="table",
-                why="codes are texts, values are numbers",
-                fix="turn the column into one kind, e.g. frame[column].astype(str)",
-            ) from None
-    if isinstance(table, duckdb.DuckDBPyRelation):
-        return table.to_arrow_table()
-    raise InputError(
-        "What was given is no table",
-        where="argument table",
-        why="a pyarrow.Table, a pandas.DataFrame or a DuckDB relation is taken, "
-        f"not {type(table).__name__}",
-    )
-
-
 def _keys(table: pa.Table, structure: Structure) -> NDArray[np.object_]:
     """A text a row that names its cell: the codes that are not `Total`, by dimension."""
     keys = pa.array([structure.value] * len(table), pa.string())
     for name in sorted(structure.dimensions):
-        codes = column(table, name).combine_chunks().cast(pa.string())
+        codes = texts(table, name)
         part = pc.binary_join_element_wise(f"\x1e{name}\x1f", codes, "")
         keys = pc.binary_join_element_wise(
             keys, pc.if_else(pc.equal(codes, TOTAL), "", part), "", null_handling="replace"
@@ -283,13 +220,15 @@ def _keys(table: pa.Table, structure: Structure) -> NDArray[np.object_]:
 
 def _positions(table: pa.Table, name: str, hierarchy: Hierarchy) -> Index:
     """Position of each row's code in `hierarchy.codes`."""
-    codes = column(table, name).combine_chunks().cast(pa.string())
+    codes = texts(table, name)
     found = pc.index_in(codes, value_set=pa.array(hierarchy.codes, pa.string()))
     if found.null_count:
-        unknown = codes.filter(pc.is_null(found)).unique().to_pylist()
+        is_unknown = pc.is_null(found)
+        rows = np.flatnonzero(is_unknown.to_numpy(zero_copy_only=False))
+        unknown = codes.filter(is_unknown).unique().to_pylist()
         raise InputError(
             f"Unknown code in dimension '{name}': {', '.join(map(str, unknown[:10]))}",
-            where="table",
+            where=f"{len(rows)} rows, the first: row {rows[0] + 1}",
             why="the structure does not know where it belongs",
             fix=f"add it to the hierarchy, or correct it (totals are called '{TOTAL}')",
         )
@@ -395,11 +334,12 @@ def _one_value(
     """The value of each cell, on which all tables that show it must agree."""
     least = _spread(rows, values, cells_n, np.nan, np.fmin)
     most = _spread(rows, values, cells_n, np.nan, np.fmax)
-    differ = np.flatnonzero(most - least > ADDS_UP_WITHIN * np.maximum(1.0, most))
+    is_whole = (most % 1 == 0) & (least % 1 == 0)
+    differ = np.flatnonzero(most - least > _noise(most, is_whole))
     if len(differ):
         raise InputError(
             "Linked tables show different values of a cell",
-            where=_places(rows, differ, tables, structures),
+            where=places(rows, differ, tables, structures),
             why="cells with the same codes in the same dimensions are one cell; a difference "
             "between them is a disclosure of its own",
             fix="take all tables from the same data, or give the values different names",
@@ -407,35 +347,42 @@ def _one_value(
     return most
 
 
+def _noise(size: FloatArray, is_whole: Mask) -> FloatArray:
+    """By how much sums of this size may differ and still be the same."""
+    noise = ADDS_UP_WITHIN * np.maximum(1.0, size)
+    return np.where(is_whole & (size < COUNTS_MOST), np.minimum(noise, COUNTS_WITHIN), noise)
+
+
 def _check_sums(cells: Cells, tables: Sequence[pa.Table], structures: Sequence[Structure]) -> None:
     gap = np.abs(np.asarray(cells.equations @ cells.value))
     size = np.asarray(abs(cells.equations) @ np.abs(cells.value))
+    is_whole = np.asarray(abs(cells.equations) @ (cells.value % 1 != 0)) == 0
     # A sum with a hidden value is NaN and says nothing.
-    wrong = np.flatnonzero(gap > ADDS_UP_WITHIN * np.maximum(1.0, size))
+    wrong = np.flatnonzero(gap > _noise(size, is_whole))
     if len(wrong):
         totals = csr_array(cells.equations[wrong] < 0).indices.astype(np.int64)
         raise InputError(
             f"The table does not add up: {len(wrong)} totals are not the sum of their parts",
-            where=_places(cells.rows, totals, tables, structures),
+            where=places(cells.rows, totals, tables, structures),
             why="protection rests on the sums that a reader can make",
             fix="make totals from the same records; do not round before protecting",
         )
 
 
 def _check_known(cells: Cells, tables: Sequence[pa.Table], structures: Sequence[Structure]) -> None:
-    within = ADDS_UP_WITHIN * np.maximum(1.0, np.abs(cells.value))
+    within = _noise(np.abs(cells.value), cells.value % 1 == 0)
     is_wrong = (cells.value < cells.known_low - within) | (cells.value > cells.known_high + within)
     is_wrong |= cells.known_low > cells.known_high
     if is_wrong.any():
         raise InputError(
             "What is known of a cell contradicts its value, or itself",
-            where=_places(cells.rows, np.flatnonzero(is_wrong), tables, structures),
+            where=places(cells.rows, np.flatnonzero(is_wrong), tables, structures),
             why="everybody knows a cell to be from known_low to known_high, and the truth is there",
             fix="correct the bounds; leave them null where nothing is known",
         )
 
 
-def _places(
+def places(
     rows: Sequence[Index],
     cells: Index,
     tables: Sequence[pa.Table],

@@ -21,17 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rcs_assets.disclosure.given import as_tables, column, numbers
 from rcs_assets.disclosure.lp import SLACK, FloatArray
 from rcs_assets.disclosure.optimal import cheapest, quick
-from rcs_assets.disclosure.secondary import Need, reach_cells, shown_bounds
+from rcs_assets.disclosure.secondary import CannotBeMetError, Need, reach_cells, shown_bounds
 from rcs_assets.disclosure.structure import (
     Cells,
     Mask,
     Structure,
     as_structures,
-    as_tables,
-    column,
-    numbers,
+    places,
     read_cells,
 )
 from rcs_assets.errors import ConfigurationError, InputError
@@ -157,8 +156,8 @@ def protect(table: Any, structure: Structure | Sequence[Structure], rule: Rule) 
         pyarrow table, or a list of them if a list was given; row order is kept.
 
     Raises:
-        InputError: the table breaks its structure (see `structure.read_cells`), or a value that
-            is to be rounded is no whole number.
+        InputError: the table breaks its structure (see `structure.read_cells`), a value that
+            is to be rounded is no whole number, or the rule's columns hold nothing or too much.
         ConfigurationError: no choice of cells meets the rule.
     """
     found = protect_with_bound(table, structure, rule)
@@ -179,10 +178,12 @@ def protect_with_bound(
     check_counts(cells.value, rule.rounding)
     need = needs_of(tables, cells, rule)
     is_small = len(need.is_primary) <= OPTIMAL_MOST
-    if rule.search == OPTIMAL or (rule.search == AUTO and is_small):
-        choice = cheapest(cells, need, rule.rounding)
-    else:
-        choice = quick(cells, need, rule.rounding)
+    is_best = rule.search == OPTIMAL or (rule.search == AUTO and is_small)
+    try:
+        choice = (cheapest if is_best else quick)(cells, need, rule.rounding)
+    except CannotBeMetError as error:
+        where = places(cells.rows, error.cells, tables, structures)
+        raise CannotBeMetError(error.cells, where) from None
     status = np.where(
         need.is_primary, PRIMARY, np.where(choice.is_hidden, SECONDARY, PUBLISHED)
     ).astype(object)
@@ -306,10 +307,10 @@ def needs_of(tables: Sequence[pa.Table], cells: Cells, rule: Rule) -> Need:
     low_ok = np.where(is_small, np.maximum(1.0, cells.known_low), np.inf)
     high_ok = np.where(is_small, np.minimum(float(k), cells.known_high), -np.inf)
     if rule.low_ok is not None:
-        asked = [_or(numbers(t, rule.low_ok), np.inf) for t in tables]
+        asked = _asked(tables, rule.low_ok, np.inf)
         low_ok = np.minimum(low_ok, cells.spread(asked, np.inf, np.minimum))
     if rule.high_ok is not None:
-        asked = [_or(numbers(t, rule.high_ok), -np.inf) for t in tables]
+        asked = _asked(tables, rule.high_ok, -np.inf)
         high_ok = np.maximum(high_ok, cells.spread(asked, -np.inf, np.maximum))
     loss = value
     if rule.cost is not None:
@@ -336,5 +337,27 @@ def _costs(table: pa.Table, name: str) -> FloatArray:
     return costs
 
 
-def _or(values: FloatArray, missing: float) -> FloatArray:
-    return np.where(np.isnan(values), missing, values)
+def _asked(tables: Sequence[pa.Table], name: str, nothing: float) -> list[FloatArray]:
+    """What a column asks of each row's cell; `nothing` where it is null.
+
+    Raises:
+        InputError: it asks nothing of any cell, or something without an end.
+    """
+    asked = [numbers(table, name) for table in tables]
+    for values in asked:
+        if (is_endless := np.isinf(values)).any():
+            raise InputError(
+                f"Column '{name}' holds numbers without an end",
+                where=f"{is_endless.sum()} rows, the first: row {is_endless.argmax() + 1}",
+                why="it says how far down or up each cell must be able to move",
+                fix="give the bound, or null where nothing is asked",
+            )
+    together = np.concatenate(asked)
+    if len(together) and np.isnan(together).all():
+        raise InputError(
+            f"Column '{name}' asks for nothing: it holds nulls only",
+            where="table",
+            why="a bound that was lost on the way would leave its cell unprotected",
+            fix="look how the column was made; if nothing is to be asked, leave it out of the rule",
+        )
+    return [np.where(np.isnan(values), nothing, values) for values in asked]

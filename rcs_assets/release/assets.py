@@ -35,6 +35,7 @@ from rcs_assets.release.gate import (
     decide,
     load_required_checks,
 )
+from rcs_assets.release.notes import notes_problem
 from rcs_assets.release.packages import current_version
 from rcs_assets.release.pages import page_problems
 from rcs_assets.release.publish import (
@@ -320,6 +321,7 @@ def _facts(
         withdrawn_as=withdrawn_with(place, recorded),
         release_problems=_release_problems(place),
         change_problems=change_problems(place, folder),
+        notes_problem=_notes_problem(place),
         day_problem=_day_problem(place, today),
     )
     return facts, approvals
@@ -352,6 +354,13 @@ def _release_problems(place: Home) -> tuple[str, ...]:
         return verify_release(place, current).problems if current else ()
     except StorageError as error:
         return (str(error),)
+
+
+def _notes_problem(place: Home) -> str:
+    try:
+        return notes_problem(place)
+    except StorageError:
+        return ""  # The gate refuses the log for that.
 
 
 def _day_problem(place: Home, today: date) -> str:

@@ -91,7 +91,7 @@ class CandidateFacts:
     that do not count. `withdrawn_as`: the release that said the same and was withdrawn.
     `release_problems`: what is wrong with the current release and the audit log, which the
     next release rests on. `change_problems`: why it may not follow that release.
-    `day_problem`: why today cannot be recorded.
+    `notes_problem`: why its notes do not hold. `day_problem`: why today cannot be recorded.
     """
 
     content_hash: str
@@ -113,6 +113,7 @@ class CandidateFacts:
     withdrawn_as: str = ""
     release_problems: tuple[str, ...] = ()
     change_problems: tuple[str, ...] = ()
+    notes_problem: str = ""
     day_problem: str = ""
 
 
@@ -318,6 +319,8 @@ def _history_reasons(candidate: CandidateFacts) -> Iterable[str]:
     yield from candidate.change_problems
     if candidate.withdrawn_as:
         yield f"it says what release {candidate.withdrawn_as} said, which was withdrawn"
+    if candidate.notes_problem:
+        yield candidate.notes_problem
     if candidate.day_problem:
         yield candidate.day_problem
 

@@ -15,12 +15,14 @@ import yaml
 from rcs_assets.release.audit_log import AuditLog, Event, read_log
 from rcs_assets.release.describe import Head
 from rcs_assets.release.diff import ESTIMATES, change_table, compare
-from rcs_assets.release.packages import current_version, read_manifest
+from rcs_assets.release.packages import CANDIDATE, current_version, read_manifest
 from rcs_assets.storage import Home, sql_literal
 
 NOTES = "RELEASE_NOTES.md"
 DISCLOSURE = "DISCLOSURE_REPORT.md"
 CITATION = "CITATION.cff"
+_FIRST = "The first release, or the first after all earlier ones were withdrawn."
+_COMPARED_WITH = "Compared with release {},"
 _COMPARED = {
     "policy_version": "disclosure policy",
     "codebook_version": "codebook",
@@ -58,9 +60,7 @@ def _notes(home: Home, folder: Path, head: Head) -> str:
     log = read_log(home)
     before = current_version(home)
     if before is None:
-        return "The first release, or the first after all earlier ones were withdrawn.\n" + _said(
-            log
-        )
+        return f"{_FIRST}\n{_said(log)}"
     manifest = read_manifest(home, before)
     changed = [
         f"- another {words}\n"
@@ -69,10 +69,31 @@ def _notes(home: Home, folder: Path, head: Head) -> str:
     ]
     changes = compare(home.releases / before, folder)
     return (
-        f"Compared with release {before}, in cells of the public tables of areas; how smaller "
+        f"{_COMPARED_WITH.format(before)} in cells of the public tables of areas; how smaller "
         "places changed is not told, since it could be one child's answers.\n\n"
         f"{change_table(changes)}\n{''.join(changed)}{_said(log)}"
     )
+
+
+def notes_problem(home: Home) -> str:
+    """Why the notes of the candidate do not hold; empty if they do, or there is no candidate.
+
+    What was said of earlier releases, or which of them is read, may have changed since.
+
+    Raises:
+        StorageError: the audit log was changed.
+    """
+    file = home.releases / CANDIDATE / "public" / NOTES
+    if not file.is_file():
+        return ""
+    text, before = file.read_text(encoding="utf-8"), current_version(home)
+    compared = _COMPARED_WITH.format(before) if before else _FIRST
+    if compared not in text or _said(read_log(home)) not in text:
+        return (
+            "an erratum, a withdrawal or a publication was recorded after the candidate's notes "
+            "were written, which have to tell it"
+        )
+    return ""
 
 
 def _said(log: AuditLog) -> str:

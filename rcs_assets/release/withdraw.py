@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,8 @@ from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
 
 WITHDRAWN_FOLDER = ".withdrawn"
+# SCN and UID have more digits than the code of a school.
+_NUMBER_OF_A_PERSON = re.compile(r"\d{8}")
 TOMBSTONE = "WITHDRAWN.md"
 _KEPT = ("release", "as_of", "content_hash", "simulated", "codebook_version", "policy_version")
 
@@ -67,11 +70,11 @@ def withdraw_release(home: Home, version: str, *, reason: str, by: str, day: dat
         The version that is read now; None if no release is left.
 
     Raises:
-        InputError: no such release, no reason, or `current` after a withdrawal that was killed.
+        InputError: no such release, no reason or one with a person's number, or `current` after
+            a withdrawal that was killed.
         StorageError: it was withdrawn before, or the log cannot be written.
     """
-    _refuse_empty(reason, "a reason")
-    _refuse_empty(by, "who withdraws it")
+    reason, by = _said(reason, "a reason"), _said(by, "who withdraws it")
     with disk_failures_named(home.releases):
         completed = finish_withdrawals(home)
         if completed and version == CURRENT:
@@ -79,7 +82,7 @@ def withdraw_release(home: Home, version: str, *, reason: str, by: str, day: dat
         chosen = current_version(home) if version == CURRENT else version
         read_manifest(home, chosen or version)
         log = read_log(home)
-        details = {"reason": reason.strip(), "by": by.strip()}
+        details = {"reason": reason, "by": by}
         log = record(log, Entry(Event.WITHDRAWN, day.isoformat(), str(chosen), "", details))
         before = _read_before(home, log) if chosen == current_version(home) else None
         if before:
@@ -98,13 +101,28 @@ def _named_another(completed: str) -> InputError:
     )
 
 
-def _refuse_empty(text: str, what: str) -> None:
-    if not text.strip():
+def _said(text: str, what: str) -> str:
+    """What an operator says to all readers, on one line.
+
+    Raises:
+        InputError: nothing is said, or it holds the number of a person.
+    """
+    line = " ".join(text.split())
+    if not line:
         raise InputError(
-            f"A withdrawal needs {what}",
-            why="whoever held the release must be able to learn why it was taken back",
-            fix="run: rcs release withdraw VERSION --reason TEXT --by NAME",
+            f"What is said to readers lacks {what}",
+            why="whoever holds the release must be able to learn what is wrong with it, and from "
+            "whom",
+            fix="give --text (erratum) or --reason (withdrawal), and --by",
         )
+    if _NUMBER_OF_A_PERSON.search(line):
+        raise InputError(
+            "What is said to readers holds a number that could be a person's",
+            where=f"what was given as {what}",
+            why="every reader of this and of later releases gets to read it",
+            fix="say it without numbers of 8 digits and more",
+        )
+    return line
 
 
 def _read_before(home: Home, log: AuditLog) -> str | None:
@@ -117,15 +135,15 @@ def record_erratum(home: Home, version: str, *, text: str, by: str, day: date) -
     """Record what is wrong with a release that stays; the next release's notes repeat it.
 
     Raises:
-        InputError: no such release, or nothing said.
+        InputError: no such release, nothing said, or a person's number in it.
         StorageError: it was withdrawn, or the log cannot be written.
     """
-    _refuse_empty(text, "a text")
+    text, by = _said(text, "a text"), _said(by, "who says it")
     chosen = current_version(home) if version == CURRENT else version
     manifest = read_manifest(home, chosen or version)
     if "withdrawn" in manifest:
         raise InputError(f"Release {chosen} was withdrawn", why="its tombstone says why")
-    details = {"text": text.strip(), "by": by.strip()}
+    details = {"text": text, "by": by}
     with disk_failures_named(home.releases):
         entry = Entry(Event.ERRATUM, day.isoformat(), str(chosen), "", details)
         save_log(home, record(read_log(home), entry))

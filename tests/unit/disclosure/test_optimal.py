@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.disclosure import by_row_and_column, make_table, secondary_pupils, unsafe_n
 from rcs_assets.disclosure import Hierarchy, Rule, Structure
+from rcs_assets.disclosure.given import as_tables
 from rcs_assets.disclosure.secondary import Plan
-from rcs_assets.disclosure.structure import as_tables, read_cells
+from rcs_assets.disclosure.structure import read_cells
 from rcs_assets.disclosure.tabular import needs_of, protect_with_bound
 from rcs_assets.errors import ConfigurationError, InputError
 
@@ -80,8 +81,10 @@ def test_what_cannot_be_protected_is_refused() -> None:
     table["low"] = table.n
     table.loc[0, ["low_ok", "high_ok"]] = [2.0, 8.0]
     structure = Structure(FLAT.dimensions, known_low="low", known_high="n")
-    with pytest.raises(ConfigurationError, match="cannot be met"):
-        protect_with_bound(table, structure, Rule(k=None, low_ok="low_ok", high_ok="high_ok"))
+    for search in ("optimal", "quick"):
+        rule = Rule(k=None, low_ok="low_ok", high_ok="high_ok", search=search)
+        with pytest.raises(ConfigurationError, match=r"cannot be met.*row 1 \(row A, column x\)"):
+            protect_with_bound(table, structure, rule)
 
 
 def test_224_cells_lose_the_least_and_much_less_than_row_and_column() -> None:

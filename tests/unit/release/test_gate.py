@@ -109,6 +109,7 @@ def test_checks_of_another_class_are_not_asked_for():
         ({"sealed_hash": ""}, "files of the candidate were changed"),
         ({"withdrawn_as": "2020.06.30"}, "which was withdrawn"),
         ({"release_problems": ("public/x is missing",)}, "not as it was: public/x is missing"),
+        ({"notes_problem": "an erratum was recorded after"}, "erratum"),
         ({"day_problem": "the clock was set back"}, "clock"),
     ],
 )

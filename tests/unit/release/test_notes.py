@@ -8,8 +8,9 @@ import yaml
 
 from rcs_assets.cli import main
 from rcs_assets.release.diff import change_table, compare
+from rcs_assets.release.notes import notes_problem
 from rcs_assets.release.publish import publish_candidate
-from rcs_assets.release.withdraw import record_erratum
+from rcs_assets.release.withdraw import record_erratum, withdraw_release
 from rcs_assets.storage import open_warehouse
 
 FIRST, SECOND = "2020.06.30", "2020.06.30.1"
@@ -54,6 +55,21 @@ def test_notes_name_the_release_before_its_errata_and_what_changed(changed):
     assert "SIMULATED" in notes and f"Compared with release {FIRST}" in notes
     assert "| Falkirk | secondary | 3 | 1 | 0 | 0 | 0 | 0 |" in notes
     assert "erratum of 2020-06-30: Falkirk: see below" in notes
+
+
+def test_notes_that_were_written_before_an_erratum_do_not_hold(changed):
+    home, built = changed
+    assert notes_problem(home) == ""
+    record_erratum(home, FIRST, text="Table 3 is by stage", by="anna", day=date(2020, 6, 30))
+    assert "recorded after the candidate's notes" in notes_problem(home)
+    publish_candidate(home, built.content_hash, ())
+    assert notes_problem(home) == "", "there is no candidate any more"
+
+
+def test_notes_that_compare_with_a_withdrawn_release_do_not_hold(changed):
+    home, _ = changed
+    withdraw_release(home, FIRST, reason="swapped", by="anna", day=date(2020, 6, 30))
+    assert "recorded after the candidate's notes" in notes_problem(home)
 
 
 def test_the_first_release_says_so(built):

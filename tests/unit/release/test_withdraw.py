@@ -87,7 +87,7 @@ def test_a_new_version_does_not_take_the_place_of_a_tombstone(released, build):
     ("version", "reason", "words"),
     [
         ("2001.01.01", "why", "no release 2001"),
-        (FIRST, "  ", "needs a reason"),
+        (FIRST, "  ", "lacks a reason"),
     ],
 )
 def test_wrong_use_is_refused(released, version, reason, words):
@@ -139,5 +139,19 @@ def test_an_erratum_is_recorded_and_the_release_stays(released):
     (entry,) = read_log(released).of(FIRST, Event.ERRATUM)
     assert entry.details == {"text": "Table 3 is by stage", "by": "anna"}
     assert verify_release(released).is_whole
-    with pytest.raises(InputError, match="needs a text"):
+    with pytest.raises(InputError, match="lacks a text"):
         record_erratum(released, "current", text="", by="anna", day=DAY)
+
+
+def test_what_is_said_to_readers_is_one_line_without_a_persons_number(released):
+    record_erratum(released, FIRST, text="Table 3\n\n# Release 1", by=" anna\n", day=DAY)
+    (entry,) = read_log(released).of(FIRST, Event.ERRATUM)
+    assert entry.details == {"text": "Table 3 # Release 1", "by": "anna"}
+    record_erratum(released, FIRST, text="School 5700099, 2020-06-30", by="anna", day=DAY)
+    for text in ("pupil 123456789 was counted twice", "UID 00012345"):
+        with pytest.raises(InputError, match="could be a person's") as refused:
+            record_erratum(released, FIRST, text=text, by="anna", day=DAY)
+        assert "12345" not in str(refused.value)
+        with pytest.raises(InputError, match="could be a person's"):
+            withdraw_release(released, FIRST, reason=text, by="anna", day=DAY)
+    assert len(read_log(released).of(FIRST, Event.ERRATUM)) == 2
