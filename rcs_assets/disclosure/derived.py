@@ -95,7 +95,7 @@ select
     if(is_shown, rcs_round(roll_n, n_step), null)::integer as roll_n,
     if(is_shown, band::integer || ' to ' || (band + {band} - 1)::integer || ' %', null)
         as response_band,
-    if(geography_level = 'cpp', schools_n, null)::integer as schools_n,
+    if(is_shown and geography_level = 'cpp', schools_n, null)::integer as schools_n,
     if(is_shown, 'published', 'c') as status,
 from seen
 where audience in ({audiences})

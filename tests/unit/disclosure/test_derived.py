@@ -132,9 +132,13 @@ def test_a_response_rate_is_a_band_of_five(answered, roll, band):
     [(91, 100), (100, 100), (20, 29)],  # nine refused, none, nine
 )
 def test_few_refusals_hide_the_rate_and_the_number(answered, roll):
-    row = respondents(("school", "1", answered, roll, 1))[CPP, "1"]
-    assert row["status"] == "c"
-    assert (row["respondents_n"], row["roll_n"], row["response_band"]) == (None, None, None)
+    """A row that is not shown holds no figure: pages refuse a package with one (policy.md)."""
+    figures = ("respondents_n", "roll_n", "response_band", "schools_n")
+    rows = respondents(("school", "1", answered, roll, 1), ("cpp", "S1", answered, roll, 12))
+    assert len(rows) == 3
+    for row in rows.values():
+        assert row["status"] == "c"
+        assert [row[name] for name in figures] == [None] * 4
 
 
 def test_a_school_below_twenty_has_no_row_and_no_school_is_public():
