@@ -159,4 +159,4 @@ def test_numbers_are_shown_to_the_step_of_the_package() -> None:
 
 def test_an_area_without_a_public_roll_has_no_rate():
     row = respondents(("cpp", "S1", 400, None, 12))["public", "S1"]
-    assert (row["status"], row["response_band"], row["schools_n"]) == ("c", None, 12)
+    assert (row["status"], row["response_band"], row["schools_n"]) == ("c", None, None)
