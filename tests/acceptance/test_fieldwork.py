@@ -78,7 +78,7 @@ def test_report_errors_to_a_supplier(repo_root: Path, rcs, looked_at: Path, tmp_
     (said,) = _do(how_to, rcs, looked_at, out=str(tmp_path / "to-suppliers"))
     files = [Path(line) for line in said.splitlines() if line.endswith(("csv", "html"))]
     pages = [file.read_bytes() for file in files if file.suffix == ".html"]
-    assert [(form_problems(page), outside_problems(page)) for page in pages] == [((), ())] * 8
+    assert [(form_problems(page), outside_problems(page)) for page in pages] == [((), ())] * 9
     with delivered(looked_at, "sample_file").open(encoding="utf-8") as stream:
         rows = dict(enumerate(csv.DictReader(stream), start=1))
     own = next(file for file in files if file.name == f"{ENGAGEMENT}_sample_file_errors.csv")
