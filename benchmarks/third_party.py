@@ -32,8 +32,9 @@ release" of the public one; there only the upper side is asked.
 Prints, a reader: hidden cells, programs, counts worked out exactly, and small counts whose
 interval is narrower than from 1 to k. Before that: whether two packages contradict each other.
 Belongs here: an attack that shares no code with the audit, nor its model of a reader. Does not
-belong here: what the policy allows (`disclosure/data/policy.yaml`), timing, and files of answers:
-they count every answer exactly, and go to a named recipient who is bound by an agreement.
+belong here: what the policy allows (`disclosure/data/policy.yaml`) and timing. Files of answers
+count every answer of an area exactly, and go to a named recipient who is bound by an agreement: of
+them it is asked (`--answers`) what they tell of the area's schools and clusters.
 """
 
 from __future__ import annotations
@@ -247,6 +248,17 @@ class Program:
             if most is not None and key[2] == "total":
                 self.line({self.n(key): 1}, 0, most, "respondents")
 
+    def count_answers(self, area: str, counts: dict[tuple[str, ...], tuple[float, float]]) -> None:
+        """What a CPP counts in its file of answers: its own pupils by stage and sex, exactly.
+
+        Taken from the true counts, as if nothing had been withheld there: he knows no more.
+        """
+        for key in self.keys:
+            if key[:2] == ("cpp", area) and key[2] in {"total", *WHOLE} and key in counts:
+                base, positive = counts[key]
+                self.line({self.n(key): 1}, base, base, "file of answers")
+                self.line({self.n(key) + 1: 1}, positive, positive, "file of answers")
+
     def solver(self, without: set[int]) -> highspy.Highs:
         """The program, without some of its lines."""
         highs = quiet_solver(2 * len(self.keys))
@@ -354,6 +366,7 @@ class Reader:
     parents: dict[tuple[str, str], tuple[str, str]]
     respondents: dict[tuple[str, str, str], float]
     asked: set[str] | None = None
+    answers_of: str = ""
 
     @cached_property
     def knows_own(self) -> bool:
@@ -379,7 +392,9 @@ class Reader:
         return sorted(
             key
             for key in hidden - shown
-            if key[:2] not in self.same_as_own and (self.asked is None or key[1] in self.asked)
+            if key[:2] not in self.same_as_own
+            and (self.asked is None or key[1] in self.asked)
+            and not (self.answers_of and key[0] not in UNWEIGHTED)
         )
 
 
@@ -407,6 +422,8 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         program.bound_by(survey, reader.respondents)
         told = known.get((survey, indicator), {})
         counts = {key: (row.base, row.numerator) for key, row in told.items()}
+        if reader.answers_of and part.statistic.iloc[0] == "pct":
+            program.count_answers(reader.answers_of, counts)
         broken = program.broken_by(counts) if part.statistic.iloc[0] == "pct" else set()
         said.misled.update(program.kinds[line] for line in broken)
         asked = Asked(program.solver(broken))
@@ -599,9 +616,14 @@ def schools_of(release: Path, engagement: str) -> list[Path]:
             if (release / "school" / code).is_dir()]  # fmt: skip
 
 
-def readers_of(release: Path, chosen: list[str], schools_n: int, sensitive: set[str]) -> tuple[
-    dict[str, Reader], int
-]:  # fmt: skip
+def readers_of(
+    release: Path,
+    chosen: list[str],
+    schools_n: int,
+    sensitive: set[str],
+    *,
+    with_answers: bool = False,
+) -> tuple[dict[str, Reader], int]:
     """The readers that are asked for, and how often a school's package contradicts its CPP's."""
     public = read_package(release / "public", "public", sensitive)
     places = parents_of(release / "public")
@@ -624,6 +646,13 @@ def readers_of(release: Path, chosen: list[str], schools_n: int, sensitive: set[
             pd.concat([own, public]), parents_of(folder) | places, known
         )
         area = set(own.geography_code[own.geography_level == "cpp"])
+        if with_answers:
+            readers[f"cpp/{folder.name} with its file of answers too"] = Reader(
+                pd.concat([own, public]),
+                parents_of(folder) | places,
+                known,
+                answers_of=next(iter(area)),
+            )
         for school in schools[:: max(1, len(schools) // schools_n)] if schools_n else []:
             table = read_package(school, "school", sensitive)
             mine = table[table.geography_level == "school"].assign(source="school")
@@ -656,6 +685,7 @@ def main() -> int:
     parser.add_argument("home", type=Path)
     parser.add_argument("--packages", nargs="*", default=[])
     parser.add_argument("--schools", type=int, default=0)
+    parser.add_argument("--answers", action="store_true", help="CPPs count their answers, too")
     chosen = parser.parse_args()
     release = chosen.home / "releases" / "current"
     with duckdb.connect(str(chosen.home / "warehouse.duckdb"), read_only=True) as con:
@@ -672,7 +702,9 @@ def main() -> int:
         ).df()
     indicators = duckdb.sql(f"from '{release / 'public/parquet/indicators.parquet'}'").df()
     sensitive = set(indicators.indicator[indicators.is_sensitive.astype(bool)])
-    readers, failed = readers_of(release, chosen.packages, chosen.schools, sensitive)
+    readers, failed = readers_of(
+        release, chosen.packages, chosen.schools, sensitive, with_answers=chosen.answers
+    )
     print(f"rows of schools that their CPP has otherwise, or not at all: {failed}")
     print(
         f"public cells hidden now that a release before showed: {shown_before(release, sensitive)}"
