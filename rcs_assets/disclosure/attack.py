@@ -10,6 +10,9 @@ one, or the public alone. A school with the public package knows no more than it
 the CPP's package holds the same rows of every school. What is small is hidden from all, so
 each small quantity that a school could derive, its CPP could.
 
+Who holds anonymised files of answers beside the tables (a CPP its own, a user of the archive all
+of them) can count what they count; what else is hidden is attacked with these counts once more.
+
 Unknowns are the pupils and positive answers (or sums of scores) of stage by sex in each
 area, and of the groups of the other breakdowns; every sum over groups and areas is an
 equation, every shown figure with its rounding a bound, so is every public roll and note.
@@ -20,13 +23,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import numpy as np
-from scipy.sparse import csr_array, hstack, vstack
+from scipy.sparse import block_diag, csr_array, hstack, vstack
 
 from rcs_assets.disclosure.cells import PARTIAL
+from rcs_assets.disclosure.counted import Counted, counted_in_files
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown, Texts
 from rcs_assets.disclosure.lp import (
     SLACK,
@@ -39,6 +44,7 @@ from rcs_assets.disclosure.lp import (
     with_rows,
     without_fixed,
 )
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 
 PUBLIC_COALITION = "public"
@@ -170,13 +176,14 @@ class Structure:
 
 @dataclass(frozen=True)
 class Unsafe:
-    """A hidden quantity of which a coalition learns too much."""
+    """A hidden quantity of which a coalition learns too much; `by_files`: with files of answers."""
 
     row: int
     place: int
     quantity: str
     low: float
     high: float
+    by_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -279,6 +286,7 @@ class Attacker:
         structure: Structure,
         coalition: str,
         public: Attacker | None = None,
+        rule: MicrodataRule | None = None,
     ) -> None:
         """Choose the variables, equations and places that the coalition has.
 
@@ -288,6 +296,7 @@ class Attacker:
             structure: the sums.
             coalition: `public` or an engagement.
             public: the public's attack on the same, which the others go on from.
+            rule: of files of answers; none are made without.
         """
         self.grid, self.structure, self.coalition = grid, structure, coalition
         self.public = public
@@ -328,6 +337,17 @@ class Attacker:
         summed = np.zeros(len(self.is_everybodys), dtype=bool)
         summed[csr_array(self.equations[is_mine]).indices] = True
         self.is_summed: Bools = summed[self.is_everybodys]
+        self.at_home: Bools = np.asarray(at_home, dtype=bool)
+        self.counted = self._counted(rule)
+
+    def _counted(self, rule: MicrodataRule | None) -> Counted | None:
+        """What files of answers count: those of the archive for everybody, of a CPP for its own."""
+        if rule is None or ("archive" if self.is_public else "cpp") not in rule.purposes:
+            return None
+        holders = set(self.grid.engagement) if self.is_public else {self.coalition}
+        return counted_in_files(
+            self.grid, self.variable_place, self.equations, holders, rule.simd_groups
+        )
 
     def attack(self, shown: Shown, row: int, known: Mapping[str, Answer]) -> Attack:
         """Attack one indicator.
@@ -354,7 +374,7 @@ class Attacker:
         if not len(asked.place):
             return outcome
         system = self.system(shown, row)
-        question = _hash(system, asked.targets)
+        question = _hash(system, asked.targets, *self._beside(shown, row))
         outcome = replace(outcome, system_hash=question)
         if question in known:
             answer = known[question]
@@ -365,17 +385,54 @@ class Attacker:
         programs_n = before.programs_n if before and kept is not None else 0
         open_ = np.flatnonzero(~safe)
         some = asked.some(open_)
-        certified, answers = self._certified(some, system, shown, row, known)
+        certified, counted, answers = self._certified(some, system, shown, row, known)
         findings, unsafe, more = self._find(some, ~certified, system, shown, row)
         programs_n += more + sum(answer.programs_n for answer in answers.values())
+        if self.counted is not None:
+            system = self._with_files(system, self.counted, row)
+            open_to_files = ~counted & ~unsafe & ~self._is_told(some, self.counted)
+            found, with_files, more = self._find(
+                some, open_to_files, system, shown, row, by_files=True
+            )
+            findings, unsafe, programs_n = findings + found, unsafe | with_files, programs_n + more
         if not findings:
             answers[question] = Answer(programs_n, parts=tuple(answers))
         safe[open_] = ~unsafe
         self._memory[row] = _Memory(shown, asked.some(np.flatnonzero(safe)), programs_n)
         return replace(outcome, programs_n=programs_n, unsafe=findings, answers=answers)
 
+    def _beside(self, shown: Shown, row: int) -> Iterable[Bools]:
+        """What an answer hangs on beside its system: releases before, files of answers."""
+        if shown.was_shown[row, self.sees].any():
+            yield shown.was_shown[row, self.sees]
+        if self.counted is not None:
+            yield self.counted.is_told
+
+    def _is_told(self, asked: _Asked, counted: Counted) -> Bools:
+        """Targets that files of answers tell: what these may tell is a rule of their own."""
+        cells = asked.targets.matrix(2 * len(counted.is_told))
+        return np.asarray(abs(cells) @ np.tile(~counted.is_told, 2).astype(np.float64) == 0)
+
+    @cached_property
+    def hides(self) -> Bools:
+        """Places that the coalition sees and cannot count in files of answers."""
+        if self.counted is None:
+            return self.sees
+        return np.asarray(self.sees & (self.expression @ ~self.counted.is_told > 0), dtype=bool)
+
+    def _with_files(self, system: System, counted: Counted, row: int) -> System:
+        """The system of who counts in files of answers, too."""
+        return _counting(system, counted.is_told, counted.sums, self.truth(row))
+
     def _find(
-        self, asked: _Asked, unsafe: Bools, system: System, shown: Shown, row: int
+        self,
+        asked: _Asked,
+        unsafe: Bools,
+        system: System,
+        shown: Shown,
+        row: int,
+        *,
+        by_files: bool = False,
     ) -> tuple[tuple[Unsafe, ...], Bools, int]:
         """Of targets that no part has certified: findings, which no point has, programs solved."""
         at = np.flatnonzero(unsafe)
@@ -387,7 +444,7 @@ class Attacker:
         found = reach(system, asked.targets)
         open_ = found.unsafe(asked.targets)
         unsafe[at] = open_
-        known, more = self._known_before(asked, open_, found, shown, row)
+        known, more = self._known_before(asked, open_, found, shown, row, by_files=by_files)
         findings = tuple(
             Unsafe(
                 row,
@@ -395,6 +452,7 @@ class Attacker:
                 str(asked.quantity[i]),
                 float(found.low[i]),
                 float(found.high[i]),
+                by_files,
             )
             for i in np.flatnonzero(open_ & ~known)
         )
@@ -402,51 +460,70 @@ class Attacker:
 
     def _certified(
         self, asked: _Asked, system: System, shown: Shown, row: int, known: Mapping[str, Answer]
-    ) -> tuple[Bools, dict[str, Answer]]:
+    ) -> tuple[Bools, Bools, dict[str, Answer]]:
         """Targets that are safe even from who knows much exactly, and the answers by part.
 
         What is feasible in a part is feasible in the whole, and what no part certifies, the
-        whole system judges.
+        whole system judges. Second: those certified while all stands at its true value that
+        files of answers count.
         """
         safe: Bools = np.zeros(len(asked.place), dtype=bool)
+        counted = safe.copy()
         answers: dict[str, Answer] = {}
         truth = self.truth(row)
-        for free, search in self._parts():
-            at = np.flatnonzero((self.expression @ free > 0)[asked.place] & ~safe)
+        for part_of in self._parts():
+            free, is_asked = part_of.free, ~safe
+            if part_of.with_files:
+                is_asked &= ~self.at_home[asked.place]
+            at = np.flatnonzero((self.expression @ free > 0)[asked.place] & is_asked)
             if not len(at):
                 continue
             some, moves = asked.some(at), np.tile(free, 2)
             part, targets = _held(system, ~moves, truth), some.targets
             if self.public is not None and free is self.is_above:
-                part, targets = self._above(self.public, some, shown, row)
+                part, targets = self._above(
+                    self.public, some, shown, row, with_files=part_of.with_files
+                )
             question = _hash(part, targets)
             if question not in known:
-                found = search(part, targets)
+                found = part_of.search(part, targets)
                 open_at = np.flatnonzero(found.unsafe(targets)).tolist()
                 answers[question] = Answer(found.programs_n, tuple(open_at))
             else:
                 answers[question] = known[question]
-            safe[at] = True
-            safe[at[list(answers[question].open_at)]] = False
-        return safe, answers
+            certified = np.ones(len(at), dtype=bool)
+            certified[list(answers[question].open_at)] = False
+            safe[at] = certified
+            counted[at] = certified & (part_of.with_files or free is not self.is_above)
+        return safe, counted, answers
 
-    def _parts(self) -> tuple[tuple[Bools, _Search], ...]:
+    def _parts(self) -> tuple[_Part, ...]:
         """Variables of each part, and how it is searched; all others stand at their true value.
 
         With every cluster's sums at theirs the clusters are apart; the areas above are a small
         system by themselves. With those at theirs, what another CPP tells does not matter: an
         answer holds whatever changes there. What is soon certified inside the clusters is taken;
-        a proof that something is not, there, would prove nothing of the whole.
+        a proof that something is not, there, would prove nothing of the whole. Of the areas
+        above, a CPP's own cells are no secret from who has its file of answers.
         """
-        return (self.is_school, certify), (self.is_above, reach), (~self.is_above, reach)
+        above = _Part(self.is_above, reach)
+        with_files = replace(above, with_files=True)
+        is_holder = self.public is not None and self.counted is not None
+        return (
+            _Part(self.is_school, certify),
+            *((with_files,) if is_holder else ()),
+            above,
+            _Part(~self.is_above, reach),
+        )
 
     def _above(
-        self, public: Attacker, asked: _Asked, shown: Shown, row: int
+        self, public: Attacker, asked: _Asked, shown: Shown, row: int, *, with_files: bool
     ) -> tuple[System, Targets]:
         """The areas above, from what the public knows on.
 
         The holder sees more rows of his own CPP, whose sums over schools stand at their true
-        value. All holders go on from one x that fits what the public knows.
+        value, and all that its file of answers counts. All holders go on from one x that fits
+        what the public knows.
         """
         system, mine = public.settled(shown, row), np.tile(self.is_everybodys, 2)
         truth = self.truth(row)
@@ -461,7 +538,12 @@ class Attacker:
         targets = _targets(
             csr_array(cells[:, mine]), t.low_ok - fixed, t.high_ok - fixed, t.is_either()
         )
-        return _held(system, np.tile(self.is_summed, 2), truth[mine]), targets
+        system = _held(system, np.tile(self.is_summed, 2), truth[mine])
+        if with_files and self.counted is not None:
+            here = self.is_everybodys
+            is_told, sums = self.counted.is_told[here], csr_array(self.counted.sums[:, here])
+            system = _counting(system, is_told, sums, truth[mine])
+        return system, targets
 
     def settled(self, shown: Shown, row: int) -> System:
         """The system of one indicator with a basis of an x that fits."""
@@ -591,29 +673,68 @@ class Attacker:
         return found
 
     def _known_before(
-        self, asked: _Asked, unsafe: Bools, found: Reached, shown: Shown, row: int
+        self,
+        asked: _Asked,
+        unsafe: Bools,
+        found: Reached,
+        shown: Shown,
+        row: int,
+        *,
+        by_files: bool,
     ) -> tuple[Bools, int]:
-        """What the holder knows of other tables by his own package alone is no leak of them."""
-        excused = np.zeros(len(unsafe), dtype=bool)
-        at = np.flatnonzero(unsafe & ~self.is_own[asked.place])
-        if self.is_public or not len(at):
-            return excused, 0
+        """What this release does not add: no hiding in it would keep that from a reader.
+
+        Of other tables, what the holder knows by his own package alone (policy.md: [L, U] is
+        what he knows without the release); of files of answers, what they tell alone; of
+        figures that must not be known exactly, those that releases before tell exactly (an area
+        that has lost all its parts but one says what that one said).
+        """
+        is_others = ~self.is_own[asked.place]
+        nothing = replace(
+            shown, is_shown=np.zeros_like(shown.is_shown), note=np.zeros_like(shown.note)
+        )
         own = replace(
-            shown,
+            nothing,
             is_shown=shown.is_shown & self.is_own,
             note=np.where(self.is_own, shown.note, 0).astype(np.int8),
         )
+        then = replace(nothing, is_shown=shown.was_shown)
+        excused, programs_n = np.zeros(len(unsafe), dtype=bool), 0
+        t = asked.targets
+        for among, told, asks in (
+            (is_others, own, by_files or not self.is_public),
+            (~is_others, nothing, by_files),
+            (asked.is_exactness, then, shown.was_shown[row].any()),
+        ):
+            at = np.flatnonzero(unsafe & ~excused & among)
+            if not asks or not len(at):
+                continue
+            before = self._alone(asked, at, told, row, by_files=by_files)
+            programs_n += before.programs_n
+            low = np.maximum(t.low_ok[at], np.ceil(before.low - SLACK))
+            high = np.minimum(t.high_ok[at], np.floor(before.high + SLACK))
+            is_as_wide = (found.low[at] <= low + SLACK) & (found.high[at] >= high - SLACK)
+            is_above = before.low > t.low_ok[at] + SLACK
+            is_exact = is_above & (before.high < t.high_ok[at] - SLACK)
+            excused[at] = np.where(asked.is_exactness[at], is_exact, is_as_wide)
+        return excused, programs_n
+
+    def _alone(self, asked: _Asked, at: Ints, told: Shown, row: int, *, by_files: bool) -> Reached:
+        """How far some targets reach for who is told no more than this."""
         asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
-        before = reach(self.system(own, row), asks, exact=True)
-        high_ok = asked.targets.high_ok[at]
-        low = np.maximum(asked.targets.low_ok[at], np.ceil(before.low - SLACK))
-        high = np.minimum(high_ok, np.floor(before.high + SLACK))
-        is_as_wide = (found.low[at] <= low + SLACK) & (found.high[at] >= high - SLACK)
-        # A figure that his own package tells exactly, on both sides.
-        low_ok = asked.targets.low_ok[at]
-        is_exact = (before.low > low_ok + SLACK) & (before.high < high_ok - SLACK)
-        excused[at] = np.where(asked.is_exactness[at], is_exact, is_as_wide)
-        return excused, before.programs_n
+        system = self.system(told, row)
+        if by_files and self.counted is not None:
+            system = self._with_files(system, self.counted, row)
+        return reach(system, asks, exact=True)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Variables that are free while all others stand at their true value, and how to search."""
+
+    free: Bools
+    search: _Search
+    with_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -713,11 +834,22 @@ class _Memory:
         return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
-def attackers_of(grid: Grid, structure: Structure) -> list[Attacker]:
-    """One a coalition, in the order of `coalitions`."""
+def attackers_of(
+    grid: Grid, structure: Structure, rule: MicrodataRule | None = None
+) -> list[Attacker]:
+    """One a coalition, in the order of `coalitions`; `rule`: that of files of answers."""
     first, *others = coalitions(grid)
-    public = Attacker(grid, structure, first)
-    return [public, *(Attacker(grid, structure, name, public) for name in others)]
+    public = Attacker(grid, structure, first, rule=rule)
+    return [public, *(Attacker(grid, structure, name, public, rule) for name in others)]
+
+
+def _counting(system: System, is_told: Bools, sums: csr_array, truth: Floats) -> System:
+    """The system with some variables, and sums of some, at their true values."""
+    held = _held(system, np.tile(is_told, 2), truth)
+    if not sums.shape[0]:
+        return held
+    rows = csr_array(block_diag([sums, sums], format="csr"))
+    return with_rows(held, rows, rows @ truth, rows @ truth)
 
 
 def _held(system: System, columns: Bools, at: Floats) -> System:
@@ -726,10 +858,16 @@ def _held(system: System, columns: Bools, at: Floats) -> System:
     return replace(system, lower=lower, upper=upper)
 
 
-def _hash(system: System, targets: Targets) -> str:
-    """Of a question: what can move, its sums and bounds, and how far is far enough."""
+def _hash(system: System, targets: Targets, *beside: Bools) -> str:
+    """Of a question: what can move, its sums and bounds, and how far is far enough.
+
+    `beside`: what else its answer hangs on.
+    """
     smaller, asked, _ = without_fixed(system, targets)
-    return system_hash(smaller, asked)
+    question = system_hash(smaller, asked)
+    for more in beside:
+        question = hashlib.sha256(question.encode() + more.tobytes()).hexdigest()
+    return question
 
 
 def system_hash(system: System, targets: Targets) -> str:

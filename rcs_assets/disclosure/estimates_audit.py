@@ -19,6 +19,7 @@ from rcs_assets.disclosure.attack import (
     Answer,
     Answers,
     Attack,
+    Unsafe,
     attackers_of,
     read_structure,
 )
@@ -106,7 +107,7 @@ def audit_estimates(
     for survey in surveys(con):
         grid = read_grid(con, survey)
         structure = read_structure(con, grid)
-        attackers = attackers_of(grid, structure)
+        attackers = attackers_of(grid, structure, policy.microdata)
         before = read_earlier(con, grid) if earlier else Earlier.none(grid)
         told = from_release(con, grid, released)
         shown = with_known(grid, told, before)
@@ -145,9 +146,14 @@ def _place(grid: Grid, outcome: Attack, position: int) -> str:
     unsafe = outcome.unsafe[position]
     place = unsafe.place
     return (
-        f"{outcome.coalition} learns too much of the {unsafe.quantity} of {outcome.indicator}, "
+        f"{_reader(outcome, unsafe)} learns too much of the {unsafe.quantity} of "
+        f"{outcome.indicator}, "
         f"{grid.unit[place]}, {grid.breakdown[place]} {grid.group[place]}"
     )
+
+
+def _reader(outcome: Attack, unsafe: Unsafe) -> str:
+    return outcome.coalition + (" with files of answers" if unsafe.by_files else "")
 
 
 def _findings(grid: Grid, outcomes: Sequence[Attack]) -> pa.Table:
@@ -155,7 +161,7 @@ def _findings(grid: Grid, outcomes: Sequence[Attack]) -> pa.Table:
     found = [(o, unsafe) for o in outcomes for unsafe in o.unsafe]
     at = [unsafe.place for _, unsafe in found]
     columns: dict[str, list[object]] = {
-        "coalition": [o.coalition for o, _ in found],
+        "coalition": [_reader(o, unsafe) for o, unsafe in found],
         "survey": [o.survey for o, _ in found],
         "indicator": [o.indicator for o, _ in found],
         "unit": [str(grid.unit[place]) for place in at],

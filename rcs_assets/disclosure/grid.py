@@ -205,7 +205,8 @@ class Shown:
     """What a release tells of each node: whether it is shown, what rounding leaves open, notes.
 
     `low_n`, `high_n`: pupils; `low_p`, `high_p`: the proportion (0 to 1) or mean. `note`:
-    0 none, 1 low, 2 high. All of shape indicators × places.
+    0 none, 1 low, 2 high. `was_shown`: releases before showed it and nobody has changed since.
+    All of shape indicators × places.
     """
 
     is_shown: Bools
@@ -214,6 +215,7 @@ class Shown:
     low_p: Floats
     high_p: Floats
     note: NDArray[np.int8]
+    was_shown: Bools
 
 
 def surveys(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -371,7 +373,7 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
     """
     n = rounded(grid.base, grid.n_step)
     bounds = what_rounding_leaves(grid, n, unweighted(grid))
-    return Shown(grid.is_showable & ~hidden, *bounds, note)
+    return Shown(grid.is_showable & ~hidden, *bounds, note, np.zeros_like(hidden))
 
 
 def unweighted(grid: Grid) -> Floats:
@@ -420,4 +422,5 @@ def from_release(con: duckdb.DuckDBPyConnection, grid: Grid, released: str) -> S
     proportion = np.where(is_weighted, unweighted(grid), np.round(numbers("estimate"), DECIMALS))
     bounds = what_rounding_leaves(grid, numbers("n"), proportion)
     note = numbers("note").astype(np.int8)
-    return Shown(np.asarray(numbers("is_shown") > 0, dtype=bool), *bounds, note)
+    is_shown = np.asarray(numbers("is_shown") > 0, dtype=bool)
+    return Shown(is_shown, *bounds, note, np.zeros_like(is_shown))

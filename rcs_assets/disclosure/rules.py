@@ -28,6 +28,7 @@ from rcs_assets.disclosure.attack import (
     read_structure,
 )
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
+from rcs_assets.disclosure.counted import counted_places
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
 from rcs_assets.disclosure.grid import (
     Bools,
@@ -39,6 +40,7 @@ from rcs_assets.disclosure.grid import (
     read_lines,
     surveys,
 )
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
 from rcs_assets.disclosure.suppress import Suppression
@@ -142,11 +144,13 @@ def _protect_survey(survey: _Survey, policy: Policy, answers: Answers) -> pa.Tab
         `survey, indicator, place_id, is_hidden, note` (empty, low or high).
     """
     grid = survey.grid
-    suppression = Suppression(grid, survey.lines, linked_rows(grid, policy))
+    rule = policy.microdata
+    counted = counted_places(grid, rule.simd_groups) if "cpp" in rule.purposes else None
+    suppression = Suppression(grid, survey.lines, linked_rows(grid, policy), counted)
     suppression.hidden |= survey.earlier.held & grid.is_showable
     suppression.settle()
     suppression.write_notes()
-    _repair(survey, suppression, answers)
+    _repair(survey, suppression, answers, rule)
     size = grid.base.size
     names = np.repeat(grid.indicators, grid.base.shape[1])
     return pa.table(
@@ -163,15 +167,16 @@ def _protect_survey(survey: _Survey, policy: Policy, answers: Answers) -> pa.Tab
 def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
     """What a reader of this release and of those before has: a cell that has not changed stands."""
     # What is small by the rules of today was shown by others: no reader can hold it to these.
-    known = earlier.known & ~shown.is_shown & ~grid.is_empty & ~grid.is_primary
+    known = earlier.known & ~grid.is_empty & ~grid.is_primary
     if not known.any():
         return shown
     told = as_released(grid, np.zeros_like(known), shown.note)
+    more = known & ~shown.is_shown
     bounds = {
-        name: np.where(known, getattr(told, name), getattr(shown, name))
+        name: np.where(more, getattr(told, name), getattr(shown, name))
         for name in ("low_n", "high_n", "low_p", "high_p")
     }
-    return replace(shown, is_shown=shown.is_shown | known, **bounds)
+    return replace(shown, is_shown=shown.is_shown | known, was_shown=known, **bounds)
 
 
 def linked_rows(grid: Grid, policy: Policy) -> list[list[int]]:
@@ -208,11 +213,13 @@ def attack_all(
     return outcomes
 
 
-def _repair(survey: _Survey, suppression: Suppression, answers: Answers) -> None:
+def _repair(
+    survey: _Survey, suppression: Suppression, answers: Answers, rule: MicrodataRule
+) -> None:
     """Hide more, or say less in notes, until no coalition learns too much."""
     grid = survey.grid
     names = coalitions(grid)
-    attackers = attackers_of(grid, survey.structure)
+    attackers = attackers_of(grid, survey.structure, rule)
     jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
     for attempt in range(2 * PATIENCE):
         released = as_released(grid, suppression.hidden, suppression.note)
@@ -223,7 +230,9 @@ def _repair(survey: _Survey, suppression: Suppression, answers: Answers) -> None
             return
         before = suppression.hidden.copy(), suppression.note.copy()
         for coalition, finding in _worst(grid, unsafe):
-            seen = attackers[names.index(coalition)].sees
+            attacker = attackers[names.index(coalition)]
+            # To hide what files of answers count keeps nothing from who counts there.
+            seen = attacker.hides if finding.by_files else attacker.sees
             _mend(grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)
@@ -259,14 +268,16 @@ def _mend(
 ) -> None:
     """One step against one finding: notes around it go first, then its next-smallest sibling.
 
-    At the last, the indicator goes whole: from its CPP and the areas above, then from all that
-    the coalition sees (`seen`), of which in the end nothing is left.
+    At the last, the indicator goes whole: from what the public sees of its CPP and the areas
+    above, then from its CPP's package too, then from all that the coalition sees (`seen`), of
+    which in the end nothing is left.
     """
     row, place = finding.row, finding.place
     if not is_last:
         if not suppression.drop_notes_near(row, place):
             suppression.hide_beside(row, place, seen)
         return
-    here = np.asarray(np.isin(grid.engagement, ["", grid.engagement[place]]), dtype=bool)
-    if not suppression.hide_all(row, here & seen):
-        suppression.hide_all(row, seen)
+    here = np.asarray(np.isin(grid.engagement, ["", grid.engagement[place]]), dtype=bool) & seen
+    for places in (here & (grid.view == "public"), here, seen):
+        if suppression.hide_all(row, places):
+            return

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,20 @@ class Suppression:
         note: indicators × places; 0 none, 1 low, 2 high.
     """
 
-    def __init__(self, grid: Grid, lines: Lines, linked: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        lines: Lines,
+        linked: Sequence[Sequence[int]] = (),
+        counted: Bools | None = None,
+    ) -> None:
         """Start from the primary cells.
 
         Args:
             grid: the nodes.
             lines: what is part of what.
             linked: rows of indicators whose numerators add up; hidden alike.
+            counted: places of a CPP's own package that its file of answers counts exactly.
         """
         self.grid, self.lines = grid, lines
         self.linked = [np.array(rows, dtype=np.int64) for rows in linked]
@@ -65,6 +73,7 @@ class Suppression:
         shape = (len(lines.total), grid.base.shape[1])
         self.sums = csr_array((ones, (lines.line, lines.part)), shape=shape)
         self.of_line = csr_array((ones, (lines.line, pairs)), shape=(shape[0], len(pairs)))
+        self.is_counted = np.zeros(shape[1], dtype=bool) if counted is None else counted
         self.if_shown = {quantity: _if_shown(grid, quantity) for quantity in QUANTITIES}
         areas = (grid.view + "|" + grid.unit).astype(str)
         self.by_area = _Places.of(np.unique(areas, return_inverse=True)[1])
@@ -238,14 +247,22 @@ class Suppression:
         found = [rows, *(linked for linked in self.linked if np.isin(linked, rows).any())]
         return np.unique(np.concatenate(found))
 
-    def _bounds(self, rows: Ints, quantity: str, rounds: int) -> tuple[Floats, Floats]:
+    def _bounds(
+        self,
+        rows: Ints,
+        quantity: str,
+        rounds: int,
+        *,
+        by_files: bool = False,
+        shown: Bools | None = None,
+    ) -> tuple[Floats, Floats]:
         """What is known of each node, rounding if shown, else the roll, handed on so often.
 
         Returns:
             places × rows: what lines gather and add up lies side by side.
         """
         grid = self.grid
-        is_shown = _down(grid.is_showable & ~self.hidden, rows)
+        is_shown = _down(grid.is_showable & ~self.hidden if shown is None else shown, rows)
         low, high = (_down(bound, rows) for bound in self.if_shown[quantity])
         low = np.where(is_shown, low, 0.0)
         roll = np.where(_down(grid.is_empty, rows), 0.0, _down(grid.roll, rows))
@@ -254,6 +271,10 @@ class Suppression:
             is_noted = _down(self.note, rows) == NOTED[quantity]
             k = _down(grid.k(quantity), rows)
             high = np.where(is_noted, np.minimum(high, k - 1), high)
+        if by_files:
+            count = np.where(grid.is_empty, 0.0, getattr(grid, quantity))
+            counted = _down(count, rows)[self.is_counted]
+            low[self.is_counted], high[self.is_counted] = counted, counted
         for _ in range(rounds):
             low, high = self._hand_on(low, high)
         return low, high
@@ -283,6 +304,16 @@ class Suppression:
 
     def _pick(self, rows: Ints, rounds: int) -> Bools:
         """For each line that gives too much away, the node that it loses next."""
+        picked = self._pick_against(rows, rounds, by_files=False)
+        if self.is_counted.any():
+            picked |= self._pick_against(rows, rounds, by_files=True)
+        return picked
+
+    def _pick_against(self, rows: Ints, rounds: int, *, by_files: bool) -> Bools:
+        """The same against who has only the tables, or files of answers beside them.
+
+        To hide what these count keeps nothing from who counts there.
+        """
         lines = self.lines
         told = np.zeros((len(rows), self.hidden.shape[1]), dtype=bool)
         bad = np.zeros((len(rows), len(lines.total)), dtype=bool)
@@ -290,10 +321,12 @@ class Suppression:
             asked = rows if quantity == "base" else rows[~self.grid.is_mean[rows]]
             if len(asked):
                 at = np.searchsorted(rows, asked)
-                places, tellers = self._told(asked, quantity, rounds)
+                places, tellers = self._told(asked, quantity, rounds, by_files=by_files)
                 told[at] |= places
                 bad[at] |= tellers
         shown = self.grid.is_showable[rows] & ~self.hidden[rows]
+        if by_files:
+            shown &= ~self.is_counted
         cost = np.where(shown, self.grid.base[rows], np.inf)
         picked, has_part = _smallest(cost, lines.part, lines.line, lines.start, bad)
         row, line = np.nonzero(bad & ~has_part & shown[:, lines.total])
@@ -309,7 +342,9 @@ class Suppression:
         more, _ = _smallest(cost, areas.order, area, areas.start, lost)
         return picked | more
 
-    def _told(self, rows: Ints, quantity: str, rounds: int) -> tuple[Bools, Bools]:
+    def _told(
+        self, rows: Ints, quantity: str, rounds: int, *, by_files: bool = False
+    ) -> tuple[Bools, Bools]:
         """Hidden counts told to more than policy.md allows, and the lines that tell them.
 
         A line tells if it does so by itself, from what is known of its other members.
@@ -321,13 +356,18 @@ class Suppression:
         hidden = _down(self.hidden, rows)
         small = hidden & _down(grid.small(quantity), rows)
         has_row = hidden & grid.is_released[:, None] & (roll >= 1)
+        if by_files:
+            low, high = (_down(bound, rows) for bound in self._counted[quantity])
+            least, most = np.maximum(least, low), np.minimum(most, high)
+            has_row &= high - low >= 1 - NOISE
+            small &= ~self.is_counted[:, None]
 
         def tells(at: Ints | slice, low: Floats, high: Floats) -> Bools:
             too_much = (low > least[at] + NOISE) | (high < most[at] - NOISE)
             exact = high - low < 1 - NOISE
             return np.asarray((small[at] & too_much) | (has_row[at] & exact), dtype=bool)
 
-        low, high = self._bounds(rows, quantity, rounds)
+        low, high = self._bounds(rows, quantity, rounds, by_files=by_files)
         part_low, part_high, sum_low, sum_high = self._read_lines(low, high)
         # What a holder reads of his own CPP in a sum above it, he knew before.
         is_his = lines.is_private[lines.line] & (grid.view[lines.part] == OWN)
@@ -335,6 +375,16 @@ class Suppression:
         by_total = tells(lines.total, sum_low, sum_high) & ~lines.is_private[:, None]
         tellers = self._any_of_line(by_part.T) | by_total.T
         return tells(slice(None), low, high).T, tellers
+
+    @cached_property
+    def _counted(self) -> dict[str, tuple[Floats, Floats]]:
+        """What files of answers tell of each node without any table, a quantity each."""
+        rows, nothing = np.arange(len(self.grid.indicators)), np.zeros_like(self.hidden)
+        found = {}
+        for quantity in QUANTITIES:
+            low, high = self._bounds(rows, quantity, ROUNDS, by_files=True, shown=nothing)
+            found[quantity] = low.T, high.T
+        return found
 
     def _any_of_line(self, pairs: Bools) -> Bools:
         """Rows × lines: whether any pair of a line is true."""
@@ -402,7 +452,11 @@ def _if_shown(grid: Grid, quantity: str) -> tuple[Floats, Floats]:
 
 
 def _smallest(
-    cost: Floats, member: Ints, group: Ints, start: Ints, wanted: Bools
+    cost: Floats,
+    member: Ints,
+    group: Ints,
+    start: Ints,
+    wanted: Bools,
 ) -> tuple[Bools, Bools]:
     """In each wanted group, its member of least cost; ties go to the first.
 

@@ -165,3 +165,24 @@ def test_a_pooled_figure_that_is_withheld_now_is_known_from_before(
     programme.released = programme.protect(earlier=[before]).to_pylist()
     assert programme.audit([before]).unsafe_n == 0
     assert [r for r in programme.released if r["geography_level"] == "all" and r["n"]] == []
+
+
+def test_a_release_without_a_cpp_that_an_earlier_one_held_can_be_made(tmp_path: Path) -> None:
+    """What is left of all is then one CPP, whose figures the release before told.
+
+    No hiding of now keeps a figure from who read it then: it is no reason to refuse.
+    """
+    shape = Shape(
+        (Measure("some", 0.1), Measure("others", 0.4)),
+        clusters=(1, 2), schools=(3, 6), roll=(30, 260),
+    )  # fmt: skip
+    programme = Programme(shape, 2)
+    before = programme.publish(tmp_path / "2026.01.01")
+    programme.con.execute("delete from pupil where engagement = 't2-cpp0'")
+    count_pupils(programme.con, shape)
+    programme.engagements.remove("t2-cpp0")
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    audit = programme.audit([before])
+    assert audit.unsafe_n == 0 == len(audit.differences.places)
+    assert programme.findings() == []
+    assert programme.shown_share() > 0.1
