@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,12 @@ class Attacker:
         for row in self.rows:
             self._learn(row)
         self.system: dict[str, Any] = {}
+
+    def count(self, measure: str, cells: Sequence[Cell], truth: tuple[float, float]) -> None:
+        """Pupils and positive answers (or sum of scores) of some cells together, exactly."""
+        n, y = truth
+        self.equal.append((_sum(self.pupils(cell) for cell in cells), n))
+        self.equal.append((_sum(self.positive(measure, cell) for cell in cells), y))
 
     # --- What there is -----------------------------------------------------------------
 
@@ -375,7 +382,13 @@ class Attack:
     """A coalition's questions to everything that is released to it."""
 
     def __init__(
-        self, world: World, released: Sequence[Row], *, holder: str = "", school: str = ""
+        self,
+        world: World,
+        released: Sequence[Row],
+        *,
+        holder: str = "",
+        school: str = "",
+        files: bool = False,
     ) -> None:
         """Choose the packages.
 
@@ -385,6 +398,7 @@ class Attack:
             holder: engagement of the CPP whose package, with all its schools', is held beside
                 the public one; empty for the public alone.
             school: with a holder: its code; only this school's package is held.
+            files: files of answers are held, too: of the holder's CPP, or of all.
         """
         self.world, self.school = world, school
         audiences = ("public", f"cpp/{holder}")
@@ -395,7 +409,7 @@ class Attack:
                 if r["audience"] == "public" or cell_of(r)[0] == f"school:{school}"
             ]  # fmt: skip
         self.rows = rows
-        self.full = Attacker(world, rows, holder)
+        self.full, self.files = Attacker(world, rows, holder), files
         own = [row for row in rows if row["audience"] != "public"]
         # All of his own area, with or without rows; a school's is the school.
         self.own_units = {f"school:{school}"} if school else {f"cpp:{holder}"}
@@ -403,7 +417,28 @@ class Attack:
             self.own_units |= {
                 unit for unit, _, _ in self.full.parts if unit.startswith(("school:", "cluster:"))
             }
-        self.before = Attacker(world, own, holder)
+        self.before = self._counting(Attacker(world, own, holder))
+        self._counting(self.full)
+
+    def _counting(self, attacker: Attacker) -> Attacker:
+        """Who knows what files of answers count: stage by sex, and SIMD in three groups."""
+        for unit in {unit for unit, _, _ in self.full.parts} if self.files else ():
+            if unit != f"cpp:{self.full.holder}" and (self.full.holder or unit[:4] != "cpp:"):
+                continue
+            for kind, groups in (
+                ("stage:sex", None),
+                *(("simd_quintile", names) for names in ("1", "234", "5", UNKNOWN)),
+            ):
+                cells = [c for c in self.full.parts if c[:2] == (unit, kind)]
+                among = [[c] for c in cells] if groups is None else [
+                    [c for c in cells if c[2] in groups]
+                ]  # fmt: skip
+                for measure, some in product(self.world.measures, among):
+                    truths = [self._truth(measure, cell) or (0.0, 0.0) for cell in some]
+                    if some:
+                        both = (sum(t[0] for t in truths), sum(t[1] for t in truths))
+                        attacker.count(measure, some, both)
+        return attacker
 
     def findings(self, *, strict: bool = False) -> list[Finding]:
         """Every quantity that the packages say too much of.
@@ -474,7 +509,9 @@ class Attack:
         Of its own area a coalition knows the public rolls; of others', its own packages too.
         """
         is_own = question.cell[0] in self.own_units
-        before = Attacker(self.world, [], self.full.holder) if is_own else self.before
+        before = self.before
+        if is_own:
+            before = self._counting(Attacker(self.world, [], self.full.holder))
         known_low, known_high = before.interval(question.vector)
         if question.width:
             return not question.is_safe(known_low, known_high)

@@ -90,6 +90,8 @@ class Programme:
             world = self.world(measures)
             for holder, school in holders:
                 yield Attack(world, self.released, holder=holder, school=school)
+                if not school:
+                    yield Attack(world, self.released, holder=holder, files=True)
 
     def findings(self) -> list[Finding]:
         """What any coalition learns too much of."""
