@@ -274,7 +274,7 @@ def _mend(
     """
     row, place = finding.row, finding.place
     if not is_last:
-        if not suppression.drop_notes_near(row, place):
+        if not suppression.drop_notes_near(row, place, seen):
             suppression.hide_beside(row, place, seen)
         return
     here = np.asarray(np.isin(grid.engagement, ["", grid.engagement[place]]), dtype=bool) & seen

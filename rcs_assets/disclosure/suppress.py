@@ -180,12 +180,16 @@ class Suppression:
         self.note[rows] = note
         return bool(lacks.any() or spoilt.any() or len(row))
 
-    def drop_notes_near(self, row: int, place: int) -> bool:
-        """Take the notes of an area and of the lines through it away; whether there were any."""
+    def drop_notes_near(self, row: int, place: int, seen: Bools) -> bool:
+        """Take the notes of an area and of the lines through it away; whether there were any.
+
+        Only what a coalition has `seen` told it anything.
+        """
         lines = self.lines
         area = np.flatnonzero(self.grid.unit == self.grid.unit[place])
         through = self._lines_of(area)
         places = np.concatenate([area, lines.part[through[lines.line]], lines.total[through]])
+        places = places[seen[places]]
         had = bool((self.note[row, places] != 0).any())
         self.note[row, places] = 0
         return had
