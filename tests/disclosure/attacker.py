@@ -284,8 +284,9 @@ class Attacker:
         elif row["status"] in SHOWN:
             self.shown[measure, cell] = row
             shown = float(row["n"])
-            self._at_least(n, max(shown - steps.n / 2, steps.base))
-            self._at_most(n, shown + steps.n / 2)
+            # Pupils are whole, and a half is rounded up: a shown 30, by tens, is 25 to 34.
+            self._at_least(n, max(math.ceil(shown - steps.n / 2), steps.base))
+            self._at_most(n, math.ceil(shown + steps.n / 2) - 1)
             self._learn_figure(row, steps, n, y)
         elif row["note"]:
             self.noted.append((measure, row["note"], cell))
