@@ -220,7 +220,9 @@ class Program:
                 n_half, pct_half = row.n_half, row.pct_half
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
-                self.line({n: 1}, max(row.n - n_half, LEAST_BASE), row.n + n_half, "n")
+                # Pupils are whole, and a half is rounded up: a shown 30, by tens, is 25 to 34.
+                least, most = math.ceil(row.n - n_half), math.ceil(row.n + n_half) - 1
+                self.line({n: 1}, max(least, LEAST_BASE), most, "n")
                 if row.statistic != "pct":
                     continue
                 self.line({y: 1}, LEAST_SIDE, math.inf, "shown, so not small")

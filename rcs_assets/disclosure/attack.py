@@ -327,6 +327,9 @@ class Attacker:
         self.sees: Bools = np.asarray((grid.view == "public") | is_own, dtype=bool)
         # Of its own CPP the holder is judged by his own package's thresholds.
         at_home = (grid.engagement == holder) & (grid.level == "cpp")
+        is_school = (grid.level == "school") & (grid.breakdown == "total")
+        # A school's package says of what size it is, and so does it that there is none.
+        self.school_at = np.flatnonzero(is_school & (grid.engagement == holder))
         self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self._memory: dict[int, _Memory] = {}
@@ -573,6 +576,7 @@ class Attacker:
             _told(self.end_at, -most, 1.0, -np.inf, 0.0),
             _told(self.equation_at, 1.0, 0.0, 0.0, 0.0),
             _told(self.equation_at, 0.0, 1.0, 0.0, 0.0),
+            _told(self.school_at, 1.0, 0.0, -np.inf, grid.roll[row, self.school_at]),
             *self._told_of(shown, row, self.sees),
         ]
         if least > 0:

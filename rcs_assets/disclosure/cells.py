@@ -160,6 +160,8 @@ select
     p.parent,
     z.output_class, z.breakdowns,
     z.output_class is null as is_small,
+    -- What a school shows tells how many answered at most.
+    (select min(respondents) - 1 from sdc_size where respondents > r.respondents_n) as most_n,
 from {respondents} as r
 left join sdc_parent as p
     on p.survey = r.survey
@@ -251,7 +253,7 @@ _NODE = """
 create or replace temp table sdc_node as
 with seen as (
     select
-        c.*, view.name as view,
+        c.*, view.name as view, s.most_n,
         case
             when c."group" = '{unknown}' then false
             when c.geography_level = 'school' then list_contains(s.breakdowns, c.breakdown)
@@ -273,7 +275,8 @@ with seen as (
 )
 select
     (row_number() over places - 1)::integer as place_id,
-    seen.*,
+    seen.* exclude (roll_n),
+    if(seen.breakdown = 'total', least(seen.roll_n, seen.most_n), seen.roll_n) as roll_n,
     -- A cluster without figures has no cells; its schools are judged each for itself.
     coalesce(seen.is_released, false) or seen.geography_level <> 'cluster' as is_judged,
     if(is_judged, r.k_base, 0) as k_base,

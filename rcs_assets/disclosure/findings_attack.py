@@ -29,6 +29,7 @@ import duckdb
 import numpy as np
 
 from rcs_assets.disclosure.lp import SLACK, FloatArray, System, Targets, reach
+from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.disclosure.service_rules import ModelRule
 
 ALL, COUNT, FACTOR, RISK, PROTECTIVE = "all", "count", "factor", "risk", "protective"
@@ -184,7 +185,8 @@ class OutcomeAttack:
         self._counts()
         if self.model_n is not None and (COUNT, ALL, "risks") in self.splits:
             terms = {2 * i: 1.0 for i in self._members((COUNT, ALL, "risks"))}
-            self.rows.add(terms, self.model_n - self.rule.n_step / 2, np.inf)
+            least, _ = counts_behind(self.model_n, self.rule.n_step)
+            self.rows.add(terms, float(least), np.inf)
 
     def _shown_split(self, members: list[int], shown: list[int]) -> None:
         whole = sum(self.levels[i].n for i in members)
@@ -202,9 +204,9 @@ class OutcomeAttack:
 
     def _shown_figure(self, at: int, n: int, yes: int, *, least: int) -> None:
         """Pupils and rate of a shown group: within their rounding, and above the thresholds."""
-        step, half = self.rule.pct_step, self.rule.n_step / 2
-        shown_n = _rounded(n, self.rule.n_step)
-        self.rows.add({2 * at: 1.0}, max(shown_n - half, least), shown_n + half)
+        step = self.rule.pct_step
+        low, high = counts_behind(_rounded(n, self.rule.n_step), self.rule.n_step)
+        self.rows.add({2 * at: 1.0}, max(float(low), least), float(high))
         rate = _rounded(100 * yes / n, step) if n else 0.0
         self.rows.add({2 * at + 1: 1.0, 2 * at: -max(rate - step / 2, 0) / 100}, 0.0, np.inf)
         self.rows.add({2 * at + 1: 1.0, 2 * at: -min(rate + step / 2, 100) / 100}, -np.inf, 0.0)

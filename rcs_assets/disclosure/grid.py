@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -145,7 +146,8 @@ class Grid:
 
     One entry a place: `view`, `unit`, `level`, `engagement`, `breakdown`, `group`,
     `is_released` (its package has a row for it). One row an indicator, one column a place:
-    counts (`base`, `numerator`, `complement`, `score_sum`), `roll`, thresholds (`k_*`), steps,
+    counts (`base`, `numerator`, `complement`, `score_sum`), `roll` (of a
+    school's total no more than its size class has), thresholds (`k_*`), steps,
     `k_base` is what a shown cell reaches, `k_protected` what a hidden base is kept below;
     `is_showable` (released, asked, not withheld), `is_empty` (not asked or nobody on the roll),
     `is_primary`. `proportion` is the unweighted percentage or mean. One entry an
@@ -352,8 +354,8 @@ def what_rounding_leaves(
     step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
     scale = np.where(grid.is_mean[:, None], 1.0, 100.0)
     # A shown cell reaches its k: everybody knows the rule.
-    low_n = np.maximum(n - grid.n_step / 2, grid.k_base)
-    high_n = np.minimum(n + grid.n_step / 2, grid.roll)
+    low_n, high_n = counts_behind(n, grid.n_step)
+    low_n, high_n = np.maximum(low_n, grid.k_base), np.minimum(high_n, grid.roll)
     low_p = np.maximum((proportion - step / 2) / scale, np.where(grid.is_mean[:, None], -np.inf, 0))
     high_p = np.minimum((proportion + step / 2) / scale, np.where(grid.is_mean[:, None], np.inf, 1))
     return low_n, high_n, low_p, high_p

@@ -14,6 +14,7 @@ import duckdb
 from rcs_assets.codebook import Dataset
 from rcs_assets.intake.contracts import count
 
+_STILL = "date '9999-12-31'"
 _EARLIER = "(select 1 from accepted as before where before.record_id = own.record_id and"
 # Dataset → flag of the receipt → which rows of `accepted as own` it counts.
 RULES = {
@@ -30,11 +31,11 @@ RULES = {
         "outside_its_episode": "own.what <> 'episode' and not exists "
         f"{_EARLIER} before.what = 'episode' and before.episode_no = own.episode_no "
         "and before.started_on <= own.started_on and (before.ended_on is null "
-        "or before.ended_on >= coalesce(own.ended_on, own.started_on)))",
+        f"or before.ended_on >= coalesce(own.ended_on, {_STILL})))",
         "two_placements_at_once": "own.what = 'placement' and exists "
         f"{_EARLIER} before.what = 'placement' and before.row_no <> own.row_no "
         "and before.started_on <= own.started_on "
-        "and coalesce(before.ended_on, date '9999-12-31') > own.started_on)",
+        f"and coalesce(before.ended_on, {_STILL}) > own.started_on)",
     },
 }
 

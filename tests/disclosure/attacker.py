@@ -54,6 +54,8 @@ TABLE_A = {
     "school, n 20-49": Entry(20, 10, 10, 5, 5, 0.5, 5),
 }
 SENSITIVE_BASE, SENSITIVE_K, SENSITIVE_SCHOOL_PCT, SENSITIVE_N = 10, 10, 5.0, 10
+# Usable respondents from which on a school shows its total, sex, and stage too.
+SCHOOL_SIZES = (20, 50, 100)
 LOOKED_AFTER = Entry(30, 30, 30, 10, 1, 0.1, 10)
 
 
@@ -164,6 +166,7 @@ class Attacker:
         self.upper: list[tuple[Vector, float]] = []
         self.equal: list[tuple[Vector, float]] = []
         self._know_sums()
+        self._know_sizes()
         self.shown: dict[tuple[str, Cell], Row] = {}
         self.noted: list[tuple[str, str, Cell]] = []
         for row in self.rows:
@@ -260,6 +263,14 @@ class Attacker:
             for piece, whole in zip(pieces, wholes, strict=True):
                 self.equal.append((_sum([piece, _times(whole, -1)]), 0.0))
 
+    def _know_sizes(self) -> None:
+        """What a school shows tells how many answered at most; so does it that it shows nothing."""
+        for unit in sorted({unit for unit, _, _ in self.leaves if unit.startswith("school:")}):
+            size = self.world.sizes[unit.removeprefix("school:")]
+            above = [least for least in SCHOOL_SIZES if size < least]
+            if above:
+                self._at_most(self.pupils((unit, "total", "all")), min(above) - 1)
+
     def roll(self, cell: Cell) -> float:
         """The public roll of a cell, where there is one."""
         row = self.world.by_cell.get((self.world.measures[0], cell))
@@ -291,8 +302,9 @@ class Attacker:
         elif row["status"] in SHOWN:
             self.shown[measure, cell] = row
             shown = float(row["n"])
-            self._at_least(n, max(shown - steps.n / 2, steps.base))
-            self._at_most(n, shown + steps.n / 2)
+            # Pupils are whole, and a half is rounded up: a shown 30, by tens, is 25 to 34.
+            self._at_least(n, max(math.ceil(shown - steps.n / 2), steps.base))
+            self._at_most(n, math.ceil(shown + steps.n / 2) - 1)
             self._learn_figure(row, steps, n, y)
         elif row["note"]:
             self.noted.append((measure, row["note"], cell))

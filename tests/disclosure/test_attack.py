@@ -68,6 +68,23 @@ def test_the_others_of_a_hidden_cell_are_not_known_exactly(seed):
     assert Programme(shape, seed).findings() == []
 
 
+# Of the first seeds, those whose release once left a hidden cell open by half a pupil alone.
+@pytest.mark.parametrize("seed", [0, 6])
+def test_a_shown_number_stands_for_whole_pupils(seed):
+    shape = Shape((Measure("any", 0.25),), tranches=(1, 2), clusters=(1, 2), response=0.5)
+    assert Programme(shape, seed).findings() == []
+
+
+# Of the first seeds, those whose release once told how many a school without a package has.
+@pytest.mark.parametrize("seed", [3, 12])
+def test_what_a_school_shows_tells_its_size(seed):
+    shape = Shape(
+        (Measure("any", 0.4),), tranches=(1,), clusters=(1, 2), schools=(4, 6), roll=(18, 150),
+        response=0.75,
+    )  # fmt: skip
+    assert Programme(shape, seed).findings() == []
+
+
 @pytest.mark.parametrize("name", ["means", "linked", "small schools"])
 def test_the_products_own_audit_finds_nothing_either(name):
     audit = drawn(name).audit()
