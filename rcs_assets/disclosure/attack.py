@@ -688,10 +688,10 @@ class Attacker:
     ) -> tuple[Bools, int]:
         """What this release does not add: no hiding in it would keep that from a reader.
 
-        Of other tables, what the holder knows by his own package alone (policy.md: [L, U] is
-        what he knows without the release); of files of answers, what they tell alone; of
-        figures that must not be known exactly, those that releases before tell exactly (an area
-        that has lost all its parts but one says what that one said).
+        policy.md: [L, U] is what he knows without the release. Of other tables that is what the
+        holder's own package tells alone; of his own, what files of answers tell alone; of all,
+        what releases before tell (an area that has lost all its parts but one says what that
+        one said).
         """
         is_others = ~self.is_own[asked.place]
         nothing = replace(
@@ -705,10 +705,11 @@ class Attacker:
         then = replace(nothing, is_shown=shown.was_shown)
         excused, programs_n = np.zeros(len(unsafe), dtype=bool), 0
         t = asked.targets
+        everything = np.ones(len(unsafe), dtype=bool)
         for among, told, asks in (
             (is_others, own, by_files or not self.is_public),
             (~is_others, nothing, by_files),
-            (asked.is_exactness, then, shown.was_shown[row].any()),
+            (everything, then, shown.was_shown[row].any()),
         ):
             at = np.flatnonzero(unsafe & ~excused & among)
             if not asks or not len(at):
