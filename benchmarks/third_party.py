@@ -34,7 +34,8 @@ interval is narrower than from 1 to k. Before that: whether two packages contrad
 Belongs here: an attack that shares no code with the audit, nor its model of a reader. Does not
 belong here: what the policy allows (`disclosure/data/policy.yaml`) and timing. Files of answers
 count every answer of an area exactly, and go to a named recipient who is bound by an agreement: of
-them it is asked (`--answers`) what they tell of the area's schools and clusters.
+them it is asked (`--answers`) what the tables add to what they tell by themselves of the area's
+schools and clusters.
 """
 
 from __future__ import annotations
@@ -433,12 +434,39 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
             said.hidden += 1
             if key in told:
                 _ask_of(asked, reader, program, key, told[key], indicator in sensitive)
-        for key, what, low, high, is_exact in asked.settle():
+        findings = asked.settle()
+        if reader.answers_of and findings:
+            findings = beyond_the_file(reader, part, counts, findings)
+        for key, what, low, high, is_exact in findings:
             said.exact, said.narrow = said.exact + is_exact, said.narrow + (not is_exact)
             place = " ".join(key)
             said.found.append(f"{survey} {indicator} {place}: {what} in [{low}, {high}]")
         said.programs += asked.programs_n
     return said
+
+
+def beyond_the_file(
+    reader: Reader,
+    part: pd.DataFrame,
+    counts: dict[tuple[str, ...], tuple[float, float]],
+    findings: list[tuple[tuple[str, ...], str, int, int, bool]],
+) -> list[tuple[tuple[str, ...], str, int, int, bool]]:
+    """Findings of which a file of answers, without any table, does not say as much."""
+    program = Program(part.assign(status="c", note=None), reader.parents)
+    program.count_answers(reader.answers_of, counts)
+    asked = Asked(program.solver(set()))
+    for key, what, *_ in findings:
+        n = program.n(key)
+        terms = {"pupils": {n: 1.0}, "positive": {n + 1: 1.0}, "others": {n: 1.0, n + 1: -1.0}}
+        # No point is far enough out: the ends themselves are asked.
+        asked.ask((key, what), terms[what], low=-math.inf, high=math.inf)
+    alone = {(key, what): ends for key, what, *ends in asked.settle()}
+    more = []
+    for key, what, low, high, is_exact in findings:
+        least, most, was_exact = alone[key, what]
+        if is_exact and not was_exact or low > max(1, least) or high < most:
+            more.append((key, what, low, high, is_exact))
+    return more
 
 
 def _ask_of(
