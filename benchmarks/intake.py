@@ -5,10 +5,10 @@ Does not belong here: what follows intake (`spine.py`), whether results are righ
 
     python benchmarks/intake.py --rows 100000 400000 --programme
 
-A survey file has 200 columns: the secondary questionnaire of tranche 1, filled up with made-up
-items through an overlay as an adopter would add them. Each size runs in a process of its own on
-two threads; *deliver* copies and encrypts the file into the drop, *take in* decrypts, reads,
-checks, splits and stores. *Processor* is what both
+A survey file has 200 columns or a few more: the secondary questionnaire of tranche 1, filled up
+with made-up items through an overlay, as an adopter would add them, where it has fewer. Each size
+runs in a process of its own on two threads; *deliver* copies and encrypts the file into the drop,
+*take in* decrypts, reads, checks, splits and stores. *Processor* is what both
 together used of the cores, which says more than the clock on a machine that does other work;
 memory is the peak resident memory of that process.
 """
@@ -62,6 +62,8 @@ def widen(config: Path) -> Codebook:
     """An overlay that fills the questionnaire up to the number of columns."""
     questionnaire = load_codebook().questionnaire_for(TRANCHE, SURVEY)
     names = [f"made_up_{k}" for k in range(COLUMNS - len(questionnaire.variables) - 4)]
+    if not names:
+        return load_codebook(config)
     items = [f"{n},Made-up item,school,yes_no,secondary,S1;S2;S3;S4,no,[DES]" for n in names]
     layouts = ("ipsos", "scotcen")
     (config / "variables.csv").write_text(
@@ -99,6 +101,9 @@ def _columns(
         questionnaire.wave_name: np.full(n, float(questionnaire.wave)),
         questionnaire.take_part_name: np.full(n, float(questionnaire.take_part_yes)),
     }
+    if questionnaire.forms:
+        codes = np.array([form.code for form in questionnaire.forms], dtype=float)
+        columns[questionnaire.form_name] = rng.choice(codes, n)
     for asked in questionnaire.variables:
         columns[asked.supplier_name] = rng.choice(np.array(sorted(asked.codes), dtype=float), n)
     return columns

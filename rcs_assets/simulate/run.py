@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from rcs_assets.simulate.education import (
     education_extract,
     sample_file,
 )
+from rcs_assets.simulate.forms import leave_to_form
 from rcs_assets.simulate.hostile import KINDS, make_hostile
 from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
@@ -483,6 +484,13 @@ def _with_uid(cases: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     return cases.assign(uid=cases["person_id"].map(uids).astype(object))
 
 
+def _asked(task: _Task, sent: Submissions, survey: str) -> Submissions:
+    """Submissions without answers that were planted where a form asked nothing."""
+    forms = sent.rows["form"].to_numpy()
+    answers = leave_to_form(sent.answers, sent.rows, forms, task.codebook, task.programme, survey)
+    return replace(sent, answers=answers)
+
+
 def _truth(
     task: _Task,
     folder: Path,
@@ -499,7 +507,8 @@ def _truth(
     )
     linked.loc[people["person_id"].to_numpy()[unlinkable], "has_zone"] = False
     respondents, estimates = [], []
-    for survey, submissions in surveys.items():
+    for survey, sent in surveys.items():
+        submissions = _asked(task, sent, survey)
         table, values = respondents_table(submissions, people, opt_outs, linked, survey, task.model)
         respondents.append(table)
         estimates.append(estimates_table(table, values, survey))

@@ -87,6 +87,8 @@ def test_the_flow_equals_the_truth(compared: duckdb.DuckDBPyConnection) -> None:
         "duplicate": "duplicate_uid",
         "out_of_codebook": "value_outside_codebook",
         "other_stage": "no_stage_match",
+        "form_of_other_stage": "form_not_of_stage",
+        "unknown_form": "form_unknown",
         "no_answers": "no_answers",
     }
     named = ", ".join(f"('{status}', '{reason}')" for status, reason in reasons.items())
