@@ -24,6 +24,7 @@ from rcs_assets.programme import (
     write_simulated_manifest,
 )
 from rcs_assets.programme.provenance import sha256_of
+from rcs_assets.simulate.adapted import AdaptedFiles, answer_elsewhere, make_adapted
 from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
@@ -122,6 +123,7 @@ class _Task:
 
     out: Path
     seed: int
+    overlay: Path | None
     programme: Programme
     codebook: Codebook
     model: Model
@@ -157,7 +159,8 @@ def simulate(
         reference: folder of real public files (schools/, geography/, names/), handed on
             unchanged; None: fictitious schools and zones in the same layouts.
         overlay: folder of the adopter's register and codebook (`$RCS_HOME/config`); at
-            national scale the register is written there, or to `out`/config.
+            national scale the register is written there, or to `out`/config. Where it declares
+            the adapted mode of special schools, its files are made too (adapted.py).
         progress: called with a short sentence before each step.
 
     Raises:
@@ -172,6 +175,7 @@ def simulate(
     task = _Task(
         out=out,
         seed=seed,
+        overlay=overlay,
         programme=programme,
         codebook=codebook,
         model=load_model(),
@@ -300,8 +304,12 @@ def _deliveries(
         task.progress(f"deliveries of {key}")
         engagement = task.programme.engagements[key]
         own = people[people["engagement"] == key].reset_index(drop=True)
+        adapted = make_adapted(
+            engagement, task.overlay, task.codebook, own, task.seed, task.planted
+        )
         for survey in PUPIL_SURVEYS:
-            files += _survey_file(task, engagement, survey, surveys[survey].of(key))
+            files += _survey_file(task, engagement, survey, surveys[survey].of(key), adapted)
+        files += _adapted_files(task, key, adapted)
         files += _parent_file(task, engagement, places)
         files += _partnership_files(task, engagement, places, len(own), shares)
         made, link, care = _council_files(task, engagement, places, own, opt_outs)
@@ -312,14 +320,32 @@ def _deliveries(
 
 
 def _survey_file(
-    task: _Task, engagement: Engagement, survey: str, submissions: Submissions
+    task: _Task,
+    engagement: Engagement,
+    survey: str,
+    submissions: Submissions,
+    adapted: AdaptedFiles | None = None,
 ) -> list[Path]:
     if engagement.wave(survey) is None:
         return []
     questionnaire = task.codebook.questionnaire_for(engagement.tranche, survey)
     layout = sav_layout(questionnaire, task.codebook, f"{survey} survey {engagement.key}")
     frame = supplier_frame(submissions, questionnaire)
+    if adapted and task.planted is not None:
+        is_sound = (submissions.rows["kind"] == "answer").to_numpy()
+        frame = answer_elsewhere(
+            frame, is_sound, questionnaire, adapted, engagement.key, task.planted
+        )
     return [write_sav(task.out / f"{engagement.key}_{survey}-survey.sav", frame, layout)]
+
+
+def _adapted_files(task: _Task, key: str, made: AdaptedFiles | None) -> list[Path]:
+    if made is None:
+        return []
+    return [
+        write_csv(task.out / f"{key}_adapted-opt-ins.csv", made.opt_ins),
+        write_csv(task.out / f"{key}_adapted-survey.csv", made.survey),
+    ]
 
 
 def _parent_file(task: _Task, engagement: Engagement, places: Places) -> list[Path]:
