@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rcs_assets import cli
 from rcs_assets.codebook import load_codebook
 from rcs_assets.intake.desk import open_desk
 from rcs_assets.intake.drop import deliver
@@ -54,14 +55,15 @@ class Taken:
         self.home = Home.open(base / "home", profile="demo", seed=SEED)
         self.seed_code = declare(self.home.config, base / "public")
         self.out, self.truth = base / "out", base / "truth"
-        simulate(
-            self.out,
-            truth=self.truth,
-            scale="small",
-            seed=SEED,
-            defects=defects,
-            overlay=self.home.config,
-        )
+        options = {
+            "--scale": "small",
+            "--seed": SEED,
+            "--defects": defects,
+            "--home": base / "home",
+        }
+        places = ["--out", str(self.out), "--truth", str(self.truth)]
+        told = [str(word) for pair in options.items() for word in pair]
+        assert cli.main(["simulate", *places, *told]) == 0
         self.programme = load_programme(self.home.config)
         self.codebook = load_codebook(self.home.config)
 
