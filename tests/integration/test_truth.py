@@ -127,6 +127,23 @@ def test_the_flow_equals_the_truth(compared: duckdb.DuckDBPyConnection) -> None:
     assert invited == roll
 
 
+def test_the_flow_counts_each_form_as_the_truth_does(compared: duckdb.DuckDBPyConnection) -> None:
+    """Tranche 1 has two forms of its secondary questionnaire, tranche 2 has one and so no row."""
+    wanted = compared.execute(
+        "select engagement, survey, form, count(*) from truth where form <> '' "
+        "and status in ('accepted', 'not_on_sample') group by all order by all"
+    ).fetchall()
+    counted = compared.execute(
+        "select engagement, survey, reason, n from w.linkage.flow "
+        "where step = 'usable_on_form' order by all"
+    ).fetchall()
+    assert counted == wanted
+    assert {row[:3] for row in counted} == {
+        ("t1-clackmannanshire", "secondary", "combined"),
+        ("t1-clackmannanshire", "secondary", "main"),
+    }
+
+
 def test_bases_and_numerators_of_estimates_equal_the_truth(
     compared: duckdb.DuckDBPyConnection,
 ) -> None:
