@@ -80,6 +80,8 @@ COUNTED = {
     ("sample_file", "unknown_school_name"): "school_name_unknown",
     ("primary_survey", "other_stage"): "no_stage_match",
     ("secondary_survey", "other_stage"): "no_stage_match",
+    ("secondary_survey", "form_of_other_stage"): "form_not_of_stage",
+    ("secondary_survey", "unknown_form"): "form_unknown",
     ("primary_survey", "no_answers"): "no_answers",
     ("secondary_survey", "no_answers"): "no_answers",
     ("clusters", "unknown_school"): "school_not_on_roll",
@@ -233,6 +235,8 @@ def _survey(
     survey = receipt.dataset.removesuffix("_survey")
     if kind == "routing_violation":
         return "repaired: routing", n - _violations(con, codebook, survey, engagement), 0
+    if kind == "form_answered":
+        return "repaired: form", n - _beside_the_form(con, codebook, survey, engagement), 0
     statuses = dict(
         con.execute(
             "select status, count(*) from read_parquet(?) where engagement = ? and survey = ? "
@@ -280,6 +284,21 @@ def _violations(
         f"({', '.join(map(str, sorted(v.routing.codes)))}))::int"
         for v in routed
         if v.routing is not None
+    ]
+    query = f"select coalesce(sum({' + '.join(tests)}), 0) from intake.{survey}_survey"
+    rows = con.execute(f"{query} where engagement = ?", [engagement]).fetchall()
+    return int(rows[0][0])
+
+
+def _beside_the_form(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, survey: str, engagement: str
+) -> int:
+    """Answers that stand in payload although the pupil's form does not ask the question."""
+    tranche = load_programme().engagements[engagement].tranche
+    tests = [
+        f"(form = '{form.name}' and {name} not in (-4, -5))::int"
+        for form in codebook.questionnaire_for(tranche, survey).forms
+        for name in sorted(form.left_out)
     ]
     query = f"select coalesce(sum({' + '.join(tests)}), 0) from intake.{survey}_survey"
     rows = con.execute(f"{query} where engagement = ?", [engagement]).fetchall()

@@ -5,10 +5,10 @@ Does not belong here: what follows intake (`spine.py`), whether results are righ
 
     python benchmarks/intake.py --rows 100000 400000 --programme
 
-A survey file has 200 columns: the secondary questionnaire of tranche 1, filled up with made-up
-items through an overlay as an adopter would add them. Each size runs in a process of its own on
-two threads; *deliver* copies and encrypts the file into the drop, *take in* decrypts, reads,
-checks, splits and stores. *Processor* is what both
+A survey file has 200 columns: the secondary questionnaire of tranche 1, cut to them by an overlay
+that does not ask its last items (or filled up with made-up ones where it has fewer). Each size
+runs in a process of its own on two threads; *deliver* copies and encrypts the file into the drop,
+*take in* decrypts, reads, checks, splits and stores. *Processor* is what both
 together used of the cores, which says more than the clock on a machine that does other work;
 memory is the peak resident memory of that process.
 """
@@ -30,9 +30,11 @@ import numpy as np
 import pandas as pd
 
 from rcs_assets.codebook import Codebook, Questionnaire, load_codebook
+from rcs_assets.codebook.load import COLUMNS as FILE_COLUMNS
 from rcs_assets.intake.desk import Desk, open_desk
 from rcs_assets.intake.drop import deliver, engagements_in_scope
 from rcs_assets.intake.receipts import Receipt, ReceiptStatus
+from rcs_assets.intake.survey import survey_columns
 from rcs_assets.intake.take import take, take_education, take_reference, take_social_work
 from rcs_assets.programme import load_programme
 from rcs_assets.simulate import sign_files, simulate
@@ -58,19 +60,21 @@ SEED = 2026
 PUPILS_A_SCHOOL = 1_000
 
 
-def widen(config: Path) -> Codebook:
-    """An overlay that fills the questionnaire up to the number of columns."""
+def fit(config: Path) -> Codebook:
+    """An overlay in which the file has the number of columns: items are added or not asked."""
     questionnaire = load_codebook().questionnaire_for(TRANCHE, SURVEY)
-    names = [f"made_up_{k}" for k in range(COLUMNS - len(questionnaire.variables) - 4)]
+    over = len(survey_columns(questionnaire)) - COLUMNS
+    names = [f"made_up_{k}" for k in range(-over)]
+    left = [v.variable for v in questionnaire.variables[-over:]] if over > 0 else []
     items = [f"{n},Made-up item,school,yes_no,secondary,S1;S2;S3;S4,no,[DES]" for n in names]
-    layouts = ("ipsos", "scotcen")
-    (config / "variables.csv").write_text(
-        "name,label,theme,value_set,surveys,stages,is_sensitive,source\n" + "\n".join(items)
-    )
-    (config / "supplier_names.csv").write_text(
-        "naming,variable,supplier_name\n"
-        + "\n".join(f"{layout},{n},{n.upper()}" for layout in layouts for n in names)
-    )
+    named = [f"{layout},{n},{n.upper()}" for layout in ("ipsos", "scotcen") for n in names]
+    changes = [f"{questionnaire.name},{n},not_asked,no,benchmark,[DES]" for n in left]
+    for file, lines in (
+        ("variables.csv", items),
+        ("supplier_names.csv", named),
+        ("version_changes.csv", changes),
+    ):
+        (config / file).write_text("\n".join([",".join(FILE_COLUMNS[file]), *lines, ""]))
     return load_codebook(config)
 
 
@@ -99,6 +103,9 @@ def _columns(
         questionnaire.wave_name: np.full(n, float(questionnaire.wave)),
         questionnaire.take_part_name: np.full(n, float(questionnaire.take_part_yes)),
     }
+    if questionnaire.forms:
+        codes = np.array([form.code for form in questionnaire.forms], dtype=float)
+        columns[questionnaire.form_name] = rng.choice(codes, n)
     for asked in questionnaire.variables:
         columns[asked.supplier_name] = rng.choice(np.array(sorted(asked.codes), dtype=float), n)
     return columns
@@ -182,7 +189,7 @@ def measure_survey(rows_n: int) -> dict[str, float]:
         folder = Path(base)
         (folder / "files").mkdir()
         home = Home.open(folder / "home", profile="demo", seed=SEED)
-        codebook = widen(home.config)
+        codebook = fit(home.config)
         wide_file(folder / "files", codebook, rows_n)
         return _apart("survey", folder, rows_n)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from rcs_assets.codebook import Codebook, Variable
+from rcs_assets.codebook import Codebook, Questionnaire, Variable
 from rcs_assets.codebook.wording import SAFE_HAVEN, Wording, items_of, load_wording
 from rcs_assets.reporting.blocks import (
     Block,
@@ -147,11 +147,17 @@ def _routing(variable: Variable) -> str:
 
 def _asked_in(codebook: Codebook, name: str) -> str:
     asked = [
-        f"{q.name} ({q.contractor})"
+        f"{q.name} ({q.contractor}{_on_forms(q, name)})"
         for q in codebook.questionnaires.values()
         if any(v.variable == name for v in q.variables)
     ]
     return "; ".join(asked) or NONE
+
+
+def _on_forms(version: Questionnaire, name: str) -> str:
+    """The forms that ask a question, where others of the version do not."""
+    asking = [form.title for form in version.forms if name not in form.left_out]
+    return f", form: {', '.join(asking)}" if len(asking) < len(version.forms) else ""
 
 
 def _anchor(theme: str) -> str:

@@ -88,6 +88,7 @@ def simulate(options: argparse.Namespace) -> int:
         seed=seed,
         defects=options.defects,
         reference=options.reference,
+        overlay=_overlay_to_simulate(options),
         progress=_progress,
     )
     print(f"Wrote {len(report.files)} simulated deliveries to {options.out}.")
@@ -762,6 +763,12 @@ def codebook_contracts(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> Path:
     """The overlay of the home, which need not be there: nothing is opened or written."""
     return (Path(options.home) if options.home else home_path()) / "config"
+
+
+def _overlay_to_simulate(options: argparse.Namespace) -> Path | None:
+    """The home's overlay, where there is one; the national register is written beside the files."""
+    config = _config(options)
+    return config if config.is_dir() and options.scale != "national" else None
 
 
 def codebook_adopt(options: argparse.Namespace) -> int:

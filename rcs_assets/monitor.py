@@ -56,6 +56,7 @@ _STEPS = {
     "received": "records received",
     "removed": "removed",
     "usable": "usable",
+    "usable_on_form": "of these on the form",
     "not_linked": "not linked to the sample",
     "linked": "linked to the sample",
     "with_education": "of these with an education record",

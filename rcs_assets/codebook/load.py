@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rcs_assets.codebook.contracts import FILE as DATASETS_FILE
 from rcs_assets.codebook.contracts import read_datasets
+from rcs_assets.codebook.forms import FILE as FORMS_FILE
+from rcs_assets.codebook.forms import with_forms
 from rcs_assets.codebook.indicators import (
     Measures,
     read_cutoff_sets,
@@ -41,6 +43,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "routing.csv": "variable asked_if codes source",
         "questionnaires.csv": "name tranche survey contractor wave uid_name completed_on_name "
         "wave_name take_part_name take_part_yes naming coding source",
+        FORMS_FILE: "questionnaire form supplier_name supplier_code title stages left_out source",
         "supplier_names.csv": "naming variable supplier_name",
         "version_changes.csv": "questionnaire variable change breaks_comparability note source",
         "codings.csv": "coding value_set supplier_code code",
@@ -61,6 +64,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 KEY_SIZES: Mapping[str, int] = {
     "value_sets.csv": 2,
+    FORMS_FILE: 2,
     "supplier_names.csv": 2,
     "version_changes.csv": 3,
     "codings.csv": 3,
@@ -72,6 +76,8 @@ KEY_SIZES: Mapping[str, int] = {
 # The platform's own files, and every file that makes a codebook.
 PLATFORM = Path(__file__).parent / "data"
 FILES = (*COLUMNS, DATASETS_FILE)
+# Files that a codebook which was kept before there were any (`frozen.py`) is without.
+_LATER = (FORMS_FILE,)
 
 
 def load_codebook(overlay: Path | None = None, defaults: Path = PLATFORM) -> Codebook:
@@ -89,13 +95,19 @@ def load_codebook(overlay: Path | None = None, defaults: Path = PLATFORM) -> Cod
         ConfigurationError: names file, row, column, rule and fix.
     """
     folder = DataFolder("codebook", defaults, overlay)
-    return _load(folder, folder.version(FILES))
+    return _load(folder, folder.version(file for file in FILES if _is_part(folder, file)))
+
+
+def _is_part(folder: DataFolder, file: str) -> bool:
+    return file not in _LATER or folder.defaults == PLATFORM or (folder.defaults / file).is_file()
 
 
 @lru_cache(maxsize=8)
 def _load(folder: DataFolder, version: str) -> Codebook:
     rows = {
         file: read_rows(folder, file, columns, columns[: KEY_SIZES.get(file, 1)])
+        if _is_part(folder, file)
+        else ()
         for file, columns in COLUMNS.items()
     }
     missing = read_missing(rows)
@@ -106,12 +118,13 @@ def _load(folder: DataFolder, version: str) -> Codebook:
     instruments = read_instruments(rows, variables, value_sets, conversions)
     scores = scores_of(instruments, conversions)
     cutoff_sets = read_cutoff_sets(rows, scores)
+    versions = read_questionnaires(rows, variables, value_sets, missing, changes)
     return Codebook(
         version=version,
         missing=missing,
         value_sets=value_sets,
         variables=variables,
-        questionnaires=read_questionnaires(rows, variables, value_sets, missing, changes),
+        questionnaires=with_forms(rows[FORMS_FILE], versions, variables),
         instruments=instruments,
         conversions=conversions,
         cutoff_sets=cutoff_sets,

@@ -83,11 +83,28 @@ class QuestionnaireVariable:
 
 
 @dataclass(frozen=True)
+class Form:
+    """One form of a questionnaire version that not every pupil was given.
+
+    `code` is the supplier's in the column `Questionnaire.form_name`, `title` its label there;
+    pupils of `stages` may have it; `left_out` are variables of the version that it does not ask.
+    """
+
+    name: str
+    code: int
+    title: str
+    stages: tuple[str, ...]
+    left_out: frozenset[str]
+    source: str
+
+
+@dataclass(frozen=True)
 class Questionnaire:
     """One questionnaire version: a (tranche, survey, contractor).
 
     `uid_name`, `completed_on_name`, `wave_name`, `take_part_name` are the
     supplier's names of the technical columns; `take_part_yes` the code of consent.
+    Where pupils had different `forms`, the column `form_name` says which; else both are empty.
     """
 
     name: str
@@ -101,6 +118,8 @@ class Questionnaire:
     take_part_name: str
     take_part_yes: int
     variables: tuple[QuestionnaireVariable, ...]
+    form_name: str = ""
+    forms: tuple[Form, ...] = ()
 
 
 @dataclass(frozen=True)

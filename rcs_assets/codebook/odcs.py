@@ -110,7 +110,9 @@ def _properties(
             "take_part": version.take_part_name,
         }
     fields = [_field(dataset, field, names.get(field.name, "")) for field in dataset.fields]
-    return fields + [_answer(codebook, asked) for asked in (version.variables if version else ())]
+    forms = [_forms(version)] if version and version.forms else []
+    answers = [_answer(codebook, asked) for asked in (version.variables if version else ())]
+    return [*fields, *forms, *answers]
 
 
 def _field(dataset: Dataset, field: Field, column: str) -> SchemaProperty:
@@ -169,6 +171,22 @@ def _answer(codebook: Codebook, asked: QuestionnaireVariable) -> SchemaProperty:
         classification="payload",
         enum=[EnumValue(value=code, label=labels[ours]) for code, ours in asked.codes.items()],
         description=variable.label,
+    )
+
+
+def _forms(version: Questionnaire) -> SchemaProperty:
+    """Which form of the questionnaire a record has."""
+    from open_data_contract_standard.model import EnumValue, SchemaProperty
+
+    return SchemaProperty(
+        name="form",
+        physicalName=version.form_name,
+        physicalType="numeric",
+        logicalType="integer",
+        required=True,
+        classification="payload",
+        enum=[EnumValue(value=form.code, label=form.title) for form in version.forms],
+        description="Form of the questionnaire that the pupil had",
     )
 
 

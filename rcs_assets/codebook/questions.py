@@ -39,6 +39,7 @@ RESERVED = frozenset(
         "tranche",
         "survey",
         "questionnaire",
+        "form",
         "completed_on",
         "seed_code",
         "stage",
@@ -294,7 +295,10 @@ def _questionnaire(
         wave=row.integer("wave"),
         take_part_yes=row.integer("take_part_yes"),
         variables=tuple(asked),
-        **technical,
+        uid_name=technical["uid_name"],
+        completed_on_name=technical["completed_on_name"],
+        wave_name=technical["wave_name"],
+        take_part_name=technical["take_part_name"],
     )
 
 

@@ -25,7 +25,10 @@ from rcs_assets.disclosure.suda import SpecialUniques, special_uniques
 from rcs_assets.storage import sql_literal
 
 KEYS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
-_MARGINS = ("engagement", "survey", "sex")
+# Which form of the questionnaire a pupil had is no column of a file, but what he was not asked
+# tells it: it splits the classes as a key does, and no step gives it up.
+_FORM = "form"
+_MARGINS = ("engagement", "survey", "sex", _FORM)
 # The keys within an area and survey, as the council knows them and as a file shows them.
 _KNOWN = ("stage", "sex", "simd_quintile", "any_support")
 _SHOWN = ("stage", "sex", "simd_group", "any_support")
@@ -92,7 +95,8 @@ def anonymise(
     Args:
         con: a connection that may make temporary tables.
         pupils: relation with `record_id, engagement, survey, stage, sex (F, M),
-            simd_quintile (1 to 5 or null), any_support (boolean or null), weight`.
+            simd_quintile (1 to 5 or null), any_support (boolean or null), weight, form (of
+            the questionnaire; null where there is one only)`.
         answers: relation with `record_id, engagement, survey` and the variables.
         variables: survey → variables of the file, in its order.
         rule: the block `microdata` of the policy.
@@ -132,7 +136,7 @@ def _classify(con: duckdb.DuckDBPyConnection, pupils: str, rule: MicrodataRule) 
         f"""
         create or replace temp table anonymised_pupils as
         select
-            record_id, engagement, survey, sex, stage, weight,
+            record_id, engagement, survey, sex, stage, weight, form,
             {_named("stage", rule.stage_bands)} as stage_band,
             {_named("simd_quintile", rule.simd_groups)} as simd_group,
             case any_support when true then 'Y' when false then 'N' end as any_support,
@@ -140,7 +144,7 @@ def _classify(con: duckdb.DuckDBPyConnection, pupils: str, rule: MicrodataRule) 
 
         create or replace temp table anonymised_classes as
         select
-            engagement, survey, sex, stage, stage_band, simd_group, any_support,
+            engagement, survey, sex, form, stage, stage_band, simd_group, any_support,
             stage as kept_stage, simd_group as kept_simd_group,
             any_support as kept_any_support, count(*) as n,
         from anonymised_pupils
@@ -190,12 +194,13 @@ def _generalise(con: duckdb.DuckDBPyConnection, level: _Level, k: int) -> None:
 
 def _keep_keys(con: duckdb.DuckDBPyConnection, rule: MicrodataRule, order_macro: str) -> None:
     """One row a pupil that stays: keys as shown, weight, place in the file."""
-    finest = ("engagement", "survey", "sex", "stage", "simd_group", "any_support")
+    finest = (*_MARGINS, "stage", "simd_group", "any_support")
     con.execute(
         f"""
         create or replace temp table anonymised_keys as
         with shown as (
             select pupils.record_id, pupils.engagement, pupils.survey, pupils.sex, pupils.weight,
+                pupils.form,
                 classes.kept_stage as stage, classes.kept_simd_group as simd_group,
                 classes.kept_any_support as any_support,
                 count(*) over (
@@ -240,12 +245,12 @@ def _find_uniform(
     con.execute(
         f"""
         create or replace temp table uniform_{survey} as
-        select {", ".join(f"keys.{key}" for key in KEYS)} {flags},
+        select {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))} {flags},
             {" + ".join(["0", *(f"one_{name}::int" for name in sensitive)])} as withheld_n,
         from anonymised_keys as keys
         inner join {answers} as answers using (record_id, engagement, survey)
         where survey = {sql_literal(survey)}
-        group by {", ".join(f"keys.{key}" for key in KEYS)}
+        group by {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}
         """
     )
 
@@ -272,7 +277,7 @@ def _put_together(
             keys.row_order,
         from anonymised_keys as keys
         inner join {answers} as answers using (record_id, engagement, survey)
-        inner join uniform_{survey} as uniform on {_same("keys", "uniform", KEYS)}
+        inner join uniform_{survey} as uniform on {_same("keys", "uniform", (*KEYS, _FORM))}
         where survey = {sql_literal(survey)}
         """
     )

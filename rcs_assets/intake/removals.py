@@ -21,7 +21,7 @@ from rcs_assets.intake.drop import Delivery
 from rcs_assets.storage import sql_literal
 
 USABLE, REFUSED, OPTED_OUT = "usable", "refused", "opted_out"
-NO_STAGE_MATCH = "no_stage_match"
+NO_STAGE_MATCH, FORM_NOT_OF_STAGE = "no_stage_match", "form_not_of_stage"
 # Rule of intake → step of domain.md 1.11; a record that broke several is removed by the first.
 STEPS = {
     "wrong_type": 4,
@@ -29,6 +29,7 @@ STEPS = {
     "too_long": 4,
     "value_not_allowed": 4,
     "value_outside_codebook": 4,
+    "form_unknown": 4,
     "out_of_range": 4,
     "blank": 4,
     "school_name_unknown": 7,
@@ -48,6 +49,7 @@ STEPS = {
     OPTED_OUT: 8,
     "no_answers": 9,
     NO_STAGE_MATCH: 11,
+    FORM_NOT_OF_STAGE: 11,
     "out_of_scope_stage": 11,
     "stage_not_of_school": 11,
     "duplicate_uid": 11,
@@ -72,15 +74,16 @@ COUNTS_COLUMNS = {
 }
 
 
-def sample_ids(con: duckdb.DuckDBPyConnection, record_id: str) -> pa.Table:
+def sample_ids(con: duckdb.DuckDBPyConnection, record_id: str, only: str = "true") -> pa.Table:
     """row_number and the record id that each record's UID has in the sample file.
 
     Args:
         con: scratch connection with `accepted`.
         record_id: SQL expression (`splitter.mint_record_ids` for the sample file).
+        only: SQL condition on `accepted`.
     """
     return con.execute(
-        f"select row_number, {record_id} as record_id from accepted"
+        f"select row_number, {record_id} as record_id from accepted where {only}"
     ).to_arrow_table()
 
 

@@ -173,7 +173,10 @@ def survey_payload(
     engagement: str,
     record_id: str,
 ) -> pa.Table:
-    """The accepted answers in codebook order; -4 where the questionnaire had no such question."""
+    """The accepted answers in codebook order; -4 where the questionnaire had no such question.
+
+    `form` is null where the questionnaire has one form only.
+    """
     asked = {variable.variable for variable in questionnaire.variables}
     answers = ", ".join(
         quoted(variable.name)
@@ -183,7 +186,7 @@ def survey_payload(
     )
     return con.execute(
         f"select {record_id} as record_id, {sql_literal(engagement)} as engagement, "
-        f"{sql_literal(questionnaire.name)} as questionnaire, completed_on, {answers} "
+        f"{sql_literal(questionnaire.name)} as questionnaire, form, completed_on, {answers} "
         "from routed order by 1"
     ).to_arrow_table()
 
@@ -290,7 +293,13 @@ def _warehouse_columns(codebook: Codebook, dataset: Dataset, table: str) -> dict
         return _BY_DATASET[table]
     if dataset.survey:
         answers = {variable.name: "tinyint" for variable in codebook.variables_of(dataset.survey)}
-        return {**key, "questionnaire": "varchar", "completed_on": "date", **answers}
+        return {
+            **key,
+            "questionnaire": "varchar",
+            "form": "varchar",
+            "completed_on": "date",
+            **answers,
+        }
     kept = {
         column.name: "boolean" if is_flag(column) else KINDS[column.kind].sql_type
         for column in dataset.fields

@@ -58,6 +58,7 @@ from rcs_assets.intake.reference import reference_rows
 from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme import Engagement, approval_problems
+from rcs_assets.storage import sql_literal
 
 
 @dataclass(frozen=True)
@@ -421,6 +422,7 @@ def answers(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Deli
             adapted.quarantine_opted_in(con, desk, engagement.key, delivery.file)
             flags = _judge_stages(con, desk, dataset, engagement, questionnaire)
         survey.quarantine_repeated(con, questionnaire)
+        flags |= survey.forms_found(con, questionnaire)
         repaired = survey.repair_routing(con, desk.codebook, dataset.survey)
         warehouse = {
             dataset.name: splitter.survey_payload(
@@ -475,13 +477,17 @@ def _judge_stages(
     engagement: Engagement,
     questionnaire: Questionnaire,
 ) -> dict[str, int]:
-    """Set aside answers under the UID of a pupil whom the survey does not ask."""
+    """Set aside answers under the UID of a pupil whom the survey, or its form, does not ask."""
     splitter.prepare(desk.warehouse, desk.codebook, "sample_file")
     wave = engagement.wave(dataset.survey)
     ids = removals.sample_ids(con, SAMPLE_ID)
     stages = wave.stages if wave else ()
     rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, stages)
     pupils.quarantine_rows(con, rows, questionnaire.uid_name, removals.NO_STAGE_MATCH)
+    for form in questionnaire.forms:
+        ids = removals.sample_ids(con, SAMPLE_ID, f"form = {sql_literal(form.name)}")
+        rows = removals.ask_other_stage(desk.warehouse, engagement.key, ids, form.stages)
+        pupils.quarantine_rows(con, rows, questionnaire.form_name, removals.FORM_NOT_OF_STAGE)
     return {"uid_check_digit": count(con, "accepted", f"not {uids.check_digit_holds('uid')}")}
 
 

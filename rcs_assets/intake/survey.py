@@ -1,13 +1,14 @@
 """Supplier's names and codes to the codebook's, for one survey file.
 
-Belongs here: checking a survey file against its questionnaire version, recoding,
-consent, the fullest record of a pupil, records without answers, routing repair. Does
+Belongs here: checking a survey file against its questionnaire version, recoding, which form a
+record has and what it was not asked, consent, the fullest record of a pupil, records without
+answers, routing repair. Does
 not belong here: reading the file (`readers.py`), opt-outs (`take.py`) and anything that
 needs the pupil's stage, which only linkage knows.
 
 Order and rules follow the steps that the Scottish Government runs on its own survey
 (domain.md §1.11). Tables on the scratch connection: those of `contracts.py`, where
-`checked` has `uid`, `completed_on`, `answered_n` and one TINYINT column a variable;
+`checked` has `uid`, `form`, `completed_on`, `answered_n` and one TINYINT column a variable;
 and `routed`, the accepted records after routing repair.
 """
 
@@ -22,6 +23,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.intake.contracts import (
     KINDS,
     VIOLATIONS,
+    count,
     quarantine,
     refuse_columns,
     require_rows,
@@ -34,6 +36,8 @@ NOT_COLLECTED = -4
 NOT_ASKED = -5
 NOT_APPLICABLE = -6
 NOT_ANSWERED = -9
+# No answer, and no refusal either: nobody said anything.
+_SILENT = (NOT_COLLECTED, NOT_ASKED, NOT_APPLICABLE, NOT_ANSWERED)
 _SPSS_EPOCH = "date '1582-10-14'"
 _SECONDS_A_DAY = 86400
 _COLUMNS_SHOWN = 5
@@ -46,6 +50,7 @@ def survey_columns(questionnaire: Questionnaire) -> tuple[str, ...]:
         questionnaire.completed_on_name,
         questionnaire.wave_name,
         questionnaire.take_part_name,
+        *((questionnaire.form_name,) if questionnaire.forms else ()),
         *(variable.supplier_name for variable in questionnaire.variables),
     )
 
@@ -81,11 +86,12 @@ def check_labels(
     """Compare the file's value labels with the codebook's: codes alone do not show a turned scale.
 
     A variable without labels is taken by its codes. A supplier's own words stand in
-    supplier_labels.csv.
+    supplier_labels.csv, those of its forms in forms.csv.
 
     Raises:
         InputError: a code that the questionnaire knows has another label.
     """
+    _check_form_labels(labels, questionnaire, file)
     wrong = [
         asked.supplier_name
         for asked in questionnaire.variables
@@ -100,6 +106,21 @@ def check_labels(
             why="a code with another label may mean another answer: it is never guessed",
             fix=f"ask {questionnaire.contractor} whether codes or words changed; words alone: "
             "add them to supplier_labels.csv (config/ in the home); codes: to codings.csv",
+        )
+
+
+def _check_form_labels(
+    labels: Mapping[str, Mapping[float, str]], questionnaire: Questionnaire, file: str
+) -> None:
+    titles = {float(form.code): _plain(form.title) for form in questionnaire.forms}
+    given = labels.get(questionnaire.form_name, {})
+    if any(_plain(label) != titles[code] for code, label in given.items() if code in titles):
+        raise InputError(
+            f"Value labels of the forms are not those of {questionnaire.name}",
+            where=f"file {file}, column {questionnaire.form_name}",
+            why="a form under another label may be another form: it is never guessed",
+            fix=f"ask {questionnaire.contractor} which pupils had which form; the words alone: "
+            "correct title in forms.csv (config/ in the home)",
         )
 
 
@@ -147,6 +168,33 @@ def check_survey(
     quarantine(con, "answered_n = 0", "", "no_answers")
 
 
+def forms_found(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire) -> dict[str, int]:
+    """Accepted records by form, and answers of theirs to questions that the form leaves out.
+
+    The answers themselves are gone: `checked` says *not collected* for whatever a form leaves out.
+
+    Returns:
+        `form_<name>` → records, `form_repaired` → answers; nothing where there are no forms.
+    """
+    if not questionnaire.forms:
+        return {}
+    found = {
+        f"form_{form.name}": count(con, "accepted", f"form = {sql_literal(form.name)}")
+        for form in questionnaire.forms
+    }
+    answered = " + ".join(
+        f"count(*) filter ({_is_left_out(questionnaire, v)} and "
+        f"({_is_one_of(quoted(v.supplier_name), answers, is_whole=False)}))"
+        for v in questionnaire.variables
+        if any(v.variable in form.left_out for form in questionnaire.forms)
+        and (answers := [code for code, own in v.codes.items() if own not in _SILENT])
+    )
+    rows = con.execute(
+        f"select {answered or 0} from delivered semi join accepted using (row_number)"
+    ).fetchall()
+    return {**found, "form_repaired": int(rows[0][0])}
+
+
 def quarantine_repeated(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire) -> None:
     """Keep each pupil's fullest record; ties: the earliest completed, then record order.
 
@@ -188,8 +236,7 @@ def repair_routing(con: duckdb.DuckDBPyConnection, codebook: Codebook, survey: s
 
 
 def _is_answer(name: str) -> str:
-    silent = f"{NOT_COLLECTED}, {NOT_ASKED}, {NOT_APPLICABLE}, {NOT_ANSWERED}"
-    return f"{quoted(name)} not in ({silent})"
+    return f"{quoted(name)} not in ({', '.join(map(str, _SILENT))})"
 
 
 def _routing_layers(codebook: Codebook, survey: str, present: set[str]) -> list[Mapping[str, str]]:
@@ -222,6 +269,7 @@ def _check_types(types: Mapping[str, str], questionnaire: Questionnaire, file: s
     numeric = (
         questionnaire.wave_name,
         questionnaire.take_part_name,
+        *((questionnaire.form_name,) if questionnaire.forms else ()),
         *(variable.supplier_name for variable in questionnaire.variables),
     )
     wrong = [name for name in numeric if types[name] == "VARCHAR"]
@@ -251,13 +299,19 @@ def _check_wave(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire, fi
 def _recode(
     con: duckdb.DuckDBPyConnection, types: Mapping[str, str], questionnaire: Questionnaire
 ) -> None:
-    """Make `checked`; null marks an answer outside the codebook, an unanswered one is -9."""
-    answers = ", ".join(_coded(variable, types) for variable in questionnaire.variables)
+    """Make `checked`; null marks an answer outside the codebook, an unanswered one is -9.
+
+    What a record's form leaves out was not collected, whether its cells are blank or not.
+    """
+    answers = ", ".join(
+        _coded(variable, types, _is_left_out(questionnaire, variable))
+        for variable in questionnaire.variables
+    )
     uid = f"nullif(trim({quoted(questionnaire.uid_name)}::varchar), '')"
     day = _day(questionnaire.completed_on_name, types[questionnaire.completed_on_name])
     con.execute(
         f"create table checked as select row_number, {uid} as uid, {day} as completed_on, "
-        f"{quoted(questionnaire.wave_name)} as wave, "
+        f"{_form(questionnaire)} as form, {quoted(questionnaire.wave_name)} as wave, "
         f"{quoted(questionnaire.take_part_name)} as take_part, {answers} from delivered"
     )
     # A column added to the table: planned as one query, every answer would be recoded twice.
@@ -269,7 +323,24 @@ def _recode(
     con.execute(f"update checked set answered_n = {given}")
 
 
-def _coded(variable: QuestionnaireVariable, types: Mapping[str, str]) -> str:
+def _form(questionnaire: Questionnaire) -> str:
+    """SQL: the name of a record's form; null where there are no forms, or its code is none."""
+    if not questionnaire.forms:
+        return "null::varchar"
+    cell = quoted(questionnaire.form_name)
+    whens = " ".join(
+        f"when {cell} = {form.code} then {sql_literal(form.name)}" for form in questionnaire.forms
+    )
+    return f"case {whens} end"
+
+
+def _is_left_out(questionnaire: Questionnaire, variable: QuestionnaireVariable) -> str:
+    """SQL over `delivered`: whether the record's form leaves a question out; empty if none does."""
+    codes = [form.code for form in questionnaire.forms if variable.variable in form.left_out]
+    return _is_one_of(quoted(questionnaire.form_name), codes, is_whole=False) if codes else ""
+
+
+def _coded(variable: QuestionnaireVariable, types: Mapping[str, str], is_left_out: str) -> str:
     """SQL: a supplier's cell in the codebook's codes; null is an answer outside of it."""
     cell = quoted(variable.supplier_name)
     by_own: dict[int | None, list[int]] = {}
@@ -282,6 +353,11 @@ def _coded(variable: QuestionnaireVariable, types: Mapping[str, str]) -> str:
         f"when {_is_one_of(cell, codes, is_whole)} then {cell if own is None else own}"
         for own, codes in ordered
     )
+    if is_left_out:
+        # A stage that is not asked stays so; a code outside the codebook is seen all the same.
+        said = [code for code, own in variable.codes.items() if own != NOT_ASKED]
+        known = f"{cell} is null or {_is_one_of(cell, said, is_whole)}"
+        cases = f"when ({is_left_out}) and ({known}) then {NOT_COLLECTED} {cases}"
     return (
         f"(case {cases} when {cell} is null then {NOT_ANSWERED} end)::tinyint "
         f"as {quoted(variable.variable)}"
@@ -324,6 +400,9 @@ def _quarantine_technical(
         ("wave is null", questionnaire.wave_name),
     ):
         quarantine(con, condition, column, "wrong_type")
+    if questionnaire.forms:
+        # Without its form nobody knows what a pupil was asked.
+        quarantine(con, "form is null", questionnaire.form_name, "form_unknown")
 
 
 def _quarantine_values(con: duckdb.DuckDBPyConnection, questionnaire: Questionnaire) -> None:

@@ -104,6 +104,7 @@ def write_fieldwork(
     con.execute(f"create table if not exists linkage.flow ({_FLOW})")
     con.execute(f"create table if not exists linkage.response ({_RESPONSE})")
     _waves(con, programme, engagements)
+    _forms(con)
     con.execute("begin")
     for table in ("flow", "response"):
         con.execute(
@@ -114,6 +115,7 @@ def write_fieldwork(
     con.execute(f"insert into linkage.flow by name {_FLOW_QUERY}")
     con.execute("commit")
     con.execute("drop table asked_waves")
+    con.execute("drop view forms_had")
     for key in engagements:
         _record(con, home, key)
     rows = con.execute(
@@ -137,6 +139,21 @@ def _waves(
     ]
     if rows:
         con.executemany("insert into asked_waves values (?, ?, ?)", rows)
+
+
+def _forms(con: duckdb.DuckDBPyConnection) -> None:
+    """`forms_had(engagement, survey, form)`: a row a record whose questionnaire has forms."""
+    tables = con.execute(
+        "select table_name from information_schema.columns where table_schema = 'intake' "
+        "and table_name in ('primary_survey', 'secondary_survey') and column_name = 'form'"
+    ).fetchall()
+    parts = [
+        f"select engagement, '{table.removesuffix('_survey')}' as survey, form "
+        f"from intake.{table} where form is not null"
+        for (table,) in sorted(tables)
+    ]
+    nothing = "select '' as engagement, '' as survey, '' as form where false"
+    con.execute(f"create temp view forms_had as {' union all '.join([*parts, nothing])}")
 
 
 # Every place that was invited, whether or not anybody there opted out, refused or answered.
@@ -206,6 +223,10 @@ found as (
     union all by name
     select engagement, survey, 5 as position, 'usable' as step, coalesce(usable_n, 0) as n
     from sums
+    union all by name
+    select engagement, survey, 5 as position, 'usable_on_form' as step, form as reason,
+        count(*) as n
+    from forms_had group by all
     union all by name
     select engagement, survey, 6 as position, 'not_linked' as step,
         coalesce(usable_n, 0) - coalesce(linked_n, 0) as n

@@ -68,8 +68,14 @@ select
         when linked.has_asn_support or linked.has_social_work then true
         when linked.has_education then false
     end as any_support,
+    answered.form,
 from linkage.linked as linked
 inner join wellbeing.weights as weights using (record_id, engagement, survey)
+inner join (
+    select record_id, form from intake.primary_survey
+    union all
+    select record_id, form from intake.secondary_survey
+) as answered using (record_id)
 where linked.is_linked and linked.survey in ('primary', 'secondary')
     and linked.engagement in (select engagement from release_geographies)
 """

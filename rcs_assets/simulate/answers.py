@@ -33,7 +33,10 @@ from rcs_assets.simulate.draws import Bools, Floats, Ints, Texts, stream
 DATA = Path(__file__).parent / "data"
 Codes = NDArray[np.int8]
 PREFER_NOT, DONT_KNOW, DOES_NOT_APPLY = -1, -2, -3
-NOT_ASKED, ROUTED_PAST, NOT_ANSWERED = -5, -6, -9
+NOT_COLLECTED, NOT_ASKED, ROUTED_PAST, NOT_ANSWERED = -4, -5, -6, -9
+# A module of one stage at the end of its questionnaire: who breaks off does so before it, and a
+# copy that was cut short has none of it.
+LAST_THEME = "substance_use"
 # Chances of an answer that is none [DES]; the skipping of a pupil varies around his survey's.
 PREFER_NOT_SHARE, PREFER_NOT_SENSITIVE_SHARE = 0.02, 0.035
 SKIP_SHARE = 0.011
@@ -185,17 +188,23 @@ def leave_out(
     """
     variables = codebook.variables_of(survey)
     n = len(answers[variables[0].name])
+    main_n = len(main_questions(codebook, survey))
     rng = stream(seed, "leave-out", survey)
     habit = SKIP_SHARE * np.exp(rng.normal(-0.5, 1.0, n))
     stops = rng.random(n) < BREAK_OFF_SHARE
-    reached = np.where(stops, rng.integers(5, len(variables), n), len(variables))
+    reached = np.where(stops, rng.integers(5, main_n, n), len(variables))
     left = {}
     for position, variable in enumerate(variables):
         own = answers[variable.name]
-        asked = (own != NOT_ASKED) & (own != ROUTED_PAST)
+        asked = ~np.isin(own, (NOT_COLLECTED, NOT_ASKED, ROUTED_PAST))
         skips = (rng.random(n) < habit) | (position >= reached)
         left[variable.name] = np.where(asked & skips, NOT_ANSWERED, own).astype(np.int8)
     return left, reached
+
+
+def main_questions(codebook: Codebook, survey: str) -> list[str]:
+    """The questions of a survey without the module at its end."""
+    return [v.name for v in codebook.variables_of(survey) if v.theme != LAST_THEME]
 
 
 def _factors(

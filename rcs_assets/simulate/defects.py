@@ -22,6 +22,11 @@ OUT_OF_CODEBOOK_N = 4
 # Submissions of nobody: under a UID of the other survey's stages; without any answer.
 OTHER_STAGE_N = 3
 NO_ANSWERS_N = 2
+# Forms of a questionnaire: answers to what a form leaves out, a form that another stage has, a
+# code that no form has.
+FORM_ANSWERED_N = 5
+FORM_OF_OTHER_STAGE_N = 2
+UNKNOWN_FORM_N = 2
 # Parents' interviews with an answer to the form of another age.
 OTHER_FORM_N = 3
 # Schools of a sample file: rows of nobody, and pupils from which a school's UIDs can be told.

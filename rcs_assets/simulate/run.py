@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from rcs_assets.programme import (
     write_simulated_manifest,
 )
 from rcs_assets.programme.provenance import sha256_of
+from rcs_assets.simulate.adapted import AdaptedFiles, answer_elsewhere, make_adapted
 from rcs_assets.simulate.answers import Model, load_model
 from rcs_assets.simulate.clusters import cluster_map
 from rcs_assets.simulate.defects import Planted
@@ -35,6 +36,7 @@ from rcs_assets.simulate.education import (
     education_extract,
     sample_file,
 )
+from rcs_assets.simulate.forms import leave_to_form
 from rcs_assets.simulate.hostile import KINDS, make_hostile
 from rcs_assets.simulate.identifiers import NameBook
 from rcs_assets.simulate.national import write_register
@@ -121,6 +123,7 @@ class _Task:
 
     out: Path
     seed: int
+    overlay: Path | None
     programme: Programme
     codebook: Codebook
     model: Model
@@ -156,7 +159,8 @@ def simulate(
         reference: folder of real public files (schools/, geography/, names/), handed on
             unchanged; None: fictitious schools and zones in the same layouts.
         overlay: folder of the adopter's register and codebook (`$RCS_HOME/config`); at
-            national scale the register is written there, or to `out`/config.
+            national scale the register is written there, or to `out`/config. Where it declares
+            the adapted mode of special schools, its files are made too (adapted.py).
         progress: called with a short sentence before each step.
 
     Raises:
@@ -171,6 +175,7 @@ def simulate(
     task = _Task(
         out=out,
         seed=seed,
+        overlay=overlay,
         programme=programme,
         codebook=codebook,
         model=load_model(),
@@ -299,8 +304,12 @@ def _deliveries(
         task.progress(f"deliveries of {key}")
         engagement = task.programme.engagements[key]
         own = people[people["engagement"] == key].reset_index(drop=True)
+        adapted = make_adapted(
+            engagement, task.overlay, task.codebook, own, task.seed, task.planted
+        )
         for survey in PUPIL_SURVEYS:
-            files += _survey_file(task, engagement, survey, surveys[survey].of(key))
+            files += _survey_file(task, engagement, survey, surveys[survey].of(key), adapted)
+        files += _adapted_files(task, key, adapted)
         files += _parent_file(task, engagement, places)
         files += _partnership_files(task, engagement, places, len(own), shares)
         made, link, care = _council_files(task, engagement, places, own, opt_outs)
@@ -311,14 +320,32 @@ def _deliveries(
 
 
 def _survey_file(
-    task: _Task, engagement: Engagement, survey: str, submissions: Submissions
+    task: _Task,
+    engagement: Engagement,
+    survey: str,
+    submissions: Submissions,
+    adapted: AdaptedFiles | None = None,
 ) -> list[Path]:
     if engagement.wave(survey) is None:
         return []
     questionnaire = task.codebook.questionnaire_for(engagement.tranche, survey)
     layout = sav_layout(questionnaire, task.codebook, f"{survey} survey {engagement.key}")
     frame = supplier_frame(submissions, questionnaire)
+    if adapted and task.planted is not None:
+        is_sound = (submissions.rows["kind"] == "answer").to_numpy()
+        frame = answer_elsewhere(
+            frame, is_sound, questionnaire, adapted, engagement.key, task.planted
+        )
     return [write_sav(task.out / f"{engagement.key}_{survey}-survey.sav", frame, layout)]
+
+
+def _adapted_files(task: _Task, key: str, made: AdaptedFiles | None) -> list[Path]:
+    if made is None:
+        return []
+    return [
+        write_csv(task.out / f"{key}_adapted-opt-ins.csv", made.opt_ins),
+        write_csv(task.out / f"{key}_adapted-survey.csv", made.survey),
+    ]
 
 
 def _parent_file(task: _Task, engagement: Engagement, places: Places) -> list[Path]:
@@ -483,6 +510,13 @@ def _with_uid(cases: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     return cases.assign(uid=cases["person_id"].map(uids).astype(object))
 
 
+def _asked(task: _Task, sent: Submissions, survey: str) -> Submissions:
+    """Submissions without answers that were planted where a form asked nothing."""
+    forms = sent.rows["form"].to_numpy()
+    answers = leave_to_form(sent.answers, sent.rows, forms, task.codebook, task.programme, survey)
+    return replace(sent, answers=answers)
+
+
 def _truth(
     task: _Task,
     folder: Path,
@@ -499,7 +533,8 @@ def _truth(
     )
     linked.loc[people["person_id"].to_numpy()[unlinkable], "has_zone"] = False
     respondents, estimates = [], []
-    for survey, submissions in surveys.items():
+    for survey, sent in surveys.items():
+        submissions = _asked(task, sent, survey)
         table, values = respondents_table(submissions, people, opt_outs, linked, survey, task.model)
         respondents.append(table)
         estimates.append(estimates_table(table, values, survey))

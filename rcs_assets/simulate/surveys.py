@@ -17,6 +17,7 @@ from rcs_assets.codebook import Codebook, Questionnaire
 from rcs_assets.programme import Programme
 from rcs_assets.simulate import defects
 from rcs_assets.simulate.answers import (
+    LAST_THEME,
     NOT_ANSWERED,
     ROUTED_PAST,
     Codes,
@@ -24,10 +25,12 @@ from rcs_assets.simulate.answers import (
     decline,
     draw_answers,
     leave_out,
+    main_questions,
     route,
 )
 from rcs_assets.simulate.defects import Planted
 from rcs_assets.simulate.draws import Bools, Floats, Ints, Texts, stream
+from rcs_assets.simulate.forms import draw_forms, form_codes, leave_to_form, plant_forms
 from rcs_assets.simulate.identifiers import make_uids
 from rcs_assets.simulate.write import SavLayout
 
@@ -45,8 +48,9 @@ class Submissions:
 
     Attributes:
         rows: person (row of the pupils' frame, -1 if none), engagement, uid, completed_on
-            (days since 1970), take_part, kind (answer | duplicate | refusal |
-            not_on_sample | out_of_codebook | other_stage | no_answers).
+            (days since 1970), take_part, form ("" where there is one only, missing where the
+            pupil refused), kind (answer | duplicate | refusal | not_on_sample |
+            out_of_codebook | other_stage | no_answers | form_of_other_stage | unknown_form).
         answers: variable → codes; NO_CODE where the file holds nothing.
         out_of_codebook: for each row the variable with a code that no version has, or "".
     """
@@ -91,6 +95,8 @@ def make_submissions(
     respondents = people.iloc[person].reset_index(drop=True)
     answers = draw_answers(respondents, codebook, survey, seed, model)
     answers = route(decline(answers, codebook, survey, seed), codebook, survey)
+    forms = draw_forms(respondents, codebook, programme, survey, seed)
+    answers = leave_to_form(answers, respondents, forms, codebook, programme, survey)
     rng = stream(seed, "submissions", survey)
     rows = pd.DataFrame(
         {
@@ -99,19 +105,23 @@ def make_submissions(
             "uid": respondents["uid"],
             "completed_on": _days(rng, respondents, programme, survey),
             "take_part": True,
+            "form": forms,
             "kind": "answer",
         }
     )
+    main = main_questions(codebook, survey)
     if planted is not None:
-        answers = _violate_routing(answers, respondents, codebook, survey, rng, planted)
+        answers = _violate_routing(answers, respondents, codebook, survey, rng, planted, seed)
         answers, reached = leave_out(answers, codebook, survey, seed)
         answers = _cut_off(answers, reached)
         rows, answers = _add_extra(
-            rows, answers, people, own & ~answered, survey, rng, planted, seed
+            rows, answers, people, own & ~answered, survey, rng, planted, seed, len(main)
         )
         silent = people[~answered & ~own]
         rows, answers = _add_of_nobody(rows, answers, silent, survey, planted, seed)
-    wrong = _out_of_codebook(rows, answers, rng, survey, planted)
+    wrong = _out_of_codebook(rows, main, rng, survey, planted)
+    if planted is not None:
+        answers = plant_forms(rows, answers, people, codebook, programme, survey, seed, planted)
     order = np.lexsort(
         (rng.random(len(rows)), rows["completed_on"], rows["engagement"].astype(str))
     )
@@ -133,6 +143,8 @@ def supplier_frame(submissions: Submissions, questionnaire: Questionnaire) -> pd
         questionnaire.wave_name: np.full(len(rows), float(questionnaire.wave)),
         questionnaire.take_part_name: np.where(rows["take_part"], yes, yes + 1.0),
     }
+    if questionnaire.forms:
+        columns[questionnaire.form_name] = form_codes(rows["form"].to_numpy(), questionnaire)
     for asked in questionnaire.variables:
         if asked.variable in submissions.answers:
             codes = _supplier_codes(submissions.answers[asked.variable], asked.codes)
@@ -153,6 +165,12 @@ def sav_layout(questionnaire: Questionnaire, codebook: Codebook, title: str) -> 
     value_labels = {questionnaire.take_part_name: {float(yes): "Yes", float(yes + 1): "No"}}
     missing = {}
     formats = {questionnaire.completed_on_name: "DATE11", questionnaire.wave_name: "F1.0"}
+    if questionnaire.forms:
+        column_labels[questionnaire.form_name] = "Form of the questionnaire"
+        value_labels[questionnaire.form_name] = {
+            float(form.code): form.title for form in questionnaire.forms
+        }
+        formats[questionnaire.form_name] = "F1.0"
     for asked in questionnaire.variables:
         variable = codebook.variables[asked.variable]
         labels = codebook.value_sets[variable.value_set].values
@@ -209,14 +227,17 @@ def _violate_routing(
     survey: str,
     rng: np.random.Generator,
     planted: Planted,
+    seed: int,
 ) -> dict[str, Codes]:
-    """Answers to questions that routing passes by."""
+    """Answers to questions that routing passes by; those of the last module on its own stream."""
     changed = dict(answers)
+    own_rng = stream(seed, "routing of the last module", survey)
     for variable in codebook.variables_of(survey):
         if variable.routing is None:
             continue
         own = answers[variable.name]
-        wrong = (own == ROUTED_PAST) & (rng.random(len(own)) < defects.ROUTING_VIOLATION_SHARE)
+        point = (own_rng if variable.theme == LAST_THEME else rng).random(len(own))
+        wrong = (own == ROUTED_PAST) & (point < defects.ROUTING_VIOLATION_SHARE)
         answer = min(codebook.value_sets[variable.value_set].values)
         changed[variable.name] = np.where(wrong, answer, own).astype(np.int8)
         for key, n in respondents["engagement"][wrong].value_counts().items():
@@ -241,8 +262,12 @@ def _add_extra(
     rng: np.random.Generator,
     planted: Planted,
     seed: int,
+    main_n: int,
 ) -> tuple[pd.DataFrame, dict[str, Codes]]:
-    """Second submissions (less complete), UIDs that are not on the sample, refusals."""
+    """Second submissions (less complete), UIDs that are not on the sample, refusals.
+
+    `main_n`: questions without the module at the end.
+    """
     twice = np.flatnonzero(rng.random(len(rows)) < defects.DUPLICATE_SHARE)
     keys = sorted(set(rows["engagement"]))
     picks = [
@@ -256,7 +281,7 @@ def _add_extra(
     unknown = rows.iloc[foreign].assign(kind="not_on_sample", person=-1)
     unknown["uid"] = _foreign_uids(len(unknown), people, survey, seed)
     no = _refusals(people, refused, rows, rng)
-    cut = rng.integers(10, len(answers) // 2, len(twice))
+    cut = rng.integers(10, main_n // 2, len(twice))
     grown = {
         name: np.concatenate(
             [
@@ -342,7 +367,7 @@ def _foreign_uids(n: int, people: pd.DataFrame, survey: str, seed: int) -> Texts
 
 def _out_of_codebook(
     rows: pd.DataFrame,
-    answers: Mapping[str, Codes],
+    questions: list[str],
     rng: np.random.Generator,
     survey: str,
     planted: Planted | None,
@@ -351,7 +376,7 @@ def _out_of_codebook(
     wrong = np.full(len(rows), "", dtype=object)
     if planted is None:
         return wrong
-    names = np.array(list(answers), dtype=object)
+    names = np.array(questions, dtype=object)
     kinds = rows["kind"].to_numpy(copy=True)
     # A pupil with two submissions is left alone: which of them stays would depend on it.
     once = ~rows["uid"].duplicated(keep=False)

@@ -93,7 +93,7 @@ def respondents_table(
     """One row a submission: who, what became of it, scores; and values for the estimates.
 
     `status`: accepted | opted_out | duplicate | refusal | not_on_sample | out_of_codebook |
-    other_stage | no_answers.
+    other_stage | no_answers | form_of_other_stage | unknown_form.
     """
     rows = submissions.rows
     known = rows["person"].to_numpy() >= 0
@@ -120,6 +120,7 @@ def respondents_table(
                 known & joined["has_zone"].to_numpy(dtype=bool), joined["quintile"], -1
             ),
             "status": status.astype(object),
+            "form": rows["form"].astype(object),
         }
     )
     for name, score in scores.items():

@@ -87,6 +87,8 @@ def test_the_flow_equals_the_truth(compared: duckdb.DuckDBPyConnection) -> None:
         "duplicate": "duplicate_uid",
         "out_of_codebook": "value_outside_codebook",
         "other_stage": "no_stage_match",
+        "form_of_other_stage": "form_not_of_stage",
+        "unknown_form": "form_unknown",
         "no_answers": "no_answers",
     }
     named = ", ".join(f"('{status}', '{reason}')" for status, reason in reasons.items())
@@ -123,6 +125,23 @@ def test_the_flow_equals_the_truth(compared: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     roll = compared.execute("select sum(roll_n) from w.intake.roll_counts").fetchall()
     assert invited == roll
+
+
+def test_the_flow_counts_each_form_as_the_truth_does(compared: duckdb.DuckDBPyConnection) -> None:
+    """Tranche 1 has two forms of its secondary questionnaire, tranche 2 has one and so no row."""
+    wanted = compared.execute(
+        "select engagement, survey, form, count(*) from truth where form <> '' "
+        "and status in ('accepted', 'not_on_sample') group by all order by all"
+    ).fetchall()
+    counted = compared.execute(
+        "select engagement, survey, reason, n from w.linkage.flow "
+        "where step = 'usable_on_form' order by all"
+    ).fetchall()
+    assert counted == wanted
+    assert {row[:3] for row in counted} == {
+        ("t1-clackmannanshire", "secondary", "combined"),
+        ("t1-clackmannanshire", "secondary", "main"),
+    }
 
 
 def test_bases_and_numerators_of_estimates_equal_the_truth(

@@ -129,10 +129,35 @@ def test_there_are_enough_indicators_and_each_is_explained(codebook: Codebook) -
 
 
 def test_substances_sdq_and_caring_are_sensitive(codebook: Codebook) -> None:
-    themes = {"substances", "sdq", "caring"}
+    themes = {"substances", "substance_use", "sdq", "caring"}
     assert {v.name for v in codebook.variables.values() if v.theme in themes} == {
         v.name for v in codebook.variables.values() if v.is_sensitive
     }
+
+
+def test_the_module_of_s4_is_the_published_one(codebook: Codebook, shared_reference: Path) -> None:
+    """17 sources of cigarettes and 20 drugs under the published codes, routed as published."""
+    lists = shared_reference / "questionnaires"
+    with (lists / "hwb_metadata_s4_su_column_names.csv").open(
+        encoding="utf-8-sig", newline=""
+    ) as file:
+        codes = [row["code"] for row in csv.DictReader(file)]
+    prefixes = ("cigarettes_source_", "drugs_use_last_year_type_")
+    published = [code for code in codes if code.startswith(prefixes)]
+    module = [v for v in codebook.variables.values() if v.theme == "substance_use"]
+    assert [v.name for v in module] == published
+    assert [sum(name.startswith(p) for name in published) for p in prefixes] == [17, 20]
+    assert {(v.surveys, v.stages, v.is_sensitive) for v in module} == {
+        (("secondary",), ("S4",), True)
+    }
+    routed = {v.routing.variable: v.routing.codes for v in module if v.routing}
+    status = codebook.value_sets["smoking_status6"].values
+    assert {status[code] for code in routed["cigarettes_smoking_status"]} == {
+        "Sometimes, fewer than one a week",
+        "One to six a week",
+        "More than six a week",
+    }
+    assert routed["drugs_ever"] == {1}
 
 
 def test_substances_are_asked_of_s2_and_s4_only(codebook: Codebook) -> None:

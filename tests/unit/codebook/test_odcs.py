@@ -41,7 +41,12 @@ def test_every_field_of_every_contract_is_there() -> None:
             assert bool(found.primaryKey) == (field.name in dataset.key)
         version = codebook.questionnaires.get(name.partition(".")[2])
         asked = {used.variable: used for used in version.variables} if version else {}
-        assert set(properties) == {field.name for field in dataset.fields} | set(asked)
+        forms = {form.code for form in version.forms} if version else set()
+        assert set(properties) == (
+            {field.name for field in dataset.fields} | set(asked) | ({"form"} if forms else set())
+        )
+        if forms:
+            assert {e.value for e in properties["form"].enum or []} == forms
         for variable, used in asked.items():
             assert properties[variable].physicalName == used.supplier_name
             assert {e.value for e in properties[variable].enum or []} == set(used.codes)

@@ -19,7 +19,7 @@ def variable(name, is_sensitive):
 VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
 
 
-def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32):
+def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null"):
     """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows."""
     con = duckdb.connect(config={"threads": 1})
     con.execute(
@@ -31,7 +31,7 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32):
         create table pupils as
         select 'r' || row_number() over () as record_id, 'e1' as engagement,
             'secondary' as survey, stage, sex, q as simd_quintile, s as any_support,
-            1.26 + (stage = 'S2')::int as weight, i
+            1.26 + (stage = 'S2')::int as weight, ({form})::varchar as form, i
         from (select *, unnest(range(n)) as i from classes);
         create table answers as
         select record_id, engagement, survey, ({opened})::tinyint as open,
@@ -211,3 +211,32 @@ def test_a_block_that_protects_nobody_is_refused(change):
 def test_k_is_the_policys():
     rule = replace(RULE, k=3)
     assert classes_of(run([("S1", "F", 1, True, 3)], rule=rule)[1]) == {("S1", "F", "1", "Y"): 3}
+
+
+def test_what_a_form_did_not_ask_tells_of_no_class_below_k():
+    """Twelve share their keys, six of them with a question that the others were not asked."""
+    forms = "if(i < 6, 'combined', 'main')"
+    classes = [("S2", "F", 1, True, 12), ("S2", "F", 3, True, 20)]
+    summary, rows = run(classes, secret="if(i < 6, i % 2, -5)", form=forms)
+    patterns = {}
+    for row in rows:
+        key = (*(row[k] for k in KEYS[2:]), row["secret"] == -5)
+        patterns[key] = patterns.get(key, 0) + 1
+    assert min(patterns.values()) >= RULE.k
+    assert "form" not in rows[0]
+    # Six and six had the combined form: SIMD went, and so they are one class of twelve.
+    assert patterns["S2", "F", None, "Y", False] == 12
+    assert summary.left_out_n == 0
+
+
+def test_an_answer_that_all_of_one_form_share_is_withheld():
+    """The main form's ten say the same, the combined form's ten do not."""
+    _, rows = run(
+        [("S2", "F", 1, True, 20)],
+        secret="if(i < 10, 1, i % 2)",
+        opened="if(i < 10, -5, i % 3)",
+        form="if(i < 10, 'main', 'combined')",
+    )
+    of_main = [row["secret"] for row in rows if row["open"] == -5]
+    assert of_main == [RULE.withheld_code] * 10
+    assert {row["secret"] for row in rows if row["open"] != -5} == {0, 1}

@@ -218,9 +218,14 @@ def write_xlsx(path: Path, rows: Sequence[Mapping[str, Any]], sheet: str = "serv
 
 
 def survey_frame(
-    questionnaire: Questionnaire, uids: Sequence[str], **changes: Sequence[float | None]
+    questionnaire: Questionnaire,
+    uids: Sequence[str],
+    forms: Sequence[str | None] = (),
+    **changes: Sequence[float | None],
 ) -> pd.DataFrame:
     """One record a UID in the supplier's names and codes; `changes` by our variable names.
+
+    `forms`: one a record where the version has any, the first for all if not given.
 
     Every question is answered with the first code that is a valid answer; a change gives
     one codebook code a record (None = skipped; an unknown code is passed on as it is).
@@ -232,6 +237,10 @@ def survey_frame(
         questionnaire.wave_name: [float(questionnaire.wave)] * count,
         questionnaire.take_part_name: [float(questionnaire.take_part_yes)] * count,
     }
+    if questionnaire.forms:
+        codes = {form.name: float(form.code) for form in questionnaire.forms}
+        given = forms or [questionnaire.forms[0].name] * count
+        columns[questionnaire.form_name] = [codes.get(name or "") for name in given]
     for variable in questionnaire.variables:
         supplier = {own: code for code, own in variable.codes.items()}
         usual = min(own for own in supplier if own >= 0)

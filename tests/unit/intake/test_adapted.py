@@ -22,8 +22,8 @@ from tests.acceptance.documentation import blocks
 from tests.unit.intake.conftest import ENGAGEMENT, World, pupils, write_csv
 
 ONE, TWO, STRANGER = "ZZ00000010", "ZZ00000011", "ZZ00000012"
-# The contract of the delivery names it; nothing else does.
-KNOWN_READERS = {"rcs_assets/codebook/data/datasets.yaml"}
+# The contract of the delivery names it, and what makes up such a delivery; nothing else does.
+KNOWN_READERS = {"rcs_assets/codebook/data/datasets.yaml", "rcs_assets/simulate/adapted.py"}
 ANSWERS = "select item, answer from intake.adapted_survey order by all"
 
 

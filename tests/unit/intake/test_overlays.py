@@ -71,6 +71,9 @@ def test_add_a_questionnaire_version(
     assert f"{change}  codes (mapped): 0: 0 → 2" in said
     assert "happy_at_school  reworded (breaks comparability)" in said
     assert "1 indicators not comparable throughout" in said
+    main, long = world.codebook.questionnaire_for("t4", "primary").forms
+    assert "bullied_last_year" in main.left_out
+    assert (long.stages, long.left_out) == (("P7",), frozenset())
     broken = [n for n, flag in comparability(world.codebook).items() if "not" in flag]
     assert len(broken) == 1
     assert broken[0] in not_comparable(world.codebook, {"t1", "t4"})

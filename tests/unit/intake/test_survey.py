@@ -15,8 +15,10 @@ from rcs_assets.errors import InputError
 from rcs_assets.intake.contracts import count
 from rcs_assets.intake.splitter import survey_payload
 from rcs_assets.intake.survey import (
+    check_labels,
     check_survey,
     check_survey_header,
+    forms_found,
     quarantine_repeated,
     repair_routing,
     survey_columns,
@@ -72,7 +74,9 @@ def test_both_contractors_codes_become_the_codebooks(
     questionnaire = codebook.questionnaire_for(tranche, "secondary")
     longest = max(len(variable.codes) for variable in questionnaire.variables)
     uids = [f"CA{number:08d}" for number in range(longest)]
-    frame = survey_frame(questionnaire, uids)
+    # The form that asks everything: what another leaves out is not the supplier's code's doing.
+    forms = ["combined"] * longest if questionnaire.forms else []
+    frame = survey_frame(questionnaire, uids, forms)
     expected = {}
     for variable in questionnaire.variables:
         supplier = list(variable.codes)
@@ -106,7 +110,7 @@ def test_skipped_is_minus_nine_and_not_in_the_questionnaire_minus_four(
     asked = {variable.variable for variable in questionnaire.variables}
     payload = survey_payload(con, codebook, questionnaire, "t1-x", "uid")
     names = [variable.name for variable in codebook.variables_of("secondary")]
-    assert payload.column_names[4:] == names
+    assert payload.column_names[5:] == names
     for column in (name for name in names if name not in asked):
         assert payload[column].to_pylist() == [-4, -4, -4]
     assert payload["completed_on"].to_pylist() == [date(2016, 2, 1)] * 3
@@ -219,3 +223,88 @@ def test_text_where_codes_are_due(
     with pytest.raises(InputError, match="hold text where codes are due") as caught:
         check(con, codebook, questionnaire, frame)
     assert column in str(caught.value) and "Agree" not in str(caught.value)
+
+
+FORMS = ("main", "main", "combined", "combined")
+FOUR = [*UIDS, "CA00000004"]
+
+
+def test_what_a_form_leaves_out_was_not_collected_whatever_stands_there(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
+) -> None:
+    frame = survey_frame(
+        questionnaire,
+        FOUR,
+        FORMS,
+        frequency_smoking=[0, None, 0, None],
+        frequency_alcohol=[-1, -4, -1, -4],
+        alcohol_ever=[-9, -5, 1, -5],
+        drugs_ever=[-6, 1, 1, 0],
+    )
+    for variable in questionnaire.variables:
+        if variable.variable.startswith(("cigarettes", "e_", "dr", "frequency_e_ciga")):
+            frame.loc[:1, variable.supplier_name] = None
+    frame.loc[1, next(
+        v.supplier_name for v in questionnaire.variables if v.variable == "drugs_ever"
+    )] = 1.0  # fmt: skip
+    assert check(con, codebook, questionnaire, frame) == []
+    # Smoking, alcohol declined, drugs: three things said that nobody was asked.
+    assert forms_found(con, questionnaire) == {
+        "form_main": 2,
+        "form_combined": 2,
+        "form_repaired": 3,
+    }
+    repair_routing(con, codebook, "secondary")
+    assert answers(con, "frequency_smoking") == [-4, -4, 0, -9]
+    assert answers(con, "frequency_alcohol") == [-4, -4, -1, -4]
+    assert answers(con, "alcohol_ever") == [-4, -5, 1, -5]
+    assert answers(con, "drugs_ever") == [-4, -4, 1, 0]
+    # Routed by a question that was not asked: not collected either, not routed past.
+    assert answers(con, "drugs_use_last_year_type_cannabis")[:2] == [-4, -4]
+    assert answers(con, "form") == list(FORMS)
+    assert answers(con, "general_health") == [1] * 4
+
+
+def test_answers_to_what_a_form_leaves_out_make_no_record_the_fullest(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
+) -> None:
+    """Two records of a pupil: one with a question less, but 47 that its form does not have."""
+    frame = survey_frame(questionnaire, [UIDS[0]] * 2, ["main", "main"])
+    left_out = questionnaire.forms[0].left_out
+    for variable in questionnaire.variables:
+        if variable.variable in left_out:
+            frame.loc[1, variable.supplier_name] = None
+    frame.loc[0, questionnaire.variables[0].supplier_name] = None
+    assert check(con, codebook, questionnaire, frame) == [
+        (1, questionnaire.uid_name, "duplicate_uid")
+    ]
+
+
+def test_a_code_outside_the_codebook_is_seen_on_every_form(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
+) -> None:
+    frame = survey_frame(questionnaire, FOUR, FORMS, frequency_smoking=[77, 0, 0, 77])
+    rules = [(row, rule) for row, _, rule in check(con, codebook, questionnaire, frame)]
+    assert rules == [(1, "value_outside_codebook"), (4, "value_outside_codebook")]
+
+
+def test_a_record_without_its_form_is_set_aside(
+    con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
+) -> None:
+    frame = survey_frame(questionnaire, UIDS, ["main", None, "combined"])
+    frame.loc[2, questionnaire.form_name] = 3.0
+    assert check(con, codebook, questionnaire, frame) == [
+        (2, questionnaire.form_name, "form_unknown"),
+        (3, questionnaire.form_name, "form_unknown"),
+    ]
+
+
+def test_a_form_under_another_label_is_refused(
+    codebook: Codebook, questionnaire: Questionnaire
+) -> None:
+    titles = {float(form.code): form.title.upper() for form in questionnaire.forms}
+    check_labels({questionnaire.form_name: titles}, codebook, questionnaire, "f.sav")
+    turned = dict(zip(titles, reversed(list(titles.values())), strict=True))
+    with pytest.raises(InputError, match="labels of the forms") as caught:
+        check_labels({questionnaire.form_name: turned}, codebook, questionnaire, "f.sav")
+    assert questionnaire.form_name in str(caught.value)

@@ -460,3 +460,27 @@ def test_a_list_without_an_earlier_opt_out_is_refused(delivered: World) -> None:
     assert "1 opt-outs" in world.take("opt_outs").reason
     hashes = (world.home.drop / "tombstones.jsonl").read_text(encoding="utf-8").splitlines()
     assert hashes[:2] == log.splitlines() and len(set(hashes)) == 4
+
+
+def test_a_form_that_the_pupils_stage_is_not_given_is_set_aside(delivered: World) -> None:
+    """Three pupils of S2 by the sample; one is made a pupil of S3, who has the main form alone."""
+    world = delivered
+    sample_with(world, 6, stage="S3")
+    uids = [row["survey_uid"] for row in pupils()[3:]]
+    world.survey("secondary", uids, forms=["main", "combined", "combined"])
+    world.deliver(world.path("secondary_survey"))
+    world.take("sample_file")
+    receipt = world.take("secondary_survey")
+    assert receipt.reasons == {"form_not_of_stage": 1}
+    assert receipt.flags["form_main"] == 1
+    assert receipt.flags["form_combined"] == 1
+    assert world.rows("select form from intake.secondary_survey order by form") == [
+        ("combined",),
+        ("main",),
+    ]
+    assert world.rows(
+        "select column_name, rule from intake.quarantine where dataset = 'secondary_survey'"
+    ) == [("FORM", "form_not_of_stage")]
+    assert world.rows(
+        "select step, reason from intake.removals where dataset = 'secondary_survey'"
+    ) == [(11, "form_not_of_stage")]

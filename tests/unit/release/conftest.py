@@ -78,8 +78,22 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         from range(3000) as t(i)
         """
     )
+    # A tenth of S2 and S4 in tranche 1 had the combined form; main leaves out what that one asks.
+    con.execute(
+        """
+        create table intake.primary_survey (record_id varchar, form varchar);
+        create table intake.secondary_survey as
+        select record_id, case
+            when tranche <> 't1' then null
+            when stage in ('S2', 'S4') and hash(record_id) % 10 = 0 then 'combined'
+            else 'main'
+        end as form from linkage.linked
+        """
+    )
+    main = load_codebook().questionnaire_for("t1", "secondary").forms[0]
     answers = ", ".join(
-        f"(hash(record_id || '{variable.name}') % 2)::tinyint as {variable.name}"
+        f"if(form = 'main' and {variable.name in main.left_out}, -4, "
+        f"hash(record_id || '{variable.name}') % 2)::tinyint as {variable.name}"
         for variable in load_codebook().variables.values()
     )
     con.execute(
@@ -90,7 +104,7 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         create table wellbeing.item_answers as
         select record_id, engagement, tranche, survey, seed_code, stage, sex, simd_quintile,
             {answers}
-        from linkage.linked;
+        from linkage.linked inner join intake.secondary_survey using (record_id);
         create table wellbeing.scores as
         select record_id, engagement, survey, 12.5::double as sdq_total from linkage.linked;
         create table linkage.link_weights as

@@ -64,6 +64,19 @@ def test_every_combination_of_keys_has_k_pupils(files):
     assert smallest >= RULE.k
 
 
+def test_who_was_asked_about_substances_is_in_a_class_of_k(built):
+    """Of tranche 1 a tenth of S2 and S4 were asked: the others of their keys do not hide them."""
+    file = built.path / "archive" / "t1-clackmannanshire" / "microdata" / "secondary.parquet"
+    keys = ", ".join(KEYS)
+    asked = duckdb.execute(
+        f"select frequency_smoking <> -5 as is_asked, min(n) from (select {keys}, "
+        f"frequency_smoking, count(*) over (partition by {keys}, frequency_smoking = -5) as n "
+        f"from '{file}') group by is_asked order by is_asked"
+    ).fetchall()
+    assert [is_asked for is_asked, _ in asked] == [False, True]
+    assert min(smallest for _, smallest in asked) >= RULE.k
+
+
 def test_the_extract_is_a_part_of_the_file_in_whole_classes(files):
     """What the two files together tell is what the larger one tells."""
     held, part = f"'{files / 'secondary.parquet'}'", f"'{files / 'salsus.parquet'}'"

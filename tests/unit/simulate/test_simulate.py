@@ -324,3 +324,59 @@ def test_answers_of_the_file_give_the_scores_of_the_truth(
     truth = clean_set.respondents().query(f"engagement == '{CLACKS}' and survey == 'secondary'")
     scores = truth.set_index("uid")["sdq_emotional"].loc[frame[version.uid_name]]
     assert (decoded.sum(axis=0) == scores.to_numpy()).all()
+
+
+def _secondary(made: SimulatedSet, codebook: Codebook) -> pd.DataFrame:
+    """Form and answers of tranche 1 by our names, with the stage that the sample file says."""
+    frame, _ = pyreadstat.read_sav(made.out / f"{CLACKS}_secondary-survey.sav", user_missing=True)
+    version = codebook.questionnaire_for("t1", "secondary")
+    names = {v.supplier_name: v.variable for v in version.variables}
+    frame = frame.rename(columns={**names, version.form_name: "form", version.uid_name: "uid"})
+    sample = pd.read_csv(made.out / f"{CLACKS}_sample-file.csv", dtype=str)
+    return frame.assign(
+        stage=frame["uid"].map(
+            sample.drop_duplicates("survey_uid").set_index("survey_uid")["stage"]
+        )
+    )
+
+
+def test_classes_of_s2_and_s4_have_the_combined_form(
+    clean_set: SimulatedSet, codebook: Codebook
+) -> None:
+    frame = _secondary(clean_set, codebook)
+    by_stage = frame.groupby("stage")["form"].agg(lambda form: (form == 2).mean())
+    assert by_stage["S1"] == by_stage["S3"] == 0
+    assert 0.2 < by_stage["S2"] < 0.9
+    assert 0.2 < by_stage["S4"] < 0.9
+    version = codebook.questionnaire_for("t1", "secondary")
+    main = frame[frame["form"] == 1]
+    asked = {v.variable: v for v in version.variables}
+    for name in version.forms[0].left_out:
+        own = {code for code, ours in asked[name].codes.items() if ours in (-4, -5)}
+        assert set(main[name]) <= own
+    combined = frame[frame["form"] == 2]
+    valid = {code for code, ours in asked["frequency_smoking"].codes.items() if ours >= 0}
+    assert combined["frequency_smoking"].isin(valid).mean() > 0.9
+
+
+def test_planted_defects_of_forms_lie_in_the_file(
+    small_set: SimulatedSet, codebook: Codebook
+) -> None:
+    planted = pd.read_csv(small_set.truth / "planted.csv")
+    own = planted[planted["dataset"] == "secondary_survey"]
+    counts = own.groupby(["engagement", "kind"])["n"].sum()
+    assert counts[CLACKS, "form_of_other_stage"] == defects.FORM_OF_OTHER_STAGE_N
+    assert counts[CLACKS, "unknown_form"] == defects.UNKNOWN_FORM_N
+    assert counts[CLACKS, "form_answered"] == defects.FORM_ANSWERED_N
+    assert not own[own["engagement"] != CLACKS]["kind"].str.contains("form").any()
+    frame = _secondary(small_set, codebook)
+    assert (frame["form"] == 3).sum() == defects.UNKNOWN_FORM_N
+    strange = frame["stage"].isin(["S1", "S3"]) & (frame["form"] == 2)
+    assert strange.sum() == defects.FORM_OF_OTHER_STAGE_N
+    version = codebook.questionnaire_for("t1", "secondary")
+    beside = 0
+    for asked in version.variables:
+        if asked.variable in version.forms[0].left_out:
+            said = {code for code, ours in asked.codes.items() if ours >= 0}
+            beside += int((frame[asked.variable].isin(said) & (frame["form"] == 1)).sum())
+    assert beside == defects.FORM_ANSWERED_N
