@@ -464,7 +464,7 @@ def beyond_the_file(
     more = []
     for key, what, low, high, is_exact in findings:
         least, most, was_exact = alone[key, what]
-        if is_exact and not was_exact or low > max(1, least) or high < most:
+        if (is_exact and not was_exact) or low > max(1, least) or high < most:
             more.append((key, what, low, high, is_exact))
     return more
 

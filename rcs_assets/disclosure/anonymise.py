@@ -63,8 +63,8 @@ class AnonymisedSurvey:
     """What became of one survey of one engagement: counts of pupils and of classes.
 
     `coarser_n` are records that gave up a key, `left_out_n` records that are not in the
-    file, `withheld_n` the pairs of class and sensitive variable that l withholds, `hidden_n`
-    the answers in them that nobody can read now. `given_up`: key → records of the file that
+    file, `withheld_n` the pairs of class and variable that are withheld, `hidden_n` the answers
+    in them that nobody can read now. `given_up`: key → records of the file that
     show less of it than was known. `special_before`, `special_after`: special uniques on the
     keys of all pupils as the council knows them, and on those of the file as shown.
     """
@@ -112,7 +112,7 @@ def anonymise(
         _generalise(con, level, rule.k)
     _keep_keys(con, rule, order_macro)
     for survey, asked in variables.items():
-        _find_uniform(con, answers, survey, [v.name for v in asked if v.is_sensitive], rule)
+        _find_withheld(con, answers, survey, asked, rule)
         _put_together(con, answers, survey, asked, rule)
     return tuple(
         entry
@@ -224,33 +224,56 @@ def _keep_keys(con: duckdb.DuckDBPyConnection, rule: MicrodataRule, order_macro:
     )
 
 
-def _find_uniform(
+def _find_withheld(
     con: duckdb.DuckDBPyConnection,
     answers: str,
     survey: str,
-    sensitive: Sequence[str],
+    variables: Sequence[Variable],
     rule: MicrodataRule,
 ) -> None:
-    """The classes where a sensitive variable has fewer than l values: it is withheld there.
+    """The classes where a variable is withheld.
 
-    Valid answers count as values, and so do the missing codes that tell what was answered
-    before (routed past). Without any value there is nothing to withhold.
+    Where a sensitive one has fewer than l values: valid answers count as values, and so do the
+    missing codes that tell what was answered before (routed past). Without any value there is
+    nothing to withhold. Where a class shows no stage of its own and a question was asked of some
+    of its stages only: not asked would tell the stage.
     """
     telling = ", ".join(str(code) for code in rule.telling_missing)
-    flags = "".join(
-        f", count(distinct {name}) filter ({name} >= 0 or {name} in ({telling})) "
-        f"between 1 and {rule.l - 1} as one_{name}"
-        for name in sensitive
-    )
+    not_asked = ", ".join(map(str, sorted({*rule.merged_missing, *rule.merged_missing.values()})))
+    bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values())))
+
+    def counted(variable: Variable) -> str:
+        name = variable.name
+        skipped = f"count_if({name} in ({not_asked})) as skipped_{name}"
+        if not variable.is_sensitive:
+            return skipped
+        # One bit a value: answers are 0 to 40, missing codes -1 to -9.
+        bit = f"1::bigint << if({name} >= 0, {name}, 63 + {name})::bigint"
+        return f"{skipped}, bit_or(if({name} >= 0 or {name} in ({telling}), {bit}, 0)) as {name}"
+
+    def is_withheld(variable: Variable) -> str:
+        name = variable.name
+        tells_stage = f"(has_no_stage and skipped_{name} between 1 and n - 1)"
+        if not variable.is_sensitive:
+            return f"{tells_stage} as no_{name}"
+        return f"(bit_count({name}) between 1 and {rule.l - 1} or {tells_stage}) as no_{name}"
+
+    keys = ", ".join((*KEYS, _FORM))
     con.execute(
         f"""
-        create or replace temp table uniform_{survey} as
-        select {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))} {flags},
-            {" + ".join(["0", *(f"one_{name}::int" for name in sensitive)])} as withheld_n,
-        from anonymised_keys as keys
-        inner join {answers} as answers using (record_id, engagement, survey)
-        where survey = {sql_literal(survey)}
-        group by {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}
+        create or replace temp table withheld_{survey} as
+        with counted as (
+            select {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}, count(*) as n,
+                any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
+                {", ".join(map(counted, variables))},
+            from anonymised_keys as keys
+            inner join {answers} as answers using (record_id, engagement, survey)
+            where survey = {sql_literal(survey)}
+            group by {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}
+        ),
+        flags as (select {keys}, {", ".join(map(is_withheld, variables))} from counted)
+        select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n
+        from flags
         """
     )
 
@@ -267,9 +290,7 @@ def _put_together(
     for variable in variables:
         name = variable.name
         shown = f"case answers.{name} {merged} else answers.{name} end"
-        if variable.is_sensitive:
-            shown = f"if(uniform.one_{name}, {rule.withheld_code}, {shown})"
-        columns.append(f"({shown})::tinyint as {name}")
+        columns.append(f"if(withheld.no_{name}, {rule.withheld_code}, {shown})::tinyint as {name}")
     con.execute(
         f"""
         create or replace temp table anonymised_{survey} as
@@ -277,7 +298,7 @@ def _put_together(
             keys.row_order,
         from anonymised_keys as keys
         inner join {answers} as answers using (record_id, engagement, survey)
-        inner join uniform_{survey} as uniform on {_same("keys", "uniform", (*KEYS, _FORM))}
+        inner join withheld_{survey} as withheld on {_same("keys", "withheld", (*KEYS, _FORM))}
         where survey = {sql_literal(survey)}
         """
     )
@@ -290,9 +311,7 @@ def _summary(
     variables: Sequence[Variable],
     rule: MicrodataRule,
 ) -> list[AnonymisedSurvey]:
-    hidden = "".join(
-        f" + (answers.{v.name} = {rule.withheld_code})::int" for v in variables if v.is_sensitive
-    )
+    hidden = "".join(f" + (answers.{v.name} = {rule.withheld_code})::int" for v in variables)
     rows = con.execute(
         f"""
         with pupils as (
@@ -326,7 +345,7 @@ def _summary(
         ),
         classes as (
             select engagement, count(*) as n, sum(withheld_n)::bigint as withheld_n
-            from uniform_{survey} group by engagement
+            from withheld_{survey} group by engagement
         )
         select pupils.engagement, coalesce(shown.n, 0), pupils.n - coalesce(shown.n, 0),
             coalesce(coarser.n, 0), coalesce(classes.n, 0), coalesce(classes.withheld_n, 0),

@@ -252,8 +252,8 @@ def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
         "left_out": rounded_count(survey.left_out_n),
         "records_with_coarser_keys": rounded_count(survey.coarser_n),
         "classes_of_keys": survey.classes_n,
-        "sensitive_answers_withheld_in_classes": rounded_count(survey.withheld_n),
-        "sensitive_answers_withheld": rounded_count(survey.hidden_n),
+        "answers_withheld_in_classes": rounded_count(survey.withheld_n),
+        "answers_withheld": rounded_count(survey.hidden_n),
         **given_up,
         "special_uniques_before": rounded_count(survey.special_before.special_n),
         "special_uniques": rounded_count(survey.special_after.special_n),
@@ -482,14 +482,15 @@ withheld is missing there, so that their figures differ a little from the publis
   support, then the stage was banded, then withheld; a record that was still too rare is left
   out.
 - In each such class every sensitive variable has at least {rule.l} values, or is withheld there
-  (code {rule.withheld_code}).
+  (code {rule.withheld_code}); so is, where the stage is withheld, a question that only some of
+  the stages were asked.
 - No school, class, data zone, sampling unit, date, device or other record field. Weights are
   the mean of area, stage and sex, in steps of {rule.weight_step}. Rows are in random order, and
   have no number.
 - {len(rule.merged_missing)} missing code is merged into another, so that every contractor's data
   has the same ones.
 
-| survey | records | left out | with coarser keys | sensitive answers withheld (in classes) |
+| survey | records | left out | with coarser keys | answers withheld (in classes) |
 |---|---|---|---|---|
 {facts}
 

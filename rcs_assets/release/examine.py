@@ -7,7 +7,7 @@ that code nothing is used), and Dagster (`checks.py` wraps these functions).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -106,7 +106,31 @@ def key_problems(
     flags = ", ".join(f"coalesce(bool_or({rule_sql}), false)" for rule_sql in rules.values())
     row = con.execute(f"select {flags} from read_parquet({sql_literal(file)})").fetchall()[0]
     found += [name for name, is_bad in zip(rules, row, strict=True) if is_bad]
-    return found + _weight_problems(con, file)
+    variables = [name for name in columns if name in asked]
+    return found + _stage_problems(con, file, rule, variables) + _weight_problems(con, file)
+
+
+def _stage_problems(
+    con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, variables: Sequence[str]
+) -> list[str]:
+    """Questions that were asked of some stages only of a class that shows no stage of its own."""
+    not_asked = ", ".join(str(code) for code in sorted(set(rule.merged_missing.values())))
+    bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values())))
+    if not variables or not not_asked:
+        return []
+    counts = ", ".join(f"count(*) filter ({n} in ({not_asked})) as {n}" for n in variables)
+    # Forms of a questionnaire ask alike or not at all: who shares a form shares its classes.
+    mixed = " or ".join(f"{n} between 1 and least({rule.k - 1}, n - 1)" for n in variables)
+    is_told = con.execute(
+        f"""
+        select coalesce(bool_or({mixed}), false) from (
+            select {counts}, count(*) as n from read_parquet({sql_literal(file)})
+            where stage is null or stage in ({bands})
+            group by {", ".join(QUASI_IDENTIFIERS)}
+        )
+        """
+    ).fetchall()[0][0]
+    return ["a question that tells a stage that is withheld"] if is_told else []
 
 
 def part_problems(

@@ -286,7 +286,7 @@ def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:
             told["left_out"],
             told["records_with_coarser_keys"],
             told["classes_of_keys"],
-            told["sensitive_answers_withheld_in_classes"],
+            told["answers_withheld_in_classes"],
         )
         for survey, told in microdata.told.items()
     ]

@@ -240,3 +240,16 @@ def test_an_answer_that_all_of_one_form_share_is_withheld():
     of_main = [row["secret"] for row in rows if row["open"] == -5]
     assert of_main == [RULE.withheld_code] * 10
     assert {row["secret"] for row in rows if row["open"] != -5} == {0, 1}
+
+
+def test_a_question_that_one_stage_of_a_band_was_not_asked_is_withheld_there():
+    """Four of S1 and eight of S2 are in a band; only S2 was asked the open question."""
+    summary, rows = run(
+        [("S1", "F", 1, True, 4), ("S2", "F", 1, True, 8), ("S3", "F", 1, True, 12)],
+        opened="if(stage = 'S2', i % 3, -5)",
+    )
+    banded = [row["open"] for row in rows if row["stage"] == "S1-S2"]
+    assert banded == [RULE.withheld_code] * 12
+    # A stage that is shown tells no more by what it was not asked.
+    assert {row["open"] for row in rows if row["stage"] == "S3"} == {-5}
+    assert (summary.withheld_n, summary.hidden_n) == (1, 12)
