@@ -259,17 +259,18 @@ def _find_withheld(
         return f"(bit_count({name}) between 1 and {rule.l - 1} or {tells_stage}) as no_{name}"
 
     keys = ", ".join((*KEYS, _FORM))
+    of_keys = ", ".join(f"keys.{key}" for key in (*KEYS, _FORM))
     con.execute(
         f"""
         create or replace temp table withheld_{survey} as
         with counted as (
-            select {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}, count(*) as n,
+            select {of_keys}, count(*) as n,
                 any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
                 {", ".join(map(counted, variables))},
             from anonymised_keys as keys
             inner join {answers} as answers using (record_id, engagement, survey)
             where survey = {sql_literal(survey)}
-            group by {", ".join(f"keys.{key}" for key in (*KEYS, _FORM))}
+            group by {of_keys}
         ),
         flags as (select {keys}, {", ".join(map(is_withheld, variables))} from counted)
         select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n

@@ -839,9 +839,7 @@ class _Memory:
         return np.asarray((at >= 0) & asks_less, dtype=bool)
 
 
-def attackers_of(
-    grid: Grid, structure: Structure, rule: MicrodataRule | None = None
-) -> list[Attacker]:
+def attackers_of(grid: Grid, structure: Structure, rule: MicrodataRule) -> list[Attacker]:
     """One a coalition, in the order of `coalitions`; `rule`: that of files of answers."""
     first, *others = coalitions(grid)
     public = Attacker(grid, structure, first, rule=rule)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.cells import OWN
-from rcs_assets.disclosure.grid import Bools, Grid, Ints
+from rcs_assets.disclosure.grid import Bools, Grid, Ints, Texts
 
 _KEYS = ("total", "sex", "stage", "stage:sex")
 
@@ -49,8 +49,7 @@ def counted_in_files(
     """
     group, breakdown = grid.group[places], grid.breakdown[places]
     is_here = (grid.level[places] == "cpp") & np.isin(grid.engagement[places], [*engagements])
-    # Who is in no group is the rest of all.
-    shown = np.array([simd_groups.get(str(name), str(name)) for name in group], dtype=object)
+    shown = _shown(group, simd_groups)
     is_simd = is_here & (breakdown == "simd_quintile")
     is_told, sums = is_here & np.isin(breakdown, _KEYS), []
     area = grid.engagement[places]
@@ -66,11 +65,16 @@ def counted_in_files(
 
 def counted_places(grid: Grid, simd_groups: Mapping[str, str]) -> Bools:
     """Cells of CPPs' own packages that their files of answers count exactly."""
-    shown = [simd_groups.get(str(name), str(name)) for name in grid.group]
+    shown = _shown(grid.group, simd_groups)
     alone = {name for name in shown if [*simd_groups.values()].count(name) <= 1}
     is_group = (grid.breakdown == "simd_quintile") & np.isin(shown, [*alone])
     is_area = (grid.level == "cpp") & (grid.view == OWN)
     return np.asarray(is_area & (np.isin(grid.breakdown, _KEYS) | is_group), dtype=bool)
+
+
+def _shown(groups: Texts, simd_groups: Mapping[str, str]) -> Texts:
+    """The groups that a file shows; who is in none of them is the rest of all."""
+    return np.array([simd_groups.get(str(name), str(name)) for name in groups], dtype=object)
 
 
 def _followed(is_told: Bools, equations: csr_array) -> Bools:
