@@ -21,7 +21,7 @@ equation, every shown figure with its rounding a bound, so is every public roll 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -393,7 +393,9 @@ class Attacker:
         programs_n += more + sum(answer.programs_n for answer in answers.values())
         if self.counted is not None:
             system = self._with_files(system, self.counted, row)
-            open_to_files = ~counted & ~unsafe & ~self._is_told(some, self.counted)
+            # What is excused without files may be told more closely with them.
+            is_found = some.are_in({(one.place, one.quantity) for one in findings})
+            open_to_files = ~counted & ~is_found & ~self._is_told(some, self.counted)
             found, with_files, more = self._find(
                 some, open_to_files, system, shown, row, by_files=True
             )
@@ -785,6 +787,11 @@ class _Asked:
                 strict=True,
             )
         )
+
+    def are_in(self, found: Collection[tuple[int, str]]) -> Bools:
+        """Targets of which a place and quantity has been found."""
+        names = zip(self.place.tolist(), self.quantity.tolist(), strict=True)
+        return np.array([name in found for name in names], dtype=bool)
 
     def some(self, at: Ints) -> _Asked:
         """Some of the targets as they are."""
