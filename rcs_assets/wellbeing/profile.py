@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Fewer answers than this say nothing about a question (a routed one can have few).
 LEAST_ANSWERS_N = 50
+# That nobody answers otherwise is telling of so many (1 in 333 does so where three are expected
+# among them), or where it is as unlikely as this by what the other areas answer.
+ALIKE_N, ALIKE_BY_CHANCE = 1000, 0.001
 
 
 def wellbeing_profiles(
@@ -36,7 +39,8 @@ def wellbeing_profiles(
         `items` (engagement × pupil survey × variable: skipped_pct, not_said_pct,
         top_option_pct and, for items of scales, rest_correlation) and `scores`
         (engagement × survey × score: scored_pct, mean). Figures of questions with fewer
-        than 50 answers are null.
+        than 50 answers are null, and so is top_option_pct where all answers may be alike by
+        chance (a rare drug that nobody in one area takes).
     """
     scores = " union all ".join(
         _score_sql(codebook, survey, scale) for survey, scale in _scales(codebook)
@@ -93,9 +97,21 @@ def _items_sql(codebook: Codebook) -> str:
                 sum(if(code >= 0, n, 0)) as valid_n,
                 100.0 * sum(if(code = -9, n, 0)) / sum(n) as skipped_pct,
                 100.0 * sum(if(code = -1, n, 0)) / sum(n) as not_said_pct,
-                100.0 * max(n) filter (where code >= 0) / sum(n) filter (where code >= 0)
-                as top_option_pct,
+                arg_max(code, n) filter (where code >= 0) as top_code,
+                max(n) filter (where code >= 0) as top_n,
             from codes
+            group by all
+        ),
+        alike as (
+            select
+                s.engagement, s.survey, s.variable,
+                100.0 * any_value(s.top_n) / any_value(s.valid_n) as top_option_pct,
+                sum(if(c.code = s.top_code, c.n, 0)) / sum(c.n) as elsewhere_share,
+            from shares as s
+            left join codes as c
+                on c.survey = s.survey and c.variable = s.variable
+                and c.engagement <> s.engagement and c.code >= 0
+            where s.valid_n >= {LEAST_ANSWERS_N}
             group by all
         ),
         correlations as (
@@ -109,9 +125,13 @@ def _items_sql(codebook: Codebook) -> str:
             variable,
             case when asked_n >= {LEAST_ANSWERS_N} then skipped_pct end as skipped_pct,
             case when asked_n >= {LEAST_ANSWERS_N} then not_said_pct end as not_said_pct,
-            case when valid_n >= {LEAST_ANSWERS_N} then top_option_pct end as top_option_pct,
+            case
+                when valid_n >= {ALIKE_N} or pow(elsewhere_share, valid_n) < {ALIKE_BY_CHANCE}
+                    then top_option_pct
+            end as top_option_pct,
             case when valid_n >= {LEAST_ANSWERS_N} then rest_correlation end as rest_correlation,
         from shares
+        left join alike using (engagement, survey, variable)
         left join correlations using (engagement, survey, variable)
         order by all
     """

@@ -123,3 +123,21 @@ def test_a_mutated_table_fails_exactly_this_one(
 ) -> None:
     spoilt.execute(MUTATIONS[name].replace("{engagement}", engagement))
     assert failed(judged(spoilt, platform)) == {name}
+
+
+def test_a_rare_answer_that_nobody_gives_in_one_area_is_no_fault(
+    spoilt: duckdb.DuckDBPyConnection, platform: Any, engagement: str, failed: Any
+) -> None:
+    rare = "drugs_use_last_year_type_cyroban"
+    spoilt.execute(f"""
+        update wellbeing.item_answers
+        set {rare} = if(engagement <> '{engagement}' and rowid % 50 = 0, 1, 0)
+        where survey = 'secondary' and stage = 'S4'
+    """)
+    frames = wellbeing_profiles(spoilt, platform.codebook)
+    asked = spoilt.execute(
+        f"select count(*) filter (where {rare} = 1) > 0, count(*) > 50 "
+        "from wellbeing.item_answers where survey = 'secondary' and stage = 'S4' group by engagement"
+    ).fetchall()
+    assert sorted(asked) == [(False, True), (True, True)]
+    assert failed(evaluate(SUITE, linkage_profiles(spoilt) | frames)) == set()
