@@ -137,7 +137,8 @@ def test_a_rare_answer_that_nobody_gives_in_one_area_is_no_fault(
     frames = wellbeing_profiles(spoilt, platform.codebook)
     asked = spoilt.execute(
         f"select count(*) filter (where {rare} = 1) > 0, count(*) > 50 "
-        "from wellbeing.item_answers where survey = 'secondary' and stage = 'S4' group by engagement"
+        "from wellbeing.item_answers where survey = 'secondary' and stage = 'S4' "
+        "group by engagement"
     ).fetchall()
     assert sorted(asked) == [(False, True), (True, True)]
     assert failed(evaluate(SUITE, linkage_profiles(spoilt) | frames)) == set()
