@@ -21,7 +21,7 @@ equation, every shown figure with its rounding a bound, so is every public roll 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -382,29 +382,39 @@ class Attacker:
         if question in known:
             answer = known[question]
             return replace(outcome, programs_n=answer.programs_n, answers={question: answer})
-        before = self._memory.get(row)
-        kept = before.still_holds(asked, shown, row, self.sees) if before else None
-        safe = np.zeros(len(asked.place), dtype=bool) if kept is None else kept
-        programs_n = before.programs_n if before and kept is not None else 0
-        open_ = np.flatnonzero(~safe)
+        plain = self._recall(asked, shown, row, by_files=False)
+        filed = self._recall(asked, shown, row, by_files=True)
+        open_ = np.flatnonzero(~(plain.is_settled & filed.is_settled))
         some = asked.some(open_)
         certified, counted, answers = self._certified(some, system, shown, row, known)
-        findings, unsafe, more = self._find(some, ~certified, system, shown, row)
-        programs_n += more + sum(answer.programs_n for answer in answers.values())
+        left = ~certified & ~plain.is_settled[open_]
+        by_tables = self._find(some, left, system, shown, row)
+        findings, programs_n = by_tables.findings, plain.programs_n + by_tables.programs_n
+        programs_n += sum(answer.programs_n for answer in answers.values())
+        plain = plain.then(open_, by_tables, programs_n)
         if self.counted is not None:
             system = self._with_files(system, self.counted, row)
             # What is excused without files may be told more closely with them.
-            is_found = some.are_in({(one.place, one.quantity) for one in findings})
-            open_to_files = ~counted & ~is_found & ~self._is_told(some, self.counted)
-            found, with_files, more = self._find(
-                some, open_to_files, system, shown, row, by_files=True
-            )
-            findings, unsafe, programs_n = findings + found, unsafe | with_files, programs_n + more
+            left = ~(counted | filed.is_settled[open_] | by_tables.is_found)
+            left &= ~self._is_told(some, self.counted)
+            by_files = self._find(some, left, system, shown, row, by_files=True)
+            findings += by_files.findings
+            not_asked = replace(by_files, is_found=by_files.is_found | by_tables.is_found)
+            filed = filed.then(open_, not_asked, filed.programs_n + by_files.programs_n)
         if not findings:
+            programs_n += filed.programs_n
             answers[question] = Answer(programs_n, parts=tuple(answers))
-        safe[open_] = ~unsafe
-        self._memory[row] = _Memory(shown, asked.some(np.flatnonzero(safe)), programs_n)
+        self._memory[row] = _Memory(shown, asked, plain, filed)
         return replace(outcome, programs_n=programs_n, unsafe=findings, answers=answers)
+
+    def _recall(self, asked: _Asked, shown: Shown, row: int, *, by_files: bool) -> _Settled:
+        """What the attack before has settled and still is; who has no files leaves nothing open."""
+        if by_files and self.counted is None:
+            return _Settled.all_of(len(asked.place))
+        before = self._memory.get(row)
+        if before is None:
+            return _Settled.none_of(len(asked.place))
+        return before.still_holds(asked, shown, row, self.sees, self.is_own, by_files=by_files)
 
     def _beside(self, shown: Shown, row: int) -> Iterable[Bools]:
         """What an answer hangs on beside its system: releases before, files of answers."""
@@ -438,30 +448,31 @@ class Attacker:
         row: int,
         *,
         by_files: bool = False,
-    ) -> tuple[tuple[Unsafe, ...], Bools, int]:
-        """Of targets that no part has certified: findings, which no point has, programs solved."""
+    ) -> _Found:
+        """The findings among targets that no part has certified, and what is excused of them."""
         at = np.flatnonzero(unsafe)
         if not len(at):
-            return (), unsafe, 0
-        asked, unsafe = asked.some(at), unsafe.copy()
+            return _Found.nothing(len(unsafe))
+        some = asked.some(at)
         if len(at) <= FEW:
             system = replace(system, start=self.truth(row))
-        found = reach(system, asked.targets)
-        open_ = found.unsafe(asked.targets)
-        unsafe[at] = open_
-        known, more = self._known_before(asked, open_, found, shown, row, by_files=by_files)
+        found = reach(system, some.targets)
+        open_ = found.unsafe(some.targets)
+        known, more = self._known_before(some, open_, found, shown, row, by_files=by_files)
         findings = tuple(
             Unsafe(
                 row,
-                int(asked.place[i]),
-                str(asked.quantity[i]),
+                int(some.place[i]),
+                str(some.quantity[i]),
                 float(found.low[i]),
                 float(found.high[i]),
                 by_files,
             )
             for i in np.flatnonzero(open_ & ~known)
         )
-        return findings, unsafe, found.programs_n + more
+        is_found, is_excused = np.zeros_like(unsafe), np.zeros_like(unsafe)
+        is_found[at], is_excused[at] = open_ & ~known, open_ & known
+        return _Found(findings, is_found, is_excused, found.programs_n + more)
 
     def _certified(
         self, asked: _Asked, system: System, shown: Shown, row: int, known: Mapping[str, Answer]
@@ -788,11 +799,6 @@ class _Asked:
             )
         )
 
-    def are_in(self, found: Collection[tuple[int, str]]) -> Bools:
-        """Targets of which a place and quantity has been found."""
-        names = zip(self.place.tolist(), self.quantity.tolist(), strict=True)
-        return np.array([name in found for name in names], dtype=bool)
-
     def some(self, at: Ints) -> _Asked:
         """Some of the targets as they are."""
         t = self.targets
@@ -814,36 +820,89 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """Targets of one indicator that some point has certified, and what was shown then.
+class _Found:
+    """Of targets asked: `findings`, which targets they are, which ones are excused."""
 
-    Who is told less can rule out less: each point that fitted fits still.
+    findings: tuple[Unsafe, ...]
+    is_found: Bools
+    is_excused: Bools
+    programs_n: int
+
+    @staticmethod
+    def nothing(size: int) -> _Found:
+        return _Found((), np.zeros(size, dtype=bool), np.zeros(size, dtype=bool), 0)
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """Targets of which nothing is to be found: safe, or `is_excused` by what is known before."""
+
+    is_settled: Bools
+    is_excused: Bools
+    programs_n: int
+
+    @staticmethod
+    def none_of(size: int) -> _Settled:
+        return _Settled(np.zeros(size, dtype=bool), np.zeros(size, dtype=bool), 0)
+
+    @staticmethod
+    def all_of(size: int) -> _Settled:
+        return _Settled(np.ones(size, dtype=bool), np.zeros(size, dtype=bool), 0)
+
+    def then(self, at: Ints, found: _Found, programs_n: int) -> _Settled:
+        """With what has been found of some of them."""
+        is_settled, is_excused = self.is_settled.copy(), self.is_excused.copy()
+        is_settled[at] = ~found.is_found
+        is_excused[at] |= found.is_excused
+        return _Settled(is_settled, is_excused, programs_n)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What was settled of one indicator, by tables and with files of answers, and shown then.
+
+    Who is told less can rule out less: each point that fitted fits still. Who was excused by
+    what his own package tells, is as long as that tells the same.
     """
 
     shown: Shown
-    certified: _Asked
-    programs_n: int
+    asked: _Asked
+    plain: _Settled
+    filed: _Settled
 
-    def still_holds(self, asked: _Asked, shown: Shown, row: int, sees: Bools) -> Bools | None:
-        """Which targets are certified as before; None if more, or anything else, is told now."""
-        then, now = self.shown, shown
-        is_shown, note = now.is_shown[row] & sees, np.where(sees, now.note[row], 0)
-        if (is_shown & ~then.is_shown[row]).any():
-            return None
-        if ((note != 0) & (note != then.note[row])).any():
-            return None
-        for name in ("low_n", "high_n", "low_p", "high_p"):
-            if (getattr(now, name)[row, is_shown] != getattr(then, name)[row, is_shown]).any():
-                return None
-        before = self.certified
-        if not len(before.place):
-            return np.zeros(len(asked.place), dtype=bool)
+    def still_holds(
+        self, asked: _Asked, shown: Shown, row: int, sees: Bools, own: Bools, *, by_files: bool
+    ) -> _Settled:
+        """Which targets are settled as before; none if more, or anything else, is told now."""
+        before, kept = self.asked, self.filed if by_files else self.plain
+        if not len(before.place) or self._tells_more(shown, row, sees):
+            return _Settled.none_of(len(asked.place))
         position = dict(zip(before.names(), range(len(before.place)), strict=True))
         at = np.array([position.get(name, -1) for name in asked.names()], dtype=np.int64)
         asks_less = (asked.targets.low_ok >= before.targets.low_ok[at]) & (
             asked.targets.high_ok <= before.targets.high_ok[at]
         )
-        return np.asarray((at >= 0) & asks_less, dtype=bool)
+        holds = (at >= 0) & asks_less & kept.is_settled[at]
+        is_excused = holds & kept.is_excused[at]
+        if not self._tells_the_same(shown, row, own):
+            holds &= ~is_excused
+        return _Settled(holds, holds & is_excused, kept.programs_n)
+
+    def _tells_more(self, shown: Shown, row: int, sees: Bools) -> bool:
+        then, now = self.shown, shown
+        is_shown, note = now.is_shown[row] & sees, np.where(sees, now.note[row], 0)
+        if (is_shown & ~then.is_shown[row]).any() or ((note != 0) & (note != then.note[row])).any():
+            return True
+        return any(
+            (getattr(now, name)[row, is_shown] != getattr(then, name)[row, is_shown]).any()
+            for name in ("low_n", "high_n", "low_p", "high_p")
+        )
+
+    def _tells_the_same(self, shown: Shown, row: int, own: Bools) -> bool:
+        return all(
+            (getattr(self.shown, name)[row, own] == getattr(shown, name)[row, own]).all()
+            for name in ("is_shown", "note", "was_shown")
+        )
 
 
 def attackers_of(grid: Grid, structure: Structure, rule: MicrodataRule) -> list[Attacker]:
