@@ -15,20 +15,15 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from rcs_assets.disclosure.attack import (
-    Answer,
-    Answers,
-    Attack,
-    Unsafe,
-    attackers_of,
-    read_structure,
-)
+from rcs_assets.disclosure.answers import Answer, Answers, Attack, Unsafe
+from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
 from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rules import attack_all, with_known
+from rcs_assets.disclosure.unknowns import read_structure
 from rcs_assets.disclosure.witness import Key, Witnesses
 
 _ANSWERS = """
@@ -153,6 +148,8 @@ def _place(grid: Grid, outcome: Attack, position: int) -> str:
 
 
 def _reader(outcome: Attack, unsafe: Unsafe) -> str:
+    if unsafe.school:
+        return f"school {unsafe.school} of {outcome.coalition}"
     return outcome.coalition + (" with files of answers" if unsafe.by_files else "")
 
 

@@ -11,7 +11,7 @@ is part of what is worked out once a survey, and rules are array operations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -218,6 +218,11 @@ class Shown:
     high_p: Floats
     note: NDArray[np.int8]
     was_shown: Bools
+
+    def only(self, places: Bools) -> Shown:
+        """What it tells at some places."""
+        note = np.where(places, self.note, 0).astype(np.int8)
+        return replace(self, is_shown=self.is_shown & places, note=note)
 
 
 def surveys(con: duckdb.DuckDBPyConnection) -> list[str]:

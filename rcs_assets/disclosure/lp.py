@@ -150,6 +150,16 @@ class Reached:
     is_exact_high: BoolArray
     programs_n: int
 
+    def some(self, at: NDArray[np.int64]) -> Reached:
+        """Of some targets."""
+        return Reached(
+            self.low[at],
+            self.high[at],
+            self.is_exact_low[at],
+            self.is_exact_high[at],
+            self.programs_n,
+        )
+
     def unsafe(self, targets: Targets) -> BoolArray:
         """Targets of which the attacker learns too much."""
         low, high = self.low > targets.low_ok + SLACK, self.high < targets.high_ok - SLACK

@@ -17,16 +17,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.attack import (
-    Answers,
-    Attack,
-    Attacker,
-    Structure,
-    Unsafe,
-    attackers_of,
-    coalitions,
-    read_structure,
-)
+from rcs_assets.disclosure.answers import Answers, Attack, Unsafe
+from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.counted import counted_places
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
@@ -44,6 +36,7 @@ from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
 from rcs_assets.disclosure.suppress import Suppression
+from rcs_assets.disclosure.unknowns import Structure, coalitions, read_structure
 from rcs_assets.errors import ConfigurationError
 
 # An indicator that repairs have not made safe by then is hidden whole in the CPPs concerned.
@@ -232,7 +225,7 @@ def _repair(
         for coalition, finding in _worst(grid, unsafe):
             attacker = attackers[names.index(coalition)]
             # To hide what files of answers count keeps nothing from who counts there.
-            seen = attacker.hides if finding.by_files else attacker.sees
+            seen = attacker.hides if finding.by_files else attacker.seen_by(finding)
             _mend(grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
-from rcs_assets.disclosure.attack import Answers
+from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.cells import Sources
 from rcs_assets.disclosure.estimates_audit import Audit, audit_estimates
 from tests.disclosure.attacker import SHOWN, Attack, Finding, World, cell_of

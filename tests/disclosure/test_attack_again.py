@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from rcs_assets.disclosure import load_policy
-from rcs_assets.disclosure.attack import Answers, Attacker, coalitions, read_structure
+from rcs_assets.disclosure.answers import Answers
+from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.cells import read_cells
 from rcs_assets.disclosure.grid import as_released, read_grid, read_lines, surveys
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.suppress import Suppression
+from rcs_assets.disclosure.unknowns import coalitions, read_structure
 from tests.disclosure.made_programme import Measure, Shape
 from tests.disclosure.programme import SOURCES, Programme
 

@@ -1,0 +1,349 @@
+"""The attack of who holds the package of one school beside the public one.
+
+Belongs here: what each school of a CPP can derive that its CPP's holder is not asked for. Does not
+belong here: the CPP's holder himself and the public (`attack.py`).
+
+A school knows no more than its CPP, whose package holds the same rows of every school: what is
+safe from the CPP is safe from the school. Two things are not asked of the CPP. Its own cells in
+the public package it has by its own thresholds; the school must not learn them by the public's.
+And what the CPP's own package tells alone is excused to it, not to the school.
+
+A school's own pupils are part of its CPP's: so much of each count is at least there, and the rest
+is no more than the other schools have. Where the public's system has a point that leaves room for
+the true pupils of every school at once, no school can rule it out. Few targets have none; these are
+asked of each school by itself, with its own pupils as unknown as its package leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_array, hstack, vstack
+
+from rcs_assets.disclosure.answers import (
+    Answer,
+    Attack,
+    Found,
+    Memory,
+    Settled,
+    Unsafe,
+    question_hash,
+)
+from rcs_assets.disclosure.asked import Asked, adds_nothing
+from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Ints, Shown
+from rcs_assets.disclosure.lp import SLACK, Reached, System, reach, with_rows
+from rcs_assets.disclosure.told import told, told_of, told_rows
+from rcs_assets.disclosure.unknowns import both, identity
+
+if TYPE_CHECKING:
+    from rcs_assets.disclosure.attack import Attacker
+
+
+# What of a school's rows an answer hangs on.
+_TELLS = ("is_shown", "low_n", "high_n", "low_p", "high_p", "note", "was_shown")
+_Rows = tuple[csr_array, Floats, Floats]
+
+
+@dataclass(frozen=True)
+class _Pupils:
+    """Of one indicator, schools × the variables that everybody has: what is true, and the most.
+
+    `n` pupils, `p` positive answers or sums of scores, `roll` pupils at most; `total` and `most`
+    a school: all its pupils, and at most.
+    """
+
+    n: Floats
+    p: Floats
+    roll: Floats
+    total: Floats
+    most: Floats
+
+    def room_n(self, schools: Ints) -> Floats:
+        """Pupils at most of each variable, whichever of the schools knows its own exactly."""
+        rest = self.roll.sum(axis=0) - self.roll[schools]
+        return np.asarray((self.n[schools] + rest).min(axis=0))
+
+    def room(self, schools: Ints) -> float:
+        """Pupils of the CPP at most, whichever of the schools knows its own exactly."""
+        return float((self.total[schools] + self.most.sum() - self.most[schools]).min())
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One indicator as it is shown: the public's system of it, and the schools' pupils."""
+
+    shown: Shown
+    row: int
+    system: System
+    pupils: _Pupils
+
+
+class OneSchool:
+    """The schools of one CPP, each with the public package, on one survey's release."""
+
+    def __init__(self, holder: Attacker, public: Attacker) -> None:
+        """Find the schools' variables, and what each of them is part of.
+
+        Args:
+            holder: the attack of the CPP's own.
+            public: the public's.
+        """
+        self.holder, self.public, grid = holder, public, holder.grid
+        self.grid = grid
+        inside = np.flatnonzero(holder.is_school)
+        place = holder.variable_place[inside]
+        self.units, self.school = np.unique(grid.unit[place].astype(str), return_inverse=True)
+        self.variable, self.place = inside, place
+        everybodys = public.variable_place
+        is_home = (grid.level[everybodys] == "cpp") & holder.at_home[everybodys]
+        home = {
+            (grid.breakdown[p], grid.group[p]): at for at, p in enumerate(everybodys) if is_home[at]
+        }
+        self.part_of = np.array([home[grid.breakdown[p], grid.group[p]] for p in place], np.int64)
+        self.size = len(everybodys)
+        is_school = (grid.level == "school") & (grid.breakdown == "total") & holder.is_own
+        total = {str(grid.unit[p]): p for p in np.flatnonzero(is_school)}
+        self.total_place = np.array([total[unit] for unit in self.units], dtype=np.int64)
+        self.home: Bools = np.asarray(holder.at_home & (grid.view == "public"), dtype=bool)
+        at_total = self.home & (grid.breakdown == "total")
+        self.home_total = int(np.flatnonzero(at_total)[0])
+        self._memory: dict[int, Memory] = {}
+
+    def sees(self, unit: str) -> Bools:
+        """Places that a school sees."""
+        return np.asarray(self.public.sees | self._own(unit), dtype=bool)
+
+    def attack(self, shown: Shown, row: int, excused: Asked, known: Mapping[str, Answer]) -> Attack:
+        """Attack one indicator from each school.
+
+        Args:
+            shown: what the release tells.
+            row: the indicator's row in the grid.
+            excused: targets that the CPP's holder is excused.
+            known: answers to earlier questions, by hash.
+        """
+        grid, public = self.grid, self.public
+        name = str(grid.indicators[row])
+        outcome = Attack(self.holder.coalition, grid.survey, name, row, 0, 0)
+        if not len(self.units):
+            return outcome
+        others = np.flatnonzero(public.judged[excused.place] & ~self.home[excused.place])
+        asked = public.sight.ask(shown, row, self.home)
+        asked = asked.and_more(excused.some(others), public.expression)
+        if not len(asked.place):
+            return outcome
+        system, pupils = public.settled(shown, row), self._pupils(row)
+        own = self.holder.is_own
+        told = [getattr(shown, name)[row, own] for name in _TELLS]
+        question = question_hash(system, asked.targets, pupils.n, pupils.p, pupils.roll, *told)
+        outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
+        if question in known:
+            return outcome.answered(known[question])
+        before = self._memory.get(row)
+        settled = Settled.none_of(len(asked.place))
+        if before is not None:
+            settled = before.still_holds(asked, shown, row, self.holder.sees, own)
+        open_ = np.flatnonzero(~settled.is_settled)
+        found = self._search(_Case(shown, row, system, pupils), asked.some(open_))
+        programs_n = settled.programs_n + found.programs_n
+        self._memory[row] = Memory(shown, asked, settled.then(open_, found, programs_n))
+        answers = {} if found.findings else {question: Answer(programs_n)}
+        return replace(outcome, programs_n=programs_n, unsafe=found.findings, answers=answers)
+
+    def _search(self, case: _Case, asked: Asked) -> Found:
+        """Of some targets: what no point leaves open to all schools, asked of those it concerns."""
+        suspects, programs_n = self._suspects(case, asked, np.arange(len(self.units)))
+        is_found, is_excused = (np.zeros(len(asked.place), dtype=bool) for _ in range(2))
+        findings: list[Unsafe] = []
+        for school, at in suspects:
+            some = asked.some(at)
+            found = reach(self._system(case, case.shown, school), some.targets)
+            open_ = found.unsafe(some.targets)
+            known, more = self._known_before(case, school, some, open_, found)
+            programs_n += found.programs_n + more
+            is_found[at] |= open_ & ~known
+            is_excused[at] |= open_ & known
+            findings += [
+                Unsafe(
+                    case.row,
+                    int(some.place[i]),
+                    str(some.quantity[i]),
+                    float(found.low[i]),
+                    float(found.high[i]),
+                    school=str(self.units[school]),
+                )
+                for i in np.flatnonzero(open_ & ~known)
+            ]
+        return Found(tuple(findings), is_found, is_excused & ~is_found, programs_n)
+
+    def _suspects(
+        self, case: _Case, asked: Asked, schools: Ints
+    ) -> tuple[list[tuple[int, Ints]], int]:
+        """Schools and targets that no point has cleared, and programs solved.
+
+        A school that holds more of a small count than must stay possible is asked by itself.
+        """
+        found = reach(self._behind(case, schools), asked.targets)
+        at = np.flatnonzero(found.unsafe(asked.targets))
+        if not len(at):
+            return [], found.programs_n
+        if len(schools) == 1:
+            return [(int(schools[0]), at)], found.programs_n
+        some = asked.some(at)
+        counts = some.targets.matrix(2 * self.size) @ np.hstack([case.pupils.n, case.pupils.p]).T
+        heavy = (counts[:, schools] > some.targets.low_ok[:, None] + SLACK).any(axis=0)
+        suspects = [(int(school), at) for school in schools[heavy]]
+        half = len(schools) // 2
+        others = [schools[~heavy]] if heavy.any() else [schools[:half], schools[half:]]
+        programs_n = found.programs_n
+        for group in others:
+            if len(group):
+                more, solved = self._suspects(case, some, group)
+                suspects += [(school, at[of]) for school, of in more]
+                programs_n += solved
+        return suspects, programs_n
+
+    def _pupils(self, row: int) -> _Pupils:
+        """What is true of each school, laid out by the variables that everybody has."""
+        grid, shape = self.grid, (len(self.units), self.size)
+        positive = grid.score_sum if grid.is_mean[row] else grid.numerator
+        roll = np.where(grid.is_empty[row], 0.0, grid.roll[row])
+        n, p, rolls = (np.zeros(shape) for _ in range(3))
+        for into, counts in ((n, grid.base[row]), (p, positive[row]), (rolls, roll)):
+            into[self.school, self.part_of] = counts[self.place]
+        return _Pupils(n, p, rolls, n.sum(axis=1), roll[self.total_place])
+
+    def _scale(self, row: int) -> tuple[float, float]:
+        """Least and most that a pupil adds to the positive answers, or to the sum of scores."""
+        grid = self.grid
+        if not grid.is_mean[row]:
+            return 0.0, 1.0
+        return float(grid.score_low[row]), float(grid.score_high[row])
+
+    def _behind(self, case: _Case, schools: Ints) -> System:
+        """The public's system with room for the true pupils of each of the schools."""
+        pupils, system = case.pupils, case.system
+        least, most = self._scale(case.row)
+        n, p = pupils.n[schools], pupils.p[schools]
+        at = np.unique(self.part_of)
+        lower = np.maximum(system.lower, np.r_[n.max(axis=0), np.zeros(self.size)])
+        room = np.full(2 * self.size, np.inf)
+        room[at] = pupils.room_n(schools)[at]
+        upper = np.minimum(system.upper, np.where(room < NO_LIMIT, room, np.inf))
+        of_part, home = identity(self.size), self.public.expression[[self.home_total]]
+        rows = [
+            both(of_part, at, np.full(len(at), most), np.full(len(at), -1.0)),
+            both(of_part, at, np.full(len(at), -least), np.ones(len(at))),
+            both(home, np.array([0]), np.ones(1), np.zeros(1)),
+        ]
+        low = np.r_[(most * n - p).max(axis=0)[at], (p - least * n).max(axis=0)[at], 0.0]
+        high = np.r_[np.full(2 * len(at), np.inf), pupils.room(schools)]
+        return with_rows(
+            replace(system, lower=lower, upper=upper),
+            csr_array(vstack(rows, format="csr")),
+            low,
+            high,
+        )
+
+    def _system(self, case: _Case, shown: Shown, school: int) -> System:
+        """The public's system of what is shown, and the school's own pupils beside it."""
+        public = self.public.system(shown, case.row)
+        mine = np.flatnonzero(self.school == school)
+        (own, own_low, own_high), (rest, rest_low, rest_high) = (
+            self._own_rows(case, shown, school, mine),
+            self._rest_rows(case, school, mine),
+        )
+        none = csr_array((public.matrix().shape[0], 2 * len(mine)))
+        a = csr_array(vstack([_wide(public.matrix(), none), own, rest], format="csr"))
+        place = self.place[mine]
+        roll = np.where(self.grid.is_empty[case.row, place], 0.0, self.grid.roll[case.row, place])
+        roll = np.where(roll < NO_LIMIT, roll, np.inf)
+        size = self.size
+        most = self._scale(case.row)[1]
+        truth = self.public.truth(case.row)
+        n, p = case.pupils.n[school, self.part_of[mine]], case.pupils.p[school, self.part_of[mine]]
+        return System(
+            lower=np.zeros(a.shape[1]),
+            upper=np.r_[public.upper[:size], roll, public.upper[size:], roll * most],
+            starts=a.indptr.astype(np.int32),
+            index=a.indices.astype(np.int32),
+            value=a.data,
+            row_lower=np.r_[public.row_lower, own_low, rest_low],
+            row_upper=np.r_[public.row_upper, own_high, rest_high],
+            start=np.r_[truth[:size], n, truth[size:], p],
+        )
+
+    def _own_rows(self, case: _Case, shown: Shown, school: int, mine: Ints) -> _Rows:
+        """What the school's package says of its pupils."""
+        least, most = self._scale(case.row)
+        every = np.arange(len(mine))
+        scale = [told(every, -most, 1.0, -np.inf, 0.0), told(every, -least, 1.0, 0.0, np.inf)]
+        total = self.total_place[[school]]
+        seen = told_of(self.grid, shown, case.row, self._own(str(self.units[school])))
+        seen.append(told(total, 1.0, 0.0, -np.inf, case.pupils.most[school]))
+        cells = csr_array(self.holder.expression[:, self.variable[mine]])
+        parts = [told_rows(identity(len(mine)), scale), told_rows(cells, seen)]
+        rows = csr_array(vstack([part[0] for part in parts], format="csr"))
+        public = csr_array((rows.shape[0], 2 * self.size))
+        low, high = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        return _wide(public, rows), low, high
+
+    def _rest_rows(self, case: _Case, school: int, mine: Ints) -> _Rows:
+        """The CPP's pupils less the school's are pupils, no more than the other schools have."""
+        least, most = self._scale(case.row)
+        size, pupils = len(mine), case.pupils
+        every, whole = np.arange(size), self.part_of[mine]
+        part = csr_array((np.ones(size), (every, whole)), shape=(size, self.size))
+        rest = (pupils.roll.sum(axis=0) - pupils.roll[school])[whole]
+        endless, nothing = np.full(size, np.inf), np.zeros(size)
+        rows, high = [], [np.where(rest < NO_LIMIT, rest, np.inf), endless, endless]
+        for of_n, of_p in ((1.0, 0.0), (most, -1.0), (-least, 1.0)):
+            times = np.full(size, of_n), np.full(size, of_p)
+            rows.append(_wide(both(part, every, *times), -both(identity(size), every, *times)))
+        one, total = np.array([0]), self.public.expression[[self.home_total]]
+        own = csr_array(np.ones((1, size)))
+        rows.append(
+            _wide(
+                both(total, one, np.ones(1), np.zeros(1)),
+                -both(own, one, np.ones(1), np.zeros(1)),
+            )
+        )
+        low = np.r_[nothing, nothing, nothing, 0.0]
+        return (
+            csr_array(vstack(rows, format="csr")),
+            low,
+            np.r_[np.concatenate(high), pupils.most.sum() - pupils.most[school]],
+        )
+
+    def _known_before(
+        self, case: _Case, school: int, asked: Asked, open_: Bools, found: Reached
+    ) -> tuple[Bools, int]:
+        """What the school's own package, or releases before, tell alone."""
+        shown, unit = case.shown, str(self.units[school])
+        was_shown = np.where(self.sees(unit), shown.was_shown, False)
+        known, programs_n = np.zeros(len(open_), dtype=bool), 0
+        for alone in (
+            shown.only(self._own(unit)),
+            replace(shown.only(np.zeros_like(self.home)), is_shown=was_shown),
+        ):
+            at = np.flatnonzero(open_ & ~known)
+            if not len(at):
+                break
+            asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
+            before = reach(self._system(case, alone, school), asks, exact=True)
+            known[at] = adds_nothing(asked.some(at).targets, found.some(at), before)
+            programs_n += before.programs_n
+        return known, programs_n
+
+    def _own(self, unit: str) -> Bools:
+        return np.asarray(self.holder.is_own & (self.grid.unit == unit), dtype=bool)
+
+
+def _wide(public: csr_array, own: csr_array) -> csr_array:
+    """Rows over what everybody has and over a school's own: pupils of both, then positive."""
+    of, mine = public.shape[1] // 2, own.shape[1] // 2
+    halves = [public[:, :of], own[:, :mine], public[:, of:], own[:, mine:]]
+    return csr_array(hstack(halves, format="csr"))
