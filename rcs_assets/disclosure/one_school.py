@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from rcs_assets.disclosure.attack import Attacker
 
 
-# What of a school's rows an answer hangs on.
-_TELLS = ("is_shown", "low_n", "high_n", "low_p", "high_p", "note", "was_shown")
+_BOUNDS = ("low_n", "high_n", "low_p", "high_p")
 _Rows = tuple[csr_array, Floats, Floats]
 
 
@@ -137,8 +136,9 @@ class OneSchool:
             return outcome
         system, pupils = public.settled(shown, row), self._pupils(row)
         own = self.holder.is_own
-        told = [getattr(shown, name)[row, own] for name in _TELLS]
-        question = question_hash(system, asked.targets, pupils.n, pupils.p, pupils.roll, *told)
+        seen = [np.where(shown.is_shown[row, own], getattr(shown, x)[row, own], 0) for x in _BOUNDS]
+        seen += [getattr(shown, name)[row, own] for name in ("is_shown", "note", "was_shown")]
+        question = question_hash(system, asked.targets, pupils.n, pupils.p, pupils.roll, *seen)
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
         if question in known:
             return outcome.answered(known[question])
@@ -155,12 +155,18 @@ class OneSchool:
 
     def _search(self, case: _Case, asked: Asked) -> Found:
         """Of some targets: what no point leaves open to all schools, asked of those it concerns."""
+        if not len(asked.place):
+            return Found.nothing(0)
         suspects, programs_n = self._suspects(case, asked, np.arange(len(self.units)))
         is_found, is_excused = (np.zeros(len(asked.place), dtype=bool) for _ in range(2))
         findings: list[Unsafe] = []
-        for school, at in suspects:
+        for school, suspected in suspects:
+            # What one school is found to know, no other needs to be asked for.
+            at = suspected[~is_found[suspected]]
+            if not len(at):
+                continue
             some = asked.some(at)
-            found = reach(self._system(case, case.shown, school), some.targets)
+            found = reach(self._system(case, case.system, case.shown, school), some.targets)
             open_ = found.unsafe(some.targets)
             known, more = self._known_before(case, school, some, open_, found)
             programs_n += found.programs_n + more
@@ -248,9 +254,8 @@ class OneSchool:
             high,
         )
 
-    def _system(self, case: _Case, shown: Shown, school: int) -> System:
-        """The public's system of what is shown, and the school's own pupils beside it."""
-        public = self.public.system(shown, case.row)
+    def _system(self, case: _Case, public: System, shown: Shown, school: int) -> System:
+        """The public's system, and beside it the school's own pupils with what is shown of them."""
         mine = np.flatnonzero(self.school == school)
         (own, own_low, own_high), (rest, rest_low, rest_high) = (
             self._own_rows(case, shown, school, mine),
@@ -325,15 +330,17 @@ class OneSchool:
         shown, unit = case.shown, str(self.units[school])
         was_shown = np.where(self.sees(unit), shown.was_shown, False)
         known, programs_n = np.zeros(len(open_), dtype=bool), 0
-        for alone in (
-            shown.only(self._own(unit)),
-            replace(shown.only(np.zeros_like(self.home)), is_shown=was_shown),
+        nothing = shown.only(np.zeros_like(self.home))
+        for alone, is_told in (
+            (shown.only(self._own(unit)), True),
+            (replace(nothing, is_shown=was_shown), was_shown[case.row].any()),
         ):
             at = np.flatnonzero(open_ & ~known)
-            if not len(at):
+            if not len(at) or not is_told:
                 break
             asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
-            before = reach(self._system(case, alone, school), asks, exact=True)
+            public = self.public.system(alone, case.row)
+            before = reach(self._system(case, public, alone, school), asks, exact=True)
             known[at] = adds_nothing(asked.some(at).targets, found.some(at), before)
             programs_n += before.programs_n
         return known, programs_n
