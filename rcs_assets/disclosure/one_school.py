@@ -32,9 +32,9 @@ from rcs_assets.disclosure.answers import (
     Unsafe,
     question_hash,
 )
-from rcs_assets.disclosure.asked import Asked, adds_nothing
+from rcs_assets.disclosure.asked import Asked, adds_nothing, targets_of
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Ints, Shown
-from rcs_assets.disclosure.lp import SLACK, Reached, System, reach, with_rows
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, with_rows
 from rcs_assets.disclosure.told import told, told_of, told_rows
 from rcs_assets.disclosure.unknowns import both, identity
 
@@ -166,7 +166,7 @@ class OneSchool:
             if not len(at):
                 continue
             some = asked.some(at)
-            found = reach(self._system(case, case.system, case.shown, school), some.targets)
+            found = self._reach(case, case.system, case.shown, school, some.targets)
             open_ = found.unsafe(some.targets)
             known, more = self._known_before(case, school, some, open_, found)
             programs_n += found.programs_n + more
@@ -184,6 +184,22 @@ class OneSchool:
                 for i in np.flatnonzero(open_ & ~known)
             ]
         return Found(tuple(findings), is_found, is_excused & ~is_found, programs_n)
+
+    def _reach(
+        self,
+        case: _Case,
+        public: System,
+        shown: Shown,
+        school: int,
+        targets: Targets,
+        *,
+        exact: bool = False,
+    ) -> Reached:
+        """How far targets reach for one school: none is of the school's own pupils."""
+        own = csr_array((len(targets.low_ok), 2 * int((self.school == school).sum())))
+        matrix = _wide(targets.matrix(2 * self.size), own)
+        asked = targets_of(matrix, targets.low_ok, targets.high_ok, targets.is_either())
+        return reach(self._system(case, public, shown, school), asked, exact=exact)
 
     def _suspects(
         self, case: _Case, asked: Asked, schools: Ints
@@ -340,7 +356,7 @@ class OneSchool:
                 break
             asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
             public = self.public.system(alone, case.row)
-            before = reach(self._system(case, public, alone, school), asks, exact=True)
+            before = self._reach(case, public, alone, school, asks, exact=True)
             known[at] = adds_nothing(asked.some(at).targets, found.some(at), before)
             programs_n += before.programs_n
         return known, programs_n
