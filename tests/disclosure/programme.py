@@ -6,6 +6,7 @@ belong here: the draw (`made_programme.py`), the attack (`attacker.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -109,7 +110,7 @@ class Programme:
         steps = world.rule(measure, cell, row["audience"].split("/")[0])
         step = steps.mean if row["statistic"] == "mean" else steps.pct
         row |= {
-            "n": Decimal(round(truth["base_n"] / steps.n) * int(steps.n)),
+            "n": Decimal(math.floor(truth["base_n"] / steps.n + 0.5) * int(steps.n)),
             "estimate": Decimal(str(round(round(truth["estimate"] / step) * step, 1))),
             "status": "published",
             "note": None,

@@ -1,0 +1,106 @@
+"""What one school can derive beside the public package is found and mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rcs_assets.disclosure import attack
+from rcs_assets.disclosure.answers import Attack as Outcome
+from tests.disclosure.attacker import Attack
+from tests.disclosure.made_programme import Measure, Shape
+from tests.disclosure.programme import Programme
+
+# One school makes up so much of its CPP that its own figures say what the public one hides.
+ONE_LARGE = Shape(
+    (Measure("any", 0.05),), tranches=(1, 2), clusters=(1, 1), schools=(2, 4), roll=(60, 200),
+    unknown_simd=0.2,
+)  # fmt: skip
+ONE_LARGE_SEED = 67
+SPOILT = {
+    "shares": (
+        Shape((Measure("some", 0.25),), clusters=(1, 2), schools=(3, 5), roll=(20, 260)), 2,
+    ),
+    "without clusters": (
+        Shape((Measure("some"),), "secondary", (2,), (1, 1), schools=(3, 4), roll=(60, 200)), 3,
+    ),
+    "means": (
+        Shape(
+            (Measure("score", statistic="mean"),), clusters=(1, 2), schools=(3, 5), roll=(20, 260)
+        ),
+        1,
+    ),
+}  # fmt: skip
+# Names of the same things in the audit's findings and in the attacker's.
+NAMES = {"all:all": "all", "not known": "?"}
+
+
+@dataclass(frozen=True)
+class NoSchool:
+    """Stands for an attack that asks no school."""
+
+    holder: Any
+    public: Any
+
+    def attack(self, *_: Any) -> Outcome:
+        return Outcome("", "", "", 0, 0, 0)
+
+
+def by_each_school(programme: Programme) -> dict[tuple[str, ...], tuple[float, float]]:
+    """What the independent attacker finds from each school: school and quantity → its range."""
+    found = {}
+    for measures in programme.measures():
+        world = programme.world(measures)
+        for engagement in programme.engagements:
+            for school in programme.schools(engagement):
+                attacker = Attack(world, programme.released, holder=engagement, school=school)
+                for one in attacker.findings():
+                    unit, breakdown, group = (NAMES.get(x, x) for x in one.place.split("/"))
+                    key = (school, unit, breakdown, group, one.quantity.removeprefix("exact "))
+                    found[key] = (one.lower, one.upper)
+    return found
+
+
+def test_no_school_learns_more_of_its_cpp_than_the_public_may(monkeypatch):
+    monkeypatch.setattr(attack, "OneSchool", NoSchool)
+    unasked = Programme(ONE_LARGE, ONE_LARGE_SEED)
+    assert by_each_school(unasked)
+    monkeypatch.undo()
+    assert {f["coalition"].split(" ")[0] for f in unasked.audit().findings.to_pylist()} == {
+        "school"
+    }
+    asked = Programme(ONE_LARGE, ONE_LARGE_SEED)
+    assert by_each_school(asked) == {}
+    assert asked.audit().unsafe_n == 0
+    assert 0 < asked.shown_share() <= unasked.shown_share()
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_school_finds_what_an_independent_attacker_finds(name):
+    programme = Programme(*SPOILT[name])
+    first = programme.engagements[0]
+    hidden = programme.pick(
+        lambda row: (
+            (row["audience"], row["status_inside"], row["geography_level"], row["engagement"])
+            == ("public", "secondary", "cpp", first)
+        )
+    )
+    for row in hidden:
+        programme.show(row)
+    mine = [f for f in programme.audit().findings.to_pylist() if f["coalition"][:7] == "school "]
+    theirs = by_each_school(programme)
+    assert mine
+    for finding in mine:
+        school = finding["coalition"].split(" ")[1].rpartition("/")[2]
+        cell = (finding["unit"], finding["breakdown"], finding["group"], finding["quantity"])
+        if (school, *cell) in theirs:
+            low, high = theirs[school, *cell]
+            # A side that tells too much is exact; the other one is searched until it is enough.
+            apart = abs(finding["low"] - low), abs(high - finding["high"])
+            assert min(apart) == pytest.approx(0, abs=0.01)
+    named = {(f["unit"], f["breakdown"], f["group"], f["quantity"]) for f in mine}
+    of_home = {key[1:] for key in theirs if key[1] == f"cpp:{first}"}
+    assert of_home
+    assert of_home <= named
