@@ -30,6 +30,13 @@ def drawn():
     return grid, read_structure(programme.con, grid), suppression
 
 
+def attackers(grid, structure) -> dict[str, Attacker]:
+    """All coalitions, the public first, from which the others go on; nothing is remembered."""
+    first, *others = coalitions(grid)
+    public = Attacker(grid, structure, first)
+    return {first: public} | {name: Attacker(grid, structure, name, public) for name in others}
+
+
 def found(attack) -> set[tuple[int, str]]:
     """Quantities found, without how far the attacker gets."""
     return {(unsafe.place, unsafe.quantity) for unsafe in attack.unsafe}
@@ -40,14 +47,14 @@ def test_what_was_certified_is_certified_of_a_release_that_says_less(drawn):
     hidden = suppression.hidden.copy()
     # Of every second line of figures little is hidden at first: findings must be there.
     rng = np.random.default_rng(5)
-    remembered = {name: Attacker(grid, structure, name) for name in coalitions(grid)}
+    remembered = attackers(grid, structure)
     notes = np.zeros(hidden.shape, dtype=np.int8)
     counts = []
     for _ in range(4):
         shown = as_released(grid, hidden, notes)
         for name, attacker in remembered.items():
             again = attacker.attack(shown, 0, {})
-            first = Attacker(grid, structure, name).attack(shown, 0, {})
+            first = attackers(grid, structure)[name].attack(shown, 0, {})
             assert found(again) == found(first)
             counts.append(len(first.unsafe))
         hidden |= grid.is_showable & (rng.random(hidden.shape) < 0.1)
