@@ -35,7 +35,7 @@ from rcs_assets.disclosure.answers import (
     Unsafe,
     question_hash,
 )
-from rcs_assets.disclosure.asked import Asked, Sight, adds_nothing, targets_of
+from rcs_assets.disclosure.asked import Asked, Sight, adds_nothing
 from rcs_assets.disclosure.counted import Counted, counted_in_files
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown
 from rcs_assets.disclosure.lp import (
@@ -46,6 +46,7 @@ from rcs_assets.disclosure.lp import (
     reach,
     settled_basis,
     with_rows,
+    without_fixed,
 )
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.one_school import OneSchool
@@ -305,6 +306,9 @@ class Attacker:
                 part, targets = self._above(
                     self.public, some, shown, row, with_files=part_of.with_files
                 )
+            if part.basis is None:
+                # Both the question and its answer are of what can move.
+                part, targets, _ = without_fixed(part, targets)
             question = question_hash(part, targets)
             if question not in known:
                 found = part_of.search(part, targets)
@@ -346,18 +350,13 @@ class Attacker:
         value, and all that its file of answers counts. All holders go on from one x that fits
         what the public knows.
         """
-        system, mine = public.settled(shown, row), np.tile(self.is_everybodys, 2)
-        truth = self.truth(row)
         own = told_of(self.grid, shown, row, self.is_own & ~np.isin(self.grid.level, INSIDE))
-        rows, low, high = told_rows(self.sums, own)
-        t, cells = asked.targets, asked.targets.matrix(len(mine))
-        # Of the schools and clusters everything stands at its true value, and adds so much.
-        inside = np.where(mine, 0.0, truth)
-        more, fixed = np.asarray(rows @ inside), np.asarray(cells @ inside)
-        system = with_rows(system, csr_array(rows[:, mine]), low - more, high - more)
-        targets = targets_of(
-            csr_array(cells[:, mine]), t.low_ok - fixed, t.high_ok - fixed, t.is_either()
-        )
+        # What is above schools and clusters is a sum of what everybody has.
+        system = with_rows(public.settled(shown, row), *told_rows(public.expression, own))
+        t, mine = asked.targets, np.tile(self.is_everybodys, 2)
+        limits = t.low_ok, t.high_ok, t.is_either()
+        targets = Asked.at(public.expression, asked.place, asked.quantity, limits).targets
+        truth = self.truth(row)
         system = _held(system, np.tile(self.is_summed, 2), truth[mine])
         if with_files and self.counted is not None:
             here = self.is_everybodys
