@@ -44,8 +44,9 @@ _PLACES_SHOWN = 5
 class Audit:
     """Outcome of an audit.
 
-    `table`: one row a coalition, survey and indicator: cells_n, hidden_n, targets_n,
-    programs_n, unsafe_n, system_hash. `places`: the first unsafe quantities, in words.
+    `table`: one row a coalition (a CPP's with each of its schools alone), survey and indicator:
+    cells_n, hidden_n, targets_n, programs_n, unsafe_n, system_hash. `places`: the first unsafe
+    quantities, in words.
     `findings`: all of them with the range that the attacker learns; these stay in the warehouse.
     `certificate_tables`, `certificate_cells`: made-up tables that fit a package (audience), and
     which of them has each of its hidden cells low and high; `certificate_questions` what was

@@ -12,6 +12,9 @@ A school's own pupils are part of its CPP's: so much of each count is at least t
 is no more than the other schools have. Where the public's system has a point that leaves room for
 the true pupils of every school at once, no school can rule it out. Few targets have none; these are
 asked of each school by itself, with its own pupils as unknown as its package leaves them.
+
+One thing is taken from the CPP: of a cell inside one that its own package alone notes, k - 1 must
+stay possible, not k.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from rcs_assets.disclosure.unknowns import both, identity
 if TYPE_CHECKING:
     from rcs_assets.disclosure.attack import Attacker
 
-
+# What of a school's shown rows an answer hangs on.
 _BOUNDS = ("low_n", "high_n", "low_p", "high_p")
 _Rows = tuple[csr_array, Floats, Floats]
 
@@ -92,10 +95,9 @@ class OneSchool:
         """
         self.holder, self.public, grid = holder, public, holder.grid
         self.grid = grid
-        inside = np.flatnonzero(holder.is_school)
-        place = holder.variable_place[inside]
+        self.variable = np.flatnonzero(holder.is_school)
+        self.place = place = holder.variable_place[self.variable]
         self.units, self.school = np.unique(grid.unit[place].astype(str), return_inverse=True)
-        self.variable, self.place = inside, place
         everybodys = public.variable_place
         is_home = (grid.level[everybodys] == "cpp") & holder.at_home[everybodys]
         home = {
@@ -107,8 +109,7 @@ class OneSchool:
         total = {str(grid.unit[p]): p for p in np.flatnonzero(is_school)}
         self.total_place = np.array([total[unit] for unit in self.units], dtype=np.int64)
         self.home: Bools = np.asarray(holder.at_home & (grid.view == "public"), dtype=bool)
-        at_total = self.home & (grid.breakdown == "total")
-        self.home_total = int(np.flatnonzero(at_total)[0])
+        self.home_total = np.flatnonzero(self.home & (grid.breakdown == "total"))
         self._memory: dict[int, Memory] = {}
 
     def sees(self, unit: str) -> Bools:
@@ -129,29 +130,39 @@ class OneSchool:
         outcome = Attack(self.holder.coalition, grid.survey, name, row, 0, 0)
         if not len(self.units):
             return outcome
-        others = np.flatnonzero(public.judged[excused.place] & ~self.home[excused.place])
-        asked = public.sight.ask(shown, row, self.home)
-        asked = asked.and_more(excused.some(others), public.expression)
+        asked = self._ask(shown, row, excused)
         if not len(asked.place):
             return outcome
-        system, pupils = public.settled(shown, row), self._pupils(row)
-        own = self.holder.is_own
-        seen = [np.where(shown.is_shown[row, own], getattr(shown, x)[row, own], 0) for x in _BOUNDS]
-        seen += [getattr(shown, name)[row, own] for name in ("is_shown", "note", "was_shown")]
-        question = question_hash(system, asked.targets, pupils.n, pupils.p, pupils.roll, *seen)
+        case = _Case(shown, row, public.settled(shown, row), self._pupils(row))
+        question = self._question(case, asked)
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
         if question in known:
             return outcome.answered(known[question])
-        before = self._memory.get(row)
-        settled = Settled.none_of(len(asked.place))
+        before, settled = self._memory.get(row), Settled.none_of(len(asked.place))
         if before is not None:
-            settled = before.still_holds(asked, shown, row, self.holder.sees, own)
+            settled = before.still_holds(asked, shown, row, self.holder.sees, self.holder.is_own)
         open_ = np.flatnonzero(~settled.is_settled)
-        found = self._search(_Case(shown, row, system, pupils), asked.some(open_))
+        found = self._search(case, asked.some(open_))
         programs_n = settled.programs_n + found.programs_n
         self._memory[row] = Memory(shown, asked, settled.then(open_, found, programs_n))
         answers = {} if found.findings else {question: Answer(programs_n)}
         return replace(outcome, programs_n=programs_n, unsafe=found.findings, answers=answers)
+
+    def _ask(self, shown: Shown, row: int, excused: Asked) -> Asked:
+        """The CPP's cells in the public package, and what its holder is excused of others."""
+        public = self.public
+        others = np.flatnonzero(public.judged[excused.place] & ~self.home[excused.place])
+        asked = public.sight.ask(shown, row, self.home)
+        return asked.and_more(excused.some(others), public.expression)
+
+    def _question(self, case: _Case, asked: Asked) -> str:
+        """Fingerprint of all that the answer hangs on."""
+        shown, row, own = case.shown, case.row, self.holder.is_own
+        pupils, is_shown = case.pupils, case.shown.is_shown[row, own]
+        beside = [pupils.n, pupils.p, pupils.roll, pupils.most, is_shown]
+        beside += [np.where(is_shown, getattr(shown, name)[row, own], 0) for name in _BOUNDS]
+        beside += [shown.note[row, own], shown.was_shown[row, own]]
+        return question_hash(case.system, asked.targets, *beside)
 
     def _search(self, case: _Case, asked: Asked) -> Found:
         """Of some targets: what no point leaves open to all schools, asked of those it concerns."""
@@ -255,7 +266,7 @@ class OneSchool:
         room = np.full(2 * self.size, np.inf)
         room[at] = pupils.room_n(schools)[at]
         upper = np.minimum(system.upper, np.where(room < NO_LIMIT, room, np.inf))
-        of_part, home = identity(self.size), self.public.expression[[self.home_total]]
+        of_part, home = identity(self.size), self.public.expression[self.home_total]
         rows = [
             both(of_part, at, np.full(len(at), most), np.full(len(at), -1.0)),
             both(of_part, at, np.full(len(at), -least), np.ones(len(at))),
@@ -324,7 +335,7 @@ class OneSchool:
         for of_n, of_p in ((1.0, 0.0), (most, -1.0), (-least, 1.0)):
             times = np.full(size, of_n), np.full(size, of_p)
             rows.append(_wide(both(part, every, *times), -both(identity(size), every, *times)))
-        one, total = np.array([0]), self.public.expression[[self.home_total]]
+        one, total = np.array([0]), self.public.expression[self.home_total]
         own = csr_array(np.ones((1, size)))
         rows.append(
             _wide(
