@@ -40,7 +40,10 @@ EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
 # Of longer lines one cell is nearly always hidden: to ask for it makes the program longer only.
-BESIDE_MOST = 5
+BESIDE_MOST = 3
+# A small table's master stops at a choice this part of the way from the bound to the best cost.
+# It teaches as much as the cheapest; that none is cheaper is proven once, in the last round.
+TARGET_PART = 0.5
 
 # Of each group one cell must be hidden.
 Groups = tuple[tuple[int, ...], ...]
@@ -119,7 +122,7 @@ class _Descent:
     def run(self) -> Choice:
         self.master.add(self.at_first())
         for _ in range(self.rounds()):
-            x, bound = self.master.solve(self.best)
+            x, bound = self.master.solve(self.best, self.target())
             self.bound = max(self.bound, min(self.lossable(bound), self.cost))
             if self.is_close():
                 break
@@ -128,6 +131,12 @@ class _Descent:
             if self.is_close():
                 break
         return Choice(self.best, self.cost, self.bound)
+
+    def target(self) -> float:
+        """A loss so low that a choice of it is worth an attack, and lower than the best one's."""
+        left = self.cost - self.bound
+        is_worth_it = self.is_small_table and left >= 1
+        return self.bound + TARGET_PART * (left - 1) if is_worth_it else -np.inf
 
     def lossable(self, bound: float) -> float:
         """The least that a choice can lose from this bound on: whole if all losses are."""
@@ -445,13 +454,19 @@ class _Master:
                 self._add_row(index, np.append(np.ones(len(group)), -1.0), 0.0)
         return self.together[groups]
 
-    def solve(self, best: Mask) -> tuple[Mask, float]:
-        """The cheapest choice and the loss that none goes below; starts from a safe choice."""
+    def solve(self, best: Mask, target: float) -> tuple[Mask, float]:
+        """The cheapest choice, or one that loses `target` at most; the loss that none goes below.
+
+        Starts from a safe choice.
+        """
         start = highspy.HighsSolution()
         together = [all(best[list(group)].any() for group in groups) for groups in self.together]
         start.col_value = np.append(best, together).astype(np.float64).tolist()
         self.highs.setSolution(start)
-        return self._run(), float(self.highs.getInfo().mip_dual_bound)
+        self.highs.setOptionValue("objective_target", target + BROKEN_BY)
+        found, bound = self._run(), float(self.highs.getInfo().mip_dual_bound)
+        self.highs.setOptionValue("objective_target", -np.inf)
+        return found, bound
 
     def add_to(self, hidden: Mask) -> Mask:
         """The cheapest choice that hides all these cells too."""

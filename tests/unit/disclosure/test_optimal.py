@@ -106,15 +106,15 @@ def test_stages_in_two_groups_take_few_rounds(monkeypatch: pytest.MonkeyPatch) -
     """Seven stages, each hidden by one of two cells: 2^7 conditions took 31 rounds one by one."""
     rounds, solve = [], optimal._Master.solve
 
-    def count(self: optimal._Master, best: np.ndarray) -> tuple[np.ndarray, float]:
+    def count(self: optimal._Master, best: np.ndarray, target: float) -> tuple[np.ndarray, float]:
         rounds.append(1)
-        return solve(self, best)
+        return solve(self, best, target)
 
     monkeypatch.setattr(optimal._Master, "solve", count)
     table, structure = make_small((12, 7, 2), 0)
     found = protect_with_bound(table, structure, Rule(k=10))
     assert (found.cost, found.bound) == (2549, 2549)
-    assert len(rounds) <= 10
+    assert len(rounds) <= 15
 
 
 def test_costs_steer_the_choice() -> None:
@@ -125,6 +125,16 @@ def test_costs_steer_the_choice() -> None:
         marked = found.tables[0].to_pandas()
         assert found.cost == given_.cost[marked.status != "published"].sum()
         assert not ((marked.column == column) & (marked.status != "published")).any()
+
+
+def test_the_least_of_losses_below_1_is_found() -> None:
+    """The master may stop early only above the least by a whole pupil or more."""
+    table, structure = make_table(3, groups_n=3)
+    least = protect_with_bound(table, structure, Rule(k=10)).cost
+    dear = table.assign(cost=table.n / (2 * least))
+    found = protect_with_bound(dear, structure, Rule(k=10, cost="cost"))
+    assert found.cost == pytest.approx(0.5)
+    assert found.gap == pytest.approx(0, abs=1e-6)
 
 
 def test_a_cost_below_zero_and_an_unknown_search_are_refused() -> None:
