@@ -10,15 +10,19 @@ choice keeps (the dual of the attacker's program). What the master loses is ther
 more than the best safe choice does: the bound. The search ends when the master's choice is
 safe, when a safe choice costs as little as the bound, or when it has used its rounds. No
 clock: the same table has the same answer everywhere.
+
+Where a school shows seven stages in two groups, an attack can be stopped at either cell of each
+stage: 2^7 conditions, of which a choice breaks one at a time. `_Exchange` says them all in one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, FloatArray, System, load
@@ -35,6 +39,14 @@ ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 80_000
 EXACT_CELLS = 1_000
 GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
+# Of longer lines one cell is nearly always hidden: to ask for it makes the program longer only.
+BESIDE_MOST = 3
+# A small table's master stops at a choice this part of the way from the bound to the best cost.
+# It teaches as much as the cheapest; that none is cheaper is proven once, in the last round.
+TARGET_PART = 0.5
+
+# Of each group one cell must be hidden.
+Groups = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Cut:
-    """`sum(value * x[index]) >= least`, x: 1 for a hidden cell."""
+    """`sum(value * x[index]) >= least`, x: 1 for a hidden cell.
+
+    A cell in `beside` counts only if one of each of its groups is hidden, too.
+    """
 
     index: Index
     value: FloatArray
     least: float
+    beside: dict[int, Groups] = field(default_factory=dict)
 
 
 def cheapest(cells: Cells, need: Need, rounding: int | None) -> Choice:
@@ -99,14 +115,14 @@ class _Descent:
         self.best, self.cost = best.is_hidden.copy(), best.cost()
         self.bound = float(need.loss[need.is_primary].sum())
         self.is_small_table = len(cells.value) <= EXACT_CELLS
-        self.attack = _Attack(cells, need, rounding)
+        self.attack = _Attack(cells, need, rounding, exchange=self.is_small_table)
         self.master = _Master(need, exact=self.is_small_table)
         self.trial = Plan(cells, need, rounding)
 
     def run(self) -> Choice:
         self.master.add(self.at_first())
         for _ in range(self.rounds()):
-            x, bound = self.master.solve(self.best)
+            x, bound = self.master.solve(self.best, self.target())
             self.bound = max(self.bound, min(self.lossable(bound), self.cost))
             if self.is_close():
                 break
@@ -115,6 +131,12 @@ class _Descent:
             if self.is_close():
                 break
         return Choice(self.best, self.cost, self.bound)
+
+    def target(self) -> float:
+        """A loss so low that a choice of it is worth an attack, and lower than the best one's."""
+        left = self.cost - self.bound
+        is_worth_it = self.is_small_table and left >= 1
+        return self.bound + TARGET_PART * (left - 1) if is_worth_it else -np.inf
 
     def lossable(self, bound: float) -> float:
         """The least that a choice can lose from this bound on: whole if all losses are."""
@@ -157,9 +179,8 @@ class _Descent:
         for cell in np.flatnonzero(self.need.is_primary).tolist():
             for line in self.trial.lines_of_cell(cell).tolist():
                 for sign, limit in self.asked(cell):
-                    yield from self.attack.cut_of_small(
-                        self.attack.by_line(cell, line, sign), limit
-                    )
+                    prices = self.attack.by_line(cell, line, sign)
+                    yield from self.attack.cut_of_small(cell, prices, limit)
 
     def against(self, is_hidden: Mask, unsafe: Index) -> Iterator[_Cut]:
         """Conditions that this choice breaks, from the attacks on its open cells.
@@ -174,7 +195,7 @@ class _Descent:
             if self.need.is_primary[cell]:
                 for sign, limit in () if is_shut_in[cell] else self.asked(cell):
                     if (prices := self.attack.by_program(cell, sign)) is not None:
-                        found = list(self.attack.cut_of_small(prices, limit))
+                        found = list(self.attack.cut_of_small(cell, prices, limit))
                         is_shut_in[prices.index] |= bool(found) and not self.is_small_table
                         yield from found
                 continue
@@ -207,7 +228,7 @@ class _Prices:
 class _Attack:
     """The attacker's program on one choice, and what its duals say of every choice."""
 
-    def __init__(self, cells: Cells, need: Need, rounding: int | None) -> None:
+    def __init__(self, cells: Cells, need: Need, rounding: int | None, *, exchange: bool) -> None:
         self.cells, self.need = cells, need
         self.matrix = cells.equations
         self.transposed = csr_array(cells.equations.T)
@@ -217,6 +238,7 @@ class _Attack:
         self.down, self.up = self.low - cells.known_low, cells.known_high - self.high
         self.step = np.where(cells.value % 1 == 0, 1.0, AMOUNT_PART * cells.value)
         self.is_hidden = need.is_primary
+        self.exchange = _Exchange(cells, need, self.low, self.high) if exchange else None
 
     def begin(self, is_hidden: Mask) -> None:
         """Load the program of a choice: the cells that can move, and their lines."""
@@ -268,7 +290,7 @@ class _Attack:
         is_other = index != cell
         return _Prices(index[is_other].astype(np.int64), -sign * own * coefficient[is_other])
 
-    def cut_of_small(self, prices: _Prices, limit: float) -> Iterator[_Cut]:
+    def cut_of_small(self, cell: int, prices: _Prices, limit: float) -> Iterator[_Cut]:
         """What must be hidden for a small cell to reach its limit; nothing if it does."""
         index, opens = prices.index, self._opens(prices)
         is_always = self.need.is_primary[index]
@@ -276,7 +298,12 @@ class _Attack:
         if least > BROKEN_BY:
             index, opens = index[~is_always], opens[~is_always]
             is_used = self.need.can_hide[index] & (opens > 0)
-            yield _Cut(index[is_used], np.minimum(opens[is_used], least) / least, 1.0)
+            index, value = index[is_used], np.minimum(opens[is_used], least) / least
+            # If one cell alone is not enough, the exchange could ask for too much.
+            beside = {}
+            if self.exchange is not None and (value == 1.0).all():
+                beside = self.exchange.beside(cell, prices, index, least)
+            yield _Cut(index, value, 1.0, beside)
 
     def cut_of_other(self, cell: int, both: list[_Prices]) -> _Cut:
         """If this cell is hidden, it must not be exact: something else must be hidden too."""
@@ -307,6 +334,74 @@ class _Attack:
         return float(price @ np.where(price > 0, self.low[index], self.high[index]))
 
 
+class _Exchange:
+    """Which cells of a condition help only if another cell of their line is hidden, too.
+
+    A multiple of a line, added to prices, gives prices that hold as well. If it takes one cell's
+    price away, the condition asks for the line's other cells in its place. Done or not for each
+    of many cells, this makes 2^n conditions. A choice that breaks none of them is one in which
+    some cell is hidden together with another of its line; for if there is none, exchange every
+    hidden cell, and the condition reached is broken.
+
+    Each exchange costs part of what is asked, as the small cells of its line may then move more.
+    Lines of different cells share no cell that can move, so that the costs add up.
+    """
+
+    def __init__(self, cells: Cells, need: Need, low: FloatArray, high: FloatArray) -> None:
+        # What is hidden in every choice is as free as it can be; all else is shown.
+        low = np.where(need.is_primary, cells.known_low, low)
+        high = np.where(need.is_primary, cells.known_high, high)
+        self.loose = np.flatnonzero(low < high)
+        self.low, self.high = low[self.loose], high[self.loose]
+        self.lines = cells.equations.toarray()
+        self.fixed: FloatArray = np.asarray(self.lines @ np.where(low < high, 0.0, low))
+        others = (self.lines != 0) & need.can_hide & ~need.is_primary
+        self.others = [np.flatnonzero(is_other).tolist() for is_other in others]
+        self.is_short = others.sum(axis=1) <= BESIDE_MOST + 1
+
+    def beside(self, cell: int, prices: _Prices, index: Index, least: float) -> dict[int, Groups]:
+        """Groups beside cells of the condition `index`, which the prices of `cell` give.
+
+        Args:
+            least: what hiding any one of `index` adds to the priced sum, or more.
+        """
+        price = np.zeros(self.lines.shape[1])
+        price[prices.index] = prices.price
+        part = self.lines[:, index]
+        is_alone = ((part != 0).sum(axis=1) == 1) & (self.lines[:, cell] == 0) & self.is_short
+        line = np.flatnonzero(is_alone)
+        at = (part[line] != 0).argmax(axis=1)
+        cost = self._cost(price, line, -price[index[at]] / part[line, at])
+        left, paid = least - BROKEN_BY, dict.fromkeys(index.tolist(), 0.0)
+        of_loose = np.full(len(self.loose), -1)
+        found: dict[int, Groups] = {}
+        for i in np.argsort(cost, kind="stable").tolist():
+            one = int(index[at[i]])
+            # Of the lines of one cell only one is used at a time: the dearest counts.
+            more = cost[i] - paid[one]
+            near = self.lines[line[i], self.loose] != 0
+            if more < left and np.isin(of_loose[near], (-1, one)).all():
+                left, paid[one], of_loose[near] = left - more, cost[i], one
+                group = tuple(other for other in self.others[line[i]] if other != one)
+                found[one] = (*found.get(one, ()), group)
+        return found
+
+    def _cost(self, price: FloatArray, line: Index, times: FloatArray) -> FloatArray:
+        """How much less the least of the priced sum is once each line is added so often."""
+        before = price[self.loose]
+        after = before + times[:, None] * self.lines[line][:, self.loose]
+        change = self._least(after) + times * self.fixed[line] - self._least(before)
+        return np.asarray(np.maximum(-change, 0.0))
+
+    def _least(self, price: FloatArray) -> FloatArray:
+        """The least of the priced sums over the loose cells; `-inf` if there is none."""
+        up = np.where(price > PRICE_LEAST, price, 0.0)
+        down = np.where(price < -PRICE_LEAST, price, 0.0)
+        has_end = np.isfinite(self.high)
+        least = up @ self.low + down[..., has_end] @ self.high[has_end]
+        return np.where((down[..., ~has_end] < 0).any(axis=-1), -np.inf, least)
+
+
 class _Master:
     """The program that chooses cells at least loss under the conditions found so far."""
 
@@ -328,20 +423,50 @@ class _Master:
         model.col_lower_, model.col_upper_ = self.lower, self.upper
         model.integrality_ = [highspy.HighsVarType.kInteger] * cells_n
         self.highs.passModel(model)
+        self.rows: set[tuple[float, bytes, bytes]] = set()
+        self.together: dict[Groups, int] = {}
 
     def add(self, cuts: Iterable[_Cut]) -> None:
-        """Take up conditions."""
+        """Take up conditions; those that it has are not repeated."""
         for cut in cuts:
-            self.highs.addRow(
-                cut.least, highspy.kHighsInf, len(cut.index), cut.index.astype(np.int32), cut.value
-            )
+            index = [
+                self._column_of(((cell,), *cut.beside[cell])) if cell in cut.beside else cell
+                for cell in cut.index.tolist()
+            ]
+            self._add_row(np.array(index, dtype=np.int32), cut.value, cut.least)
 
-    def solve(self, best: Mask) -> tuple[Mask, float]:
-        """The cheapest choice and the loss that none goes below; starts from a safe choice."""
+    def _add_row(self, index: NDArray[np.int32], value: FloatArray, least: float) -> None:
+        row = (least, index.tobytes(), value.tobytes())
+        if row not in self.rows:
+            self.rows.add(row)
+            self.highs.addRow(least, highspy.kHighsInf, len(index), index, value)
+
+    def _column_of(self, groups: Groups) -> int:
+        """A column that can only be 1 if one cell of each group is hidden."""
+        groups = tuple(sorted(set(groups)))
+        if groups not in self.together:
+            column = self.together[groups] = self.highs.getNumCol()
+            self.highs.addCol(0.0, 0.0, 1.0, 0, np.empty(0, np.int32), np.empty(0))
+            # It would be whole by itself: known to be, rows that hold it give better bounds.
+            self.highs.changeColIntegrality(column, highspy.HighsVarType.kInteger)
+            for group in groups:
+                index = np.array([*group, column], dtype=np.int32)
+                self._add_row(index, np.append(np.ones(len(group)), -1.0), 0.0)
+        return self.together[groups]
+
+    def solve(self, best: Mask, target: float) -> tuple[Mask, float]:
+        """The cheapest choice, or one that loses `target` at most; the loss that none goes below.
+
+        Starts from a safe choice.
+        """
         start = highspy.HighsSolution()
-        start.col_value = best.astype(np.float64).tolist()
+        together = [all(best[list(group)].any() for group in groups) for groups in self.together]
+        start.col_value = np.append(best, together).astype(np.float64).tolist()
         self.highs.setSolution(start)
-        return self._run(), float(self.highs.getInfo().mip_dual_bound)
+        self.highs.setOptionValue("objective_target", target + BROKEN_BY)
+        found, bound = self._run(), float(self.highs.getInfo().mip_dual_bound)
+        self.highs.setOptionValue("objective_target", -np.inf)
+        return found, bound
 
     def add_to(self, hidden: Mask) -> Mask:
         """The cheapest choice that hides all these cells too."""
@@ -355,4 +480,4 @@ class _Master:
         self.highs.run()
         if self.highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             raise CannotBeMetError(np.empty(0, dtype=np.int64))
-        return np.asarray(self.highs.getSolution().col_value) > 0.5
+        return np.asarray(self.highs.getSolution().col_value)[: len(self.lower)] > 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.disclosure import by_row_and_column, make_table, secondary_pupils, unsafe_n
-from rcs_assets.disclosure import Hierarchy, Rule, Structure
+from benchmarks.disclosure import (
+    by_row_and_column,
+    make_small,
+    make_table,
+    secondary_pupils,
+    unsafe_n,
+)
+from rcs_assets.disclosure import Hierarchy, Rule, Structure, optimal
 from rcs_assets.disclosure.given import as_tables
 from rcs_assets.disclosure.secondary import Plan
 from rcs_assets.disclosure.structure import read_cells
@@ -57,6 +64,59 @@ def test_no_safe_choice_loses_less(leaves: list[int], rounding: int | None) -> N
     assert found.gap == pytest.approx(0)
 
 
+@settings(max_examples=3, deadline=None)
+@given(
+    leaves=st.lists(st.sampled_from([0, 1, 3, 5, 12, 15, 21]), min_size=6, max_size=6),
+    k=st.integers(5, 10),
+)
+def test_every_safe_choice_keeps_every_condition(leaves: list[int], k: int) -> None:
+    """Those too that ask for two cells together: `_Exchange` may not ask for too much."""
+    table = flat_table(leaves)
+    (arrow,) = as_tables(table)
+    cells = read_cells([arrow], [FLAT])
+    need, made = needs_of([arrow], cells, Rule(k=k)), []
+    add = optimal._Master.add
+
+    def keep(self: optimal._Master, cuts: Iterable[optimal._Cut]) -> None:
+        made.extend(cuts := list(cuts))
+        add(self, cuts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimal._Master, "add", keep)
+        optimal.cheapest(cells, need, None)
+    plan = Plan(cells, need, None)
+    free = np.flatnonzero(~need.is_primary)
+    for choice in itertools.product([False, True], repeat=len(free)):
+        plan.is_hidden = need.is_primary.copy()
+        plan.is_hidden[free] = choice
+        broken = [cut for cut in made if not keeps(plan.is_hidden, cut)]
+        assert not broken or len(plan.unsafe(None))
+
+
+def keeps(is_hidden: np.ndarray, cut: optimal._Cut) -> bool:
+    """Whether a choice keeps a condition, cells that ask for others beside them included."""
+    x = [
+        is_hidden[cell] and all(is_hidden[list(group)].any() for group in cut.beside.get(cell, ()))
+        for cell in cut.index.tolist()
+    ]
+    return bool(cut.value @ np.array(x, dtype=float) >= cut.least - 1e-9)
+
+
+def test_stages_in_two_groups_take_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven stages, each hidden by one of two cells: 2^7 conditions took 31 rounds one by one."""
+    rounds, solve = [], optimal._Master.solve
+
+    def count(self: optimal._Master, best: np.ndarray, target: float) -> tuple[np.ndarray, float]:
+        rounds.append(1)
+        return solve(self, best, target)
+
+    monkeypatch.setattr(optimal._Master, "solve", count)
+    table, structure = make_small((12, 7, 2), 0)
+    found = protect_with_bound(table, structure, Rule(k=10))
+    assert (found.cost, found.bound) == (2549, 2549)
+    assert len(rounds) <= 15
+
+
 def test_costs_steer_the_choice() -> None:
     table = flat_table([3, 20, 20, 30, 30, 30]).assign(cost=1.0)
     dear = table.assign(cost=np.where(table.column == "y", 100.0, table.cost))
@@ -65,6 +125,16 @@ def test_costs_steer_the_choice() -> None:
         marked = found.tables[0].to_pandas()
         assert found.cost == given_.cost[marked.status != "published"].sum()
         assert not ((marked.column == column) & (marked.status != "published")).any()
+
+
+def test_the_least_of_losses_below_1_is_found() -> None:
+    """The master may stop early only above the least by a whole pupil or more."""
+    table, structure = make_table(3, groups_n=3)
+    least = protect_with_bound(table, structure, Rule(k=10)).cost
+    dear = table.assign(cost=table.n / (2 * least))
+    found = protect_with_bound(dear, structure, Rule(k=10, cost="cost"))
+    assert found.cost == pytest.approx(0.5)
+    assert found.gap == pytest.approx(0, abs=1e-6)
 
 
 def test_a_cost_below_zero_and_an_unknown_search_are_refused() -> None:
