@@ -11,8 +11,11 @@ DuckDB's messages can hold values.
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -108,6 +111,25 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
         why="the engine's message is withheld, since it can hold values of records",
         fix="give it more memory (LinkSettings.memory_limit), or report this message",
     )
+
+
+def link_each(files: Sequence[tuple[Any, Any, LinkSettings]]) -> Iterator[Links]:
+    """`link` for several pairs of tables side by side, each on its own connection.
+
+    Args:
+        files: left, right and settings of each. They share the threads of the first: one
+            council's records are too few for a query to use many.
+
+    Returns:
+        The links of each, in the order of `files`; the first error ends it.
+    """
+    if not files:
+        return
+    threads = files[0][2].threads or os.cpu_count() or 1
+    beside = min(threads, len(files))
+    shared = [(one, other, replace(s, threads=threads // beside)) for one, other, s in files]
+    with ThreadPoolExecutor(max_workers=beside) as pool:
+        yield from pool.map(lambda given: link(*given), shared)
 
 
 def _link(

@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
-from rcs_assets.linkage.engine import Links, filled, link
+from rcs_assets.linkage.engine import Links, filled, link_each
 from rcs_assets.linkage.exact import PASS_SCN, PASS_UID, SURVEY_DATASETS
 from rcs_assets.linkage.quality import Expected, LinkQuality, counted, quality_of
 from rcs_assets.linkage.settings import LinkRules, LinkSettings
@@ -73,17 +73,19 @@ def estimate_education(
     """
     quality: Quality = {}
     tail = (1 - rules.groups.confidence) / 2
+    missed = {}
+    files = {}
     for engagement in engagements:
-        links_n = _links_n(con, engagement)
-        if links_n is None:
-            continue
-        pupils, records = _left_over(con, engagement)
-        missed = Expected(0.0, 0.0, 0.0)
-        if pupils.num_rows and records.num_rows:
-            links = link(pupils, records, settings)
-            missed = _all_missed(links, tail)
-            add_chances(con, "education", engagement, _all_chances(links, rules))
-        quality["education", engagement] = _by_number(rules, PASS_SCN, links_n, missed)
+        if (links_n := _links_n(con, engagement)) is not None:
+            missed[engagement] = links_n, Expected(0.0, 0.0, 0.0)
+            pupils, records = _left_over(con, engagement)
+            if pupils.num_rows and records.num_rows:
+                files[engagement] = pupils, records, settings
+    for engagement, links in zip(files, link_each([*files.values()]), strict=True):
+        missed[engagement] = missed[engagement][0], _all_missed(links, tail)
+        add_chances(con, "education", engagement, _all_chances(links, rules))
+    for engagement, (links_n, expected) in missed.items():
+        quality["education", engagement] = _by_number(rules, PASS_SCN, links_n, expected)
     return quality
 
 

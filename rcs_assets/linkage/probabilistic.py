@@ -12,9 +12,10 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import log2
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -87,7 +88,7 @@ def match_model(
         return unfitted
     from splink.internals.exceptions import SplinkException
 
-    with _quiet():
+    with QUIET:
         try:
             linker = _linker(con, rules, tables, shipped)
             fitted = _fitted(linker, rules, settings, shipped, blocks)
@@ -194,7 +195,7 @@ def score_pairs(
     from splink.internals.exceptions import SplinkException
 
     linker = _linker(con, rules, tables, chosen)
-    with _quiet():
+    with QUIET:
         try:
             predictions = linker.inference.predict(
                 # What is lighter is dropped below: better never kept, of millions of pairs.
@@ -519,8 +520,7 @@ def _rounded(shipped: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Splink explains itself at length, and its messages may name values: keep it silent."""
+def _silenced() -> Iterator[None]:
     logger = logging.getLogger("splink")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -530,3 +530,31 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+class _Quiet:
+    """Splink explains itself at length, and its messages may name values: keep it silent.
+
+    Its logger and the filters of warnings are those of the whole process: the first thread that
+    uses Splink silences it, and the last one that is done gives it its voice back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users_n = 0
+        self._silence = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users_n == 0:
+                self._silence.enter_context(_silenced())
+            self._users_n += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users_n -= 1
+            if self._users_n == 0:
+                self._silence.close()
+
+
+QUIET = _Quiet()

@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.linkage.engine import filled, link
+from rcs_assets.linkage.engine import filled, link_each
 from rcs_assets.linkage.missed import Quality, add_chances
 from rcs_assets.linkage.settings import LinkSettings
 from rcs_assets.linkage.standardise import scn
@@ -47,14 +47,16 @@ def link_social_work(
         "right_id varchar, pass_no tinyint, weight double, probability double, band varchar)"
     )
     quality: Quality = {}
+    files = {}
     for engagement in engagements:
         pupils = _identifiers(con, "sample_identifiers", engagement, _PERSON)
         records = _identifiers(
             con, "social_work_records", engagement, f"{_PERSON}, previous_surname"
         )
-        if not pupils.num_rows or not records.num_rows:
-            continue
-        links = link(pupils, records, replace(settings, decided=_decided(con, engagement)))
+        if pupils.num_rows and records.num_rows:
+            decided = replace(settings, decided=_decided(con, engagement))
+            files[engagement] = (pupils, records, decided)
+    for engagement, links in zip(files, link_each([*files.values()]), strict=True):
         quality["social_work", engagement] = links.quality
         add_chances(con, "social_work", engagement, links.missed)
         con.register("new_links", links.table)

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage import LinkSettings, link
+from rcs_assets.linkage.engine import link_each
+from rcs_assets.linkage.probabilistic import QUIET
 
 ANNE = {
     "surname": "Moray",
@@ -362,6 +365,39 @@ def test_linking_is_silent(
         link(left, right, LinkSettings(training="fit", overlay=quick_fit))
     printed = capfd.readouterr()
     assert (printed.out, printed.err, caplog.text) == ("", "", "")
+
+
+def test_silence_lasts_until_the_last_thread_is_done(capfd: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("splink")
+    first, last = ExitStack(), ExitStack()
+    first.enter_context(QUIET)
+    last.enter_context(QUIET)
+    first.close()
+    assert not logger.isEnabledFor(logging.CRITICAL)
+    warnings.warn("it may name a value", stacklevel=1)
+    last.close()
+    assert logger.isEnabledFor(logging.CRITICAL)
+    assert capfd.readouterr().err == ""
+    with pytest.warns(UserWarning, match="heard again"):
+        warnings.warn("heard again", stacklevel=1)
+
+
+def test_files_side_by_side_are_linked_as_one_by_one() -> None:
+    """More files than threads, of unlike sizes, so that they end in another order."""
+    right = crowd(
+        "select * exclude (scn) replace (first_forename[:-2] as first_forename) from crowd"
+    )
+    left = crowd("select * exclude (scn) from crowd")
+    files = [(left.slice(0, n), right.slice(0, n), FIXED) for n in (1500, 40, 700)]
+    alone = [link(*file) for file in files]
+    three = [(one, other, LinkSettings(training="fixed", threads=3)) for one, other, _ in files]
+    beside = list(link_each(three))
+    assert len({found.table.num_rows for found in alone}) == 3
+    for found, expected in zip(beside, alone, strict=True):
+        assert found.table.equals(expected.table)
+        assert found.missed.equals(expected.missed)
+        assert found.quality == expected.quality
+    assert list(link_each([])) == []
 
 
 def test_the_model_is_imported_only_for_what_is_left_over() -> None:
