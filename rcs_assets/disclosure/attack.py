@@ -216,12 +216,19 @@ class Attacker:
             return Settled.none_of(len(asked.place))
         return before.still_holds(asked, shown, row, self.sees, self.is_own)
 
-    def _beside(self, shown: Shown, row: int) -> Iterable[Bools]:
-        """What an answer hangs on beside its system: releases before, files of answers."""
+    def _beside(self, shown: Shown, row: int) -> Iterable[Bools | Floats]:
+        """What an answer hangs on beside its system: releases before, files of answers.
+
+        Of what files count it is the very counts: rounded figures can stay as they were.
+        """
         if shown.was_shown[row, self.sees].any():
             yield shown.was_shown[row, self.sees]
         if self.counted is not None:
-            yield self.counted.is_told
+            is_told, sums, truth = self.counted.is_told, self.counted.sums, self.truth(row)
+            yield is_told
+            yield sums.toarray()
+            yield truth[np.tile(is_told, 2)]
+            yield sums @ truth.reshape(2, -1).T
 
     def _is_told(self, asked: Asked, counted: Counted) -> Bools:
         """Targets that files of answers tell: what these may tell is a rule of their own."""

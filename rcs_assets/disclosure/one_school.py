@@ -44,8 +44,9 @@ from rcs_assets.disclosure.unknowns import both, identity
 if TYPE_CHECKING:
     from rcs_assets.disclosure.attack import Attacker
 
-# What of a school's shown rows an answer hangs on.
+# What of a school's shown rows an answer hangs on, and of the rule by which they are shown.
 _BOUNDS = ("low_n", "high_n", "low_p", "high_p")
+_THRESHOLDS = ("k_base", "k_numerator", "k_complement")
 _Rows = tuple[csr_array, Floats, Floats]
 
 
@@ -157,11 +158,12 @@ class OneSchool:
 
     def _question(self, case: _Case, asked: Asked) -> str:
         """Fingerprint of all that the answer hangs on."""
-        shown, row, own = case.shown, case.row, self.holder.is_own
+        shown, row, own, sees = case.shown, case.row, self.holder.is_own, self.holder.sees
         pupils, is_shown = case.pupils, case.shown.is_shown[row, own]
         beside = [pupils.n, pupils.p, pupils.roll, pupils.most, is_shown]
         beside += [np.where(is_shown, getattr(shown, name)[row, own], 0) for name in _BOUNDS]
-        beside += [shown.note[row, own], shown.was_shown[row, own]]
+        beside += [getattr(self.grid, name)[row, own] for name in _THRESHOLDS]
+        beside += [shown.note[row, own], shown.was_shown[row, sees]]
         return question_hash(case.system, asked.targets, *beside)
 
     def _search(self, case: _Case, asked: Asked) -> Found:
