@@ -2,7 +2,7 @@
 
 Belongs here: which quantities of hidden cells are asked for, and how far each must be able to
 move (policy.md, "How protection is judged"). Does not belong here: what is told (`told.py`),
-whether a target is reached (`lp.py`), what is excused (`attack.py`).
+whether a target is reached (`lp.py`), what a reader knows without the release (`attack.py`).
 """
 
 from __future__ import annotations

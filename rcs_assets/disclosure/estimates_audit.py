@@ -150,7 +150,7 @@ def _place(grid: Grid, outcome: Attack, position: int) -> str:
 
 def _reader(outcome: Attack, unsafe: Unsafe) -> str:
     if unsafe.school:
-        return f"school {unsafe.school} of {outcome.coalition}"
+        return unsafe.school
     return outcome.coalition + (" with files of answers" if unsafe.by_files else "")
 
 

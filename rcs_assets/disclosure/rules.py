@@ -131,8 +131,6 @@ def _read(con: duckdb.DuckDBPyConnection, survey: str, *, is_first: bool) -> _Su
 def _protect_survey(survey: _Survey, policy: Policy, answers: Answers) -> pa.Table:
     """Which nodes of one survey are hidden, and their notes.
 
-    `is_first`: no release was before; else `sdc_earlier` says what they told.
-
     Returns:
         `survey, indicator, place_id, is_hidden, note` (empty, low or high).
     """

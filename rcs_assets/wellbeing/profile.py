@@ -97,7 +97,7 @@ def _items_sql(codebook: Codebook) -> str:
                 sum(if(code >= 0, n, 0)) as valid_n,
                 100.0 * sum(if(code = -9, n, 0)) / sum(n) as skipped_pct,
                 100.0 * sum(if(code = -1, n, 0)) / sum(n) as not_said_pct,
-                arg_max(code, n) filter (where code >= 0) as top_code,
+                arg_max(code, (n, -code)) filter (where code >= 0) as top_code,
                 max(n) filter (where code >= 0) as top_n,
             from codes
             group by all
