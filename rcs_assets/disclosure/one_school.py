@@ -249,7 +249,9 @@ class OneSchool:
         n, p, rolls = (np.zeros(shape) for _ in range(3))
         for into, counts in ((n, grid.base[row]), (p, positive[row]), (rolls, roll)):
             into[self.school, self.part_of] = counts[self.place]
-        return _Pupils(n, p, rolls, n.sum(axis=1), roll[self.total_place])
+        most = roll[self.total_place]
+        # No group has more pupils than its school's size class allows.
+        return _Pupils(n, p, np.minimum(rolls, most[:, None]), n.sum(axis=1), most)
 
     def _scale(self, row: int) -> tuple[float, float]:
         """Least and most that a pupil adds to the positive answers, or to the sum of scores."""
