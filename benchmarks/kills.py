@@ -145,6 +145,8 @@ class Bench:
         self.new = json.loads((self.base / "releases/.candidate/candidate.json").read_text())[
             "release"
         ]
+        if self.new == self.old:
+            raise Wrong("the changed attendance changes nothing that is released: take another home")
         with self.copied(self.base) as place:
             must(self.log, *self.approve(place, "bert"))
             must(self.log, *self.publish(place))
@@ -376,8 +378,8 @@ def main() -> None:
     options = parser.parse_args()
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="rcs-kills-", dir=options.work) as work:
-        bench = Bench(options.home, Path(work))
         try:
+            bench = Bench(options.home, Path(work))
             for command in commands(bench):
                 n = options.kills if command.name == "publish" else options.others
                 kill_many(bench, command, n, draw)
