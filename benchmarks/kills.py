@@ -146,7 +146,7 @@ class Bench:
             "release"
         ]
         if self.new == self.old:
-            raise Wrong("the changed attendance changes nothing that is released: take another home")
+            raise Wrong("the changed attendance changes nothing released: take another home")
         with self.copied(self.base) as place:
             must(self.log, *self.approve(place, "bert"))
             must(self.log, *self.publish(place))
