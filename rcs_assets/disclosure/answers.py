@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rcs_assets.disclosure.asked import Asked
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown
-from rcs_assets.disclosure.lp import System, Targets, without_fixed
+from rcs_assets.disclosure.lp import Reached, System, Targets, without_fixed
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,30 @@ class Unsafe:
     high: float
     by_files: bool = False
     school: str = ""
+
+    @staticmethod
+    def of(
+        row: int,
+        asked: Asked,
+        found: Reached,
+        is_found: Bools,
+        *,
+        by_files: bool = False,
+        school: str = "",
+    ) -> tuple[Unsafe, ...]:
+        """Findings among the targets of the indicator at `row`, with the range reached of each."""
+        return tuple(
+            Unsafe(
+                row,
+                int(asked.place[i]),
+                str(asked.quantity[i]),
+                float(found.low[i]),
+                float(found.high[i]),
+                by_files,
+                school,
+            )
+            for i in np.flatnonzero(is_found)
+        )
 
 
 @dataclass(frozen=True)

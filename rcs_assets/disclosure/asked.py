@@ -96,9 +96,7 @@ class Asked:
     ) -> Targets:
         """Some of the targets, asked something else."""
         t = self.targets
-        matrix = csr_array(
-            (t.value, t.index, t.starts), shape=(len(self.place), int(t.index.max(initial=0)) + 1)
-        )
+        matrix = t.matrix(int(t.index.max(initial=0)) + 1)
         return targets_of(csr_array(matrix[at]), low_ok, high_ok, either)
 
 

@@ -243,7 +243,12 @@ class Attacker:
         return np.asarray(self.sees & (self.expression @ ~self.counted.is_told > 0), dtype=bool)
 
     def seen_by(self, finding: Unsafe) -> Bools:
-        """Places that told a finding to who has no files: the coalition's, or one school's."""
+        """Places of which to hide one keeps a finding: the coalition's, or one school's.
+
+        To hide what files of answers count keeps nothing from who counts there.
+        """
+        if finding.by_files:
+            return self.hides
         if finding.school and self.one_school is not None:
             return self.one_school.sees(finding.school)
         return self.sees
@@ -272,17 +277,7 @@ class Attacker:
         found = reach(system, some.targets)
         open_ = found.unsafe(some.targets)
         known, more = self._known_before(some, open_, found, shown, row, by_files=by_files)
-        findings = tuple(
-            Unsafe(
-                row,
-                int(some.place[i]),
-                str(some.quantity[i]),
-                float(found.low[i]),
-                float(found.high[i]),
-                by_files,
-            )
-            for i in np.flatnonzero(open_ & ~known)
-        )
+        findings = Unsafe.of(row, some, found, open_ & ~known, by_files=by_files)
         is_found, is_excused = np.zeros_like(unsafe), np.zeros_like(unsafe)
         is_found[at], is_excused[at] = open_ & ~known, open_ & known
         return Found(findings, is_found, is_excused, found.programs_n + more)

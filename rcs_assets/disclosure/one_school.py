@@ -185,17 +185,8 @@ class OneSchool:
             programs_n += found.programs_n + more
             is_found[at] |= open_ & ~known
             is_excused[at] |= open_ & known
-            findings += [
-                Unsafe(
-                    case.row,
-                    int(some.place[i]),
-                    str(some.quantity[i]),
-                    float(found.low[i]),
-                    float(found.high[i]),
-                    school=str(self.units[school]),
-                )
-                for i in np.flatnonzero(open_ & ~known)
-            ]
+            unit = str(self.units[school])
+            findings += Unsafe.of(case.row, some, found, open_ & ~known, school=unit)
         return Found(tuple(findings), is_found, is_excused & ~is_found, programs_n)
 
     def _reach(
@@ -334,8 +325,8 @@ class OneSchool:
         every, whole = np.arange(size), self.part_of[mine]
         part = csr_array((np.ones(size), (every, whole)), shape=(size, self.size))
         rest = (pupils.roll.sum(axis=0) - pupils.roll[school])[whole]
-        endless, nothing = np.full(size, np.inf), np.zeros(size)
-        rows, high = [], [np.where(rest < NO_LIMIT, rest, np.inf), endless, endless]
+        high = np.r_[np.where(rest < NO_LIMIT, rest, np.inf), np.full(2 * size, np.inf)]
+        rows = []
         for of_n, of_p in ((1.0, 0.0), (most, -1.0), (-least, 1.0)):
             times = np.full(size, of_n), np.full(size, of_p)
             rows.append(_wide(both(part, every, *times), -both(identity(size), every, *times)))
@@ -347,11 +338,11 @@ class OneSchool:
                 -both(own, one, np.ones(1), np.zeros(1)),
             )
         )
-        low = np.r_[nothing, nothing, nothing, 0.0]
+        total_high = pupils.most.sum() - pupils.most[school]
         return (
             csr_array(vstack(rows, format="csr")),
-            low,
-            np.r_[np.concatenate(high), pupils.most.sum() - pupils.most[school]],
+            np.zeros(3 * size + 1),
+            np.r_[high, total_high],
         )
 
     def _known_before(

@@ -222,8 +222,7 @@ def _repair(
         before = suppression.hidden.copy(), suppression.note.copy()
         for coalition, finding in _worst(grid, unsafe):
             attacker = attackers[names.index(coalition)]
-            # To hide what files of answers count keeps nothing from who counts there.
-            seen = attacker.hides if finding.by_files else attacker.seen_by(finding)
+            seen = attacker.seen_by(finding)
             _mend(grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
         suppression.settle(np.unique([finding.row for _, finding in unsafe]))
         changed = (before[0] != suppression.hidden) | (before[1] != suppression.note)
