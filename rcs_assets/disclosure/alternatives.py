@@ -19,7 +19,8 @@ import pyarrow as pa
 from scipy.sparse import csr_array, hstack
 
 from rcs_assets.disclosure.given import as_tables, numbers
-from rcs_assets.disclosure.lp import FloatArray, System, load
+from rcs_assets.disclosure.lp import System, load
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.structure import (
     Cells,
     Structure,

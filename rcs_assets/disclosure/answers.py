@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,7 +253,8 @@ def system_hash(system: System, targets: Targets) -> str:
     """sha256 over a system and its targets."""
     digest = hashlib.sha256()
     for part in (system, targets):
-        for name, array in vars(part).items():
+        for name in (each.name for each in fields(part)):
+            array = getattr(part, name)
             # Where a search starts from is no part of what is asked.
             if name not in ("start", "basis") and array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.grid import Bools, Floats, Grid, Ints, Shown, Texts
 from rcs_assets.disclosure.lp import SLACK, Reached, Targets
+from rcs_assets.disclosure.rows import Rows
 from rcs_assets.disclosure.suppress import NOTED
 from rcs_assets.disclosure.unknowns import both
 
@@ -58,8 +59,8 @@ class Asked:
     ) -> Asked:
         """Targets from a place and quantity each; `limits`: low_ok, high_ok, either (`lp.py`)."""
         signs = np.array([OF_QUANTITY[str(name)] for name in quantity]).reshape(-1, 2)
-        matrix = both(expression, place, signs[:, 0], signs[:, 1])
-        return Asked(place, quantity, targets_of(matrix, *limits))
+        rows = both(expression, place, signs[:, 0], signs[:, 1])
+        return Asked(place, quantity, targets_of(rows, *limits))
 
     def and_more(self, more: Asked, expression: csr_array) -> Asked:
         """With targets of a reader who has other variables than these."""
@@ -96,8 +97,8 @@ class Asked:
     ) -> Targets:
         """Some of the targets, asked something else."""
         t = self.targets
-        matrix = t.matrix(int(t.index.max(initial=0)) + 1)
-        return targets_of(csr_array(matrix[at]), low_ok, high_ok, either)
+        rows = Rows(t.starts, t.index, t.value, int(t.index.max(initial=0)) + 1)
+        return targets_of(rows.some(at), low_ok, high_ok, either)
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,9 @@ class Sight:
         return found
 
 
-def targets_of(matrix: csr_array, low_ok: Floats, high_ok: Floats, either: Bools | None) -> Targets:
-    """Targets from a matrix, targets × columns of the system."""
-    return Targets(
-        matrix.indptr.astype(np.int32),
-        matrix.indices.astype(np.int32),
-        matrix.data.astype(np.float64),
-        low_ok,
-        high_ok,
-        either,
-    )
+def targets_of(rows: Rows, low_ok: Floats, high_ok: Floats, either: Bools | None) -> Targets:
+    """Targets from rows over the columns of the system."""
+    return Targets(rows.starts, rows.index, rows.value, low_ok, high_ok, either)
 
 
 def adds_nothing(targets: Targets, found: Reached, before: Reached) -> Bools:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import block_diag, csr_array, vstack
+from scipy.sparse import csr_array, vstack
 
 from rcs_assets.disclosure.answers import (
     Answer,
@@ -232,8 +232,10 @@ class Attacker:
 
     def _is_told(self, asked: Asked, counted: Counted) -> Bools:
         """Targets that files of answers tell: what these may tell is a rule of their own."""
-        cells = asked.targets.matrix(2 * len(counted.is_told))
-        return np.asarray(abs(cells) @ np.tile(~counted.is_told, 2).astype(np.float64) == 0)
+        cells = asked.targets.rows(2 * len(counted.is_told))
+        is_open = np.zeros(len(cells), dtype=bool)
+        is_open[cells.row[np.tile(~counted.is_told, 2)[cells.index]]] = True
+        return ~is_open
 
     @cached_property
     def hides(self) -> Bools:
@@ -255,7 +257,7 @@ class Attacker:
 
     def _with_files(self, system: System, counted: Counted, row: int) -> System:
         """The system of who counts in files of answers, too."""
-        return _counting(system, counted.is_told, counted.sums, self.truth(row))
+        return _counting(system, counted, self.truth(row))
 
     def _find(
         self,
@@ -361,10 +363,14 @@ class Attacker:
         truth = self.truth(row)
         system = _held(system, np.tile(self.is_summed, 2), truth[mine])
         if with_files and self.counted is not None:
-            here = self.is_everybodys
-            is_told, sums = self.counted.is_told[here], csr_array(self.counted.sums[:, here])
-            system = _counting(system, is_told, sums, truth[mine])
+            system = _counting(system, self._counted_above, truth[mine])
         return system, targets
+
+    @cached_property
+    def _counted_above(self) -> Counted:
+        """What is counted, over the variables that everybody has."""
+        assert self.counted is not None
+        return self.counted.within(self.is_everybodys)
 
     def settled(self, shown: Shown, row: int) -> System:
         """The system of one indicator with a basis of an x that fits."""
@@ -399,13 +405,13 @@ class Attacker:
         ]
         if least > 0:
             rows.append(told(self.end_at, -least, 1.0, 0.0, np.inf))
-        matrix, low, high = told_rows(self.sums, rows)
+        sums, low, high = told_rows(self.sums, rows)
         return System(
             lower=np.zeros(2 * size),
             upper=np.r_[roll, roll * most],
-            starts=matrix.indptr.astype(np.int32),
-            index=matrix.indices.astype(np.int32),
-            value=matrix.data,
+            starts=sums.starts,
+            index=sums.index,
+            value=sums.value,
             row_lower=low,
             row_upper=high,
         )
@@ -470,13 +476,13 @@ def attackers_of(grid: Grid, structure: Structure, rule: MicrodataRule) -> list[
     return [public, *(Attacker(grid, structure, name, public, rule) for name in others)]
 
 
-def _counting(system: System, is_told: Bools, sums: csr_array, truth: Floats) -> System:
-    """The system with some variables, and sums of some, at their true values."""
-    held = _held(system, np.tile(is_told, 2), truth)
-    if not sums.shape[0]:
+def _counting(system: System, counted: Counted, truth: Floats) -> System:
+    """The system with what files of answers count at its true value."""
+    held = _held(system, np.tile(counted.is_told, 2), truth)
+    if not len(counted.rows):
         return held
-    rows = csr_array(block_diag([sums, sums], format="csr"))
-    return with_rows(held, rows, rows @ truth, rows @ truth)
+    at = counted.rows.times(truth)
+    return with_rows(held, counted.rows, at, at)
 
 
 def _held(system: System, columns: Bools, at: Floats) -> System:

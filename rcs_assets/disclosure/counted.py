@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.cells import OWN
 from rcs_assets.disclosure.grid import Bools, Grid, Ints, Texts
+from rcs_assets.disclosure.rows import Rows
 
 _KEYS = ("total", "sex", "stage", "stage:sex")
 
@@ -29,6 +31,17 @@ class Counted:
 
     is_told: Bools
     sums: csr_array
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Each sum of pupils, then each of positive answers, over both."""
+        sums, size = Rows.of(self.sums), self.sums.shape[1]
+        at = np.arange(size)
+        return Rows.stacked([sums.moved(at, 2 * size), sums.moved(at + size, 2 * size)])
+
+    def within(self, variables: Bools) -> Counted:
+        """The same over some of the variables, of which all else is no part."""
+        return Counted(self.is_told[variables], csr_array(self.sums[:, variables]))
 
 
 def counted_in_files(

@@ -28,7 +28,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from rcs_assets.disclosure.lp import SLACK, FloatArray, System, Targets, reach
+from rcs_assets.disclosure.lp import SLACK, System, Targets, reach
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.disclosure.service_rules import ModelRule
 

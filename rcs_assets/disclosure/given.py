@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.lp import FloatArray
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.errors import InputError
 
 # What pyarrow raises on Python objects that fit no column: infinite decimals, whole numbers

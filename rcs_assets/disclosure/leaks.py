@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.disclosure.given import as_tables, column
-from rcs_assets.disclosure.lp import SLACK, FloatArray
+from rcs_assets.disclosure.lp import SLACK
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.structure import (
     TOTAL,
     Mask,

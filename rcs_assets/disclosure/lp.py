@@ -25,18 +25,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array, hstack, vstack
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from rcs_assets.disclosure.rows import BoolArray, FloatArray, IntArray, Rows
 from rcs_assets.errors import InputError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int32]
-BoolArray = NDArray[np.bool_]
 
 # Feasibility tolerance of the solver; a value is compared with ten times that.
 TOLERANCE = 1e-7
@@ -79,6 +77,20 @@ SEED = 2026
 
 
 @dataclass(frozen=True)
+class Basis:
+    """Where a search has come to: the status of every column and row, as HiGHS names them."""
+
+    columns: list[highspy.HighsBasisStatus]
+    rows: list[highspy.HighsBasisStatus]
+
+    def of_highs(self) -> highspy.HighsBasis:
+        """The same for HiGHS."""
+        basis = highspy.HighsBasis()
+        basis.col_status, basis.row_status, basis.valid = self.columns, self.rows, True
+        return basis
+
+
+@dataclass(frozen=True)
 class System:
     """`lower <= x <= upper` and `row_lower <= A x <= row_upper`, A in CSR arrays.
 
@@ -99,12 +111,12 @@ class System:
     row_lower: FloatArray
     row_upper: FloatArray
     start: FloatArray | None = None
-    basis: highspy.HighsBasis | None = None
+    basis: Basis | None = None
 
-    def matrix(self) -> csr_array:
-        """A, rows × columns."""
-        shape = (len(self.row_lower), len(self.lower))
-        return csr_array((self.value, self.index, self.starts), shape=shape)
+    @cached_property
+    def rows(self) -> Rows:
+        """A."""
+        return Rows(self.starts, self.index, self.value, len(self.lower))
 
 
 @dataclass(frozen=True)
@@ -128,10 +140,9 @@ class Targets:
         none: BoolArray = np.zeros(len(self.low_ok), dtype=bool)
         return none if self.either is None else self.either
 
-    def matrix(self, columns_n: int) -> csr_array:
-        """T, targets × columns."""
-        shape = (len(self.low_ok), columns_n)
-        return csr_array((self.value, self.index, self.starts), shape=shape)
+    def rows(self, columns_n: int) -> Rows:
+        """T, over so many columns."""
+        return Rows(self.starts, self.index, self.value, columns_n)
 
 
 @dataclass(frozen=True)
@@ -208,31 +219,28 @@ def certify(system: System, targets: Targets) -> Reached:
     return replace(found, low=found.low + offset, high=found.high + offset)
 
 
-def settled_basis(system: System) -> highspy.HighsBasis:
+def settled_basis(system: System) -> Basis:
     """Of some x that fits a system: for searches in systems of the same sums."""
     solver = _Solver(system)
     if solver.minimise(np.zeros(len(system.lower))) is None:
         raise _contradiction(len(system.lower))
-    return solver.highs.getBasis()
+    basis = solver.highs.getBasis()
+    return Basis(list(basis.col_status), list(basis.row_status))
 
 
-def with_rows(system: System, rows: csr_array, low: FloatArray, high: FloatArray) -> System:
+def with_rows(system: System, rows: Rows, low: FloatArray, high: FloatArray) -> System:
     """The system with further rows; its basis is one of the new system, too."""
-    a = csr_array(vstack([system.matrix(), rows], format="csr"))
     basis = system.basis
     if basis is not None:
-        known, basis = basis, highspy.HighsBasis()
-        basis.col_status = known.col_status
-        basis.row_status = [
-            *known.row_status, *[highspy.HighsBasisStatus.kBasic] * rows.shape[0],
-        ]  # fmt: skip
-        basis.valid = True
+        more = [highspy.HighsBasisStatus.kBasic] * len(rows)
+        basis = replace(basis, rows=[*basis.rows, *more])
+    a = Rows.stacked([system.rows, rows])
     return System(
         lower=system.lower,
         upper=system.upper,
-        starts=a.indptr.astype(np.int32),
-        index=a.indices.astype(np.int32),
-        value=a.data,
+        starts=a.starts,
+        index=a.index,
+        value=a.value,
         row_lower=np.r_[system.row_lower, low],
         row_upper=np.r_[system.row_upper, high],
         basis=basis,
@@ -244,7 +252,7 @@ def load(system: System) -> highspy.Highs:
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, value in OPTIONS.items():
         highs.setOptionValue(name, value)
-    highs.passModel(_model(system))
+    pass_model(highs, system)
     return highs
 
 
@@ -265,7 +273,7 @@ def reach_each(
 
 def _reach_exactly(system: System, targets: Targets) -> Reached:
     """Exact ranges; parts that no row couples, and that are about as large, share programs."""
-    block = _blocks(system, targets.matrix(len(system.lower)), len(system.lower))
+    block = _blocks(system, targets.rows(len(system.lower)), len(system.lower))
     asked_n = np.bincount(block.of_target, minlength=block.blocks_n)
     size = np.ceil(np.log2(np.maximum(asked_n, 1)) / 2)
     low, high = np.full(len(targets.low_ok), np.inf), np.full(len(targets.low_ok), -np.inf)
@@ -288,7 +296,7 @@ class _Search:
     """The state of one search: what is reached so far, and a solver kept warm."""
 
     def __init__(self, system: System, targets: Targets, *, exact: bool) -> None:
-        self.t = targets.matrix(len(system.lower))
+        self.t = targets.rows(len(system.lower))
         self.solver = _Solver(system)
         self.rng = np.random.default_rng(SEED)
         # Nothing lies below what the bounds of the variables allow: reaching that is exact.
@@ -296,76 +304,71 @@ class _Search:
         low_ok, high_ok = targets.low_ok, targets.high_ok
         self.low_ok = np.where(np.isposinf(low_ok), np.inf, self.least) if exact else low_ok
         self.high_ok = np.where(np.isneginf(high_ok), -np.inf, self.most) if exact else high_ok
-        either = targets.is_either() & (not exact)
-        self.low_suffices = np.where(either, low_ok, -np.inf)
-        self.high_suffices = np.where(either, high_ok, np.inf)
+        # Of an exact range both sides are asked, whatever is enough.
+        self.either = targets.is_either() & (not exact)
+        self.has_either = bool(self.either.any())
         # A sum of no variables is 0 in every solution.
-        is_nothing: BoolArray = np.diff(self.t.indptr) == 0
+        is_nothing: BoolArray = np.diff(self.t.starts) == 0
         self.low: FloatArray = np.where(is_nothing, 0.0, np.inf)
         self.high: FloatArray = np.where(is_nothing, 0.0, -np.inf)
         self.is_exact_low, self.is_exact_high = is_nothing.copy(), is_nothing.copy()
         self.bounding_n = 0
+        self.look()
 
-    def open_low(self) -> BoolArray:
-        """Targets whose low side is neither certified nor settled."""
-        is_open = self.low > np.maximum(self.low_ok, self.least) + SLACK
-        return np.asarray(is_open & ~self.is_exact_low & ~self.one_suffices())
-
-    def open_high(self) -> BoolArray:
-        """Targets whose high side is neither certified nor settled."""
-        is_open = self.high < np.minimum(self.high_ok, self.most) - SLACK
-        return np.asarray(is_open & ~self.is_exact_high & ~self.one_suffices())
-
-    def one_suffices(self) -> BoolArray:
-        """Targets that one side has made safe."""
-        low = self.low <= self.low_suffices + SLACK
-        return np.asarray(low | (self.high >= self.high_suffices - SLACK))
+    def look(self) -> None:
+        """See which sides are open: neither certified nor settled. After whatever changes that."""
+        low = (self.low > np.maximum(self.low_ok, self.least) + SLACK) & ~self.is_exact_low
+        high = (self.high < np.minimum(self.high_ok, self.most) - SLACK) & ~self.is_exact_high
+        if self.has_either:
+            enough = (self.low <= self.low_ok + SLACK) | (self.high >= self.high_ok - SLACK)
+            low, high = low & ~(self.either & enough), high & ~(self.either & enough)
+        self.open_low: BoolArray = np.asarray(low)
+        self.open_high: BoolArray = np.asarray(high)
+        self.open_n = int(np.count_nonzero(low) + np.count_nonzero(high))
 
     def is_open(self) -> BoolArray:
-        return self.open_low() | self.open_high()
-
-    def open_n(self) -> int:
-        return int(self.open_low().sum() + self.open_high().sum())
+        return self.open_low | self.open_high
 
     def push(self, wish: FloatArray) -> bool:
         """One program that lowers targets of positive wish and raises those of negative.
 
         What its point certifies, for whatever target, is taken. False: no bound, no point.
         """
-        if self.open_n() < FEW_OPEN * self.t.shape[1]:
+        if self.open_n < FEW_OPEN * self.t.columns_n:
             self.solver.expect_little()
-        x = self.solver.minimise(_product(self.t.T, wish))
+        x = self.solver.minimise(self.t.weighing(wish))
         if x is None:
             return False
-        t = _product(self.t, x)
+        t = self.t.times(x)
         np.minimum(self.low, t, out=self.low)
         np.maximum(self.high, t, out=self.high)
+        self.look()
         return True
 
     def wishes(self) -> FloatArray:
         """+1 or -1 for every open target: its open side, at random where both are."""
-        low, high = self.open_low(), self.open_high()
+        low, high = self.open_low, self.open_high
         either = self.rng.choice([-1.0, 1.0], len(low))
         return np.where(low & high, either, low.astype(float) - high.astype(float))
 
     def share(self) -> None:
         """Programs that push all open targets at once, while they are worth it."""
-        for program in range(self.open_n()):
-            before = self.open_n()
+        for program in range(self.open_n):
+            before = self.open_n
             if before == 0:
                 return
             self.push(self.wishes())
-            if program >= FAR_N and before - self.open_n() < WORTH_SHARE * before:
+            if program >= FAR_N and before - self.open_n < WORTH_SHARE * before:
                 return
 
     def share_thinly(self) -> None:
         """Programs that push some of the open targets, drawn at random, then fewer."""
         part = 0.5
         while part * self.is_open().sum() >= WORTH_SIDES:
-            before = self.open_n()
+            before = self.open_n
             is_drawn = self.rng.random(len(self.low)) < part
             self.push(np.where(is_drawn, self.wishes(), 0.0))
-            if before - self.open_n() < WORTH_SIDES:
+            if before - self.open_n < WORTH_SIDES:
                 part /= 2
 
     def use_blocks(self, system: System, targets: Targets) -> None:
@@ -382,8 +385,8 @@ class _Search:
             return
         still = replace(
             targets,
-            low_ok=np.where(self.open_low(), targets.low_ok, np.inf),
-            high_ok=np.where(self.open_high(), targets.high_ok, -np.inf),
+            low_ok=np.where(self.open_low, targets.low_ok, np.inf),
+            high_ok=np.where(self.open_high, targets.high_ok, -np.inf),
             either=None,
         )
         part = _chosen(system, blocks.of_row >= 0, np.ones(len(system.lower), dtype=bool))
@@ -393,9 +396,10 @@ class _Search:
         self.least = np.where(alone.is_exact_low, np.maximum(self.least, alone.low), self.least)
         self.most = np.where(alone.is_exact_high, np.minimum(self.most, alone.high), self.most)
         self.bounding_n = alone.solver.programs_n
+        self.look()
         before = np.inf
-        while self.open_n() < before:
-            before = self.open_n()
+        while self.open_n < before:
+            before = self.open_n
             self.push(self.one_a_block(block))
 
     def one_a_block(self, block: IntArray) -> FloatArray:
@@ -413,6 +417,7 @@ class _Search:
             if self.push(wish):
                 self.is_exact_low |= wish > 0
                 self.is_exact_high |= wish < 0
+                self.look()
             else:
                 # Some block has no bound, and it is not known which.
                 for target in np.flatnonzero(wish).tolist():
@@ -421,9 +426,10 @@ class _Search:
     def settle(self) -> None:
         """A program of its own for each side that is still open."""
         for target in np.flatnonzero(self.is_open()).tolist():
-            for sign, is_open in ((1.0, self.open_low), (-1.0, self.open_high)):
-                if is_open()[target]:
-                    self.settle_one(target, sign)
+            if self.open_low[target]:
+                self.settle_one(target, 1.0)
+            if self.open_high[target]:
+                self.settle_one(target, -1.0)
 
     def settle_one(self, target: int, sign: float) -> None:
         """Minimum (sign 1) or maximum (sign -1) of one target."""
@@ -436,6 +442,7 @@ class _Search:
         else:
             self.high[target] = self.high[target] if has_end else np.inf
             self.is_exact_high[target] = True
+        self.look()
 
     def reached(self) -> Reached:
         return Reached(
@@ -462,7 +469,7 @@ class _Solver:
         self.programs_n = 0
         self.is_near = self.start is not None
         if system.basis is not None and not self.is_near:
-            self.is_near = self.highs.setBasis(system.basis) == highspy.HighsStatus.kOk
+            self.is_near = self.highs.setBasis(system.basis.of_highs()) == highspy.HighsStatus.kOk
         if self.is_near:
             self.highs.setOptionValue("simplex_strategy", PRIMAL)
 
@@ -511,30 +518,31 @@ def without_fixed(system: System, targets: Targets) -> tuple[System, Targets, Fl
     lower, upper = system.lower, system.upper
     if (lower > upper + SLACK).any():
         raise _contradiction(len(lower))
-    a, t = system.matrix(), targets.matrix(len(lower))
     moves = lower < upper
     if moves.all():
-        return system, targets, np.zeros(t.shape[0])
+        return system, targets, np.zeros(len(targets.low_ok))
+    a, t = system.rows, targets.rows(len(lower))
     fixed = np.where(moves, 0.0, lower)
-    shift, offset = _product(a, fixed), _product(t, fixed)
+    shift, offset = a.times(fixed), t.times(fixed)
     moved = replace(system, row_lower=system.row_lower - shift, row_upper=system.row_upper - shift)
-    is_used = _product(abs(a), moves.astype(np.float64)) > 0
+    is_used = np.zeros(len(a), dtype=bool)
+    is_used[a.row[moves[a.index] & (a.value != 0)]] = True
     if ((moved.row_lower > SLACK) | (moved.row_upper < -SLACK))[~is_used].any():
         raise _contradiction(len(lower))
-    asked = _asked(targets, np.ones(t.shape[0], dtype=bool), moves)
+    asked = _asked(targets, np.ones(len(t), dtype=bool), moves)
     asked = replace(asked, low_ok=targets.low_ok - offset, high_ok=targets.high_ok - offset)
     return _chosen(moved, is_used, moves), asked, offset
 
 
 def _chosen(system: System, rows: BoolArray, columns: BoolArray) -> System:
     """Some rows and columns of a system."""
-    a = csr_array(system.matrix()[rows][:, columns])
+    a = system.rows.chosen(rows, columns)
     return System(
         lower=system.lower[columns],
         upper=system.upper[columns],
-        starts=a.indptr.astype(np.int32),
-        index=a.indices.astype(np.int32),
-        value=a.data,
+        starts=a.starts,
+        index=a.index,
+        value=a.value,
         row_lower=system.row_lower[rows],
         row_upper=system.row_upper[rows],
         start=None if system.start is None else system.start[columns],
@@ -543,11 +551,11 @@ def _chosen(system: System, rows: BoolArray, columns: BoolArray) -> System:
 
 def _asked(targets: Targets, at: BoolArray, columns: BoolArray) -> Targets:
     """Some targets in some columns."""
-    t = csr_array(targets.matrix(len(columns))[at][:, columns])
+    t = targets.rows(len(columns)).chosen(at, columns)
     return Targets(
-        starts=t.indptr.astype(np.int32),
-        index=t.indices.astype(np.int32),
-        value=t.data,
+        starts=t.starts,
+        index=t.index,
+        value=t.value,
         low_ok=targets.low_ok[at],
         high_ok=targets.high_ok[at],
         either=targets.is_either()[at],
@@ -567,7 +575,7 @@ def _fits(system: System) -> bool:
     """Whether there is a start, and it is an x of the system."""
     if system.start is None:
         return False
-    x, at = system.start, _product(system.matrix(), system.start)
+    x, at = system.start, system.rows.times(system.start)
     inside = (x >= system.lower - SLACK) & (x <= system.upper + SLACK)
     kept = (at >= system.row_lower - SLACK) & (at <= system.row_upper + SLACK)
     return bool(inside.all() and kept.all())
@@ -575,36 +583,43 @@ def _fits(system: System) -> bool:
 
 def _around(system: System, start: FloatArray) -> System:
     """The system in how far each variable lies above and below `start`: twice the columns."""
-    a = system.matrix()
-    both = csr_array(hstack([a, -a], format="csr"))
-    at = _product(a, start)
+    a, size = system.rows, len(start)
+    up, down = a.moved(np.arange(size), 2 * size), a.moved(np.arange(size) + size, 2 * size)
+    both = up.beside(replace(down, value=-down.value))
+    at = a.times(start)
     # Noise of the arithmetic must not rule out the start, which fits (`_fits`).
     return System(
         lower=np.zeros(2 * len(start)),
         upper=np.maximum(np.r_[system.upper - start, start - system.lower], 0.0),
-        starts=both.indptr.astype(np.int32),
-        index=both.indices.astype(np.int32),
-        value=both.data,
+        starts=both.starts,
+        index=both.index,
+        value=both.value,
         row_lower=np.minimum(system.row_lower - at, 0.0),
         row_upper=np.maximum(system.row_upper - at, 0.0),
     )
 
 
-def _model(system: System) -> highspy.HighsLp:
-    """The system as HiGHS holds it, without an objective."""
-    model = highspy.HighsLp()
-    model.num_col_ = len(system.lower)
-    model.num_row_ = len(system.row_lower)
-    model.col_cost_ = np.zeros(len(system.lower))
-    model.col_lower_ = system.lower
-    model.col_upper_ = system.upper
-    model.row_lower_ = system.row_lower
-    model.row_upper_ = system.row_upper
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_ = system.starts
-    model.a_matrix_.index_ = system.index
-    model.a_matrix_.value_ = system.value
-    return model
+def pass_model(highs: highspy.Highs, system: System) -> None:
+    """Hand a system to HiGHS, without an objective."""
+    columns_n = len(system.lower)
+    highs.passModel(
+        columns_n,
+        len(system.row_lower),
+        len(system.index),
+        highspy.MatrixFormat.kRowwise.value,
+        highspy.ObjSense.kMinimize.value,
+        0.0,
+        np.zeros(columns_n),
+        system.lower,
+        system.upper,
+        system.row_lower,
+        system.row_upper,
+        system.starts,
+        system.index,
+        system.value,
+        # Every column may have any value.
+        np.zeros(columns_n, dtype=np.int32),
+    )
 
 
 @dataclass(frozen=True)
@@ -617,33 +632,29 @@ class _Blocks:
     blocks_n: int
 
 
-def _blocks(system: System, t: csr_array, long_n: int) -> _Blocks:
+def _blocks(system: System, t: Rows, long_n: int) -> _Blocks:
     """The parts into which a system falls without rows and targets longer than `long_n`."""
-    links = csr_array(vstack([system.matrix(), t]))
-    is_long = np.diff(links.indptr) > long_n
-    row, column = links.nonzero()
-    is_kept = ~is_long[row]
-    nodes_n = links.shape[0] + links.shape[1]
-    row, column = row[is_kept], column[is_kept] + links.shape[0]
-    edges = csr_array((np.ones(len(row)), (row, column)), shape=(nodes_n, nodes_n))
+    links = Rows.stacked([system.rows, t])
+    size = np.diff(links.starts)
+    is_long = size > long_n
+    is_kept = ~is_long[links.row] & (links.value != 0)
+    lines_n, nodes_n = len(links), len(links) + links.columns_n
+    column = links.index[is_kept] + np.int32(lines_n)
+    size = np.bincount(links.row[is_kept], minlength=nodes_n)
+    starts = np.r_[0, np.cumsum(size)].astype(np.int32)
+    edges = csr_array((np.ones(len(column)), column, starts), shape=(nodes_n, nodes_n))
     blocks_n, labels = connected_components(edges, directed=False)
-    of_line = np.where(is_long, -1, labels[: links.shape[0]])
+    of_line = np.where(is_long, -1, labels[:lines_n])
     rows_n = len(system.row_lower)
-    return _Blocks(of_line[:rows_n], of_line[rows_n:], labels[links.shape[0] :], blocks_n)
+    return _Blocks(of_line[:rows_n], of_line[rows_n:], labels[lines_n:], blocks_n)
 
 
-def _box(t: csr_array, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _box(t: Rows, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Least and most that `T x` can be given the bounds of x alone."""
-    up, down = csr_array(t.maximum(0)), csr_array(t.minimum(0))
-    # A stored zero times an infinite bound would be no number.
-    up.eliminate_zeros()
-    down.eliminate_zeros()
-    return (
-        _product(up, lower) + _product(down, upper),
-        _product(up, upper) + _product(down, lower),
-    )
-
-
-def _product(matrix: csr_array | csc_array, x: FloatArray) -> FloatArray:
-    """Matrix times vector (scipy's stubs do not say that this is an array)."""
-    return np.asarray(matrix @ x, dtype=np.float64)
+    found = []
+    for of_up, of_down in ((lower, upper), (upper, lower)):
+        end = np.where(t.value > 0, of_up[t.index], of_down[t.index])
+        # A stored zero times an infinite bound would be no number.
+        part = t.value * np.where(t.value == 0, 0.0, end)
+        found.append(t.sums(part))
+    return found[0], found[1]

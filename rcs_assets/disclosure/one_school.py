@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array, hstack, vstack
+from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.answers import (
     Answer,
@@ -38,6 +38,7 @@ from rcs_assets.disclosure.answers import (
 from rcs_assets.disclosure.asked import Asked, adds_nothing, targets_of
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Ints, Shown
 from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, with_rows
+from rcs_assets.disclosure.rows import Rows
 from rcs_assets.disclosure.told import told, told_of, told_rows
 from rcs_assets.disclosure.unknowns import both, identity
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 # What of a school's shown rows an answer hangs on, and of the rule by which they are shown.
 _BOUNDS = ("low_n", "high_n", "low_p", "high_p")
 _THRESHOLDS = ("k_base", "k_numerator", "k_complement")
-_Rows = tuple[csr_array, Floats, Floats]
+_Bounded = tuple[Rows, Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -200,9 +201,9 @@ class OneSchool:
         exact: bool = False,
     ) -> Reached:
         """How far targets reach for one school: none is of the school's own pupils."""
-        own = csr_array((len(targets.low_ok), 2 * int((self.school == school).sum())))
-        matrix = _wide(targets.matrix(2 * self.size), own)
-        asked = targets_of(matrix, targets.low_ok, targets.high_ok, targets.is_either())
+        own_n = int((self.school == school).sum())
+        rows = _of_all(targets.rows(2 * self.size), own_n)
+        asked = targets_of(rows, targets.low_ok, targets.high_ok, targets.is_either())
         return reach(self._system(case, public, shown, school), asked, exact=exact)
 
     def _suspects(
@@ -219,7 +220,8 @@ class OneSchool:
         if len(schools) == 1:
             return [(int(schools[0]), at)], found.programs_n
         some = asked.some(at)
-        counts = some.targets.matrix(2 * self.size) @ np.hstack([case.pupils.n, case.pupils.p]).T
+        rows = some.targets.rows(2 * self.size).matrix()
+        counts = rows @ np.hstack([case.pupils.n, case.pupils.p]).T
         heavy = (counts[:, schools] > some.targets.low_ok[:, None] + SLACK).any(axis=0)
         suspects = [(int(school), at) for school in schools[heavy]]
         half = len(schools) // 2
@@ -271,7 +273,7 @@ class OneSchool:
         high = np.r_[np.full(2 * len(at), np.inf), pupils.room(schools)]
         return with_rows(
             replace(system, lower=lower, upper=upper),
-            csr_array(vstack(rows, format="csr")),
+            Rows.stacked(rows),
             low,
             high,
         )
@@ -283,8 +285,7 @@ class OneSchool:
             self._own_rows(case, shown, school, mine),
             self._rest_rows(case, school, mine),
         )
-        none = csr_array((public.matrix().shape[0], 2 * len(mine)))
-        a = csr_array(vstack([_wide(public.matrix(), none), own, rest], format="csr"))
+        a = Rows.stacked([_of_all(public.rows, len(mine)), own, rest])
         place = self.place[mine]
         roll = np.where(self.grid.is_empty[case.row, place], 0.0, self.grid.roll[case.row, place])
         roll = np.where(roll < NO_LIMIT, roll, np.inf)
@@ -293,17 +294,17 @@ class OneSchool:
         truth = self.public.truth(case.row)
         n, p = case.pupils.n[school, self.part_of[mine]], case.pupils.p[school, self.part_of[mine]]
         return System(
-            lower=np.zeros(a.shape[1]),
+            lower=np.zeros(a.columns_n),
             upper=np.r_[public.upper[:size], roll, public.upper[size:], roll * most],
-            starts=a.indptr.astype(np.int32),
-            index=a.indices.astype(np.int32),
-            value=a.data,
+            starts=a.starts,
+            index=a.index,
+            value=a.value,
             row_lower=np.r_[public.row_lower, own_low, rest_low],
             row_upper=np.r_[public.row_upper, own_high, rest_high],
             start=np.r_[truth[:size], n, truth[size:], p],
         )
 
-    def _own_rows(self, case: _Case, shown: Shown, school: int, mine: Ints) -> _Rows:
+    def _own_rows(self, case: _Case, shown: Shown, school: int, mine: Ints) -> _Bounded:
         """What the school's package says of its pupils."""
         least, most = self._scale(case.row)
         every = np.arange(len(mine))
@@ -313,12 +314,11 @@ class OneSchool:
         seen.append(told(total, 1.0, 0.0, -np.inf, case.pupils.most[school]))
         cells = csr_array(self.holder.expression[:, self.variable[mine]])
         parts = [told_rows(identity(len(mine)), scale), told_rows(cells, seen)]
-        rows = csr_array(vstack([part[0] for part in parts], format="csr"))
-        public = csr_array((rows.shape[0], 2 * self.size))
+        rows = Rows.stacked([part[0] for part in parts])
         low, high = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-        return _wide(public, rows), low, high
+        return _of_own(rows, self.size), low, high
 
-    def _rest_rows(self, case: _Case, school: int, mine: Ints) -> _Rows:
+    def _rest_rows(self, case: _Case, school: int, mine: Ints) -> _Bounded:
         """The CPP's pupils less the school's are pupils, no more than the other schools have."""
         least, most = self._scale(case.row)
         size, pupils = len(mine), case.pupils
@@ -329,18 +329,16 @@ class OneSchool:
         rows = []
         for of_n, of_p in ((1.0, 0.0), (most, -1.0), (-least, 1.0)):
             times = np.full(size, of_n), np.full(size, of_p)
-            rows.append(_wide(both(part, every, *times), -both(identity(size), every, *times)))
+            whole_rows = _of_all(both(part, every, *times), size)
+            less = both(identity(size), every, *(-each for each in times))
+            rows.append(whole_rows.beside(_of_own(less, self.size)))
         one, total = np.array([0]), self.public.expression[self.home_total]
-        own = csr_array(np.ones((1, size)))
-        rows.append(
-            _wide(
-                both(total, one, np.ones(1), np.zeros(1)),
-                -both(own, one, np.ones(1), np.zeros(1)),
-            )
-        )
+        all_pupils = _of_all(both(total, one, np.ones(1), np.zeros(1)), size)
+        own = both(csr_array(np.ones((1, size))), one, -np.ones(1), np.zeros(1))
+        rows.append(all_pupils.beside(_of_own(own, self.size)))
         total_high = pupils.most.sum() - pupils.most[school]
         return (
-            csr_array(vstack(rows, format="csr")),
+            Rows.stacked(rows),
             np.zeros(3 * size + 1),
             np.r_[high, total_high],
         )
@@ -371,8 +369,15 @@ class OneSchool:
         return np.asarray(self.holder.is_own & (self.grid.unit == unit), dtype=bool)
 
 
-def _wide(public: csr_array, own: csr_array) -> csr_array:
-    """Rows over what everybody has and over a school's own: pupils of both, then positive."""
-    of, mine = public.shape[1] // 2, own.shape[1] // 2
-    halves = [public[:, :of], own[:, :mine], public[:, of:], own[:, mine:]]
-    return csr_array(hstack(halves, format="csr"))
+def _of_all(public: Rows, own_n: int) -> Rows:
+    """Rows over what everybody has, with room for so many own: pupils of both, then positive."""
+    size = public.columns_n // 2
+    every = np.arange(size)
+    return public.moved(np.r_[every, every + size + own_n], 2 * (size + own_n))
+
+
+def _of_own(own: Rows, size: int) -> Rows:
+    """Rows over a school's own, beside so many that everybody has."""
+    own_n = own.columns_n // 2
+    mine = np.arange(own_n) + size
+    return own.moved(np.r_[mine, mine + size + own_n], 2 * (size + own_n))

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, FloatArray, System, load
+from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, System, load
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.secondary import AMOUNT_PART, CannotBeMetError, Need, Plan, shown_bounds
 from rcs_assets.disclosure.structure import Cells, Index, Mask
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import SLACK, FloatArray, Reached, System, Targets, reach
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.structure import Cells, Index, Mask
 from rcs_assets.errors import ConfigurationError
 

@@ -23,7 +23,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.lp import FloatArray, System, Targets, reach_each
+from rcs_assets.disclosure.lp import System, Targets, reach_each
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS, SpendRule
 
 # Pounds in a unit of the programs: solvers like numbers near 1.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.given import column, numbers, texts
-from rcs_assets.disclosure.lp import FloatArray
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.errors import InputError
 
 TOTAL = "Total"

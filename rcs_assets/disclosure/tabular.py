@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rcs_assets.disclosure.given import as_tables, column, numbers
-from rcs_assets.disclosure.lp import SLACK, FloatArray
+from rcs_assets.disclosure.lp import SLACK
 from rcs_assets.disclosure.optimal import cheapest, quick
+from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.secondary import CannotBeMetError, Need, reach_cells, shown_bounds
 from rcs_assets.disclosure.structure import (
     Cells,

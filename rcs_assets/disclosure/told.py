@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.asked import OF_QUANTITY
 from rcs_assets.disclosure.grid import Bools, Floats, Grid, Ints, Shown
+from rcs_assets.disclosure.rows import Rows
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 from rcs_assets.disclosure.unknowns import both
 
@@ -66,12 +67,12 @@ def told(
     """Of some sums of variables, how often pupils and positive answers lie between bounds."""
 
     def each(part: Floats | float) -> Floats:
-        return np.asarray(np.broadcast_to(part, len(at)), dtype=np.float64)
+        return part if isinstance(part, np.ndarray) else np.full(len(at), float(part))
 
     return at, each(pupils), each(positive), each(low), each(high)
 
 
-def told_rows(sums: csr_array, parts: Sequence[Told]) -> tuple[csr_array, Floats, Floats]:
+def told_rows(sums: csr_array, parts: Sequence[Told]) -> tuple[Rows, Floats, Floats]:
     """What is told as rows over pupils and positive answers, with their bounds."""
     at, pupils, positive, low, high = map(np.concatenate, zip(*parts, strict=True))
     return both(sums, at, pupils, positive), low, high

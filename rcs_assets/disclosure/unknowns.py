@@ -12,10 +12,11 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.cells import PARTIAL
 from rcs_assets.disclosure.grid import Floats, Grid, Ints, Texts
+from rcs_assets.disclosure.rows import Rows
 
 PUBLIC_COALITION = "public"
 # Levels that only a CPP's own package shows.
@@ -167,17 +168,24 @@ def coalitions(grid: Grid) -> list[str]:
     return [PUBLIC_COALITION, *own]
 
 
-def both(sums: csr_array, at: Ints, pupils: Floats, positive: Floats) -> csr_array:
+def both(sums: csr_array, at: Ints, pupils: Floats, positive: Floats) -> Rows:
     """Rows of sums over pupils, so often, and over positive answers, so often."""
-    rows = csr_array(sums[at])
-    times = np.diff(rows.indptr)
-    parts = [
-        csr_array((rows.data * np.repeat(factor, times), rows.indices, rows.indptr), rows.shape)
-        for factor in (pupils, positive)
-    ]
-    found = csr_array(hstack(parts, format="csr"))
-    found.eliminate_zeros()
-    return found
+    chosen = Rows(sums.indptr, sums.indices, sums.data, sums.shape[1]).some(at)
+    size, row = np.diff(chosen.starts), chosen.row
+    # What counts no times is left out.
+    size_n, size_p = np.where(pupils != 0, size, 0), np.where(positive != 0, size, 0)
+    starts = np.r_[0, np.cumsum(size_n + size_p)].astype(np.int32)
+    within = np.arange(len(row)) - chosen.starts[row]
+    index, value = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1])
+    for times, begin, column in (
+        (pupils, starts[:-1], 0),
+        (positive, starts[:-1] + size_n, chosen.columns_n),
+    ):
+        has = times[row] != 0
+        to = (begin[row] + within)[has]
+        index[to] = chosen.index[has] + column
+        value[to] = chosen.value[has] * times[row[has]]
+    return Rows(starts, index, value, 2 * chosen.columns_n)
 
 
 def identity(size: int) -> csr_array:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import duckdb
@@ -30,7 +30,7 @@ from scipy.sparse import csr_array, hstack
 
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown, Texts
-from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, System
+from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, System, pass_model
 from rcs_assets.errors import InputError
 
 LOW, HIGH = 1, 2
@@ -65,6 +65,10 @@ _CELLS = (
     ("low_table", pa.int32()),
     ("high_table", pa.int32()),
 )
+
+
+# Of a system: all but where a search starts from.
+_TOLD = sorted({each.name for each in fields(System)} - {"start", "basis"})
 
 
 @dataclass
@@ -306,7 +310,7 @@ class _Search:
         digest.update(repr(asked.quantity).encode())
         cells = asked.matrix
         for array in (
-            *(vars(self.system)[name] for name in sorted(vars(self.system)) if name != "start"),
+            *(getattr(self.system, name) for name in _TOLD),
             *(cells.indptr, cells.indices, cells.data, asked.low_ok, asked.high_ok, self.truth),
             *written,
         ):
@@ -435,14 +439,5 @@ def _solver(system: System) -> highspy.Highs:
     solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, value in OPTIONS.items():
         solver.setOptionValue(name, value)
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = len(system.lower), len(system.row_lower)
-    model.col_cost_ = np.zeros(len(system.lower))
-    model.col_lower_, model.col_upper_ = system.lower, system.upper
-    model.row_lower_, model.row_upper_ = system.row_lower, system.row_upper
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_ = system.starts
-    model.a_matrix_.index_ = system.index
-    model.a_matrix_.value_ = system.value
-    solver.passModel(model)
+    pass_model(solver, system)
     return solver

@@ -21,6 +21,7 @@ from rcs_assets.disclosure.lp import (
     settled_basis,
     with_rows,
 )
+from rcs_assets.disclosure.rows import Rows
 from rcs_assets.errors import InputError
 
 
@@ -168,11 +169,14 @@ def test_a_basis_of_the_same_sums_changes_no_verdict(seed: int) -> None:
     more = csr_array((rng.random((6, 40)) < 0.1).astype(float))
     wide = replace(system, row_lower=np.full(25, -np.inf), row_upper=np.full(25, 400.0))
     near = with_rows(
-        replace(wide, basis=settled_basis(wide)), more, more @ truth - 3, more @ truth + 3
+        replace(wide, basis=settled_basis(wide)),
+        Rows.of(more),
+        more @ truth - 3,
+        more @ truth + 3,
     )
     at = {name: np.where(is_held, truth, getattr(near, name)) for name in ("lower", "upper")}
     near = replace(near, **at)
-    assert near.basis is not None and len(near.basis.row_status) == 31
+    assert near.basis is not None and len(near.basis.rows) == 31
     found, expected = reach(near, targets), reach(replace(near, basis=None), targets)
     assert found.unsafe(targets).tolist() == expected.unsafe(targets).tolist()
     assert 0 < found.unsafe(targets).sum() < 30
@@ -240,7 +244,7 @@ def test_blocks_and_long_rows_agree_with_one_program_a_side(seed: int) -> None:
 
 def fitting(system: System) -> np.ndarray:
     """A point of the system that is no corner of it, like a true table."""
-    a = system.matrix().toarray()
+    a = system.rows.matrix().toarray()
     rng = np.random.default_rng(3)
     corners = []
     for _ in range(4):
