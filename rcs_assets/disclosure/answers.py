@@ -136,6 +136,11 @@ class Answers:
                 self.used[question] = answer
                 self.used |= {part: self.known[part] for part in answer.parts}
 
+    def and_more(self, used: Mapping[str, Answer]) -> None:
+        """Keep what another has used or found."""
+        self.known |= used
+        self.used |= used
+
 
 @dataclass(frozen=True)
 class Found:

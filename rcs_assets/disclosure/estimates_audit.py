@@ -9,22 +9,24 @@ how the rows came about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from rcs_assets.disclosure.answers import Answer, Answers, Attack, Unsafe
-from rcs_assets.disclosure.attack import attackers_of
+from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
-from rcs_assets.disclosure.grid import Grid, from_release, read_grid, surveys
+from rcs_assets.disclosure.grid import Grid, Shown, from_release, read_grid, surveys
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.rules import attack_all, with_known
-from rcs_assets.disclosure.unknowns import read_structure
-from rcs_assets.disclosure.witness import Key, Witnesses
+from rcs_assets.disclosure.repair import with_known
+from rcs_assets.disclosure.side_by_side import LITTLE, each
+from rcs_assets.disclosure.unknowns import Structure, read_structure
+from rcs_assets.disclosure.witness import Key, Made, Witnesses, of_indicator
 
 _ANSWERS = """
 create table if not exists disclosure.answers (
@@ -96,26 +98,18 @@ def audit_estimates(
     if earlier:
         con.execute(f"create or replace temp table sdc_figure as from {released}")
         compare_with_earlier(con, earlier, policy.changed_least)
+    read = [_read(con, survey, policy, released, bool(earlier)) for survey in surveys(con)]
     outcomes: list[Attack] = []
     places: list[str] = []
     findings: list[pa.Table] = []
     witnesses = Witnesses(kept or {})
-    for survey in surveys(con):
-        grid = read_grid(con, survey)
-        structure = read_structure(con, grid)
-        attackers = attackers_of(grid, structure, policy.microdata)
-        before = read_earlier(con, grid) if earlier else Earlier.none(grid)
-        told = from_release(con, grid, released)
-        shown = with_known(grid, told, before)
-        jobs = [(a, row) for row in range(len(grid.indicators)) for a in range(len(attackers))]
-        found = attack_all(attackers, shown, jobs, answers)
+    for survey, found in zip(read, _attack_all(read, answers, witnesses), strict=True):
+        grid = survey.grid
         outcomes += found
         places += [
             _place(grid, outcome, i) for outcome in found for i in range(len(outcome.unsafe))
         ]
         findings.append(_findings(grid, found))
-        for attacker in attackers:
-            witnesses.add(attacker, told)
     tables, cells = witnesses.relations(con)
     drop_cells(con)
     differences = find_differences(
@@ -135,6 +129,71 @@ def audit_estimates(
         witnesses.questions,
         differences,
     )
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """One survey as it is attacked: `told` by this release, `shown` by those before as well."""
+
+    grid: Grid
+    structure: Structure
+    rule: MicrodataRule
+    told: Shown
+    shown: Shown
+
+
+def _read(
+    con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, released: str, has_earlier: bool
+) -> _Survey:
+    grid = read_grid(con, survey)
+    told = from_release(con, grid, released)
+    before = read_earlier(con, grid) if has_earlier else Earlier.none(grid)
+    shown = with_known(grid, told, before)
+    return _Survey(grid, read_structure(con, grid), policy.microdata, told, shown)
+
+
+@dataclass
+class _Programme:
+    """All surveys, answers of earlier attacks and earlier made-up tables: what a worker holds."""
+
+    surveys: Sequence[_Survey]
+    known: Mapping[str, Answer]
+    kept: Mapping[Key, str]
+    _begun: dict[int, list[Attacker]] = field(default_factory=dict)
+
+    def attack(self, task: tuple[int, int]) -> tuple[list[Attack], list[Made]]:
+        """What all coalitions find of an indicator, by survey and row, and made-up tables."""
+        at, row = task
+        survey = self.surveys[at]
+        if at not in self._begun:
+            self._begun[at] = attackers_of(survey.grid, survey.structure, survey.rule)
+        attackers = self._begun[at]
+        found = [attacker.attack(survey.shown, row, self.known) for attacker in attackers]
+        return found, [of_indicator(who, survey.told, row, self.kept) for who in attackers]
+
+
+def _attack_all(
+    read: Sequence[_Survey], answers: Answers, witnesses: Witnesses
+) -> list[list[Attack]]:
+    """What is found of each survey; `answers` and `witnesses` are noted."""
+    tasks = [(at, row) for at, survey in enumerate(read) for row in range(len(survey.grid.base))]
+
+    def hidden_n(task: tuple[int, int]) -> int:
+        at, row = task
+        survey = read[at]
+        return int((survey.grid.is_showable[row] & ~survey.told.is_shown[row]).sum())
+
+    # What has most hidden takes longest.
+    tasks.sort(key=hidden_n, reverse=True)
+    cells_n = sum(survey.grid.base.size for survey in read)
+    programme = _Programme(read, answers.known, witnesses.kept)
+    done = each(_Programme.attack, programme, tasks, is_little=cells_n < LITTLE)
+    outcomes: list[list[Attack]] = [[] for _ in read]
+    for (at, _), (found, made) in sorted(zip(tasks, done, strict=True), key=lambda one: one[0]):
+        outcomes[at] += found
+        answers.note(found)
+        witnesses.add(made)
+    return outcomes
 
 
 def _place(grid: Grid, outcome: Attack, position: int) -> str:

@@ -89,8 +89,8 @@ class Suppression:
         Args:
             rows: indicators to settle; all if not given.
         """
-        open_rows = np.arange(len(self.grid.indicators)) if rows is None else np.unique(rows)
-        self._close()
+        open_rows = self._every() if rows is None else np.unique(rows)
+        self._close(self._with_linked(open_rows))
         while len(open_rows):
             picked = self._pick(open_rows, rounds=0)
             calm = ~picked.any(axis=1)
@@ -99,8 +99,8 @@ class Suppression:
                 picked[calm] = self._pick(open_rows[calm], rounds=ROUNDS)
             changed = picked.any(axis=1)
             self.hidden[open_rows] |= picked
-            self._close()
             open_rows = self._with_linked(open_rows[changed])
+            self._close(open_rows)
 
     def hide_beside(self, row: int, place: int, seen: Bools) -> bool:
         """Hide the smallest shown node near one that an attack has found; whether there was one.
@@ -113,7 +113,7 @@ class Suppression:
             if len(shown):
                 smallest = shown[np.lexsort((shown, self.grid.base[row, shown]))[0]]
                 self.hidden[row, smallest] = True
-                self._close()
+                self._close(self._with_linked(np.array([row])))
                 return True
         return False
 
@@ -137,24 +137,29 @@ class Suppression:
         told = places & ((self.grid.is_showable[row] & ~self.hidden[row]) | (self.note[row] != 0))
         self.hidden[row] |= places & self.grid.is_showable[row]
         self.note[row, places] = 0
-        self._close()
+        self._close(self._with_linked(np.array([row])))
         return bool(told.any())
 
-    def write_notes(self) -> None:
+    def write_notes(self, rows: Ints | None = None) -> None:
         """`low` or `high` on primary cells whose base passes; never in a linked set.
 
         A note speaks of all that its cell holds: it stands only where every released part
         of the cell has the same note, else a hidden part would be known to be small.
+
+        Args:
+            rows: indicators to write notes of; all if not given.
         """
-        grid = self.grid
-        passes = self.hidden & grid.is_primary & grid.is_showable & (grid.base >= grid.k_base)
-        self.note[:] = np.where(
-            passes & grid.small("numerator"),
-            LOW,
-            np.where(passes & grid.small("complement"), HIGH, 0),
-        )
-        self.note[np.concatenate([*self.linked, np.empty(0, dtype=np.int64)])] = 0
-        self.keep_notes()
+        grid, at = self.grid, self._every() if rows is None else rows
+        passes = self.hidden[at] & grid.is_primary[at] & grid.is_showable[at]
+        passes &= grid.base[at] >= grid.k_base[at]
+        small, most = grid.small("numerator")[at], grid.small("complement")[at]
+        self.note[at] = np.where(passes & small, LOW, np.where(passes & most, HIGH, 0))
+        for linked in self.linked:
+            self.note[linked] = 0
+        self.keep_notes(at)
+
+    def _every(self) -> Ints:
+        return np.arange(len(self.grid.indicators))
 
     def _drop_spoilt_notes(self, rows: Ints) -> bool:
         """Drop notes in lines where a part lacks its total's, or where they say too much."""
@@ -200,7 +205,7 @@ class Suppression:
         Args:
             rows: indicators of which something was hidden; all if not given.
         """
-        at = np.arange(len(self.grid.indicators)) if rows is None else rows
+        at = self._every() if rows is None else rows
         while len(at) and self._drop_spoilt_notes(at):
             pass
 
@@ -238,14 +243,14 @@ class Suppression:
             small = (left < self.grid.k_numerator[whole]) & ~self.grid.is_empty[whole]
             self.hidden[whole] |= small & self.grid.is_showable[whole]
 
-    def _close(self) -> None:
+    def _close(self, rows: Ints) -> None:
         """Linked indicators are hidden alike; what a CPP's package hides is hidden in public."""
-        for rows in self.linked:
-            alike = np.logical_or.reduce(self.hidden[rows], axis=0, keepdims=True)
-            self.hidden[rows] = alike & ~self.grid.is_empty[rows]
-        self.hidden[:, self.public] |= (
-            self.hidden[:, self.own] & self.grid.is_showable[:, self.public]
-        )
+        for linked in self.linked:
+            if np.isin(linked, rows).any():
+                alike = np.logical_or.reduce(self.hidden[linked], axis=0, keepdims=True)
+                self.hidden[linked] = alike & ~self.grid.is_empty[linked]
+        own, public = self.hidden[np.ix_(rows, self.own)], np.ix_(rows, self.public)
+        self.hidden[public] |= own & self.grid.is_showable[public]
 
     def _with_linked(self, rows: Ints) -> Ints:
         found = [rows, *(linked for linked in self.linked if np.isin(linked, rows).any())]

@@ -17,8 +17,7 @@ pushed one of each school, cluster and area at a time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -44,8 +43,6 @@ OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "simplex_strate
 # Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
 APART = 1.0
 SEED = 2026
-# Indicators at once: HiGHS lets go of Python's lock while it solves.
-WORKERS = 2
 Key = tuple[str, str, str]
 # Where the audit's asset keeps all three.
 TABLES, CELLS = "disclosure.certificate_tables", "disclosure.certificate_cells"
@@ -85,16 +82,13 @@ class Witnesses:
     tables: list[pa.Table] = field(default_factory=list)
     cells: list[pa.Table] = field(default_factory=list)
 
-    def add(self, attacker: Attacker, shown: Shown) -> None:
-        """Find the witnesses of all indicators of one survey, for one coalition."""
-        rows = range(len(attacker.grid.indicators))
-        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            found = pool.map(lambda row: _of_indicator(attacker, shown, row, self.kept), rows)
-            for key, question, tables, cells in found:
-                if question:
-                    self.questions[key] = question
-                self.tables += tables
-                self.cells += cells
+    def add(self, made: Iterable[Made]) -> None:
+        """Gather what was made of some indicators."""
+        for one in made:
+            if one.question:
+                self.questions[one.key] = one.question
+            self.tables += one.tables
+            self.cells += one.cells
 
     def relations(self, con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:
         """Tables and cells with the names of areas and groups, from `sdc_node`."""
@@ -169,12 +163,27 @@ def _concat(parts: list[pa.Table], columns: tuple[tuple[str, pa.DataType], ...])
     return pa.concat_tables(parts) if parts else empty.empty_table()
 
 
-def _of_indicator(
-    attacker: Attacker, shown: Shown, row: int, kept: Mapping[Key, str]
-) -> tuple[Key, str, list[pa.Table], list[pa.Table]]:
-    """Key, question, tables and cells of one indicator.
+@dataclass(frozen=True)
+class Made:
+    """Of one indicator in one package: what was asked, tables, and which shows a cell low or high.
 
-    No question where nothing of it is hidden; no tables where `kept` has the question.
+    No question where nothing of it is hidden; no tables where an audit before answered it.
+    """
+
+    key: Key
+    question: str = ""
+    tables: Sequence[pa.Table] = ()
+    cells: Sequence[pa.Table] = ()
+
+
+def of_indicator(attacker: Attacker, shown: Shown, row: int, kept: Mapping[Key, str]) -> Made:
+    """Find the witnesses of one indicator for one coalition.
+
+    Args:
+        attacker: the coalition's attack.
+        shown: what the release tells, without those before.
+        row: the indicator's row in the grid.
+        kept: questions that an audit before has answered.
     """
     grid = attacker.grid
     audience = attacker.coalition if attacker.is_public else f"cpp/{attacker.coalition}"
@@ -184,7 +193,7 @@ def _of_indicator(
     there = mine & grid.is_showable[row]
     hidden = np.flatnonzero(there & ~shown.is_shown[row]).astype(np.int64)
     if not len(hidden):
-        return key, "", [], []
+        return Made(key)
     system = _bounded(attacker, row, attacker.system(shown, row))
     asked = _asked(attacker, shown, row, hidden)
     at = np.flatnonzero(there)
@@ -195,7 +204,7 @@ def _of_indicator(
         [getattr(grid, name)[row, at] for name in _WRITTEN],
     )
     if kept.get(key) == question:
-        return key, question, [], []
+        return Made(key, question)
     if attacker.is_public:
         search.share()
         search.settle()
@@ -218,7 +227,7 @@ def _of_indicator(
         "low_table": search.low_point,
         "high_table": search.high_point,
     }
-    return key, question, tables, [_table(key, cells, _CELLS)]
+    return Made(key, question, tables, [_table(key, cells, _CELLS)])
 
 
 def _table(

@@ -1,0 +1,199 @@
+"""Hides indicators until no coalition learns too much of them.
+
+Belongs here: the steps for indicators that are hidden alike, one or a linked set: lines first,
+then notes, then attack and repair in turn. They touch no other indicator, so that each set is a
+task of its own. Does not belong here: each step (`suppress.py`, `attack.py`), reading a survey and
+the tables that come out (`rules.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcs_assets.disclosure.answers import Answer, Answers, Unsafe
+from rcs_assets.disclosure.attack import Attacker, attackers_of
+from rcs_assets.disclosure.counted import counted_places
+from rcs_assets.disclosure.earlier import Earlier
+from rcs_assets.disclosure.grid import Bools, Grid, Ints, Lines, Shown, as_released
+from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.disclosure.suppress import Suppression
+from rcs_assets.disclosure.unknowns import Structure, coalitions
+from rcs_assets.errors import ConfigurationError
+
+# An indicator that repairs have not made safe by then is hidden whole in the CPPs concerned.
+PATIENCE = 12
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One survey as it is protected.
+
+    `grid`: its nodes. `lines`: what is part of what. `structure`: what coalitions make of it.
+    `earlier`: what releases before told. `rule`: of files of answers. `linked`: rows of the grid
+    whose numerators add up, the sum first.
+    """
+
+    grid: Grid
+    lines: Lines
+    structure: Structure
+    earlier: Earlier
+    rule: MicrodataRule
+    linked: Sequence[Sequence[int]]
+
+    def tasks(self) -> list[Ints]:
+        """Rows that are hidden alike; every row in one of them."""
+        sets = [np.array(sorted(rows), dtype=np.int64) for rows in self.linked]
+        alone = np.setdiff1d(np.arange(len(self.grid.indicators)), np.concatenate([[], *sets]))
+        return [*sets, *(np.array([row], dtype=np.int64) for row in alone)]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Of some rows (`rows` × places): what is hidden, the notes, and answers used on the way."""
+
+    rows: Ints
+    hidden: Bools
+    note: NDArray[np.int8]
+    used: Mapping[str, Answer]
+
+
+@dataclass
+class Programme:
+    """All surveys, and answers of earlier attacks: what a worker holds."""
+
+    surveys: Sequence[Survey]
+    known: Mapping[str, Answer]
+    _begun: dict[int, _Protection] = field(default_factory=dict)
+
+    def protect(self, task: tuple[int, Ints]) -> Hidden:
+        """Protect some rows of a survey, by its position."""
+        at, rows = task
+        if at not in self._begun:
+            self._begun[at] = _Protection(self.surveys[at])
+        return self._begun[at].protect(rows, Answers(self.known))
+
+
+class _Protection:
+    """What is hidden of one survey, and who attacks it."""
+
+    def __init__(self, survey: Survey) -> None:
+        self.survey, self.grid = survey, survey.grid
+        rule, earlier = survey.rule, survey.earlier
+        counted = counted_places(self.grid, rule.simd_groups) if "cpp" in rule.purposes else None
+        self.suppression = Suppression(self.grid, survey.lines, survey.linked, counted)
+        self.suppression.hidden |= earlier.held & self.grid.is_showable
+        self.names = coalitions(self.grid)
+        self.attackers = attackers_of(self.grid, survey.structure, rule)
+        # Rounding leaves the same open whatever is hidden.
+        told = as_released(self.grid, self.suppression.hidden, self.suppression.note)
+        self.told = with_known(self.grid, told, earlier)
+
+    def protect(self, rows: Ints, answers: Answers) -> Hidden:
+        """Hide in rows that are hidden alike what must not be shown."""
+        suppression = self.suppression
+        suppression.settle(rows)
+        suppression.write_notes(rows)
+        self._repair(rows, answers)
+        hidden = suppression.hidden[rows] & self.grid.is_showable[rows]
+        return Hidden(rows, hidden, suppression.note[rows], answers.used)
+
+    def _shown(self) -> Shown:
+        """What would be told if no more were hidden than now."""
+        suppression, told = self.suppression, self.told
+        is_shown = (self.grid.is_showable & ~suppression.hidden) | told.was_shown
+        return replace(told, is_shown=is_shown, note=suppression.note.copy())
+
+    def _repair(self, rows: Ints, answers: Answers) -> None:
+        """Hide more, or say less in notes, until no coalition learns too much."""
+        suppression = self.suppression
+        jobs = [(a, row) for row in rows.tolist() for a in range(len(self.attackers))]
+        for attempt in range(2 * PATIENCE):
+            shown = self._shown()
+            outcomes = [self.attackers[a].attack(shown, row, answers.known) for a, row in jobs]
+            answers.note(outcomes)
+            unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
+            if not unsafe:
+                return
+            before = suppression.hidden[rows], suppression.note[rows]
+            for coalition, finding in _worst(self.grid, unsafe):
+                seen = self._attacker(coalition).seen_by(finding)
+                _mend(self.grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
+            suppression.settle(np.unique([finding.row for _, finding in unsafe]))
+            changed = self._changed(rows, *before)
+            suppression.keep_notes(rows[changed.any(axis=1)])
+            changed = self._changed(rows, *before)
+            # Who sees nothing new and was safe learns nothing new.
+            again = {(self.names.index(coalition), finding.row) for coalition, finding in unsafe}
+            again |= {
+                (a, row)
+                for a, attacker in enumerate(self.attackers)
+                for row in rows[changed[:, attacker.sees].any(axis=1)].tolist()
+            }
+            jobs = sorted(again)
+        raise ConfigurationError(
+            "The estimates could not be made safe",
+            where=f"{self.grid.survey} survey, {len(unsafe)} quantities",
+            why="hiding everything beside them still tells too much",
+            fix="leave the engagement out, or show fewer breakdowns (policy.yaml)",
+        )
+
+    def _attacker(self, coalition: str) -> Attacker:
+        return self.attackers[self.names.index(coalition)]
+
+    def _changed(self, rows: Ints, hidden: Bools, note: NDArray[np.int8]) -> Bools:
+        """Rows × places that are hidden, or noted, otherwise than before."""
+        now = self.suppression
+        return np.asarray((hidden != now.hidden[rows]) | (note != now.note[rows]))
+
+
+def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
+    """What a reader of this release and of those before has: a cell that has not changed stands."""
+    # What is small by the rules of today was shown by others: no reader can hold it to these.
+    known = earlier.known & ~grid.is_empty & ~grid.is_primary
+    if not known.any():
+        return shown
+    told = as_released(grid, np.zeros_like(known), shown.note)
+    more = known & ~shown.is_shown
+    bounds = {
+        name: np.where(more, getattr(told, name), getattr(shown, name))
+        for name in ("low_n", "high_n", "low_p", "high_p")
+    }
+    return replace(shown, is_shown=shown.is_shown | known, was_shown=known, **bounds)
+
+
+def _worst(grid: Grid, unsafe: Sequence[tuple[str, Unsafe]]) -> list[tuple[str, Unsafe]]:
+    """One finding an indicator, coalition and area: mending one often mends its neighbours."""
+    found: dict[tuple[str, int, str], tuple[str, Unsafe]] = {}
+
+    def tightness(one: tuple[str, Unsafe]) -> tuple[float, int, str]:
+        # The noise of the arithmetic must not decide between two that are as tight.
+        return round(one[1].high - one[1].low, 6), one[1].place, one[1].quantity
+
+    for coalition, finding in sorted(unsafe, key=tightness):
+        area = str(grid.unit[finding.place])
+        found.setdefault((coalition, finding.row, area), (coalition, finding))
+    return list(found.values())
+
+
+def _mend(
+    grid: Grid, suppression: Suppression, finding: Unsafe, seen: Bools, *, is_last: bool
+) -> None:
+    """One step against one finding: notes around it go first, then its next-smallest sibling.
+
+    At the last, the indicator goes whole: from what the public sees of its CPP and the areas
+    above, then from its CPP's package too, then from all that the coalition sees (`seen`), of
+    which in the end nothing is left.
+    """
+    row, place = finding.row, finding.place
+    if not is_last:
+        if not suppression.drop_notes_near(row, place, seen):
+            suppression.hide_beside(row, place, seen)
+        return
+    here = np.asarray(np.isin(grid.engagement, ["", grid.engagement[place]]), dtype=bool) & seen
+    for places in (here & (grid.view == "public"), here, seen):
+        if suppression.hide_all(row, places):
+            return
