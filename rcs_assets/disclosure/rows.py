@@ -39,12 +39,6 @@ class Rows:
         return Rows(starts, index, matrix.data.astype(np.float64), matrix.shape[1])
 
     @staticmethod
-    def nothing(rows_n: int, columns_n: int) -> Rows:
-        """So many rows without entries."""
-        none = np.zeros(0, dtype=np.int32)
-        return Rows(np.zeros(rows_n + 1, dtype=np.int32), none, np.zeros(0), columns_n)
-
-    @staticmethod
     def stacked(parts: Sequence[Rows]) -> Rows:
         """Rows of several, one below the other; all have the same columns."""
         ends = np.cumsum([0, *(len(part.index) for part in parts)])

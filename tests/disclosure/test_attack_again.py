@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rcs_assets.disclosure import load_policy
+from rcs_assets.disclosure import estimates_audit, load_policy, rules, side_by_side
 from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.cells import read_cells
@@ -14,7 +14,7 @@ from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.suppress import Suppression
 from rcs_assets.disclosure.unknowns import coalitions, read_structure
 from tests.disclosure.made_programme import Measure, Shape
-from tests.disclosure.programme import SOURCES, Programme
+from tests.disclosure.programme import LINKED, SOURCES, Programme
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +100,31 @@ def test_answers_keep_the_parts_of_a_question_that_is_known(drawn):
     again = Answers(first.used)
     again.note([Attacker(grid, structure, name).attack(everything, 0, again.known)])
     assert again.used == first.used and len(first.used) > 1
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A programme of several indicators, some of them linked, most with something to repair."""
+    measures = (Measure("half", 0.4), Measure("some", 0.1), Measure("most", 0.9))
+    size = {"clusters": (2, 3), "schools": (4, 5), "roll": (30, 200)}
+    return Programme(Shape(measures, linked=LINKED, **size), 11)
+
+
+def backwards(work, state, tasks, *, is_little):
+    """All tasks here, the last one first."""
+    found = [work(state, task) for task in reversed(tasks)]
+    return found[::-1]
+
+
+@pytest.mark.parametrize("each", [side_by_side.each, backwards])
+def test_what_is_hidden_and_found_does_not_depend_on_who_works_when(several, monkeypatch, each):
+    released, audit = several.table, several.audit()
+    for module in (rules, estimates_audit):
+        monkeypatch.setattr(module, "LITTLE", 0)
+        monkeypatch.setattr(module, "each", each)
+    assert several.protect().equals(released)
+    again = several.audit()
+    assert again.table.equals(audit.table) and audit.unsafe_n == 0
+    assert again.certificate_tables.equals(audit.certificate_tables)
+    assert again.certificate_cells.equals(audit.certificate_cells)
+    assert audit.table.num_rows == 18 and audit.certificate_cells.num_rows > 0

@@ -1,0 +1,78 @@
+"""Tasks in processes of their own: the order, the end of a worker, the end of who waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.disclosure.side_by_side import each
+from rcs_assets.errors import InputError, StorageError
+
+# Of a worker's own: `exec` is a function that a worker finds by its name.
+DIES = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+REFUSES = """
+from rcs_assets.errors import InputError
+raise InputError("The column is missing", where="estimates", fix="deliver it")
+"""
+SLEEPS = """
+import operator
+from rcs_assets.disclosure.side_by_side import each
+WORK = "import os, time; print(os.getpid(), flush=True); time.sleep(120)"
+if __name__ == "__main__":
+    each(exec, WORK, [{}, {}], is_little=False)
+"""
+
+
+@pytest.mark.parametrize("is_little", [True, False])
+def test_results_come_in_the_order_of_the_tasks(is_little):
+    tasks = ["three", "one", "two", "four"]
+    assert each(str.__add__, "after ", tasks, is_little=is_little) == [
+        "after three", "after one", "after two", "after four",
+    ]  # fmt: skip
+
+
+def test_little_work_is_done_here_and_much_elsewhere():
+    ask = "pids.append(__import__('os').getpid())"
+    here: list[int] = []
+    each(exec, ask, [{"pids": here}, {"pids": here}], is_little=True)
+    assert here == [os.getpid()] * 2
+    each(exec, ask, [{"pids": here}, {"pids": here}], is_little=False)
+    assert len(here) == 2, "a worker has a copy of its task"
+
+
+def test_an_error_of_a_task_is_the_callers():
+    with pytest.raises(InputError, match=r"column is missing.*What to do: deliver it"):
+        each(exec, REFUSES, [{}, {}], is_little=False)
+
+
+def test_a_worker_that_is_ended_from_outside_is_an_error_and_no_wait():
+    with pytest.raises(StorageError, match="ended before its work was done"):
+        each(exec, DIES, [{}, {}], is_little=False)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process does something; one that has ended may still be in the list."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to see processes in")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "waits.py"
+    script.write_text(SLEEPS, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        assert all(map(is_running, workers))
+        parent.send_signal(signal.SIGKILL)
+        end = time.monotonic() + 20
+        while any(map(is_running, workers)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not any(map(is_running, workers))
