@@ -44,7 +44,7 @@ class Asked:
         return self.targets.is_either()
 
     @staticmethod
-    def of(expression: csr_array, parts: Sequence[_Part]) -> Asked:
+    def from_parts(expression: csr_array, parts: Sequence[_Part]) -> Asked:
         """Targets from places and quantities, part by part."""
         size = [len(p[0]) for p in parts]
         at, low_ok, high_ok = (np.concatenate([p[i] for p in parts]) for i in (0, 2, 3))
@@ -92,6 +92,10 @@ class Asked:
             self.only(at, t.low_ok[at], t.high_ok[at], t.is_either()[at]),
         )
 
+    def of(self, place: int, quantity: str) -> Asked:
+        """What is asked of one quantity of a place."""
+        return self.some(np.flatnonzero((self.place == place) & (self.quantity == quantity)))
+
     def only(
         self, at: Ints, low_ok: Floats, high_ok: Floats, either: Bools | None = None
     ) -> Targets:
@@ -127,7 +131,7 @@ class Sight:
             low_ok, high_ok = self._allowed(shown, row, at, quantity)
             parts.append((at, quantity, low_ok, high_ok, False))
         parts += self._not_exact(hidden & grid.is_released, row)
-        return Asked.of(self.expression, parts)
+        return Asked.from_parts(self.expression, parts)
 
     def _allowed(self, shown: Shown, row: int, at: Ints, quantity: str) -> tuple[Floats, Floats]:
         """How low and how high a small quantity must be able to be."""

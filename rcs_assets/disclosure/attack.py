@@ -168,6 +168,19 @@ class Attacker:
         excused = asked.some(np.array(outcome.excused, dtype=np.int64))
         return outcome.and_more(self.one_school.attack(shown, row, excused, known))
 
+    def finds(self, shown: Shown, finding: Unsafe) -> bool:
+        """Whether a finding still stands of a release that tells something else by now."""
+        row = finding.row
+        if finding.school and self.one_school is not None:
+            return self.one_school.finds(shown, finding)
+        asked = self.sight.ask(shown, row, self.judged).of(finding.place, finding.quantity)
+        system = self.system(shown, row)
+        if finding.by_files and self.counted is not None:
+            system = self._with_files(system, self.counted, row)
+        every = np.ones(len(asked.place), dtype=bool)
+        found = self._find(asked, every, system, shown, row, by_files=finding.by_files)
+        return bool(found.findings)
+
     def _attack(
         self, outcome: Attack, asked: Asked, shown: Shown, known: Mapping[str, Answer]
     ) -> Attack:

@@ -150,6 +150,18 @@ class OneSchool:
         answers = {} if found.findings else {question: Answer(programs_n)}
         return replace(outcome, programs_n=programs_n, unsafe=found.findings, answers=answers)
 
+    def finds(self, shown: Shown, finding: Unsafe) -> bool:
+        """Whether a finding of one school still stands of a release that tells something else."""
+        row, school = finding.row, int(np.flatnonzero(self.units == finding.school)[0])
+        # Of others' cells it is one that the CPP's holder is excused.
+        holder = self.holder.sight.ask(shown, row, self.holder.judged)
+        asked = self._ask(shown, row, holder).of(finding.place, finding.quantity)
+        case = _Case(shown, row, self.public.system(shown, row), self._pupils(row))
+        found = self._reach(case, case.system, shown, school, asked.targets)
+        open_ = found.unsafe(asked.targets)
+        known, _ = self._known_before(case, school, asked, open_, found)
+        return bool((open_ & ~known).any())
+
     def _ask(self, shown: Shown, row: int, excused: Asked) -> Asked:
         """The CPP's cells in the public package, and what its holder is excused of others."""
         public = self.public

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcs_assets.disclosure.answers import Answer, Answers, Unsafe
-from rcs_assets.disclosure.attack import Attacker, attackers_of
+from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.counted import counted_places
 from rcs_assets.disclosure.earlier import Earlier
 from rcs_assets.disclosure.grid import Bools, Grid, Ints, Lines, Shown, as_released
@@ -26,6 +26,9 @@ from rcs_assets.errors import ConfigurationError
 
 # An indicator that repairs have not made safe by then is hidden whole in the CPPs concerned.
 PATIENCE = 12
+# Steps against one finding before all is attacked anew: with fewer, far more attacks; with many,
+# more is hidden, since what is hidden for its neighbours would have mended it, too.
+STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,13 @@ class _Protection:
             unsafe = [(outcome.coalition, u) for outcome in outcomes for u in outcome.unsafe]
             if not unsafe:
                 return
-            before = suppression.hidden[rows], suppression.note[rows]
+            before = self._state(rows)
             for coalition, finding in _worst(self.grid, unsafe):
-                seen = self._attacker(coalition).seen_by(finding)
-                _mend(self.grid, suppression, finding, seen, is_last=attempt >= PATIENCE)
-            suppression.settle(np.unique([finding.row for _, finding in unsafe]))
-            changed = self._changed(rows, *before)
+                self._mend(coalition, finding, rows, is_last=attempt >= PATIENCE)
+            suppression.settle(np.array([finding.row for _, finding in unsafe]))
+            changed = before != self._state(rows)
             suppression.keep_notes(rows[changed.any(axis=1)])
-            changed = self._changed(rows, *before)
+            changed = before != self._state(rows)
             # Who sees nothing new and was safe learns nothing new.
             again = {(self.names.index(coalition), finding.row) for coalition, finding in unsafe}
             again |= {
@@ -141,13 +143,22 @@ class _Protection:
             fix="leave the engagement out, or show fewer breakdowns (policy.yaml)",
         )
 
-    def _attacker(self, coalition: str) -> Attacker:
-        return self.attackers[self.names.index(coalition)]
+    def _mend(self, coalition: str, finding: Unsafe, rows: Ints, *, is_last: bool) -> None:
+        """A few steps against one finding; none if those against others have mended it."""
+        attacker = self.attackers[self.names.index(coalition)]
+        seen = attacker.seen_by(finding)
+        for _ in range(STEPS):
+            if not attacker.finds(self._shown(), finding):
+                return
+            before = self._state(rows)
+            _mend(self.grid, self.suppression, finding, seen, is_last=is_last)
+            if (before == self._state(rows)).all():
+                return
 
-    def _changed(self, rows: Ints, hidden: Bools, note: NDArray[np.int8]) -> Bools:
-        """Rows × places that are hidden, or noted, otherwise than before."""
+    def _state(self, rows: Ints) -> NDArray[np.int8]:
+        """Of some rows × places, what is hidden and noted, in one number."""
         now = self.suppression
-        return np.asarray((hidden != now.hidden[rows]) | (note != now.note[rows]))
+        return np.asarray(2 * now.note[rows] + now.hidden[rows], dtype=np.int8)
 
 
 def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
