@@ -117,16 +117,39 @@ class Attack:
         )
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What indicators that are hidden alike came to.
+
+    `state`: bytes of their rows × places, each 2 × note (0 none, 1 low, 2 high), and 1 more where
+    the cell is hidden. `used`: answers used on the way, by question.
+    """
+
+    state: bytes
+    used: Mapping[str, Answer]
+
+    def of(self, rows_n: int) -> NDArray[np.int8]:
+        """The state as so many rows × places."""
+        return np.frombuffer(self.state, dtype=np.int8).reshape(rows_n, -1)
+
+
 class Answers:
     """Answers known from before, and those that this run has used or found.
 
-    The same question has the same answer. `known`: hash of a question → answer. `used`: those
-    that will be asked again as long as nothing changes; the others need not be kept.
+    The same question has the same answer. `known`: hash of a question → answer; `known_hidden`:
+    of all that the hiding of some indicators hangs on → what they came to. `used`, `used_hidden`:
+    those that will be asked again as long as nothing changes; the others need not be kept.
     """
 
-    def __init__(self, known: Mapping[str, Answer] | None = None) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, Answer] | None = None,
+        known_hidden: Mapping[str, Hidden] | None = None,
+    ) -> None:
         self.known = dict(known or {})
+        self.known_hidden = dict(known_hidden or {})
         self.used: dict[str, Answer] = {}
+        self.used_hidden: dict[str, Hidden] = {}
 
     def note(self, outcomes: Iterable[Attack]) -> None:
         """Keep what attacks have used or found."""
@@ -136,10 +159,11 @@ class Answers:
                 self.used[question] = answer
                 self.used |= {part: self.known[part] for part in answer.parts}
 
-    def and_more(self, used: Mapping[str, Answer]) -> None:
-        """Keep what another has used or found."""
-        self.known |= used
-        self.used |= used
+    def note_hidden(self, question: str, hidden: Hidden) -> None:
+        """Keep what indicators came to, and the answers used on the way."""
+        self.known |= hidden.used
+        self.used |= hidden.used
+        self.used_hidden[question] = hidden
 
 
 @dataclass(frozen=True)

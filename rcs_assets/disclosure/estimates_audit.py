@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from rcs_assets.disclosure.answers import Answer, Answers, Attack, Unsafe
+from rcs_assets.disclosure.answers import Answer, Answers, Attack, Hidden, Unsafe
 from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
@@ -32,6 +32,12 @@ _ANSWERS = """
 create table if not exists disclosure.answers (
     system_hash varchar not null, programs_n integer not null, open_at integer[] not null,
     parts varchar[] not null, code_version varchar not null
+)
+"""
+_HIDDEN = """
+create table if not exists disclosure.hidden_before (
+    question varchar not null, state blob not null, used varchar[] not null,
+    code_version varchar not null
 )
 """
 # Fingerprint of the protected rows: an audit speaks of these and of no others.
@@ -251,41 +257,60 @@ def _table(outcomes: Sequence[Attack]) -> pa.Table:
 
 
 def read_answers(con: duckdb.DuckDBPyConnection, code_version: str) -> Answers:
-    """Questions that this code has answered before, from `disclosure.answers`."""
+    """Questions that this code has answered before, and what it has hidden.
+
+    From `disclosure.answers` and `disclosure.hidden_before`.
+    """
     con.execute("create schema if not exists disclosure")
-    con.execute(_ANSWERS)
+    con.execute(_ANSWERS + ";" + _HIDDEN)
     rows = con.execute(
         "select system_hash, programs_n, open_at, parts from disclosure.answers "
         "where code_version = ?",
         [code_version],
     ).fetchall()
-    return Answers({name: Answer(n, tuple(at), tuple(parts)) for name, n, at, parts in rows})
+    known = {name: Answer(n, tuple(at), tuple(parts)) for name, n, at, parts in rows}
+    hidden = con.execute(
+        "select question, state, used from disclosure.hidden_before where code_version = ?",
+        [code_version],
+    ).fetchall()
+    return Answers(
+        known,
+        {
+            question: Hidden(state, {name: known[name] for name in used})
+            for question, state, used in hidden
+            if all(name in known for name in used)
+        },
+    )
 
 
 def write_answers(con: duckdb.DuckDBPyConnection, answers: Answers, code_version: str) -> None:
     """Keep what was asked for this release alone: other questions do not come back."""
-    con.execute(_ANSWERS)
-    used = answers.used
-    con.register(
-        "answer_rows",
-        pa.table(
-            {
-                "system_hash": pa.array(list(used), pa.string()),
-                "programs_n": pa.array([a.programs_n for a in used.values()], pa.int32()),
-                "open_at": pa.array([a.open_at for a in used.values()], pa.list_(pa.int32())),
-                "parts": pa.array([a.parts for a in used.values()], pa.list_(pa.string())),
-            }
-        ),
-    )
+    con.execute(_ANSWERS + ";" + _HIDDEN)
+    used, hidden = answers.used, answers.used_hidden
+    made = {
+        "answers": {
+            "system_hash": pa.array(list(used), pa.string()),
+            "programs_n": pa.array([a.programs_n for a in used.values()], pa.int32()),
+            "open_at": pa.array([a.open_at for a in used.values()], pa.list_(pa.int32())),
+            "parts": pa.array([a.parts for a in used.values()], pa.list_(pa.string())),
+        },
+        "hidden_before": {
+            "question": pa.array(list(hidden), pa.string()),
+            "state": pa.array([one.state for one in hidden.values()], pa.binary()),
+            "used": pa.array([sorted(one.used) for one in hidden.values()], pa.list_(pa.string())),
+        },
+    }
     con.execute("begin")
-    con.execute("delete from disclosure.answers")
-    con.execute(
-        "insert into disclosure.answers "
-        "select system_hash, programs_n, open_at, parts, ? from answer_rows order by system_hash",
-        [code_version],
-    )
+    for table, columns in made.items():
+        con.register("answer_rows", pa.table(columns))
+        con.execute(f"delete from disclosure.{table}")
+        con.execute(
+            f"insert into disclosure.{table} by name "
+            "select *, ? as code_version from answer_rows order by 1",
+            [code_version],
+        )
+        con.unregister("answer_rows")
     con.execute("commit")
-    con.unregister("answer_rows")
 
 
 # A CPP without a survey has no package rows of it: its holder sees what the public sees.

@@ -8,13 +8,16 @@ the tables that come out (`rules.py`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rcs_assets.disclosure.answers import Answer, Answers, Unsafe
+from rcs_assets.disclosure.answers import Answer, Answers, Hidden, Unsafe
 from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.counted import counted_places
 from rcs_assets.disclosure.earlier import Earlier
@@ -26,6 +29,8 @@ from rcs_assets.errors import ConfigurationError
 
 # An indicator that repairs have not made safe by then is hidden whole in the CPPs concerned.
 PATIENCE = 12
+# Of a grid: one entry a place. All else is of indicators.
+_OF_PLACES = ("view", "unit", "level", "engagement", "breakdown", "group", "is_released")
 # Steps against one finding before all is attacked anew: with fewer, far more attacks; with many,
 # more is hidden, since what is hidden for its neighbours would have mended it, too.
 STEPS = 4
@@ -53,15 +58,43 @@ class Survey:
         alone = np.setdiff1d(np.arange(len(self.grid.indicators)), np.concatenate([[], *sets]))
         return [*sets, *(np.array([row], dtype=np.int64) for row in alone)]
 
+    @cached_property
+    def _common(self) -> str:
+        """Fingerprint of what is the same for all indicators."""
+        grid, rule, structure = self.grid, self.rule, self.structure
+        matrices = (structure.expression, structure.equations)
+        return fingerprint(
+            grid.survey,
+            repr((sorted(rule.simd_groups.items()), sorted(rule.purposes))),
+            *(getattr(grid, name) for name in _OF_PLACES),
+            *(getattr(self.lines, each.name) for each in fields(self.lines)),
+            *(part for matrix in matrices for part in (matrix.indptr, matrix.indices, matrix.data)),
+            structure.equation_owner,
+            structure.owner,
+            structure.place,
+        )
 
-@dataclass(frozen=True)
-class Hidden:
-    """Of some rows (`rows` × places): what is hidden, the notes, and answers used on the way."""
+    def question(self, rows: Ints) -> str:
+        """Fingerprint of all that the hiding of some rows hangs on, but for the code."""
+        grid, both = self.grid, np.stack([self.earlier.held[rows], self.earlier.known[rows]])
+        sets = [np.searchsorted(rows, linked) for linked in self.linked if linked[0] in rows]
+        counts = {each.name for each in fields(grid)} - {"survey", *_OF_PLACES}
+        return fingerprint(
+            self._common, repr(sets), both, *(getattr(grid, name)[rows] for name in sorted(counts))
+        )
 
-    rows: Ints
-    hidden: Bools
-    note: NDArray[np.int8]
-    used: Mapping[str, Answer]
+
+def fingerprint(*parts: str | NDArray[Any]) -> str:
+    """sha256 of texts and arrays, each with its shape."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            data = part.encode()
+        else:
+            data = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
+        digest.update(f"{np.shape(part)} {len(data)} ".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 @dataclass
@@ -73,7 +106,7 @@ class Programme:
     _begun: dict[int, _Protection] = field(default_factory=dict)
 
     def protect(self, task: tuple[int, Ints]) -> Hidden:
-        """Protect some rows of a survey, by its position."""
+        """Protect some rows of a survey, both by position."""
         at, rows = task
         if at not in self._begun:
             self._begun[at] = _Protection(self.surveys[at])
@@ -97,12 +130,10 @@ class _Protection:
 
     def protect(self, rows: Ints, answers: Answers) -> Hidden:
         """Hide in rows that are hidden alike what must not be shown."""
-        suppression = self.suppression
-        suppression.settle(rows)
-        suppression.write_notes(rows)
+        self.suppression.settle(rows)
+        self.suppression.write_notes(rows)
         self._repair(rows, answers)
-        hidden = suppression.hidden[rows] & self.grid.is_showable[rows]
-        return Hidden(rows, hidden, suppression.note[rows], answers.used)
+        return Hidden(self._state(rows).tobytes(), answers.used)
 
     def _shown(self) -> Shown:
         """What would be told if no more were hidden than now."""
@@ -156,7 +187,7 @@ class _Protection:
                 return
 
     def _state(self, rows: Ints) -> NDArray[np.int8]:
-        """Of some rows × places, what is hidden and noted, in one number."""
+        """Of some rows × places, what is hidden and noted (`Hidden`)."""
         now = self.suppression
         return np.asarray(2 * now.note[rows] + now.hidden[rows], dtype=np.int8)
 

@@ -15,12 +15,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.answers import Answers
+from rcs_assets.disclosure.answers import Answers, Hidden
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
-from rcs_assets.disclosure.grid import Grid, read_grid, read_lines, surveys
+from rcs_assets.disclosure.grid import Grid, Ints, read_grid, read_lines, surveys
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.repair import Hidden, Programme, Survey
+from rcs_assets.disclosure.repair import Programme, Survey
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
 from rcs_assets.disclosure.side_by_side import LITTLE, each
 from rcs_assets.disclosure.unknowns import read_structure
@@ -123,23 +123,30 @@ def _protect(read: Sequence[Survey], answers: Answers) -> list[pa.Table]:
     tasks = [(at, rows) for at, survey in enumerate(read) for rows in survey.tasks()]
     # What has many small counts takes longest.
     tasks.sort(key=lambda task: -int(read[task[0]].grid.is_primary[task[1]].sum()))
-    cells_n = sum(survey.grid.base.size for survey in read)
+    questions = [read[at].question(rows) for at, rows in tasks]
+    is_known = [question in answers.known_hidden for question in questions]
+    new = [task for task, known in zip(tasks, is_known, strict=True) if not known]
+    cells_n = sum(len(rows) * read[at].grid.base.shape[1] for at, rows in new)
     programme = Programme(read, answers.known)
-    found = each(Programme.protect, programme, tasks, is_little=cells_n < LITTLE)
-    for part in found:
-        answers.and_more(part.used)
-    return [_hidden(read[at].grid, part) for (at, _), part in zip(tasks, found, strict=True)]
+    done = iter(each(Programme.protect, programme, new, is_little=cells_n < LITTLE))
+    tables = []
+    for (at, rows), question, known in zip(tasks, questions, is_known, strict=True):
+        hidden = answers.known_hidden[question] if known else next(done)
+        answers.note_hidden(question, hidden)
+        tables.append(_hidden(read[at].grid, rows, hidden))
+    return tables
 
 
-def _hidden(grid: Grid, part: Hidden) -> pa.Table:
+def _hidden(grid: Grid, rows: Ints, hidden: Hidden) -> pa.Table:
     places_n = grid.base.shape[1]
-    names = np.repeat(grid.indicators[part.rows], places_n)
+    note, is_hidden = np.divmod(hidden.of(len(rows)), 2)
+    names = np.repeat(grid.indicators[rows], places_n)
     return pa.table(
         {
-            "survey": pa.array([grid.survey] * part.hidden.size),
+            "survey": pa.array([grid.survey] * note.size, pa.string()),
             "indicator": pa.array(names, pa.string()),
-            "place_id": np.tile(np.arange(places_n, dtype=np.int32), len(part.rows)),
-            "is_hidden": part.hidden.ravel(),
-            "note": pa.array(np.array(["", "low", "high"])[part.note].ravel(), pa.string()),
+            "place_id": np.tile(np.arange(places_n, dtype=np.int32), len(rows)),
+            "is_hidden": ((is_hidden > 0) & grid.is_showable[rows]).ravel(),
+            "note": pa.array(np.array(["", "low", "high"])[note].ravel(), pa.string()),
         }
     )

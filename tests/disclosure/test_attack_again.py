@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from rcs_assets.disclosure import estimates_audit, load_policy, rules, side_by_side
+from rcs_assets.disclosure import (
+    audience_names,
+    estimates_audit,
+    load_policy,
+    protect_estimates,
+    rules,
+    side_by_side,
+)
 from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.cells import read_cells
@@ -128,3 +137,64 @@ def test_what_is_hidden_and_found_does_not_depend_on_who_works_when(several, mon
     assert again.certificate_tables.equals(audit.certificate_tables)
     assert again.certificate_cells.equals(audit.certificate_cells)
     assert audit.table.num_rows == 18 and audit.certificate_cells.num_rows > 0
+
+
+def protect(programme: Programme, answers: Answers):
+    audiences = audience_names(programme.engagements)
+    return protect_estimates(programme.con, SOURCES, load_policy(), audiences, answers)
+
+
+def refuse(*_, **__):
+    raise AssertionError("nothing is to be hidden anew")
+
+
+def test_what_was_hidden_of_the_same_counts_is_taken_from_before(several, monkeypatch):
+    con, first = several.con, Answers()
+    assert protect(several, first).equals(several.table)
+    estimates_audit.read_answers(con, "one")
+    estimates_audit.write_answers(con, first, "one")
+    assert estimates_audit.read_answers(con, "another").known_hidden == {}
+    kept = estimates_audit.read_answers(con, "one")
+    assert len(kept.known_hidden) == 4 and kept.known_hidden == first.used_hidden
+    monkeypatch.setattr(rules.Programme, "protect", refuse)
+    assert protect(several, kept).equals(several.table)
+    # All that the audit asks is still known, and is kept for the run after the next.
+    assert kept.used == first.used and kept.used_hidden == first.used_hidden
+    con.execute("delete from disclosure.answers")
+    assert estimates_audit.read_answers(con, "one").known_hidden == {}
+
+
+OF_ONE = ("base", "numerator", "roll", "k_numerator", "n_step", "is_primary", "is_mean")
+OF_ALL = ("unit", "engagement", "group", "is_released")
+
+
+def test_what_indicators_come_to_hangs_on_their_counts_and_on_all_that_they_share(several):
+    con, policy = several.con, load_policy()
+    read_cells(con, policy, SOURCES)
+    assert surveys(con) == ["primary"]
+    survey = rules._read(con, "primary", policy, is_first=True)
+    grid, structure, rule = survey.grid, survey.structure, survey.rule
+
+    def changed(**parts) -> int:
+        other = replace(survey, **parts)
+        pairs = [(survey.question(rows), other.question(rows)) for rows in survey.tasks()]
+        return sum(before != after for before, after in pairs)
+
+    def other_than(values: np.ndarray) -> np.ndarray:
+        if values.dtype == object:
+            return values + "?"
+        other = values.copy()
+        other[-1] = ~other[-1] if other.dtype == bool else other[-1] + 1
+        return other
+
+    assert changed() == 0 and changed(grid=replace(grid)) == 0
+    for name in OF_ONE + OF_ALL:
+        other = replace(grid, **{name: other_than(getattr(grid, name))})
+        assert changed(grid=other) == (1 if name in OF_ONE else 4), name
+    known = survey.earlier.known.copy()
+    known[0, 0] = True
+    assert changed(earlier=replace(survey.earlier, known=known)) == 1
+    assert changed(linked=[survey.linked[0][::-1]]) == 1
+    assert changed(rule=replace(rule, purposes=frozenset({"archive"}))) == 4
+    assert changed(lines=replace(survey.lines, is_private=~survey.lines.is_private)) == 4
+    assert changed(structure=replace(structure, equations=2 * structure.equations)) == 4
