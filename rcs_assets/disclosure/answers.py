@@ -23,6 +23,8 @@ from rcs_assets.disclosure.lp import Reached, System, Targets, without_fixed
 class Unsafe:
     """A hidden quantity of which a coalition learns too much.
 
+    `low`, `high`: what it finds. `excess`: by how much the worse of both falls short of what must
+    be possible.
     `by_files`: with files of answers. `school`: who holds the package of this school alone.
     """
 
@@ -31,6 +33,7 @@ class Unsafe:
     quantity: str
     low: float
     high: float
+    excess: float
     by_files: bool = False
     school: str = ""
 
@@ -45,6 +48,8 @@ class Unsafe:
         school: str = "",
     ) -> tuple[Unsafe, ...]:
         """Findings among the targets of the indicator at `row`, with the range reached of each."""
+        t = asked.targets
+        excess = np.maximum(found.low - t.low_ok, t.high_ok - found.high)
         return tuple(
             Unsafe(
                 row,
@@ -52,6 +57,7 @@ class Unsafe:
                 str(asked.quantity[i]),
                 float(found.low[i]),
                 float(found.high[i]),
+                float(excess[i]),
                 by_files,
                 school,
             )

@@ -33,7 +33,7 @@ from rcs_assets.disclosure.witness import questions_table, read_questions
 from rcs_assets.research import load_findings_rules
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import open_warehouse, sql_list
-from rcs_assets.storage.code import room_version
+from rcs_assets.storage.code import programs_version
 from rcs_assets.storage.resources import HomeResource, asset_options
 from rcs_assets.storage.tables import replace_tables
 
@@ -59,7 +59,7 @@ from rcs_assets.storage.tables import replace_tables
 def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.estimates for the public and for each CPP."""
     policy = load_parts(home.codebook(), home.home().config).policy
-    version = room_version("disclosure")
+    version = programs_version()
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)
@@ -92,7 +92,7 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
 def audit(home: HomeResource) -> dg.MaterializeResult[None]:
     """Attack disclosure.estimates as it stands, from every coalition."""
     policy = load_policy(home.home().config)
-    version = room_version("disclosure")
+    version = programs_version()
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
         sources = register_sources(con, home.programme(), home.codebook(), engagements)

@@ -18,13 +18,13 @@ cell waits too long rather than too short.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from rcs_assets.disclosure.grid import Bools, Grid
+from rcs_assets.disclosure.grid import Bools, Grid, Shown, as_released
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 
@@ -157,6 +157,21 @@ class Earlier:
         """There was no release before."""
         nothing = np.zeros(grid.base.shape, dtype=bool)
         return Earlier(nothing, nothing)
+
+
+def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
+    """What a reader of this release and of those before has: a cell that has not changed stands."""
+    # What is small by the rules of today was shown by others: no reader can hold it to these.
+    known = earlier.known & ~grid.is_empty & ~grid.is_primary
+    if not known.any():
+        return shown
+    told = as_released(grid, np.zeros_like(known), shown.note)
+    more = known & ~shown.is_shown
+    bounds = {
+        name: np.where(more, getattr(told, name), getattr(shown, name))
+        for name in ("low_n", "high_n", "low_p", "high_p")
+    }
+    return replace(shown, is_shown=shown.is_shown | known, was_shown=known, **bounds)
 
 
 def earlier_releases(releases: Path) -> tuple[Path, ...]:

@@ -19,11 +19,10 @@ from rcs_assets.disclosure.answers import Answer, Answers, Attack, Hidden, Unsaf
 from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
-from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
+from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier, with_known
 from rcs_assets.disclosure.grid import Grid, Shown, from_release, read_grid, surveys
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.repair import with_known
 from rcs_assets.disclosure.side_by_side import LITTLE, each
 from rcs_assets.disclosure.unknowns import Structure, read_structure
 from rcs_assets.disclosure.witness import Key, Made, Witnesses, of_indicator
@@ -138,7 +137,7 @@ def audit_estimates(
 
 
 @dataclass(frozen=True)
-class _Survey:
+class _Attacked:
     """One survey as it is attacked: `told` by this release, `shown` by those before as well."""
 
     grid: Grid
@@ -150,19 +149,19 @@ class _Survey:
 
 def _read(
     con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, released: str, has_earlier: bool
-) -> _Survey:
+) -> _Attacked:
     grid = read_grid(con, survey)
     told = from_release(con, grid, released)
     before = read_earlier(con, grid) if has_earlier else Earlier.none(grid)
     shown = with_known(grid, told, before)
-    return _Survey(grid, read_structure(con, grid), policy.microdata, told, shown)
+    return _Attacked(grid, read_structure(con, grid), policy.microdata, told, shown)
 
 
 @dataclass
-class _Programme:
+class _Release:
     """All surveys, answers of earlier attacks and earlier made-up tables: what a worker holds."""
 
-    surveys: Sequence[_Survey]
+    surveys: Sequence[_Attacked]
     known: Mapping[str, Answer]
     kept: Mapping[Key, str]
     _begun: dict[int, list[Attacker]] = field(default_factory=dict)
@@ -179,7 +178,7 @@ class _Programme:
 
 
 def _attack_all(
-    read: Sequence[_Survey], answers: Answers, witnesses: Witnesses
+    read: Sequence[_Attacked], answers: Answers, witnesses: Witnesses
 ) -> list[list[Attack]]:
     """What is found of each survey; `answers` and `witnesses` are noted."""
     tasks = [(at, row) for at, survey in enumerate(read) for row in range(len(survey.grid.base))]
@@ -192,8 +191,8 @@ def _attack_all(
     # What has most hidden takes longest.
     tasks.sort(key=hidden_n, reverse=True)
     cells_n = sum(survey.grid.base.size for survey in read)
-    programme = _Programme(read, answers.known, witnesses.kept)
-    done = each(_Programme.attack, programme, tasks, is_little=cells_n < LITTLE)
+    release = _Release(read, answers.known, witnesses.kept)
+    done = each(_Release.attack, release, tasks, is_little=cells_n < LITTLE)
     outcomes: list[list[Attack]] = [[] for _ in read]
     for (at, _), (found, made) in sorted(zip(tasks, done, strict=True), key=lambda one: one[0]):
         outcomes[at] += found

@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 from rcs_assets.disclosure.answers import Answer, Answers, Hidden, Unsafe
 from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.counted import counted_places
-from rcs_assets.disclosure.earlier import Earlier
+from rcs_assets.disclosure.earlier import Earlier, with_known
 from rcs_assets.disclosure.grid import Bools, Grid, Ints, Lines, Shown, as_released
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.suppress import Suppression
 from rcs_assets.disclosure.unknowns import Structure, coalitions
 from rcs_assets.errors import ConfigurationError
 
-# An indicator that repairs have not made safe by then is hidden whole in the CPPs concerned.
-PATIENCE = 12
-# Of a grid: one entry a place. All else is of indicators.
-_OF_PLACES = ("view", "unit", "level", "engagement", "breakdown", "group", "is_released")
+# An indicator that so many attempts have not made safe is hidden whole in the CPPs concerned, and
+# by the last attempt wherever it is shown.
+PATIENCE, ATTEMPTS = 12, 24
+# Of a grid: one entry an indicator, as have its counts (indicators × places). All else is shared.
+_OF_INDICATORS = ("indicators", "is_mean", "score_low", "score_high")
 # Steps against one finding before all is attacked anew: with fewer, far more attacks; with many,
 # more is hidden, since what is hidden for its neighbours would have mended it, too.
 STEPS = 4
@@ -59,14 +60,21 @@ class Survey:
         return [*sets, *(np.array([row], dtype=np.int64) for row in alone)]
 
     @cached_property
-    def _common(self) -> str:
+    def _grid(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        """The arrays of the grid that are of indicators, and those that all share."""
+        parts = {each.name: np.asarray(getattr(self.grid, each.name)) for each in fields(self.grid)}
+        own = {name for name, part in parts.items() if name in _OF_INDICATORS or part.ndim == 2}
+        names = sorted(parts)
+        return [parts[n] for n in names if n in own], [parts[n] for n in names if n not in own]
+
+    @cached_property
+    def _shared(self) -> str:
         """Fingerprint of what is the same for all indicators."""
-        grid, rule, structure = self.grid, self.rule, self.structure
+        rule, structure = self.rule, self.structure
         matrices = (structure.expression, structure.equations)
         return fingerprint(
-            grid.survey,
             repr((sorted(rule.simd_groups.items()), sorted(rule.purposes))),
-            *(getattr(grid, name) for name in _OF_PLACES),
+            *self._grid[1],
             *(getattr(self.lines, each.name) for each in fields(self.lines)),
             *(part for matrix in matrices for part in (matrix.indptr, matrix.indices, matrix.data)),
             structure.equation_owner,
@@ -76,11 +84,10 @@ class Survey:
 
     def question(self, rows: Ints) -> str:
         """Fingerprint of all that the hiding of some rows hangs on, but for the code."""
-        grid, both = self.grid, np.stack([self.earlier.held[rows], self.earlier.known[rows]])
         sets = [np.searchsorted(rows, linked) for linked in self.linked if linked[0] in rows]
-        counts = {each.name for each in fields(grid)} - {"survey", *_OF_PLACES}
+        earlier = np.stack([self.earlier.held[rows], self.earlier.known[rows]])
         return fingerprint(
-            self._common, repr(sets), both, *(getattr(grid, name)[rows] for name in sorted(counts))
+            self._shared, repr(sets), earlier, *(part[rows] for part in self._grid[0])
         )
 
 
@@ -117,8 +124,7 @@ class _Protection:
     """What is hidden of one survey, and who attacks it."""
 
     def __init__(self, survey: Survey) -> None:
-        self.survey, self.grid = survey, survey.grid
-        rule, earlier = survey.rule, survey.earlier
+        self.grid, rule, earlier = survey.grid, survey.rule, survey.earlier
         counted = counted_places(self.grid, rule.simd_groups) if "cpp" in rule.purposes else None
         self.suppression = Suppression(self.grid, survey.lines, survey.linked, counted)
         self.suppression.hidden |= earlier.held & self.grid.is_showable
@@ -145,7 +151,7 @@ class _Protection:
         """Hide more, or say less in notes, until no coalition learns too much."""
         suppression = self.suppression
         jobs = [(a, row) for row in rows.tolist() for a in range(len(self.attackers))]
-        for attempt in range(2 * PATIENCE):
+        for attempt in range(ATTEMPTS):
             shown = self._shown()
             outcomes = [self.attackers[a].attack(shown, row, answers.known) for a, row in jobs]
             answers.note(outcomes)
@@ -179,10 +185,10 @@ class _Protection:
         attacker = self.attackers[self.names.index(coalition)]
         seen = attacker.seen_by(finding)
         for _ in range(STEPS):
-            if not attacker.finds(self._shown(), finding):
+            if not (is_last or attacker.finds(self._shown(), finding)):
                 return
             before = self._state(rows)
-            _mend(self.grid, self.suppression, finding, seen, is_last=is_last)
+            _step(self.grid, self.suppression, finding, seen, is_last=is_last)
             if (before == self._state(rows)).all():
                 return
 
@@ -192,36 +198,25 @@ class _Protection:
         return np.asarray(2 * now.note[rows] + now.hidden[rows], dtype=np.int8)
 
 
-def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
-    """What a reader of this release and of those before has: a cell that has not changed stands."""
-    # What is small by the rules of today was shown by others: no reader can hold it to these.
-    known = earlier.known & ~grid.is_empty & ~grid.is_primary
-    if not known.any():
-        return shown
-    told = as_released(grid, np.zeros_like(known), shown.note)
-    more = known & ~shown.is_shown
-    bounds = {
-        name: np.where(more, getattr(told, name), getattr(shown, name))
-        for name in ("low_n", "high_n", "low_p", "high_p")
-    }
-    return replace(shown, is_shown=shown.is_shown | known, was_shown=known, **bounds)
-
-
 def _worst(grid: Grid, unsafe: Sequence[tuple[str, Unsafe]]) -> list[tuple[str, Unsafe]]:
-    """One finding an indicator, coalition and area: mending one often mends its neighbours."""
+    """One finding an indicator, coalition and area: mending one often mends its neighbours.
+
+    The worst comes first, by the side that tells too much: that one is exact. How far the other one
+    was followed hangs on what else was asked.
+    """
     found: dict[tuple[str, int, str], tuple[str, Unsafe]] = {}
 
-    def tightness(one: tuple[str, Unsafe]) -> tuple[float, int, str]:
-        # The noise of the arithmetic must not decide between two that are as tight.
-        return round(one[1].high - one[1].low, 6), one[1].place, one[1].quantity
+    def order(one: tuple[str, Unsafe]) -> tuple[float, int, str]:
+        # The noise of the arithmetic must not decide between two that are as bad.
+        return -round(one[1].excess, 6), one[1].place, one[1].quantity
 
-    for coalition, finding in sorted(unsafe, key=tightness):
+    for coalition, finding in sorted(unsafe, key=order):
         area = str(grid.unit[finding.place])
         found.setdefault((coalition, finding.row, area), (coalition, finding))
     return list(found.values())
 
 
-def _mend(
+def _step(
     grid: Grid, suppression: Suppression, finding: Unsafe, seen: Bools, *, is_last: bool
 ) -> None:
     """One step against one finding: notes around it go first, then its next-smallest sibling.

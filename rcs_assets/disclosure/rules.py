@@ -1,9 +1,8 @@
 """Protects estimates for each audience by Table A of policy.md.
 
-Belongs here: the order of the steps: cells, the fixpoint over lines, the attack by linear
-programs with repairs until it finds nothing, and the tables that come out. Does not belong
-here: each step (`cells.py`, `suppress.py`, `attack.py`, `rounding.py`), the numbers of the
-policy (`data/policy.yaml`), Dagster.
+Belongs here: reading cells and surveys, having each indicator protected unless it was before, and
+the tables that come out. Does not belong here: how an indicator is protected (`repair.py`), what
+rounding shows (`rounding.py`), the numbers of the policy (`data/policy.yaml`), Dagster.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from rcs_assets.errors import StorageError
@@ -46,33 +48,39 @@ def each(
     """
     if is_little or len(tasks) < WORKERS:
         return [work(state, task) for task in tasks]
-    try:
-        with ProcessPoolExecutor(
-            WORKERS, get_context("spawn"), initializer=_begin, initargs=(work, state)
-        ) as pool:
+    context = get_context("spawn")
+    # Nothing is ever sent: workers end when the other end is closed, or its owner is no more.
+    waits, holds = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(WORKERS, context, initializer=_begin, initargs=(waits, work, state))
+    with pool, waits, holds:
+        try:
             return list(pool.map(_do, tasks))
-    except BrokenProcessPool as error:
-        raise StorageError(
-            "A process of disclosure ended before its work was done",
-            where=f"one of {WORKERS} workers",
-            why="something outside ended it, most often a lack of memory",
-            fix="see that 4 GB are free, then run the asset again",
-        ) from error
+        except BrokenProcessPool as error:
+            raise StorageError(
+                "A process of disclosure ended before its work was done",
+                where=f"one of {WORKERS} workers",
+                why="something outside ended it, most often a lack of memory, or it did not begin: "
+                "a script that asks for this must do so under `if __name__ == '__main__':`",
+                fix="see that 4 GB are free, then run the asset again",
+            ) from error
+        except BaseException:
+            # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either.
+            holds.close()
+            raise
 
 
-def _begin(work: Callable[[Any, Any], Any], state: Any) -> None:
+def _begin(waits: Connection, work: Callable[[Any, Any], Any], state: Any) -> None:
     _here.update(work=work, state=state)
     # Who waits for the work decides whether it is broken off.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(waits,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for tasks for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(waits: Connection) -> None:
+    """A worker that nobody waits for would go on, or wait for tasks for ever."""
+    with suppress(EOFError, OSError):
+        waits.recv()
+    os._exit(1)
 
 
 def _do(task: Any) -> Any:

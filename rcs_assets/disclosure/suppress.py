@@ -83,13 +83,13 @@ class Suppression:
         self._groups_that_fall_short()
         self._sums_alike()
 
-    def settle(self, rows: Ints | None = None) -> None:
+    def settle(self, rows: Ints) -> None:
         """Hide more until no line gives a hidden part away.
 
         Args:
-            rows: indicators to settle; all if not given.
+            rows: indicators to settle, and whatever is linked with one that changes.
         """
-        open_rows = self._every() if rows is None else np.unique(rows)
+        open_rows = np.unique(rows)
         self._close(self._with_linked(open_rows))
         while len(open_rows):
             picked = self._pick(open_rows, rounds=0)
@@ -140,26 +140,23 @@ class Suppression:
         self._close(self._with_linked(np.array([row])))
         return bool(told.any())
 
-    def write_notes(self, rows: Ints | None = None) -> None:
+    def write_notes(self, rows: Ints) -> None:
         """`low` or `high` on primary cells whose base passes; never in a linked set.
 
         A note speaks of all that its cell holds: it stands only where every released part
         of the cell has the same note, else a hidden part would be known to be small.
 
         Args:
-            rows: indicators to write notes of; all if not given.
+            rows: indicators to write notes of.
         """
-        grid, at = self.grid, self._every() if rows is None else rows
-        passes = self.hidden[at] & grid.is_primary[at] & grid.is_showable[at]
-        passes &= grid.base[at] >= grid.k_base[at]
-        small, most = grid.small("numerator")[at], grid.small("complement")[at]
-        self.note[at] = np.where(passes & small, LOW, np.where(passes & most, HIGH, 0))
+        grid = self.grid
+        passes = self.hidden[rows] & grid.is_primary[rows] & grid.is_showable[rows]
+        passes &= grid.base[rows] >= grid.k_base[rows]
+        small, most = grid.small("numerator")[rows], grid.small("complement")[rows]
+        self.note[rows] = np.where(passes & small, LOW, np.where(passes & most, HIGH, 0))
         for linked in self.linked:
             self.note[linked] = 0
-        self.keep_notes(at)
-
-    def _every(self) -> Ints:
-        return np.arange(len(self.grid.indicators))
+        self.keep_notes(rows)
 
     def _drop_spoilt_notes(self, rows: Ints) -> bool:
         """Drop notes in lines where a part lacks its total's, or where they say too much."""
@@ -199,14 +196,13 @@ class Suppression:
         self.note[row, places] = 0
         return had
 
-    def keep_notes(self, rows: Ints | None = None) -> None:
+    def keep_notes(self, rows: Ints) -> None:
         """Drop the notes that what was hidden since has spoilt.
 
         Args:
-            rows: indicators of which something was hidden; all if not given.
+            rows: indicators of which something was hidden.
         """
-        at = self._every() if rows is None else rows
-        while len(at) and self._drop_spoilt_notes(at):
+        while len(rows) and self._drop_spoilt_notes(rows):
             pass
 
     def _same_area(self, place: int) -> Bools:

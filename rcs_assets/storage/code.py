@@ -1,7 +1,8 @@
 """Which code made a result.
 
-Belongs here: one hash over the product's code and data files, and for the pages over the
-libraries that set them. Does not belong here: what follows from a change (`rcs_assets.runs`).
+Belongs here: one hash over the product's code and data files, and where a library decides what
+comes out (pages, programs of disclosure) over its version too. Does not belong here: what follows
+from a change (`rcs_assets.runs`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ CODE_ENDINGS = {
 }  # fmt: skip
 # Another version of these can give other bytes from the same code and figures.
 PAGE_MAKERS = ("jinja2", "markdown-it-py", "markupsafe", "pikepdf", "typst")
+# Another version of these can answer the same programs otherwise.
+SOLVERS = ("highspy", "numpy", "scipy")
 NOT_CODE = {"simulate", "target", "logs", "__pycache__"}
 
 
@@ -36,8 +39,18 @@ def room_version(room: str) -> str:
 @cache
 def pages_version() -> str:
     """sha256 over the room reporting with its fonts, and the versions of what sets pages."""
-    made_with = [f"{name}=={version(name)}" for name in PAGE_MAKERS]
-    return hashlib.sha256("\n".join([room_version("reporting"), *made_with]).encode()).hexdigest()
+    return _with_versions("reporting", PAGE_MAKERS)
+
+
+@cache
+def programs_version() -> str:
+    """sha256 over the room disclosure, and the versions of what solves its programs."""
+    return _with_versions("disclosure", SOLVERS)
+
+
+def _with_versions(room: str, libraries: Iterable[str]) -> str:
+    made_with = [f"{name}=={version(name)}" for name in libraries]
+    return hashlib.sha256("\n".join([room_version(room), *made_with]).encode()).hexdigest()
 
 
 def _hash_folders(folders: Iterable[str]) -> str:

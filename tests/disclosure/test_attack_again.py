@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from rcs_assets.disclosure import (
     estimates_audit,
     load_policy,
     protect_estimates,
+    repair,
     rules,
     side_by_side,
 )
@@ -22,6 +23,7 @@ from rcs_assets.disclosure.grid import as_released, read_grid, read_lines, surve
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.suppress import Suppression
 from rcs_assets.disclosure.unknowns import coalitions, read_structure
+from rcs_assets.errors import ConfigurationError
 from tests.disclosure.made_programme import Measure, Shape
 from tests.disclosure.programme import LINKED, SOURCES, Programme
 
@@ -164,8 +166,28 @@ def test_what_was_hidden_of_the_same_counts_is_taken_from_before(several, monkey
     assert estimates_audit.read_answers(con, "one").known_hidden == {}
 
 
-OF_ONE = ("base", "numerator", "roll", "k_numerator", "n_step", "is_primary", "is_mean")
-OF_ALL = ("unit", "engagement", "group", "is_released")
+SHARED = {"view", "unit", "level", "engagement", "breakdown", "group", "is_released"}
+
+
+def other_than(values):
+    """The same but for the last entry; of anything but an array, twice as much."""
+    if not isinstance(values, np.ndarray):
+        return 2 * values
+    other = values.copy()
+    if values.dtype == bool:
+        other[-1] = ~other[-1]
+    else:
+        other[-1] = other[-1] + ("?" if values.dtype == object else 1)
+    return other
+
+
+def each_changed(of) -> dict[str, object]:
+    """Each part changed, and all others as they are."""
+    return {
+        part.name: replace(of, **{part.name: other_than(getattr(of, part.name))})
+        for part in fields(of)
+        if part.name != "survey"
+    }
 
 
 def test_what_indicators_come_to_hangs_on_their_counts_and_on_all_that_they_share(several):
@@ -173,28 +195,35 @@ def test_what_indicators_come_to_hangs_on_their_counts_and_on_all_that_they_shar
     read_cells(con, policy, SOURCES)
     assert surveys(con) == ["primary"]
     survey = rules._read(con, "primary", policy, is_first=True)
-    grid, structure, rule = survey.grid, survey.structure, survey.rule
+    grid, structure = survey.grid, survey.structure
 
     def changed(**parts) -> int:
         other = replace(survey, **parts)
         pairs = [(survey.question(rows), other.question(rows)) for rows in survey.tasks()]
         return sum(before != after for before, after in pairs)
 
-    def other_than(values: np.ndarray) -> np.ndarray:
-        if values.dtype == object:
-            return values + "?"
-        other = values.copy()
-        other[-1] = ~other[-1] if other.dtype == bool else other[-1] + 1
-        return other
-
     assert changed() == 0 and changed(grid=replace(grid)) == 0
-    for name in OF_ONE + OF_ALL:
-        other = replace(grid, **{name: other_than(getattr(grid, name))})
-        assert changed(grid=other) == (1 if name in OF_ONE else 4), name
-    known = survey.earlier.known.copy()
-    known[0, 0] = True
-    assert changed(earlier=replace(survey.earlier, known=known)) == 1
+    for name, other in each_changed(grid).items():
+        assert changed(grid=other) == (4 if name in SHARED else 1), name
+    for name, other in each_changed(survey.lines).items():
+        assert changed(lines=other) == 4, name
+    for name, other in each_changed(structure).items():
+        assert changed(structure=other) == 4, name
+    for name, other in each_changed(survey.earlier).items():
+        assert changed(earlier=other) == 1, name
+    assert changed(grid=replace(grid, survey="secondary")) == 4
     assert changed(linked=[survey.linked[0][::-1]]) == 1
-    assert changed(rule=replace(rule, purposes=frozenset({"archive"}))) == 4
-    assert changed(lines=replace(survey.lines, is_private=~survey.lines.is_private)) == 4
-    assert changed(structure=replace(structure, equations=2 * structure.equations)) == 4
+    for part in ({"purposes": frozenset({"archive"})}, {"simd_groups": {"1": "1"}}):
+        assert changed(rule=replace(survey.rule, **part)) == 4
+
+
+def test_what_repairs_do_not_mend_is_hidden_whole(several, monkeypatch):
+    """From then on nothing is asked of a finding: what stands around it goes, and it is safe."""
+    monkeypatch.setattr(repair, "PATIENCE", 0)
+    monkeypatch.setattr(Attacker, "finds", refuse)
+    last = Programme(several.shape, 11)
+    assert 0 < last.shown_share() < several.shown_share()
+    assert last.audit().unsafe_n == 0
+    monkeypatch.setattr(repair, "ATTEMPTS", 1)
+    with pytest.raises(ConfigurationError, match="could not be made safe"):
+        several.protect()

@@ -57,6 +57,14 @@ def test_exact_range_of_two_hidden_cells_of_a_line() -> None:
     assert got.is_exact_low.all() and got.is_exact_high.all()
 
 
+def test_a_side_without_an_end_leaves_the_other_one_to_be_asked() -> None:
+    """Of x and y, the latter at most 10, y - x has no least value; that it reaches 5 is found."""
+    system = make_system([[0, 1]], [0], [10])
+    got = reach(system, make_targets([[-1, 1]], 1, 5))
+    assert got.low.tolist() == [-np.inf] and got.high[0] >= 5
+    assert not got.unsafe(make_targets([[-1, 1]], 1, 5)).any()
+
+
 def test_one_hidden_cell_of_a_line_is_recovered() -> None:
     system = make_system([[1]], [4], [4])
     targets = make_targets([[1]], 1, 10)

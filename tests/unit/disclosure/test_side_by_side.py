@@ -65,14 +65,27 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to see processes in")
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_at_once_with_who_waits_for_them(tmp_path, sent):
+    """A parent that is killed, and Ctrl-C, which a terminal sends to all of them."""
     script = tmp_path / "waits.py"
     script.write_text(SLEEPS, encoding="utf-8")
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
         workers = [int(parent.stdout.readline()) for _ in range(2)]
         assert all(map(is_running, workers))
-        parent.send_signal(signal.SIGKILL)
+        if sent == signal.SIGINT:
+            os.killpg(parent.pid, sent)
+        else:
+            parent.send_signal(sent)
         end = time.monotonic() + 20
-        while any(map(is_running, workers)) and time.monotonic() < end:
+        while any(map(is_running, [parent.pid, *workers])) and time.monotonic() < end:
             time.sleep(0.1)
-        assert not any(map(is_running, workers))
+        assert not any(map(is_running, [parent.pid, *workers]))
+        said = parent.stderr.read()
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == (sent == signal.SIGINT)
