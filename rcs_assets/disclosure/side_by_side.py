@@ -52,7 +52,7 @@ def each(
     # Nothing is ever sent: workers end when the other end is closed, or its owner is no more.
     waits, holds = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(WORKERS, context, initializer=_begin, initargs=(waits, work, state))
-    with pool, waits, holds:
+    with waits, holds, pool:
         try:
             return list(pool.map(_do, tasks))
         except BrokenProcessPool as error:
