@@ -8,14 +8,15 @@ finding (`attack.py`), keeping answers between runs (`estimates_audit.py`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rcs_assets.disclosure.asked import Asked
-from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown
+from rcs_assets.disclosure.grid import Bools, Ints, Shown
 from rcs_assets.disclosure.lp import Reached, System, Targets, without_fixed
 
 
@@ -118,7 +119,7 @@ class Attack:
             targets_n=self.targets_n + more.targets_n,
             programs_n=self.programs_n + more.programs_n,
             unsafe=self.unsafe + more.unsafe,
-            system_hash=_hash_of(self.system_hash, more.system_hash),
+            system_hash=fingerprint(self.system_hash, more.system_hash),
             answers={**self.answers, **more.answers},
         )
 
@@ -266,31 +267,31 @@ class Memory:
         )
 
 
-def question_hash(
-    system: System, targets: Targets, *beside: Bools | Floats | NDArray[np.int8]
-) -> str:
+def question_hash(system: System, targets: Targets, *beside: NDArray[Any]) -> str:
     """Of a question: what can move, its sums and bounds, and how far is far enough.
 
     `beside`: what else its answer hangs on.
     """
     smaller, asked, _ = without_fixed(system, targets)
-    digest = hashlib.sha256(system_hash(smaller, asked).encode())
-    for more in beside:
-        digest.update(np.ascontiguousarray(more).tobytes())
-    return digest.hexdigest()
+    return fingerprint(*parts_of(smaller), *parts_of(asked), *beside)
 
 
-def _hash_of(one: str, other: str) -> str:
-    return hashlib.sha256((one + other).encode()).hexdigest() if other else one
+def parts_of(asked: System | Targets) -> Iterator[NDArray[Any] | str]:
+    """What answers hang on; where a search starts from is no part of what is asked."""
+    for each in fields(asked):
+        if each.name not in ("start", "basis"):
+            part = getattr(asked, each.name)
+            yield "" if part is None else part
 
 
-def system_hash(system: System, targets: Targets) -> str:
-    """sha256 over a system and its targets."""
+def fingerprint(*parts: str | NDArray[Any]) -> str:
+    """sha256 of texts and arrays, each with its shape."""
     digest = hashlib.sha256()
-    for part in (system, targets):
-        for name in (each.name for each in fields(part)):
-            array = getattr(part, name)
-            # Where a search starts from is no part of what is asked.
-            if name not in ("start", "basis") and array is not None:
-                digest.update(np.ascontiguousarray(array).tobytes())
+    for part in parts:
+        if isinstance(part, str):
+            data = part.encode()
+        else:
+            data = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
+        digest.update(f"{np.shape(part)} {len(data)} ".encode())
+        digest.update(data)
     return digest.hexdigest()

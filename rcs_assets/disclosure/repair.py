@@ -8,7 +8,6 @@ the tables that come out (`rules.py`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rcs_assets.disclosure.answers import Answer, Answers, Hidden, Unsafe
+from rcs_assets.disclosure.answers import Answer, Answers, Hidden, Unsafe, fingerprint
 from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.counted import counted_places
 from rcs_assets.disclosure.earlier import Earlier, with_known
@@ -89,19 +88,6 @@ class Survey:
         return fingerprint(
             self._shared, repr(sets), earlier, *(part[rows] for part in self._grid[0])
         )
-
-
-def fingerprint(*parts: str | NDArray[Any]) -> str:
-    """sha256 of texts and arrays, each with its shape."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            data = part.encode()
-        else:
-            data = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
-        digest.update(f"{np.shape(part)} {len(data)} ".encode())
-        digest.update(data)
-    return digest.hexdigest()
 
 
 @dataclass

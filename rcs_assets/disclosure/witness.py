@@ -16,9 +16,8 @@ pushed one of each school, cluster and area at a time.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import duckdb
@@ -27,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array, hstack
 
+from rcs_assets.disclosure.answers import fingerprint, parts_of
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown, Texts
 from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, System, pass_model
@@ -62,10 +62,6 @@ _CELLS = (
     ("low_table", pa.int32()),
     ("high_table", pa.int32()),
 )
-
-
-# Of a system: all but where a search starts from.
-_TOLD = sorted({each.name for each in fields(System)} - {"start", "basis"})
 
 
 @dataclass
@@ -314,17 +310,14 @@ class _Search:
 
     def question(self, names: Sequence[Texts], written: Sequence[Floats]) -> str:
         """sha256 of all that the search depends on and of what its rows say besides."""
-        digest = hashlib.sha256(repr([list(name) for name in names]).encode())
-        asked = self.asked
-        digest.update(repr(asked.quantity).encode())
-        cells = asked.matrix
-        for array in (
-            *(getattr(self.system, name) for name in _TOLD),
+        asked, cells = self.asked, self.asked.matrix
+        return fingerprint(
+            *names,
+            repr(asked.quantity),
+            *parts_of(self.system),
             *(cells.indptr, cells.indices, cells.data, asked.low_ok, asked.high_ok, self.truth),
             *written,
-        ):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        )
 
     def is_true(self, x: Floats) -> bool:
         """Whether a table is the true one in all that it tells."""
