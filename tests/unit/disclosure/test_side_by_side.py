@@ -21,10 +21,12 @@ from rcs_assets.errors import InputError
 raise InputError("The column is missing", where="estimates", fix="deliver it")
 """
 SLEEPS = """
-import operator
+import signal
 from rcs_assets.disclosure.side_by_side import each
 WORK = "import os, time; print(os.getpid(), flush=True); time.sleep(120)"
 if __name__ == "__main__":
+    # Whoever runs the tests may have told all that he starts to pay no heed to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     each(exec, WORK, [{}, {}], is_little=False)
 """
 
