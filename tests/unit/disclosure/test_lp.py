@@ -58,11 +58,13 @@ def test_exact_range_of_two_hidden_cells_of_a_line() -> None:
 
 
 def test_a_side_without_an_end_leaves_the_other_one_to_be_asked() -> None:
-    """Of x and y, the latter at most 10, y - x has no least value; that it reaches 5 is found."""
-    system = make_system([[0, 1]], [0], [10])
-    got = reach(system, make_targets([[-1, 1]], 1, 5))
-    assert got.low.tolist() == [-np.inf] and got.high[0] >= 5
-    assert not got.unsafe(make_targets([[-1, 1]], 1, 5)).any()
+    """Of x and some y, each at most 10, y - x has no least value; that it reaches 5 is found."""
+    each = np.hstack([np.zeros((6, 1)), np.eye(6)])
+    system = make_system(each.tolist(), [0] * 6, [10] * 6)
+    targets = make_targets((each - np.eye(1, 7)).tolist(), -100, 5)
+    got = reach(system, targets)
+    assert np.isneginf(got.low).any() and (got.high >= 5).all()
+    assert not got.unsafe(targets).any()
 
 
 def test_one_hidden_cell_of_a_line_is_recovered() -> None:
