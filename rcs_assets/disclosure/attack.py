@@ -39,12 +39,14 @@ from rcs_assets.disclosure.asked import Asked, Sight, adds_nothing
 from rcs_assets.disclosure.counted import Counted, counted_in_files
 from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown
 from rcs_assets.disclosure.lp import (
+    Basis,
     Reached,
     System,
     Targets,
     certify,
     reach,
     settled_basis,
+    widened,
     with_rows,
     without_fixed,
 )
@@ -97,10 +99,15 @@ class Attacker:
         level = grid.level[self.variable_place]
         self.is_school: Bools = np.asarray(level == "school", dtype=bool)
         self.is_above: Bools = np.asarray(~np.isin(level, INSIDE), dtype=bool)
+        self.is_everybodys: Bools = np.asarray(structure.owner[mine] == "", dtype=bool)
+        to = np.flatnonzero(self.is_everybodys)
+        self._column_of_public = np.r_[to, to + len(self.variable_place)]
+        is_mine = structure.equation_owner[rows] == ("" if public is None else coalition)
         # Whatever is told is told of one of these sums of variables: places come first.
-        parts = [self.expression, self.equations, identity(len(self.variable_place))[self._ends()]]
+        own = self.equations[is_mine]
+        parts = [self.expression, own, identity(len(self.variable_place))[self._ends()]]
         self.sums = csr_array(vstack(parts, format="csr"))
-        places_n, equations_n = self.expression.shape[0], self.equations.shape[0]
+        places_n, equations_n = self.expression.shape[0], own.shape[0]
         self.equation_at = np.arange(places_n, places_n + equations_n)
         self.end_at = np.arange(places_n + equations_n, self.sums.shape[0])
         is_own = (grid.view == "own") & (grid.engagement == holder)
@@ -114,11 +121,9 @@ class Attacker:
         self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self._memory: dict[tuple[int, str], Memory] = {}
         self._settled: dict[int, tuple[Shown, System]] = {}
-        self.is_everybodys: Bools = np.asarray(structure.owner[mine] == "", dtype=bool)
         # What the holder's own schools and clusters add up to.
-        is_mine = structure.equation_owner[rows] == coalition
         summed = np.zeros(len(self.is_everybodys), dtype=bool)
-        summed[csr_array(self.equations[is_mine]).indices] = True
+        summed[csr_array(own).indices] = public is not None
         self.is_summed: Bools = summed[self.is_everybodys]
         self.at_home: Bools = np.asarray(at_home, dtype=bool)
         self.counted = self._counted(rule)
@@ -126,12 +131,17 @@ class Attacker:
         self.one_school = None if public is None else OneSchool(self, public)
 
     def _ends(self) -> Ints:
-        """Variables that are no area's sum of its parts; what holds for them holds above."""
+        """Variables that are no area's sum of its parts; what holds for them holds above.
+
+        Of a holder those of its own schools and clusters: the public's are the public's.
+        """
         is_minus = self.equations.data < 0
         row = np.repeat(np.arange(self.equations.shape[0]), np.diff(self.equations.indptr))
         minus_n = np.bincount(row[is_minus], minlength=self.equations.shape[0])
         of_area = is_minus & (minus_n[row] == 1)
         wholes = np.unique(self.equations.indices[of_area]).astype(np.int64)
+        if self.public is not None:
+            wholes = np.r_[wholes, np.flatnonzero(self.is_everybodys)]
         return np.setdiff1d(np.arange(len(self.variable_place)), wholes)
 
     def _counted(self, rule: MicrodataRule | None) -> Counted | None:
@@ -402,6 +412,22 @@ class Attacker:
 
     def system(self, shown: Shown, row: int) -> System:
         """What the coalition knows of one indicator as bounds and sums."""
+        mine = self._more_than_public(shown, row)
+        if self.public is None:
+            return mine
+        return widened(self.public.system(shown, row), self._column_of_public, mine)
+
+    def basis(self, shown: Shown, row: int) -> Basis:
+        """Of an x that fits the system, or, of a holder's system, what the public knows of it."""
+        public = self if self.public is None else self.public
+        basis = public.settled(shown, row).basis
+        assert basis is not None
+        if self.public is None:
+            return basis
+        return basis.widened(self._column_of_public, self.system(shown, row))
+
+    def _more_than_public(self, shown: Shown, row: int) -> System:
+        """What a holder knows beside the public; all that the public itself knows."""
         grid, places = self.grid, self.variable_place
         size = len(places)
         roll = np.where(grid.is_empty[row, places], 0.0, grid.roll[row, places])
@@ -414,7 +440,7 @@ class Attacker:
             told(self.equation_at, 1.0, 0.0, 0.0, 0.0),
             told(self.equation_at, 0.0, 1.0, 0.0, 0.0),
             told(self.school_at, 1.0, 0.0, -np.inf, grid.roll[row, self.school_at]),
-            *told_of(grid, shown, row, self.sees),
+            *told_of(grid, shown, row, self.sees if self.is_public else self.is_own),
         ]
         if least > 0:
             rows.append(told(self.end_at, -least, 1.0, 0.0, np.inf))

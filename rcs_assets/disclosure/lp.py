@@ -89,6 +89,17 @@ class Basis:
         basis.col_status, basis.row_status, basis.valid = self.columns, self.rows, True
         return basis
 
+    def with_rows(self, rows_n: int) -> Basis:
+        """Of the system with so many further rows."""
+        return replace(self, rows=[*self.rows, *[highspy.HighsBasisStatus.kBasic] * rows_n])
+
+    def widened(self, column: NDArray[np.integer], wider: System) -> Basis:
+        """Of the system widened (`widened`): its other columns are at their least."""
+        columns = [highspy.HighsBasisStatus.kLower] * len(wider.lower)
+        for at, status in zip(column.tolist(), self.columns, strict=True):
+            columns[at] = status
+        return replace(self, columns=columns).with_rows(len(wider.row_lower) - len(self.rows))
+
 
 @dataclass(frozen=True)
 class System:
@@ -230,10 +241,7 @@ def settled_basis(system: System) -> Basis:
 
 def with_rows(system: System, rows: Rows, low: FloatArray, high: FloatArray) -> System:
     """The system with further rows; its basis is one of the new system, too."""
-    basis = system.basis
-    if basis is not None:
-        more = [highspy.HighsBasisStatus.kBasic] * len(rows)
-        basis = replace(basis, rows=[*basis.rows, *more])
+    basis = None if system.basis is None else system.basis.with_rows(len(rows))
     a = Rows.stacked([system.rows, rows])
     return System(
         lower=system.lower,
@@ -244,6 +252,25 @@ def with_rows(system: System, rows: Rows, low: FloatArray, high: FloatArray) -> 
         row_lower=np.r_[system.row_lower, low],
         row_upper=np.r_[system.row_upper, high],
         basis=basis,
+    )
+
+
+def widened(system: System, column: NDArray[np.integer], wider: System) -> System:
+    """What is known of some columns of a wider system, and what that one says besides.
+
+    Args:
+        system: the bounds of its columns are left to the wider one.
+        column: where its columns are there.
+        wider: with every column.
+    """
+    a = Rows.stacked([system.rows.moved(column, len(wider.lower)), wider.rows])
+    return replace(
+        wider,
+        starts=a.starts,
+        index=a.index,
+        value=a.value,
+        row_lower=np.r_[system.row_lower, wider.row_lower],
+        row_upper=np.r_[system.row_upper, wider.row_upper],
     )
 
 

@@ -29,7 +29,7 @@ from scipy.sparse import csr_array, hstack
 from rcs_assets.disclosure.answers import fingerprint, parts_of
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.grid import Bools, Floats, Ints, Shown, Texts
-from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, System, pass_model
+from rcs_assets.disclosure.lp import DUAL, PRIMAL, SLACK, TOLERANCE, Basis, System, pass_model
 from rcs_assets.errors import InputError
 
 LOW, HIGH = 1, 2
@@ -37,9 +37,19 @@ LOW, HIGH = 1, 2
 NO_ROLL_MOST = 100_000.0
 # Shared programs stop once one serves fewer sides than this part of those open.
 WORTH_PART = 0.05
-# The first table comes from nothing, by the dual method; each other is near the one before it,
-# and the primal method goes on from there.
-OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "simplex_strategy": DUAL}
+# The first table is one that fits and no more, by the dual method; each other is near the one
+# before it, and the primal method goes on from there. With its bounds as they are, every step of
+# it is a table that fits.
+OPTIONS: dict[str, bool | int | float | str] = {
+    "output_flag": False,
+    "threads": 1,
+    "random_seed": 0,
+    "presolve": "off",
+    "simplex_strategy": DUAL,
+    "primal_simplex_bound_perturbation_multiplier": 0.0,
+}
+# A program that moves many cells has moved most of them after so many steps; no limit for others.
+STEPS, NO_LIMIT = 150, highspy.kHighsIInf
 # Two tables tell a cell apart if its figure differs by one pupil (or one point of a score).
 APART = 1.0
 SEED = 2026
@@ -201,6 +211,7 @@ def of_indicator(attacker: Attacker, shown: Shown, row: int, kept: Mapping[Key, 
     )
     if kept.get(key) == question:
         return Made(key, question)
+    search.begin(attacker.basis(shown, row))
     if attacker.is_public:
         search.share()
         search.settle()
@@ -336,6 +347,11 @@ class _Search:
         """Cells that no two tables tell apart yet."""
         return np.asarray(self.high - self.low < APART)
 
+    def begin(self, basis: Basis) -> None:
+        """A table that moves no cell, sought from this basis: the first that fits."""
+        self.solver.setBasis(basis.of_highs())
+        self.push(np.zeros(len(self.low)), NO_LIMIT)
+
     def share(self) -> None:
         """Tables that move all open cells at once, while they serve enough of them."""
         while before := self.open_n():
@@ -346,10 +362,10 @@ class _Search:
                 return
 
     def part(self) -> None:
-        """Two opposite tables, then others of all cells not told apart, while these part enough."""
+        """One that moves all cells, then others of all not told apart, while these part enough."""
         wish = self.rng.choice([-1.0, 1.0], len(self.low))
         self.push(wish)
-        self.push(-wish)
+        self.push(np.where(self.is_near(), -wish, 0.0))
         while before := int(self.is_near().sum()):
             wish = self.rng.choice([-1.0, 1.0], len(self.low))
             self.push(np.where(self.is_near(), wish, 0.0))
@@ -396,17 +412,16 @@ class _Search:
         """One table in which one cell is as low (sign 1) or as high (-1) as can be."""
         wish = np.zeros(len(self.low))
         wish[cell] = sign
-        self.push(wish)
+        self.push(wish, NO_LIMIT)
         (self.is_done_low if sign > 0 else self.is_done_high)[cell] = True
 
-    def push(self, wish: Floats) -> None:
+    def push(self, wish: Floats, steps: int = STEPS) -> None:
         """One table that lowers cells of positive wish and raises those of negative."""
-        x = self._solve(np.asarray(self.asked.matrix.T @ wish))
+        cost = np.asarray(self.asked.matrix.T @ wish)
+        x = self._solve(cost, steps)
         if self.is_true(x):
             # The true table is never handed out: the opposite of what was asked, a little.
-            x = self._solve(
-                np.asarray(self.asked.matrix.T @ wish) + self.rng.normal(0, 1e-3, len(x))
-            )
+            x = self._solve(cost + self.rng.normal(0, 1e-3, len(x)), steps)
             if self.is_true(x):
                 return
         figure = np.asarray(self.asked.matrix @ x)
@@ -419,15 +434,16 @@ class _Search:
         self.low_point[lower] = self.high_point[higher] = len(self.points)
         self.points.append(x)
 
-    def _solve(self, cost: Floats) -> Floats:
+    def _solve(self, cost: Floats, steps: int) -> Floats:
+        """A table that fits, the best of so many steps."""
         self.solver.changeColsCost(len(cost), self.columns, cost)
-        self.solver.run()
+        self._run(steps)
         self.solver.setOptionValue("simplex_strategy", PRIMAL)
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if not self._has_table():
             # Lost its way from the last basis: once more from none.
             self.solver.clearSolver()
-            self.solver.run()
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            self._run(NO_LIMIT)
+        if not self._has_table():
             raise InputError(
                 "No table fits what the release shows",
                 where=f"a certificate of {len(cost)} unknowns",
@@ -435,6 +451,19 @@ class _Search:
                 fix="report it as a defect of disclosure",
             )
         return np.asarray(self.solver.getSolution().col_value)
+
+    def _run(self, steps: int) -> None:
+        self.solver.setOptionValue("simplex_iteration_limit", steps)
+        self.solver.run()
+
+    def _has_table(self) -> bool:
+        """Whether the solver has stopped at an x that fits: the best one, or at its last step."""
+        status = self.solver.getModelStatus()
+        if status == highspy.HighsModelStatus.kOptimal:
+            return True
+        is_stopped = status == highspy.HighsModelStatus.kIterationLimit
+        violation = self.solver.getInfo().max_primal_infeasibility
+        return is_stopped and violation <= TOLERANCE
 
 
 def _solver(system: System) -> highspy.Highs:
