@@ -103,14 +103,18 @@ class Attack:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     excused: tuple[int, ...] = ()
 
-    def answered(self, answer: Answer) -> Attack:
-        """With the answer that the same question had before."""
-        return replace(
-            self,
-            programs_n=answer.programs_n,
-            answers={self.system_hash: answer},
-            excused=answer.open_at,
-        )
+    def answered(self, known: Mapping[str, Answer], *questions: str) -> Attack | None:
+        """With the answer that the first of these questions had before; None if none had one."""
+        for question in questions:
+            if answer := known.get(question):
+                return replace(
+                    self,
+                    programs_n=answer.programs_n,
+                    system_hash=question,
+                    answers={question: answer},
+                    excused=answer.open_at,
+                )
+        return None
 
     def and_more(self, more: Attack) -> Attack:
         """With what another reader of the coalition finds."""
@@ -274,6 +278,15 @@ def question_hash(system: System, targets: Targets, *beside: NDArray[Any]) -> st
     """
     smaller, asked, _ = without_fixed(system, targets)
     return fingerprint(*parts_of(smaller), *parts_of(asked), *beside)
+
+
+def knowing(question: str, was_shown: Bools) -> str:
+    """The question of who knows cells from releases before; the plain one if there are none.
+
+    The answer to the plain one is one to this, too: it found nothing, and who knew more before is
+    told no more now, so that what it excused is excused.
+    """
+    return fingerprint(question, was_shown) if was_shown.any() else question
 
 
 def parts_of(asked: System | Targets) -> Iterator[NDArray[Any] | str]:

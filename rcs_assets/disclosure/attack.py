@@ -33,6 +33,7 @@ from rcs_assets.disclosure.answers import (
     Memory,
     Settled,
     Unsafe,
+    knowing,
     question_hash,
 )
 from rcs_assets.disclosure.asked import Asked, Sight, adds_nothing
@@ -197,20 +198,21 @@ class Attacker:
         """What the holder of the coalition's packages finds."""
         row = outcome.row
         system = self.system(shown, row)
-        question = question_hash(system, asked.targets, *self._beside(shown, row))
+        plain = question_hash(system, asked.targets, *self._beside(row))
+        question = knowing(plain, shown.was_shown[row, self.sees])
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
-        if question in known:
-            return outcome.answered(known[question])
-        plain = self._recall("tables", asked, shown, row)
+        if answered := outcome.answered(known, question, plain):
+            return answered
+        tabled = self._recall("tables", asked, shown, row)
         filed = self._recall("files", asked, shown, row)
-        open_ = np.flatnonzero(~(plain.is_settled & filed.is_settled))
+        open_ = np.flatnonzero(~(tabled.is_settled & filed.is_settled))
         some = asked.some(open_)
         certified, counted, answers = self._certified(some, system, shown, row, known)
-        left = ~certified & ~plain.is_settled[open_]
+        left = ~certified & ~tabled.is_settled[open_]
         by_tables = self._find(some, left, system, shown, row)
-        findings, programs_n = by_tables.findings, plain.programs_n + by_tables.programs_n
+        findings, programs_n = by_tables.findings, tabled.programs_n + by_tables.programs_n
         programs_n += sum(answer.programs_n for answer in answers.values())
-        plain = plain.then(open_, by_tables, programs_n)
+        tabled = tabled.then(open_, by_tables, programs_n)
         if self.counted is not None:
             system = self._with_files(system, self.counted, row)
             # What is excused without files may be told more closely with them.
@@ -220,9 +222,9 @@ class Attacker:
             findings += by_files.findings
             not_asked = replace(by_files, is_found=by_files.is_found | by_tables.is_found)
             filed = filed.then(open_, not_asked, filed.programs_n + by_files.programs_n)
-        self._memory[row, "tables"] = Memory(shown, asked, plain)
+        self._memory[row, "tables"] = Memory(shown, asked, tabled)
         self._memory[row, "files"] = Memory(shown, asked, filed)
-        excused = tuple(np.flatnonzero(plain.is_excused).tolist())
+        excused = tuple(np.flatnonzero(tabled.is_excused).tolist())
         programs_n += filed.programs_n
         if not findings:
             answers[question] = Answer(programs_n, excused, tuple(answers))
@@ -239,13 +241,11 @@ class Attacker:
             return Settled.none_of(len(asked.place))
         return before.still_holds(asked, shown, row, self.sees, self.is_own)
 
-    def _beside(self, shown: Shown, row: int) -> Iterable[Bools | Floats]:
-        """What an answer hangs on beside its system: releases before, files of answers.
+    def _beside(self, row: int) -> Iterable[Bools | Floats]:
+        """What an answer hangs on beside its system: files of answers.
 
-        Of what files count it is the very counts: rounded figures can stay as they were.
+        Of what they count it is the very counts: rounded figures can stay as they were.
         """
-        if shown.was_shown[row, self.sees].any():
-            yield shown.was_shown[row, self.sees]
         if self.counted is not None:
             is_told, sums, truth = self.counted.is_told, self.counted.sums, self.truth(row)
             yield is_told

@@ -1,4 +1,4 @@
-"""What earlier releases told: cells that are known already, and cells that must wait.
+"""What earlier releases told: cells that are known already, cells that must wait, and what stays.
 
 Belongs here: reading the packages of earlier releases, withdrawn ones included, beside the
 exact counts that stood behind them, and what follows for protection. Does not belong here:
@@ -10,6 +10,10 @@ are where the change moves no figure; elsewhere the cell is hidden, the earlier 
 superseded. What was shown before and has not changed is known to every reader: the attack
 counts it as shown, so that two releases with different cells hidden do not fill each other.
 
+What has not changed at all since the last release is hidden as it was, if the same rules made
+that: its readers learn nothing from where a new search would have ended, and nothing is asked that
+was answered then.
+
 Contributors are compared by counts: at least so many pupils must have changed for base,
 numerator and complement to differ so. Joiners and leavers who cancel out look like fewer: a
 cell waits too long rather than too short.
@@ -17,20 +21,25 @@ cell waits too long rather than too short.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from rcs_assets.disclosure.grid import Bools, Grid, Shown, as_released
+from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
+from rcs_assets.storage.code import code_version
 
 # Who reads a withdrawn release has it still (release/withdraw.py keeps the files).
 WITHDRAWN_FOLDER = ".withdrawn"
 _ESTIMATES = Path("parquet") / "estimates.parquet"
+_MANIFEST = "manifest.json"
 _COUNTS = Path("safe_haven") / "parquet" / "estimates_unrounded.parquet"
 _NAMES = (
     "survey",
@@ -52,8 +61,8 @@ _TOLD = """
 create or replace temp table sdc_told (
     release varchar, audience varchar, survey varchar, indicator varchar, tranche varchar,
     engagement varchar, geography_level varchar, geography_code varchar, breakdown varchar,
-    "group" varchar, status varchar, n double, estimate double, ci_low double, ci_high double,
-    old_base double, old_yes double, old_sum double, has_counts boolean
+    "group" varchar, status varchar, note varchar, n double, estimate double, ci_low double,
+    ci_high double, old_base double, old_yes double, old_sum double, has_counts boolean
 )
 """
 _TOLD_BY = """
@@ -64,9 +73,11 @@ with counts as (
     from read_parquet({counts})
 )
 select
-    {release} as release, {audience} as audience, {cell}, status, n, estimate, ci_low, ci_high,
-    old_base, old_yes, old_sum, coalesce(has_counts, false) as has_counts,
-from (select {keyed}, status, n, estimate, ci_low, ci_high from read_parquet({file})) as shown
+    {release} as release, {audience} as audience, {cell}, status, note, n, estimate, ci_low,
+    ci_high, old_base, old_yes, old_sum, coalesce(has_counts, false) as has_counts,
+from (
+    select {keyed}, status, note, n, estimate, ci_low, ci_high from read_parquet({file})
+) as shown
 left join counts using ({cell})
 where {own}
 """
@@ -90,52 +101,79 @@ FIGURES_DIFFER = """
 (now_n, now_estimate, now_low, now_high) is distinct from (n, estimate, ci_low, ci_high)
 """
 
-_EARLIER = f"""
-create or replace temp table sdc_earlier as
+_COMPARED = f"""
+create or replace temp table sdc_compared as
 with now as (
     select
         survey, indicator, place_id, coalesce(tranche, '') as tranche,
         coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
         "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, statistic, score_low, score_high,
-        n_step, if(view = 'own', 'cpp/' || engagement, 'public') as audience,
+        n_step, empty_status is null as is_asked,
+        empty_status is null and withheld_status is null as is_showable,
+        if(view = 'own', 'cpp/' || engagement, 'public') as audience,
     from sdc_node
-    -- What is withheld now and was shown then is known all the same.
-    where is_released and empty_status is null
+    where is_released
 ),
 figures as (
     select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,
         ci_high as now_high,
     from sdc_figure
-),
-compared as (
-    select
-        survey, indicator, place_id, status in ('published', 'u') as was_shown,
-        status = 'c' as was_c,
-        {FIGURES_DIFFER} as differs, has_counts,
-        -- A figure that moved was moved by somebody; of what is not known, the least is feared.
-        case
-            when has_counts then {CHANGED_LEAST}
-            when was_c then 1
-            when differs then greatest(1, {SHOWN_CHANGED_LEAST})
-            else 0
-        end as changed_n,
-    from now
-    inner join figures using (audience, {CELL})
-    inner join sdc_told using (audience, {CELL})
 )
+select
+    survey, indicator, place_id, is_asked, is_showable, release, has_counts,
+    status in ('published', 'u') as was_shown,
+    status = 'c' as was_c,
+    if(status = 'c', coalesce(note, ''), '') as was_noted,
+    {FIGURES_DIFFER} as differs,
+    -- A figure that moved was moved by somebody; of what is not known, the least is feared.
+    case
+        when has_counts then {CHANGED_LEAST}
+        when was_c then 1
+        when differs then greatest(1, {SHOWN_CHANGED_LEAST})
+        else 0
+    end as changed_n,
+from now
+inner join figures using (audience, {CELL})
+left join sdc_told using (audience, {CELL})
+"""
+_EARLIER = """
+create or replace temp table sdc_earlier as
 select
     survey, indicator, place_id,
     bool_or(
         changed_n between 1 and $least - 1 and (was_c or (was_shown and differs))
     ) as is_held,
     bool_or(was_shown and has_counts and changed_n = 0) as is_known,
-from compared
+from sdc_compared
+-- What is withheld now and was shown then is known all the same.
+where is_asked and release is not null
 group by all
 """
+# Small schools together have no counts of their own: they change with those of the schools.
+_BEFORE = """
+create or replace temp table sdc_before as
+with last as (
+    select
+        survey, indicator, place_id, coalesce(was_c, false) as was_hidden, was_noted,
+        is_showable = (was_c or was_shown)
+        and if(has_counts, changed_n = 0, was_c or not differs) as is_same,
+    from sdc_compared
+    where release is null or release = $release
+)
+select
+    survey, indicator, place_id, was_hidden, was_noted, coalesce(is_same, false) as is_as_before,
+from last
+"""
 _MASKS = """
-select coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known
+select
+    coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known,
+    coalesce(was_hidden, false) as was_hidden,
+    case was_noted when 'low' then 1 when 'high' then 2 else 0 end as was_noted,
+    bool_and(coalesce(is_as_before, not is_released)) over (partition by indicator)
+        as is_as_before,
 from sdc_node
 left join sdc_earlier using (survey, indicator, place_id)
+left join sdc_before using (survey, indicator, place_id)
 where survey = $survey
 order by indicator, place_id
 """
@@ -146,17 +184,21 @@ class Earlier:
     """Of one survey's nodes, indicators × places.
 
     `held`: not shown now, since 1-9 pupils' change would be told; `known`: shown before, and
-    nobody's answer has changed since.
+    nobody's answer has changed since. `is_as_before` (indicators): nothing of it has changed since
+    the last release, which `was_hidden` and `was_noted` (as `Suppression.note`) speak of.
     """
 
     held: Bools
     known: Bools
+    is_as_before: Bools
+    was_hidden: Bools
+    was_noted: NDArray[np.int8]
 
     @staticmethod
     def none(grid: Grid) -> Earlier:
         """There was no release before."""
         nothing = np.zeros(grid.base.shape, dtype=bool)
-        return Earlier(nothing, nothing)
+        return Earlier(nothing, nothing, nothing[:, 0], nothing, nothing.astype(np.int8))
 
 
 def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
@@ -244,24 +286,45 @@ def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def compare_with_earlier(
-    con: duckdb.DuckDBPyConnection, earlier: Sequence[Path], least: int
+    con: duckdb.DuckDBPyConnection, earlier: Sequence[Path], policy: Policy
 ) -> None:
-    """Make `sdc_earlier`: the nodes that are held and those that are known.
+    """Make `sdc_earlier`, nodes that are held or known, and `sdc_before`, what the last one hid.
 
     Args:
         con: a connection with `sdc_node` and `sdc_figure` (what each cell shows if it is shown).
-        earlier: folders of releases.
-        least: contributors that a change needs to be told (policy.yaml, releases).
+        earlier: folders of releases, oldest first.
+        policy: contributors that a change needs to be told (policy.yaml, releases); its version.
     """
     read_told(con, earlier)
-    con.execute(_EARLIER, {"least": least})
+    con.execute(_COMPARED)
+    con.execute(_EARLIER, {"least": policy.changed_least})
+    last = earlier[-1]
+    con.execute(_BEFORE, {"release": last.name if _is_made_alike(last, policy) else ""})
+
+
+def _is_made_alike(release: Path, policy: Policy) -> bool:
+    """Whether today's rules, in policy and code, made a release; what is withdrawn is no model."""
+    file = release / _MANIFEST
+    if release.parent.name == WITHDRAWN_FOLDER or not file.is_file():
+        return False
+    made_by = json.loads(file.read_text(encoding="utf-8"))
+    now = {"policy_version": policy.version, "code_version": code_version()}
+    return all(made_by.get(name) == version for name, version in now.items())
 
 
 def read_earlier(con: duckdb.DuckDBPyConnection, grid: Grid) -> Earlier:
-    """What the releases before mean for one survey, from `sdc_earlier`."""
+    """What the releases before mean for one survey, from `sdc_earlier` and `sdc_before`."""
     found = con.execute(_MASKS, {"survey": grid.survey}).fetchnumpy()
     shape = grid.base.shape
+
+    def flags(name: str) -> Bools:
+        return np.asarray(found[name], dtype=bool).reshape(shape)
+
     return Earlier(
-        np.asarray(found["is_held"], dtype=bool).reshape(shape),
-        np.asarray(found["is_known"], dtype=bool).reshape(shape),
+        flags("is_held"),
+        flags("is_known"),
+        # The same in every place.
+        flags("is_as_before")[:, 0],
+        flags("was_hidden"),
+        np.asarray(found["was_noted"], dtype=np.int8).reshape(shape),
     )

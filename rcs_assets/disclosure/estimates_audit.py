@@ -102,7 +102,7 @@ def audit_estimates(
     read_cells(con, policy, sources)
     if earlier:
         con.execute(f"create or replace temp table sdc_figure as from {released}")
-        compare_with_earlier(con, earlier, policy.changed_least)
+        compare_with_earlier(con, earlier, policy)
     read = [_read(con, survey, policy, released, bool(earlier)) for survey in surveys(con)]
     outcomes: list[Attack] = []
     places: list[str] = []

@@ -33,6 +33,7 @@ from rcs_assets.disclosure.answers import (
     Memory,
     Settled,
     Unsafe,
+    knowing,
     question_hash,
 )
 from rcs_assets.disclosure.asked import Asked, adds_nothing, targets_of
@@ -136,10 +137,11 @@ class OneSchool:
         if not len(asked.place):
             return outcome
         case = _Case(shown, row, public.settled(shown, row), self._pupils(row))
-        question = self._question(case, asked)
+        plain = self._question(case, asked)
+        question = knowing(plain, shown.was_shown[row, self.holder.sees])
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
-        if question in known:
-            return outcome.answered(known[question])
+        if answered := outcome.answered(known, question, plain):
+            return answered
         before, settled = self._memory.get(row), Settled.none_of(len(asked.place))
         if before is not None:
             settled = before.still_holds(asked, shown, row, self.holder.sees, self.holder.is_own)
@@ -170,13 +172,13 @@ class OneSchool:
         return asked.and_more(excused.some(others), public.expression)
 
     def _question(self, case: _Case, asked: Asked) -> str:
-        """Fingerprint of all that the answer hangs on."""
-        shown, row, own, sees = case.shown, case.row, self.holder.is_own, self.holder.sees
+        """Fingerprint of all that the answer hangs on, but for what releases before told."""
+        shown, row, own = case.shown, case.row, self.holder.is_own
         pupils, is_shown = case.pupils, case.shown.is_shown[row, own]
         beside = [pupils.n, pupils.p, pupils.roll, pupils.most, is_shown]
         beside += [np.where(is_shown, getattr(shown, name)[row, own], 0) for name in _BOUNDS]
         beside += [getattr(self.grid, name)[row, own] for name in _THRESHOLDS]
-        beside += [shown.note[row, own], shown.was_shown[row, sees]]
+        beside.append(shown.note[row, own])
         return question_hash(case.system, asked.targets, *beside)
 
     def _search(self, case: _Case, asked: Asked) -> Found:

@@ -84,9 +84,9 @@ class Survey:
     def question(self, rows: Ints) -> str:
         """Fingerprint of all that the hiding of some rows hangs on, but for the code."""
         sets = [np.searchsorted(rows, linked) for linked in self.linked if linked[0] in rows]
-        earlier = np.stack([self.earlier.held[rows], self.earlier.known[rows]])
+        parts = [getattr(self.earlier, each.name) for each in fields(self.earlier)]
         return fingerprint(
-            self._shared, repr(sets), earlier, *(part[rows] for part in self._grid[0])
+            self._shared, repr(sets), *(part[rows] for part in [*parts, *self._grid[0]])
         )
 
 
@@ -110,22 +110,34 @@ class _Protection:
     """What is hidden of one survey, and who attacks it."""
 
     def __init__(self, survey: Survey) -> None:
-        self.grid, rule, earlier = survey.grid, survey.rule, survey.earlier
+        self.grid, rule, self.earlier = survey.grid, survey.rule, survey.earlier
         counted = counted_places(self.grid, rule.simd_groups) if "cpp" in rule.purposes else None
         self.suppression = Suppression(self.grid, survey.lines, survey.linked, counted)
-        self.suppression.hidden |= earlier.held & self.grid.is_showable
+        self.suppression.hidden |= self.earlier.held & self.grid.is_showable
         self.names = coalitions(self.grid)
         self.attackers = attackers_of(self.grid, survey.structure, rule)
         # Rounding leaves the same open whatever is hidden.
         told = as_released(self.grid, self.suppression.hidden, self.suppression.note)
-        self.told = with_known(self.grid, told, earlier)
+        self.told = with_known(self.grid, told, self.earlier)
 
     def protect(self, rows: Ints, answers: Answers) -> Hidden:
         """Hide in rows that are hidden alike what must not be shown."""
-        self.suppression.settle(rows)
-        self.suppression.write_notes(rows)
+        self._begin(rows)
         self._repair(rows, answers)
         return Hidden(self._state(rows).tobytes(), answers.used)
+
+    def _begin(self, rows: Ints) -> None:
+        """Hide as the last release did where nothing has changed; elsewhere lines and notes."""
+        suppression, before = self.suppression, self.earlier
+        is_as_before = before.is_as_before[rows].all()
+        if is_as_before:
+            suppression.hidden[rows] |= before.was_hidden[rows]
+        suppression.settle(rows)
+        hidden = suppression.hidden[rows] & self.grid.is_showable[rows]
+        if is_as_before and (hidden == before.was_hidden[rows]).all():
+            suppression.note[rows] = before.was_noted[rows]
+        else:
+            suppression.write_notes(rows)
 
     def _shown(self) -> Shown:
         """What would be told if no more were hidden than now."""

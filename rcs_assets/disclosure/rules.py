@@ -86,7 +86,7 @@ def _compare(
         "select survey, indicator, place_id, base_n < n_step as is_hidden, '' as note from sdc_node"
     )
     con.execute(f"create or replace temp table sdc_figure as {shown_sql}")
-    compare_with_earlier(con, earlier, policy.changed_least)
+    compare_with_earlier(con, earlier, policy)
 
 
 def _read(con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, *, is_first: bool) -> Survey:

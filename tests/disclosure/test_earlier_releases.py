@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from rcs_assets.disclosure.earlier import earlier_releases
+from rcs_assets.disclosure import attack, estimates_audit
+from rcs_assets.disclosure.answers import Answers
+from rcs_assets.disclosure.assets import audience_names
+from rcs_assets.disclosure.earlier import WITHDRAWN_FOLDER, earlier_releases
+from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.errors import StorageError
+from rcs_assets.storage.code import code_version
 from tests.disclosure.attacker import SHOWN, cell_of
 from tests.disclosure.made_programme import Measure, Shape, count_pupils
-from tests.disclosure.programme import Programme
+from tests.disclosure.programme import SOURCES, Programme
 
 SHAPE = Shape(
     (Measure("some", 0.4), Measure("score", statistic="mean")),
@@ -184,3 +191,129 @@ def test_a_release_without_a_cpp_that_an_earlier_one_held_can_be_made(
     programme.released = programme.protect(earlier=[before]).to_pylist()
     audit = programme.audit([before])
     assert audit.unsafe_n == 0 == len(audit.differences.places)
+
+
+STEADY = Shape(
+    (Measure("some", 0.07), Measure("other", 0.3)),
+    clusters=(2, 2), schools=(4, 5), roll=(40, 200),
+)  # fmt: skip
+RULES = {"policy_version": load_policy().version, "code_version": code_version()}
+
+
+def publish_by(programme: Programme, folder: Path, rules: dict[str, str]) -> Path:
+    """Publish the rows as they stand, as made by these rules."""
+    programme.publish(folder)
+    (folder / "manifest.json").write_text(json.dumps(rules), encoding="utf-8")
+    return folder
+
+
+def hide_more(programme: Programme) -> set[tuple]:
+    """Hide a school by hand that the release could show; which figures these were."""
+    kept = programme.released
+    for school in programme.schools("t1-cpp0"):
+        programme.released = [dict(r) for r in kept]
+        rows = programme.pick(lambda r, s=school: r["geography_code"] == s and r["status"] in SHOWN)
+        for row in rows:
+            row |= dict.fromkeys(("n", "estimate", "ci_low", "ci_high", "note")) | {"status": "c"}
+        if {row["indicator"] for row in rows} == {
+            "some",
+            "other",
+        } and not programme.audit().unsafe_n:
+            return {(row["audience"], row["indicator"], *cell_of(row)) for row in rows}
+    raise AssertionError("no such school in this programme; choose another seed")
+
+
+def rows_of(programme: Programme, indicator: str) -> list[tuple]:
+    """What a reader is told of an indicator."""
+    return [
+        (r["audience"], *cell_of(r), r["status"], r["note"], r["n"], r["estimate"])
+        for r in programme.released
+        if r["indicator"] == indicator
+    ]
+
+
+def test_what_has_not_changed_is_hidden_as_it_was(tmp_path: Path) -> None:
+    programme = Programme(STEADY, 5)
+    anew = {name: rows_of(programme, name) for name in ("some", "other")}
+    assert {row[-3] for row in anew["some"]} >= {"low"}
+    more = hide_more(programme)
+    then = {name: rows_of(programme, name) for name in ("some", "other")}
+    before = publish_by(programme, tmp_path / "2026.01.01", RULES)
+
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert {name: rows_of(programme, name) for name in then} == then
+    assert programme.audit([before]).unsafe_n == 0
+
+    # Of an indicator that has changed all is hidden anew.
+    programme.con.execute(
+        "update pupil set value_other = null where rowid in ("
+        "select rowid from pupil where seed_code = ? and value_other is not null limit 40)",
+        [programme.schools("t1-cpp0")[0]],
+    )
+    count_pupils(programme.con, STEADY)
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert rows_of(programme, "some") == then["some"]
+    told = figures(programme)
+    assert {told[key][0] for key in more if key[1] == "other"} & set(SHOWN)
+    assert programme.audit([before]).unsafe_n == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "folder"),
+    [
+        (RULES | {"code_version": "another"}, "2026.01.01"),
+        (RULES | {"policy_version": "another"}, "2026.01.01"),
+        (RULES, f"{WITHDRAWN_FOLDER}/2026.01.01"),
+    ],
+)
+def test_other_rules_and_withdrawn_releases_are_no_model(
+    tmp_path: Path, rules: dict[str, str], folder: str
+) -> None:
+    programme = Programme(STEADY, 5)
+    anew = {name: rows_of(programme, name) for name in ("some", "other")}
+    hide_more(programme)
+    before = publish_by(programme, tmp_path / folder, rules)
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert {name: rows_of(programme, name) for name in anew} == anew
+
+
+def test_a_small_cell_that_was_shown_is_hidden_all_the_same(tmp_path: Path) -> None:
+    """The release before is no authority: what it hid is where the rules start from."""
+    programme = Programme(STEADY, 5)
+    small = programme.pick(
+        lambda r: (
+            r["indicator"] == "some"
+            and r["status_inside"] == "primary"
+            and r["geography_level"] == "school"
+        )
+    )[0]
+    key = small["audience"], "some", *cell_of(small)
+    programme.show(small)
+    before = publish_by(programme, tmp_path / "2026.01.01", RULES)
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert figures(programme)[key][0] == "c"
+
+
+def test_what_has_not_changed_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programme = Programme(STEADY, 5)
+    first, audiences = Answers(), audience_names(programme.engagements)
+    programme.register_released()
+    estimates_audit.audit_estimates(programme.con, SOURCES, load_policy(), "released", first)
+    before = publish_by(programme, tmp_path / "2026.01.01", RULES)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be asked anew")
+
+    monkeypatch.setattr(attack, "reach", refuse)
+    monkeypatch.setattr(attack, "certify", refuse)
+    known = Answers(first.used)
+    again = protect_estimates(
+        programme.con, SOURCES, load_policy(), audiences, known, earlier=[before]
+    )
+    assert again.equals(programme.table) and first.used
+    audit = estimates_audit.audit_estimates(
+        programme.con, SOURCES, load_policy(), "released", known, [before]
+    )
+    assert audit.unsafe_n == 0 and known.used == first.used
