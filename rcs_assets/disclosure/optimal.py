@@ -7,9 +7,9 @@ HiGHS. Does not belong here: what counts as safe (`secondary.py`), the tables (`
 A master program chooses cells at least loss under the conditions found so far. Its choice is
 attacked; each attack that succeeds gives a condition that its choice breaks and every safe
 choice keeps (the dual of the attacker's program). What the master loses is therefore never
-more than the best safe choice does: the bound. The search ends when the master's choice is
-safe, when a safe choice costs as little as the bound, or when it has used its rounds. No
-clock: the same table has the same answer everywhere.
+more than the best safe choice does: the bound. In a small table the master is one search tree
+(`branch.py`) that ends when no cheaper choice is left; in a large one, a whole program solved
+anew each round, to a gap. No clock: the same table has the same answer everywhere.
 
 Where a school shows seven stages in two groups, an attack can be stopped at either cell of each
 stage: 2^7 conditions, of which a choice breaks one at a time. `_Exchange` says them all in one.
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from rcs_assets.disclosure.branch import Relaxed, least
 from rcs_assets.disclosure.lp import OPTIONS, PRIMAL, SLACK, System, load
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.secondary import AMOUNT_PART, CannotBeMetError, Need, Plan, shown_bounds
@@ -33,18 +34,14 @@ from rcs_assets.disclosure.structure import Cells, Index, Mask
 # A condition that a choice breaks by less than this is kept, for the solver's tolerance.
 BROKEN_BY = 1e-4
 PRICE_LEAST = 1e-8
-ROUNDS_MOST = 60
-# Larger tables: a round costs about as much as the cells squared, so that fewer are made.
-ROUNDS_LARGE, ROUNDS_TIMES_CELLS = 20, 80_000
-# Below so many cells the master is solved to the end; above, to a part of the gap asked.
+# Below so many cells the search goes on to the optimum; above, to the gap asked.
 EXACT_CELLS = 1_000
+# A round costs about as much as the cells squared, so that fewer are made in larger tables.
+ROUNDS_MOST, ROUNDS_TIMES_CELLS = 20, 80_000
 GAP, MASTER_GAP = 0.025, 0.005
 NODES_MOST = 200
 # Of longer lines one cell is nearly always hidden: to ask for it makes the program longer only.
 BESIDE_MOST = 3
-# A small table's master stops at a choice this part of the way from the bound to the best cost.
-# It teaches as much as the cheapest; that none is cheaper is proven once, in the last round.
-TARGET_PART = 0.5
 
 # Of each group one cell must be hidden.
 Groups = tuple[tuple[int, ...], ...]
@@ -117,42 +114,45 @@ class _Descent:
         self.bound = float(need.loss[need.is_primary].sum())
         self.is_small_table = len(cells.value) <= EXACT_CELLS
         self.attack = _Attack(cells, need, rounding, exchange=self.is_small_table)
-        self.master = _Master(need, exact=self.is_small_table)
+        self.master = _Master(need, relax=self.is_small_table)
         self.trial = Plan(cells, need, rounding)
 
     def run(self) -> Choice:
         self.master.add(self.at_first())
-        for _ in range(self.rounds()):
-            x, bound = self.master.solve(self.best, self.target())
-            self.bound = max(self.bound, min(self.lossable(bound), self.cost))
-            if self.is_close():
-                break
-            self.trial.is_hidden = x | self.need.is_primary
-            self.complete()
-            if self.is_close():
-                break
+        if self.master.relaxed is not None:
+            self.raise_to(least(self.master.relaxed, self.most(), self.look_at))
+        else:
+            self.go_round()
         return Choice(self.best, self.cost, self.bound)
 
-    def target(self) -> float:
-        """A loss so low that a choice of it is worth an attack, and lower than the best one's."""
-        left = self.cost - self.bound
-        is_worth_it = self.is_small_table and left >= 1
-        return self.bound + TARGET_PART * (left - 1) if is_worth_it else -np.inf
+    def look_at(self, x: FloatArray | Mask) -> float:
+        """Attack a choice; what a choice may lose to be better than the best one."""
+        self.trial.is_hidden = (x[: len(self.best)] > 0.5) | self.need.is_primary
+        self.complete()
+        return self.most()
 
-    def lossable(self, bound: float) -> float:
-        """The least that a choice can lose from this bound on: whole if all losses are."""
+    def most(self) -> float:
+        """What a choice may lose to be better than the best one: a whole one less if all are."""
         is_whole = bool((self.need.loss % 1 == 0).all())
-        return float(np.ceil(bound - BROKEN_BY)) if is_whole else bound
+        return self.cost - (1 - BROKEN_BY if is_whole else SLACK * max(1.0, self.cost))
 
-    def rounds(self) -> int:
-        """How many rounds are made at most; the bound then says how far the best may be."""
-        if self.is_small_table:
-            return ROUNDS_MOST
-        return max(1, min(ROUNDS_LARGE, ROUNDS_TIMES_CELLS // len(self.cells.value)))
+    def go_round(self) -> None:
+        """Rounds of master and attack; the bound then says how far the best may be."""
+        for _ in range(max(1, min(ROUNDS_MOST, ROUNDS_TIMES_CELLS // len(self.best)))):
+            x, bound = self.master.solve(self.best)
+            self.raise_to(bound)
+            if self.is_close():
+                return
+            self.look_at(x)
+            if self.is_close():
+                return
+
+    def raise_to(self, bound: float) -> None:
+        """Take up what every choice loses at least."""
+        self.bound = max(self.bound, min(bound, self.cost))
 
     def is_close(self) -> bool:
-        least = SLACK if self.is_small_table else GAP
-        return self.cost - self.bound <= least * max(1.0, self.cost)
+        return self.cost - self.bound <= GAP * max(1.0, self.cost)
 
     def take(self) -> None:
         """Keep the choice on trial if it is the cheapest safe one so far."""
@@ -160,15 +160,18 @@ class _Descent:
             self.best, self.cost = self.trial.is_hidden.copy(), self.trial.cost()
 
     def complete(self) -> None:
-        """Make the master's choice safe by the least that can be added, attack by attack.
+        """Make the choice on trial safe by the least that can be added, attack by attack.
 
-        The conditions hold for every choice, so the master learns many from one solution.
+        The conditions hold for every choice, so the master learns many from one solution. In a
+        small table it is left as soon as it costs too much.
         """
         among = None
         while len(unsafe := self.trial.unsafe(self.rounding, among)):
             hidden = self.trial.is_hidden.copy()
             self.master.add(self.against(hidden, unsafe))
             self.trial.is_hidden = self.master.add_to(hidden)
+            if self.is_small_table and self.trial.cost() >= self.cost:
+                return
             if (self.trial.is_hidden == hidden).all():
                 # The solver's tolerance hides what is missing: line by line then.
                 self.trial.hide_beside(unsafe)
@@ -186,8 +189,8 @@ class _Descent:
     def against(self, is_hidden: Mask, unsafe: Index) -> Iterator[_Cut]:
         """Conditions that this choice breaks, from the attacks on its open cells.
 
-        In a large table a small cell that stands in a condition found just before is left out:
-        the two are shut in by the same shown cells, and their conditions much alike.
+        A small cell that stands in a condition found just before is left out: the two are shut
+        in by the same shown cells, and their conditions much alike.
         """
         self.attack.begin(is_hidden)
         counts = np.asarray(self.trial.lines @ is_hidden)
@@ -197,7 +200,7 @@ class _Descent:
                 for sign, limit in () if is_shut_in[cell] else self.asked(cell):
                     if (prices := self.attack.by_program(cell, sign)) is not None:
                         found = list(self.attack.cut_of_small(cell, prices, limit))
-                        is_shut_in[prices.index] |= bool(found) and not self.is_small_table
+                        is_shut_in[prices.index] |= bool(found)
                         yield from found
                 continue
             lines = self.trial.lines_of_cell(cell)
@@ -406,16 +409,15 @@ class _Exchange:
 class _Master:
     """The program that chooses cells at least loss under the conditions found so far."""
 
-    def __init__(self, need: Need, *, exact: bool) -> None:
+    def __init__(self, need: Need, *, relax: bool) -> None:
         cells_n = len(need.loss)
         self.highs = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in OPTIONS.items():
             if name != "presolve":
                 self.highs.setOptionValue(name, value)
         self.highs.setOptionValue("solver", "choose")
-        self.highs.setOptionValue("mip_rel_gap", 0.0 if exact else MASTER_GAP)
-        if not exact:
-            self.highs.setOptionValue("mip_max_nodes", NODES_MOST)
+        self.highs.setOptionValue("mip_rel_gap", MASTER_GAP)
+        self.highs.setOptionValue("mip_max_nodes", NODES_MOST)
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = cells_n, 0
         model.col_cost_ = need.loss
@@ -424,6 +426,7 @@ class _Master:
         model.col_lower_, model.col_upper_ = self.lower, self.upper
         model.integrality_ = [highspy.HighsVarType.kInteger] * cells_n
         self.highs.passModel(model)
+        self.relaxed = Relaxed(need.loss, self.lower, self.upper) if relax else None
         self.rows: set[tuple[float, bytes, bytes]] = set()
         self.together: dict[Groups, int] = {}
 
@@ -441,6 +444,8 @@ class _Master:
         if row not in self.rows:
             self.rows.add(row)
             self.highs.addRow(least, highspy.kHighsInf, len(index), index, value)
+            if self.relaxed is not None:
+                self.relaxed.add(index, value, least)
 
     def _column_of(self, groups: Groups) -> int:
         """A column that can only be 1 if one cell of each group is hidden."""
@@ -448,6 +453,8 @@ class _Master:
         if groups not in self.together:
             column = self.together[groups] = self.highs.getNumCol()
             self.highs.addCol(0.0, 0.0, 1.0, 0, np.empty(0, np.int32), np.empty(0))
+            if self.relaxed is not None:
+                self.relaxed.add_column()
             # It would be whole by itself: known to be, rows that hold it give better bounds.
             self.highs.changeColIntegrality(column, highspy.HighsVarType.kInteger)
             for group in groups:
@@ -455,19 +462,13 @@ class _Master:
                 self._add_row(index, np.append(np.ones(len(group)), -1.0), 0.0)
         return self.together[groups]
 
-    def solve(self, best: Mask, target: float) -> tuple[Mask, float]:
-        """The cheapest choice, or one that loses `target` at most; the loss that none goes below.
-
-        Starts from a safe choice.
-        """
+    def solve(self, best: Mask) -> tuple[Mask, float]:
+        """The cheapest choice, nearly; the loss that none goes below. Starts from a safe choice."""
         start = highspy.HighsSolution()
         together = [all(best[list(group)].any() for group in groups) for groups in self.together]
         start.col_value = np.append(best, together).astype(np.float64).tolist()
         self.highs.setSolution(start)
-        self.highs.setOptionValue("objective_target", target + BROKEN_BY)
-        found, bound = self._run(), float(self.highs.getInfo().mip_dual_bound)
-        self.highs.setOptionValue("objective_target", -np.inf)
-        return found, bound
+        return self._run(), float(self.highs.getInfo().mip_dual_bound)
 
     def add_to(self, hidden: Mask) -> Mask:
         """The cheapest choice that hides all these cells too."""

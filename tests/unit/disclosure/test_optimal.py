@@ -102,19 +102,19 @@ def keeps(is_hidden: np.ndarray, cut: optimal._Cut) -> bool:
     return bool(cut.value @ np.array(x, dtype=float) >= cut.least - 1e-9)
 
 
-def test_stages_in_two_groups_take_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven stages, each hidden by one of two cells: 2^7 conditions took 31 rounds one by one."""
-    rounds, solve = [], optimal._Master.solve
+def test_stages_in_two_groups_take_few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven stages, each hidden by one of two cells: 2^7 conditions are said in one."""
+    looks, look_at = [], optimal._Descent.look_at
 
-    def count(self: optimal._Master, best: np.ndarray, target: float) -> tuple[np.ndarray, float]:
-        rounds.append(1)
-        return solve(self, best, target)
+    def count(self: optimal._Descent, x: np.ndarray) -> float:
+        looks.append(1)
+        return look_at(self, x)
 
-    monkeypatch.setattr(optimal._Master, "solve", count)
+    monkeypatch.setattr(optimal._Descent, "look_at", count)
     table, structure = make_small((12, 7, 2), 0)
     found = protect_with_bound(table, structure, Rule(k=10))
     assert (found.cost, found.bound) == (2549, 2549)
-    assert len(rounds) <= 15
+    assert len(looks) <= 15
 
 
 def test_costs_steer_the_choice() -> None:
