@@ -245,7 +245,7 @@ def least(relaxed: Relaxed, most: float, attack: Callable[[FloatArray], float]) 
             most = attack(point.x)
             if len(relaxed.rows) == rows_n and point.loss <= most:
                 # Unsafe, but by less than the solver's tolerance: nothing more can be said.
-                return point.loss
+                return min([point.loss, *(node[0] for node in open_)])
             lower, upper = relaxed.with_new(lower, upper)
             point = relaxed.tighten(lower, upper, most)
         if point is None:
@@ -261,7 +261,7 @@ def least(relaxed: Relaxed, most: float, attack: Callable[[FloatArray], float]) 
             bounds = lower.copy(), upper.copy()
             bounds[0][column] = bounds[1][column] = value
             heapq.heappush(open_, (point.loss, next(made), *bounds))
-    return open_[0][0]
+    return open_[0][0] if open_ else np.inf
 
 
 def _halved(relaxed: Relaxed, x: FloatArray) -> NDArray[np.int64]:

@@ -118,6 +118,12 @@ def test_an_unfinished_search_says_no_more_than_it_knows(monkeypatch: pytest.Mon
     assert bound == pytest.approx(3.5)
 
 
+def test_a_search_that_ends_with_its_last_node_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branch, "NODES_MOST", 1)
+    relaxed = relaxed_of([1.0] * N, [[1.0] * N])
+    assert least(relaxed, float(N), late(relaxed, [], [1.0] * N, [N + 1.0])) == np.inf
+
+
 def test_a_choice_unsafe_by_less_than_the_tolerance_ends_the_search() -> None:
     """An attack that tells nothing and finds nothing safe: the choice cannot be ruled out."""
     relaxed = relaxed_of([1.0] * N, [[1.0] * N])
