@@ -85,7 +85,8 @@ class Attacker:
                 the public roll.
             structure: the sums.
             coalition: `public` or an engagement.
-            public: the public's attack on the same, which the others go on from.
+            public: the public's attack on the same, which the others go on from; without it a
+                holder begins from nothing.
             rule: of files of answers; none are made without.
         """
         self.grid, self.structure, self.coalition = grid, structure, coalition
@@ -103,8 +104,9 @@ class Attacker:
         self.is_everybodys: Bools = np.asarray(structure.owner[mine] == "", dtype=bool)
         to = np.flatnonzero(self.is_everybodys)
         self._column_of_public = np.r_[to, to + len(self.variable_place)]
-        is_mine = structure.equation_owner[rows] == ("" if public is None else coalition)
-        # Whatever is told is told of one of these sums of variables: places come first.
+        # Whatever is told beside what the public knows is told of one of these sums of variables:
+        # places come first.
+        is_mine = (structure.equation_owner[rows] == coalition) | (public is None)
         own = self.equations[is_mine]
         parts = [self.expression, own, identity(len(self.variable_place))[self._ends()]]
         self.sums = csr_array(vstack(parts, format="csr"))
@@ -427,7 +429,7 @@ class Attacker:
         return basis.widened(self._column_of_public, self.system(shown, row))
 
     def _more_than_public(self, shown: Shown, row: int) -> System:
-        """What a holder knows beside the public; all that the public itself knows."""
+        """What a holder knows beside the public's attack; all that is known where there is none."""
         grid, places = self.grid, self.variable_place
         size = len(places)
         roll = np.where(grid.is_empty[row, places], 0.0, grid.roll[row, places])
@@ -440,7 +442,7 @@ class Attacker:
             told(self.equation_at, 1.0, 0.0, 0.0, 0.0),
             told(self.equation_at, 0.0, 1.0, 0.0, 0.0),
             told(self.school_at, 1.0, 0.0, -np.inf, grid.roll[row, self.school_at]),
-            *told_of(grid, shown, row, self.sees if self.is_public else self.is_own),
+            *told_of(grid, shown, row, self.sees if self.public is None else self.is_own),
         ]
         if least > 0:
             rows.append(told(self.end_at, -least, 1.0, 0.0, np.inf))

@@ -20,6 +20,7 @@ from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.attack import Attacker
 from rcs_assets.disclosure.cells import read_cells
 from rcs_assets.disclosure.grid import as_released, read_grid, read_lines, surveys
+from rcs_assets.disclosure.lp import reach
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.suppress import Suppression
 from rcs_assets.disclosure.unknowns import coalitions, read_structure
@@ -100,6 +101,20 @@ def test_what_another_cpp_tells_leaves_the_answers_within_a_cpp_as_they_are(draw
     # Schools apart, and all within the CPP: as asked before. The areas above: asked anew.
     assert len(set(again.answers) & set(answers.known)) == 2
     assert len(set(again.answers) - set(answers.known)) >= 1
+
+
+def test_a_holder_knows_the_same_whether_he_goes_on_from_the_public_or_not(drawn):
+    """What the public knows and what its own package adds, or all of it from nothing."""
+    grid, structure, suppression = drawn
+    first, *others = coalitions(grid)
+    shown = as_released(grid, suppression.hidden, suppression.note)
+    public = Attacker(grid, structure, first)
+    for name in others:
+        alone, after = Attacker(grid, structure, name), Attacker(grid, structure, name, public)
+        targets = alone.sight.ask(shown, 0, alone.judged).targets
+        one, two = (reach(who.system(shown, 0), targets, exact=True) for who in (alone, after))
+        assert np.allclose(one.low, two.low) and np.allclose(one.high, two.high)
+        assert len(one.low) > 20 and np.isfinite(one.high).all()
 
 
 def test_answers_keep_the_parts_of_a_question_that_is_known(drawn):
