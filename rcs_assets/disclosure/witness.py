@@ -8,10 +8,10 @@ whether a release is safe (`estimates_audit.py`), which also knows which hidden 
 
 A witness is built from what a reader knows and from nothing else: which cells are really
 small, and the true figures, play no part. A table that happens to be the true one is thrown
-away. Few tables serve many cells: a program pushes all cells that are still open, each to a
-random side, and what one table shows for a cell is taken. In a CPP's package two opposite tables
-come first; a cell that these tell apart is pushed no further, and the few that are left are
-pushed one of each school, cluster and area at a time.
+away. Few tables serve many cells: the first fits and no more; a program then pushes all cells
+that are still open, each to a random side, and what one table shows for a cell is taken. In a
+CPP's package a cell that two tables tell apart is pushed no further, and the few that are left
+are pushed one of each school, cluster and area at a time.
 """
 
 from __future__ import annotations
