@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from rcs_assets.disclosure.grid import Bools, Grid, Shown, as_released
 from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.suppress import HIGH, LOW
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.code import code_version
@@ -164,11 +165,11 @@ select
     survey, indicator, place_id, was_hidden, was_noted, coalesce(is_same, false) as is_as_before,
 from last
 """
-_MASKS = """
+_MASKS = f"""
 select
     coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known,
     coalesce(was_hidden, false) as was_hidden,
-    case was_noted when 'low' then 1 when 'high' then 2 else 0 end as was_noted,
+    case was_noted when 'low' then {LOW} when 'high' then {HIGH} else 0 end as was_noted,
     bool_and(coalesce(is_as_before, not is_released)) over (partition by indicator)
         as is_as_before,
 from sdc_node
@@ -303,11 +304,16 @@ def compare_with_earlier(
 
 
 def _is_made_alike(release: Path, policy: Policy) -> bool:
-    """Whether today's rules, in policy and code, made a release; what is withdrawn is no model."""
-    file = release / _MANIFEST
-    if release.parent.name == WITHDRAWN_FOLDER or not file.is_file():
+    """Whether today's rules, in policy and code, made a release.
+
+    One that is withdrawn, or does not say what made it, is no model: all is hidden anew then.
+    """
+    if release.parent.name == WITHDRAWN_FOLDER:
         return False
-    made_by = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        made_by = json.loads((release / _MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
     now = {"policy_version": policy.version, "code_version": code_version()}
     return all(made_by.get(name) == version for name, version in now.items())
 

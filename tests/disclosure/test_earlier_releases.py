@@ -264,6 +264,8 @@ def test_what_has_not_changed_is_hidden_as_it_was(tmp_path: Path) -> None:
         (RULES | {"code_version": "another"}, "2026.01.01"),
         (RULES | {"policy_version": "another"}, "2026.01.01"),
         (RULES, f"{WITHDRAWN_FOLDER}/2026.01.01"),
+        # Damaged: it does not say what made it.
+        ({}, "2026.01.01"),
     ],
 )
 def test_other_rules_and_withdrawn_releases_are_no_model(
@@ -273,6 +275,8 @@ def test_other_rules_and_withdrawn_releases_are_no_model(
     anew = {name: rows_of(programme, name) for name in ("some", "other")}
     hide_more(programme)
     before = publish_by(programme, tmp_path / folder, rules)
+    if not rules:
+        (before / "manifest.json").write_text("{", encoding="utf-8")
     programme.released = programme.protect(earlier=[before]).to_pylist()
     assert {name: rows_of(programme, name) for name in anew} == anew
 
