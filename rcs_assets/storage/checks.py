@@ -11,7 +11,8 @@ failed, with the reason, and hides no other check.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from rcs_assets.storage.resources import WRITER_POOL, HomeResource
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def run_checks(
                 frozenset(home.left_out),
                 home.settings().as_of,
             )
-            outcomes = [_judged(check, bench) for check in python_checks]
+            outcomes = _judged_all(python_checks, bench)
             frames, obstacle = _frames(profiles if names else None, bench)
     except Exception as error:  # noqa: BLE001 - a check that cannot run has failed
         obstacle = explained(error)
@@ -160,9 +163,22 @@ def run_checks(
     return outcomes
 
 
+def _judged_all(checks: Sequence[PythonCheck], bench: Bench) -> list[ExpectationOutcome]:
+    """The outcomes in the order of the checks, of which a few are judged at the same time.
+
+    Most of them wait for the engine, whose small queries use one core.
+    """
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return list(pool.map(lambda check: _judged(check, bench), checks))
+
+
 def _judged(check: PythonCheck, bench: Bench) -> ExpectationOutcome:
+    """A check's outcome; it has a connection and temporary tables of its own."""
     try:
-        verdict = check.judge(bench)
+        with bench.con.cursor() as con:
+            # The only setting of a connection that the one of all does not hand on.
+            con.execute("set timezone = 'UTC'")
+            verdict = check.judge(replace(bench, con=con))
     except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
         verdict = Verdict(False, explained(error))
     return ExpectationOutcome(

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
 Row = Mapping[str, Any]
@@ -171,7 +171,7 @@ class Attacker:
         self.noted: list[tuple[str, str, Cell]] = []
         for row in self.rows:
             self._learn(row)
-        self.system: dict[str, Any] = {}
+        self.solver: highspy.Highs | None = None
 
     def count(self, measure: str, cells: Sequence[Cell], truth: tuple[float, float]) -> None:
         """Pupils and positive answers (or sum of scores) of some cells together, exactly."""
@@ -334,25 +334,44 @@ class Attacker:
         return self.size * (1 + len(self.world.measures))
 
     def solve(self, cost: Floats) -> Floats | None:
-        """An x of least cost among those that what is known allows; None without a least."""
-        if not self.system:
-            rolls = [self.roll(leaf) for leaf in self.leaves]
-            most = [r if math.isfinite(r) else None for r in rolls]
-            bounds = [(0, m) for m in most] + [(0, None)] * (self.columns() - self.size)
-            self.system = {
-                "A_ub": _matrix([v for v, _ in self.upper], self.columns()),
-                "b_ub": [bound for _, bound in self.upper],
-                "A_eq": _matrix([v for v, _ in self.equal], self.columns()),
-                "b_eq": [bound for _, bound in self.equal],
-                "bounds": bounds,
-                "method": "highs",
-            }
-        found = linprog(cost, **self.system)
-        if found.status == 3:
+        """An x of least cost among those that what is known allows; None without a least.
+
+        Each program begins where the last one ended: they differ in their cost alone.
+        """
+        if self.solver is None:
+            self.solver = self._program()
+        self.solver.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+        self.solver.run()
+        status = self.solver.getModelStatus()
+        if status == highspy.HighsModelStatus.kUnbounded:
+            self.solver.clearSolver()
             return None
-        if found.status != 0:
-            raise AssertionError(f"the released rows contradict each other: {found.message}")
-        return np.asarray(found.x, dtype=np.float64)
+        if status != highspy.HighsModelStatus.kOptimal:
+            why = self.solver.modelStatusToString(status)
+            raise AssertionError(f"the released rows contradict each other: {why}")
+        return np.asarray(self.solver.getSolution().col_value, dtype=np.float64)
+
+    def _program(self) -> highspy.Highs:
+        """What is known, as the rows and bounds of a linear program."""
+        rolls = [self.roll(leaf) for leaf in self.leaves]
+        most = np.array([*rolls, *[math.inf] * (self.columns() - self.size)])
+        known = [(vector, -math.inf, bound) for vector, bound in self.upper]
+        known += [(vector, bound, bound) for vector, bound in self.equal]
+        rows = _matrix([vector for vector, _, _ in known], self.columns())
+        solver = highspy.Highs()
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.addVars(len(most), np.zeros(len(most)), most)
+        solver.addRows(
+            len(known),
+            np.array([low for _, low, _ in known], dtype=np.float64),
+            np.array([high for _, _, high in known], dtype=np.float64),
+            rows.nnz,
+            rows.indptr[:-1].astype(np.int32),
+            rows.indices.astype(np.int32),
+            rows.data.astype(np.float64),
+        )
+        return solver
 
     def interval(self, vector: Vector) -> tuple[float, float]:
         """What is possible of one sum."""
@@ -430,6 +449,7 @@ class Attack:
                 unit for unit, _, _ in self.full.parts if unit.startswith(("school:", "cluster:"))
             }
         self.before = self._counting(Attacker(world, own, holder))
+        self.rolls_alone = self._counting(Attacker(world, [], holder))
         self._counting(self.full)
 
     def _counting(self, attacker: Attacker) -> Attacker:
@@ -521,9 +541,7 @@ class Attack:
         Of its own area a coalition knows the public rolls; of others', its own packages too.
         """
         is_own = question.cell[0] in self.own_units
-        before = self.before
-        if is_own:
-            before = self._counting(Attacker(self.world, [], self.full.holder))
+        before = self.rolls_alone if is_own else self.before
         known_low, known_high = before.interval(question.vector)
         if question.width:
             return not question.is_safe(known_low, known_high)
