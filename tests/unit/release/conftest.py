@@ -290,6 +290,12 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
     )
 
 
+def _change_content(home: Home, value: int) -> None:
+    """Another score of one pupil: the next candidate says something else."""
+    with open_warehouse(home) as con:
+        con.execute(f"update wellbeing.scores set sdq_total = {value} where record_id = 'r1'")
+
+
 def _sources(overlay: Path | None = None) -> Sources:
     return Sources(load_programme(), load_codebook(), load_policy(overlay), date(2020, 6, 30))
 
@@ -342,6 +348,22 @@ def home(filled: Path, tmp_path: Path) -> Home:
     return Home.open(shutil.copytree(filled, tmp_path / "home"))
 
 
+@pytest.fixture(scope="session")
+def pending_home(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A home with a release and a candidate that says something else; copied, never changed."""
+    place = tmp_path_factory.mktemp("pending") / "home"
+    home = Home.open(shutil.copytree(published_home, place, symlinks=True))
+    _change_content(home, 1)
+    return Built(home, _build(home))
+
+
+@pytest.fixture
+def pending(pending_home: Built, tmp_path: Path) -> tuple[Home, str]:
+    """A home with a release and another candidate that the test may change, and its hash."""
+    place = shutil.copytree(pending_home.home.path, tmp_path / "home", symlinks=True)
+    return Home.open(place), pending_home.candidate.content_hash
+
+
 @pytest.fixture
 def released(published_home: Path, tmp_path: Path) -> Home:
     """A home with one published release that the test may change."""
@@ -358,3 +380,9 @@ def sources() -> Sources:
 def build() -> Callable[[Home], Candidate]:
     """Build a candidate of a home."""
     return _build
+
+
+@pytest.fixture(scope="session")
+def change_content() -> Callable[[Home, int], None]:
+    """Change a score of one pupil: the next candidate says something else."""
+    return _change_content

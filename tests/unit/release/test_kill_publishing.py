@@ -18,7 +18,7 @@ from rcs_assets.release.gate import CheckRecord, CheckStatus
 from rcs_assets.release.packages import current_version, versions
 from rcs_assets.release.publish import publish_candidate
 from rcs_assets.release.verify import verify_release
-from rcs_assets.storage import Home, open_warehouse, write_lock
+from rcs_assets.storage import Home, write_lock
 
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
 KILLS = 100
@@ -48,24 +48,16 @@ def publish(home: Home, content_hash: str) -> int:
     return DONE
 
 
-@pytest.fixture
-def ready(released, build) -> tuple[Home, str]:
-    """A home with a release and a candidate of other content."""
-    with open_warehouse(released) as con:
-        con.execute("update wellbeing.scores set sdq_total = 1 where record_id = 'r1'")
-    return released, build(released).content_hash
-
-
 def copied(home: Home, target: Path) -> Home:
     return Home.open(shutil.copytree(home.path, target, symlinks=True))
 
 
 @pytest.mark.kill
 def test_a_hundred_random_kills_leave_the_old_release_or_the_new_one_whole(
-    ready, tmp_path, record_testsuite_property
+    pending, tmp_path, record_testsuite_property
 ):
     """A process that had ended before it was killed does not count, and shortens the wait."""
-    home, content_hash = ready
+    home, content_hash = pending
     draw, longest = random.Random(20260701), 2.0
     found, early = {OLD: 0, NEW: 0}, 0
     while sum(found.values()) < KILLS:
@@ -91,8 +83,8 @@ def test_a_hundred_random_kills_leave_the_old_release_or_the_new_one_whole(
     record_testsuite_property("kills", f"{found}, {early} had ended before; {longest:.2f} s")
 
 
-def test_a_kill_while_the_log_is_written_leaves_nothing_that_stays(ready, monkeypatch):
-    home, content_hash = ready
+def test_a_kill_while_the_log_is_written_leaves_nothing_that_stays(pending, monkeypatch):
+    home, content_hash = pending
 
     def killed(descriptor):
         if ".audit.jsonl." in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
@@ -111,8 +103,8 @@ def test_a_kill_while_the_log_is_written_leaves_nothing_that_stays(ready, monkey
     assert not [p for p in home.releases.iterdir() if p.name.startswith(".")]
 
 
-def test_of_two_publications_at_once_one_wins_and_the_other_is_told(ready, monkeypatch, tmp_path):
-    home, content_hash = ready
+def test_of_two_publications_at_once_one_wins_and_the_other_is_told(pending, monkeypatch, tmp_path):
+    home, content_hash = pending
     inside, go = tmp_path / "inside", tmp_path / "go"
     move = publishing._move
 

@@ -17,14 +17,8 @@ from rcs_assets.release.packages import (
 )
 from rcs_assets.release.publish import publish_candidate
 from rcs_assets.release.verify import verify_release
-from rcs_assets.storage import open_warehouse
 
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
-
-
-def change_content(home, value):
-    with open_warehouse(home) as con:
-        con.execute(f"update wellbeing.scores set sdq_total = {value} where record_id = 'r1'")
 
 
 def test_a_published_release_is_whole_and_current(released):
@@ -66,9 +60,9 @@ def test_the_same_content_makes_no_new_version(released, build):
     assert not again.is_new and versions(released) == ["2020.06.30"]
 
 
-def test_other_content_on_the_same_day_is_numbered(released, build):
-    change_content(released, 1)
-    publish_candidate(released, build(released).content_hash, CHECKS)
+def test_other_content_on_the_same_day_is_numbered(pending, build, change_content):
+    released, content_hash = pending
+    publish_candidate(released, content_hash, CHECKS)
     change_content(released, 2)
     third = publish_candidate(released, build(released).content_hash, CHECKS)
     assert third.version == "2020.06.30.2" and current_version(released) == third.version
@@ -100,11 +94,8 @@ class Killed(BaseException):
         "_make_current",
     ],
 )
-def test_a_kill_leaves_the_last_release_and_the_next_call_completes(
-    released, build, monkeypatch, moment
-):
-    change_content(released, 1)
-    content_hash = build(released).content_hash
+def test_a_kill_leaves_the_last_release_and_the_next_call_completes(pending, monkeypatch, moment):
+    released, content_hash = pending
 
     def die(*args, **kwargs):
         raise Killed
@@ -118,9 +109,8 @@ def test_a_kill_leaves_the_last_release_and_the_next_call_completes(
     assert current_version(released) == "2020.06.30.1" and verify_release(released).is_whole
 
 
-def test_a_kill_after_the_move_and_then_other_content(released, build, monkeypatch):
-    change_content(released, 1)
-    content_hash = build(released).content_hash
+def test_a_kill_after_the_move_and_then_other_content(pending, build, change_content, monkeypatch):
+    released, content_hash = pending
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "_make_current", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
@@ -167,9 +157,8 @@ def test_an_edit_that_mends_the_checksums_is_found(released):
     assert "SHA256SUMS is not the one that was published" in problems
 
 
-def test_a_full_disk_refuses_and_the_next_call_completes(released, build):
-    change_content(released, 1)
-    content_hash = build(released).content_hash
+def test_a_full_disk_refuses_and_the_next_call_completes(pending):
+    released, content_hash = pending
     manifest = released.releases / ".candidate" / "manifest.json"
     manifest.symlink_to("/dev/full")  # the kernel answers each write: no space left on device
     with pytest.raises(StorageError, match="The disk is full"):
@@ -180,9 +169,8 @@ def test_a_full_disk_refuses_and_the_next_call_completes(released, build):
     assert current_version(released) == "2020.06.30.1" and verify_release(released).is_whole
 
 
-def test_a_clock_that_was_set_back_publishes_nothing(released, build):
-    change_content(released, 1)
-    content_hash = build(released).content_hash
+def test_a_clock_that_was_set_back_publishes_nothing(pending):
+    released, content_hash = pending
     with pytest.raises(StorageError, match="clock was set back"):
         publish_candidate(released, content_hash, CHECKS, day=date(2020, 6, 29))
     assert versions(released) == ["2020.06.30"] and verify_release(released).is_whole

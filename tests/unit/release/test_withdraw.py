@@ -12,7 +12,7 @@ from rcs_assets.release.packages import current_version, list_releases, show_rel
 from rcs_assets.release.publish import publish_candidate, withdrawn_with
 from rcs_assets.release.verify import verify_release
 from rcs_assets.release.withdraw import finish_withdrawals, record_erratum, withdraw_release
-from rcs_assets.storage import Home, open_warehouse
+from rcs_assets.storage import Home
 
 DAY = date(2020, 7, 1)
 FIRST, SECOND = "2020.06.30", "2020.06.30.1"
@@ -23,13 +23,11 @@ def take_back(home, version, reason="a school was mixed up", day=DAY):
 
 
 @pytest.fixture(scope="module")
-def twice_made(published_home, build, tmp_path_factory):
+def twice_made(pending_home, tmp_path_factory):
     """A home with two releases; copied, never changed."""
     target = tmp_path_factory.mktemp("twice") / "home"
-    home = Home.open(shutil.copytree(published_home, target, symlinks=True))
-    with open_warehouse(home) as con:
-        con.execute("update wellbeing.scores set sdq_total = 1 where record_id = 'r1'")
-    publish_candidate(home, build(home).content_hash, ())
+    home = Home.open(shutil.copytree(pending_home.home.path, target, symlinks=True))
+    publish_candidate(home, pending_home.candidate.content_hash, ())
     return home.path
 
 
@@ -74,10 +72,9 @@ def test_what_it_said_is_known_as_withdrawn(released, build):
     assert withdrawn_with(released, content) == FIRST
 
 
-def test_a_new_version_does_not_take_the_place_of_a_tombstone(released, build):
+def test_a_new_version_does_not_take_the_place_of_a_tombstone(released, build, change_content):
     take_back(released, FIRST)
-    with open_warehouse(released) as con:
-        con.execute("update wellbeing.scores set sdq_total = 1 where record_id = 'r1'")
+    change_content(released, 1)
     built = build(released)
     assert built.version == SECOND
     assert publish_candidate(released, built.content_hash, (), day=DAY).version == SECOND
