@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pyreadstat
 
@@ -80,6 +81,28 @@ def sign_and_deliver(home: Path, *files: Path) -> CommandResult:
 def publish(home: Path, *arguments: str) -> CommandResult:
     """Compute what has changed and ask the gate."""
     return run_rcs("materialise", "--home", home, "--publish", *arguments)
+
+
+def current(home: Path) -> str:
+    """The version that `current` points to."""
+    return (home / "releases" / "current").readlink().name
+
+
+def runs(home: Path) -> list[str]:
+    """Ids of all runs of a home's Dagster instance, newest first."""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return [run.run_id for run in instance.get_runs()]
+
+
+def ranges_since(known: Collection[str], home: Path) -> set[tuple[str | None, str | None]]:
+    """First and last engagement of each run that is not among those known."""
+    ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return {
+            (run.tags.get(ends[0]), run.tags.get(ends[1]))
+            for run in instance.get_runs()
+            if run.run_id not in known
+        }
 
 
 def receipts(home: Path) -> list[dict[str, object]]:

@@ -104,7 +104,9 @@ def test_bad_rows_are_quarantined_and_counted_and_the_rest_goes_on(
     survey = edit_sav(delivered(home, "primary_survey"), tmp_path / "edited", spoil_survey)
     assert sign_and_deliver(home, sample, survey, decided_again(home, sample)).status == 0
     # What follows from quarantined rows is shown by every home: the demo's deliveries have defects.
-    done = run_rcs("materialise", "--home", home, "--select", "group:intake")
+    done = run_rcs(
+        "materialise", "--home", home, "--engagement", ENGAGEMENT, "--select", "group:intake"
+    )
     assert done.status == 0, done.output
     after = {(row["engagement"], row["dataset"]): row for row in receipts(home)}
     for row in after.values():

@@ -6,30 +6,21 @@ import json
 import os
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
 from tests.integration.installation import (
     ENGAGEMENT,
     OTHER,
+    current,
     delivered,
     edit_sav,
     flip_one_answer,
     publish,
+    ranges_since,
+    runs,
     sign_and_deliver,
 )
-
-
-def current(home: Path) -> str:
-    """The version that `current` points to."""
-    return (home / "releases" / "current").readlink().name
-
-
-def runs(home: Path) -> list[dg.DagsterRun]:
-    """All runs of a home's Dagster instance, newest first."""
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
-        return list(instance.get_runs())
 
 
 def test_a_second_demo_computes_nothing(released_home: ReleasedHome) -> None:
@@ -61,26 +52,20 @@ def test_the_same_bytes_or_a_touched_file_change_nothing(
     assert len(runs(home)) == before
 
 
+@pytest.mark.slow
 def test_one_flipped_answer_rebuilds_its_engagement_alone(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
+    """Of whole files: tests/privacy/test_canaries.py, in every run of the tests."""
     home = released_home.copy(tmp_path / "home")
-    old = current(home)
-    known = {run.run_id for run in runs(home)}
+    old, known = current(home), runs(home)
     source = delivered(home, "secondary_survey")
     edited = edit_sav(source, tmp_path / "edited", flip_one_answer)
     assert sign_and_deliver(home, edited).status == 0
     done = publish(home)
     assert done.status == 0, done.output
     assert current(home) != old
-    ranges = {
-        (
-            run.tags.get("dagster/asset_partition_range_start"),
-            run.tags.get("dagster/asset_partition_range_end"),
-        )
-        for run in runs(home)
-        if run.run_id not in known
-    }
+    ranges = ranges_since(known, home)
     assert (ENGAGEMENT, ENGAGEMENT) in ranges
     assert not [pair for pair in ranges if OTHER in pair]
     verified = run_rcs("release", "verify", "--home", home, "--json")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +13,13 @@ import pytest
 
 from tests.conftest import ReleasedHome, run_rcs
 from tests.drop import plain_copy
-from tests.integration.installation import decided_again
+from tests.integration.installation import (
+    OTHER,
+    current,
+    decided_again,
+    ranges_since,
+    runs,
+)
 from tests.privacy.search import Finding, date_spellings, search_home, spellings
 
 ENGAGEMENT = "t1-clackmannanshire"
@@ -88,13 +96,24 @@ def plant(home: Path, folder: Path) -> dict[str, set[bytes]]:
     }
 
 
+@dataclass(frozen=True)
+class Searched:
+    """A home that took the planted files and published, and what the search found in it.
+
+    `before`: ids of the runs that its release before was made by.
+    """
+
+    home: Path
+    findings: list[Finding]
+    before: list[str]
+
+
 @pytest.fixture(scope="module")
-def searched(
-    released_home: ReleasedHome, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[Finding]]:
-    """A home that took the planted files, published, and what the search found in it."""
+def searched(released_home: ReleasedHome, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """The home, searched once for all tests."""
     base = tmp_path_factory.mktemp("canary")
     home = released_home.copy(base / "home")
+    before = runs(home)
     canaries = plant(home, base / "files")
     files = sorted((base / "files").glob("*.csv"))
     for arguments in (
@@ -107,14 +126,22 @@ def searched(
         assert done.status == 0, done.output
         for forms in canaries.values():
             assert not [form for form in forms if form in done.output.encode()]
-    return home, search_home(home, canaries)
+    return Searched(home, search_home(home, canaries), before)
 
 
-def test_no_planted_identifier_is_outside_drop_and_vault(
-    searched: tuple[Path, list[Finding]],
+def test_no_planted_identifier_is_outside_drop_and_vault(searched: Searched) -> None:
+    assert searched.findings == []
+
+
+def test_files_of_one_engagement_rebuild_it_alone_and_make_a_new_release(
+    released_home: ReleasedHome, searched: Searched
 ) -> None:
-    _, findings = searched
-    assert findings == []
+    ranges = ranges_since(searched.before, searched.home)
+    assert (ENGAGEMENT, ENGAGEMENT) in ranges
+    assert not [pair for pair in ranges if OTHER in pair]
+    assert current(searched.home) != current(released_home.path)
+    verified = run_rcs("release", "verify", "--home", searched.home, "--json")
+    assert json.loads(verified.stdout)["is_whole"] is True
 
 
 def test_the_search_sees_into_every_kind_of_file(tmp_path: Path) -> None:
@@ -133,12 +160,11 @@ def test_the_search_sees_into_every_kind_of_file(tmp_path: Path) -> None:
     }
 
 
-def test_the_planted_pupil_did_reach_the_vault(searched: tuple[Path, list[Finding]]) -> None:
+def test_the_planted_pupil_did_reach_the_vault(searched: Searched) -> None:
     """Else the search would prove nothing."""
     from rcs_assets.storage import Home, open_vault
 
-    home, _ = searched
-    with open_vault(Home.open(home), read_only=True) as con:
+    with open_vault(Home.open(searched.home), read_only=True) as con:
         found = con.execute(
             "select count(*) from sample_identifiers where surname = ?", [SURNAME]
         ).fetchall()
@@ -150,13 +176,10 @@ def test_the_planted_pupil_did_reach_the_vault(searched: tuple[Path, list[Findin
     assert former == [(1,)]
 
 
-def test_the_intruders_view_has_the_pupil_but_nothing_that_names_it(
-    searched: tuple[Path, list[Finding]],
-) -> None:
+def test_the_intruders_view_has_the_pupil_but_nothing_that_names_it(searched: Searched) -> None:
     from rcs_assets.storage import Home, open_warehouse
 
-    home, findings = searched
-    with open_warehouse(Home.open(home), read_only=True) as con:
+    with open_warehouse(Home.open(searched.home), read_only=True) as con:
         pupils, ids, known = con.execute(
             "select count(*), count(distinct salted_id), count_if(has_education) "
             "from linkage.attacker_view where engagement = ?",
@@ -174,4 +197,4 @@ def test_the_intruders_view_has_the_pupil_but_nothing_that_names_it(
     assert pupils == ids == linked > 0
     assert known > 0
     assert shared == 0
-    assert [found for found in findings if found.file == "warehouse.duckdb"] == []
+    assert [found for found in searched.findings if found.file == "warehouse.duckdb"] == []
