@@ -15,12 +15,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from rcs_assets.errors import StorageError
-from rcs_assets.release.tables import TableSpec, column_comment, table_comment
+
+if TYPE_CHECKING:
+    from rcs_assets.release.tables import TableSpec
 
 
 def write_database(folder: Path, specs: tuple[TableSpec, ...], *, is_simulated: bool) -> None:
@@ -29,6 +31,10 @@ def write_database(folder: Path, specs: tuple[TableSpec, ...], *, is_simulated: 
     Raises:
         StorageError: the writing process failed.
     """
+    # Not at the top: the process that writes has no use for it, and loading it takes longer
+    # than writing a small package.
+    from rcs_assets.release.tables import column_comment, table_comment
+
     task = {
         "folder": str(folder),
         "tables": [
