@@ -136,7 +136,7 @@ def run_checks(
     profiles: Profiles | None,
     names: Sequence[str],
 ) -> list[ExpectationOutcome]:
-    """Evaluate Python checks and the named expectations over one read-only connection.
+    """Evaluate Python checks and the named expectations on the warehouse, opened for reading.
 
     Returns:
         One outcome a check, whatever happens: if the warehouse cannot be opened, all failed.
