@@ -18,9 +18,13 @@ program found answers for a cell if it lies far enough out, else two programs do
 `reach` are a program each: children with a need by total, sex and stage; so is the spend of an
 area, for an outsider. A verdict is shown only where the place's own figure is. Weighted percentages
 are left out: no count follows from them. The explorer must show no figure that the tables do not.
-Releases before this one, if the home has any, are other packages of the same reader: what one of
-them shows and this one hides is listed, not judged (whether the children are the same is not in
-the files).
+Releases before this one, withdrawn ones too, are other packages of the same reader. Of which cells
+the children are the same is not in the files, yet may be known (a council knows whose records it
+corrected): what a release tells of cells whose counts are the same in both is told of the other,
+too, with the rounding of the release that says it. So each reader is asked twice more for each of
+them: of what is hidden now, where what the release before tells alone is [L, U] ("what the attacker
+knows of it without the release"); and of what was hidden then and has changed since, which this
+release must not tell after all ("for every base, numerator or complement below its k").
 
 Whose thresholds count (shared policy, "How protection is judged"): "k is the threshold of that
 quantity in its row of Table A (a base has the base column, a numerator or complement its own).
@@ -49,7 +53,7 @@ import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -78,6 +82,11 @@ GBP_STEP, P_PART = 1000.0, 0.1
 OPEN_PROVIDERS = ["council", "NHS"]
 # More pupils than there are anywhere: keeps programs from running away.
 EVERYBODY = 1e6
+# Counts as they are, of now or behind a release.
+TRUTH = (
+    "select *, coalesce(roll_n, 1e9) as roll, coalesce(base_n, 0) as base, "
+    "coalesce(numerator_n, 0) as numerator, coalesce(sum_x, 0)::double as score from {}"
+)
 # Programs that push all open cells at once go on while one settles so many of them.
 WORTH = 0.1
 
@@ -154,9 +163,15 @@ def quiet_solver(size: int) -> highspy.Highs:
 class Program:
     """Pupils (n) and positive answers (y) of each cell of one indicator."""
 
-    def __init__(self, rows: pd.DataFrame, parents: dict[tuple[str, str], tuple[str, str]]) -> None:
-        self.rows = rows
-        self.keys = list(dict.fromkeys(map(tuple, rows[CELL[2:]].to_numpy())))
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        parents: dict[tuple[str, str], tuple[str, str]],
+        elsewhere: pd.DataFrame | None = None,
+    ) -> None:
+        """`elsewhere`: what another release tells of cells whose counts are the same."""
+        self.rows = rows if elsewhere is None else pd.concat([rows, elsewhere])
+        self.keys = list(dict.fromkeys(map(tuple, self.rows[CELL[2:]].to_numpy())))
         self.at = {key: i for i, key in enumerate(self.keys)}
         self.lower: list[float] = []
         self.upper: list[float] = []
@@ -214,10 +229,7 @@ class Program:
 
     def _shown(self) -> None:
         for (_, code), rows in self.rows.groupby(["source", "geography_code"]):
-            shown = rows[rows.status.isin(["published", "u"])]
-            if not len(shown):
-                continue
-            for row in shown.itertuples():
+            for row in rows[rows.status.isin(["published", "u"])].itertuples():
                 n_half, pct_half = row.n_half, row.pct_half
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
@@ -376,6 +388,18 @@ class Reader:
     respondents: dict[tuple[str, str, str], float]
     asked: set[str] | None = None
     answers_of: str = ""
+    # What another release tells, with its steps; of which cells it is asked, all if None; whether
+    # he had the other one before.
+    elsewhere: pd.DataFrame | None = None
+    only: set[tuple[str, ...]] | None = None
+    is_before: bool = False
+
+    def told_elsewhere(self, survey: str, indicator: str) -> pd.DataFrame | None:
+        """What the other release tells of an indicator."""
+        if self.elsewhere is None:
+            return None
+        of_it = (self.elsewhere.survey == survey) & (self.elsewhere.indicator == indicator)
+        return self.elsewhere[of_it]
 
     @cached_property
     def knows_own(self) -> bool:
@@ -393,18 +417,43 @@ class Reader:
 
     def hidden(self, part: pd.DataFrame) -> list[tuple[str, ...]]:
         """Cells of one indicator that none of his packages shows."""
-        is_shown = part.status.isin(["published", "u"])
-        shown, hidden = (
-            {tuple(row) for row in part.loc[chosen, CELL[2:]].to_numpy()}
-            for chosen in (is_shown, part.status == "c")
-        )
+        survey, indicator = part.survey.iloc[0], part.indicator.iloc[0]
+        hidden = _cells(part[part.status == "c"])
+        shown = _cells(part[part.status.isin(["published", "u"])])
+        if (told := self.told_elsewhere(survey, indicator)) is not None:
+            shown |= _cells(told[told.status.isin(["published", "u"])])
         return sorted(
             key
             for key in hidden - shown
             if key[:2] not in self.same_as_own
+            and (self.only is None or (survey, indicator, *key) in self.only)
             and (self.asked is None or key[1] in self.asked)
             and not (self.answers_of and key[0] not in UNWEIGHTED)
         )
+
+
+def _cells(rows: pd.DataFrame) -> set[tuple[str, ...]]:
+    return {tuple(row) for row in rows[CELL[2:]].to_numpy()}
+
+
+def beside(
+    reader: Reader, other: Reader, counts: pd.DataFrame, of_other: pd.DataFrame, *, is_before: bool
+) -> Reader:
+    """The reader with what another release told him of cells whose counts are the same.
+
+    `counts`, `of_other`: the true ones of both. Of a release after his (`is_before` false) he is
+    asked for what has changed, which he had no other way to know.
+    """
+    both = counts.merge(of_other, on=CELL, suffixes=("", "_other"))
+    same = np.ones(len(both), dtype=bool)
+    for name in ("base", "numerator", "score"):
+        same &= np.isclose(both[name], both[f"{name}_other"], atol=1e-6)
+    rows = with_steps(other.rows).merge(both.assign(is_same=same)[[*CELL, "is_same"]], on=CELL)
+    # All cells of a place are needed for its sums; of those that have changed nothing is told.
+    rows.loc[~rows.is_same, ["status", "note"]] = "c", ""
+    changed = set(map(tuple, both.loc[~same, CELL].to_numpy()))
+    only = None if is_before else changed
+    return replace(reader, elsewhere=rows, only=only, is_before=is_before)
 
 
 @dataclass
@@ -427,7 +476,11 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         for key, part in truth.groupby(["survey", "indicator"])
     }
     for (survey, indicator), part in with_steps(reader.rows).groupby(["survey", "indicator"]):
-        program = Program(part, reader.parents)
+        elsewhere = reader.told_elsewhere(survey, indicator)
+        hidden = reader.hidden(part)
+        if not hidden:
+            continue
+        program = Program(part, reader.parents, elsewhere)
         program.bound_by(survey, reader.respondents)
         told = known.get((survey, indicator), {})
         counts = {key: (row.base, row.numerator) for key, row in told.items()}
@@ -436,13 +489,13 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
         broken = program.broken_by(counts) if part.statistic.iloc[0] == "pct" else set()
         said.misled.update(program.kinds[line] for line in broken)
         asked = Asked(program.solver(broken))
-        for key in reader.hidden(part):
+        for key in hidden:
             said.hidden += 1
             if key in told:
                 _ask_of(asked, reader, program, key, told[key], indicator in sensitive)
         findings = asked.settle()
-        if reader.answers_of and findings:
-            findings = beyond_the_file(reader, part, counts, findings)
+        if findings and (reader.answers_of or reader.is_before):
+            findings = beyond_the_others(reader, part, counts, findings)
         for key, what, low, high, is_exact in findings:
             said.exact, said.narrow = said.exact + is_exact, said.narrow + (not is_exact)
             place = " ".join(key)
@@ -451,16 +504,20 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
     return said
 
 
-def beyond_the_file(
+def beyond_the_others(
     reader: Reader,
     part: pd.DataFrame,
     counts: dict[tuple[str, ...], tuple[float, float]],
     findings: list[tuple[tuple[str, ...], str, int, int, bool]],
 ) -> list[tuple[tuple[str, ...], str, int, int, bool]]:
-    """Findings of which a file of answers, without any table, does not say as much."""
-    program = Program(part.assign(status="c", note=None), reader.parents)
-    program.count_answers(reader.answers_of, counts)
-    asked = Asked(program.solver(set()))
+    """Findings of which files of answers and releases before do not say as much by themselves."""
+    name = part.survey.iloc[0], part.indicator.iloc[0]
+    before = reader.told_elsewhere(*name) if reader.is_before else None
+    program = Program(part.assign(status="c", note=None), reader.parents, before)
+    if reader.answers_of:
+        program.count_answers(reader.answers_of, counts)
+    is_pct = part.statistic.iloc[0] == "pct"
+    asked = Asked(program.solver(program.broken_by(counts) if is_pct else set()))
     for key, what, *_ in findings:
         n = program.n(key)
         terms = {"pupils": {n: 1.0}, "positive": {n + 1: 1.0}, "others": {n: 1.0, n + 1: -1.0}}
@@ -701,14 +758,25 @@ def readers_of(
     return readers, failed
 
 
+def releases_before(release: Path) -> list[Path]:
+    """All other releases of the installation, withdrawn ones too."""
+    folders = [*release.resolve().parent.iterdir(), *release.resolve().parent.glob(".withdrawn/*")]
+    return sorted(
+        folder
+        for folder in folders
+        if (folder / "public" / "parquet").is_dir()
+        and not folder.is_symlink()
+        and not folder.name.startswith(".")
+        and folder != release.resolve()
+    )
+
+
 def shown_before(release: Path, sensitive: set[str]) -> int:
     """Public cells that a release before showed and this one hides."""
     now = read_package(release / "public", "public", sensitive)
     hidden = now[now.status == "c"]
     count = 0
-    for folder in release.resolve().parent.iterdir():
-        if not (folder / "public" / "parquet").is_dir() or folder == release.resolve():
-            continue
+    for folder in releases_before(release):
         then = read_package(folder / "public", "public", sensitive)
         shown = then[then.status.isin(["published", "u"])]
         count += len(hidden.merge(shown, on=CELL))
@@ -725,10 +793,7 @@ def main() -> int:
     chosen = parser.parse_args()
     release = chosen.home / "releases" / "current"
     with duckdb.connect(str(chosen.home / "warehouse.duckdb"), read_only=True) as con:
-        truth = con.execute(
-            "select *, coalesce(roll_n, 1e9) as roll, coalesce(base_n, 0) as base, "
-            "coalesce(numerator_n, 0) as numerator from wellbeing.estimates"
-        ).df()
+        truth = con.execute(TRUTH.format("wellbeing.estimates")).df()
         needs = con.execute("from services.reach").df()
         holdings = con.execute(
             "select *, not list_contains(?::varchar[], provider_type) as is_private, "
@@ -757,19 +822,38 @@ def main() -> int:
     print(f"verdicts of places whose own figure is hidden: {verdicts}", flush=True)
     failed += verdicts + len(found)
     for name, reader in readers.items():
-        took = time.process_time()
-        said = attack(reader, truth, sensitive)
-        took = time.process_time() - took
-        print(
-            f"{name}: {said.hidden} hidden cells, {said.programs} programs, "
-            f"{said.misled.total()} lines that mislead {dict(said.misled)}, {said.exact} exact, "
-            f"{said.narrow} too narrow ({took:.1f} s of processor)",
-            flush=True,
+        failed += tell(name, reader, truth, sensitive)
+    for folder in releases_before(release):
+        then = duckdb.sql(
+            TRUTH.format(f"'{folder / 'safe_haven' / 'parquet' / 'estimates_unrounded.parquet'}'")
+        ).df()
+        had, _ = readers_of(
+            folder, chosen.packages, chosen.schools, sensitive, with_answers=chosen.answers
         )
-        for line in said.found[:20]:
-            print(f"  {line}", flush=True)
-        failed += len(said.found)
+        for name in [name for name in readers if name in had]:
+            knows = beside(readers[name], had[name], truth, then, is_before=True)
+            failed += tell(f"{name}, with release {folder.name}", knows, truth, sensitive)
+            learns = beside(had[name], readers[name], then, truth, is_before=False)
+            failed += tell(
+                f"{name} of release {folder.name}, what has changed since", learns, then, sensitive
+            )
     return 1 if failed else 0
+
+
+def tell(name: str, reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> int:
+    """Attack as one reader and print what was found; how much."""
+    took = time.process_time()
+    said = attack(reader, truth, sensitive)
+    took = time.process_time() - took
+    print(
+        f"{name}: {said.hidden} hidden cells, {said.programs} programs, "
+        f"{said.misled.total()} lines that mislead {dict(said.misled)}, {said.exact} exact, "
+        f"{said.narrow} too narrow ({took:.1f} s of processor)",
+        flush=True,
+    )
+    for line in said.found[:20]:
+        print(f"  {line}", flush=True)
+    return len(said.found)
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ class Memory:
     def _tells_the_same(self, shown: Shown, row: int, own: Bools) -> bool:
         return all(
             (getattr(self.shown, name)[row, own] == getattr(shown, name)[row, own]).all()
-            for name in ("is_shown", "note", "was_shown")
+            for name in ("is_shown", "note", "was_shown", "was_noted")
         )
 
 
@@ -280,13 +280,13 @@ def question_hash(system: System, targets: Targets, *beside: NDArray[Any]) -> st
     return fingerprint(*parts_of(smaller), *parts_of(asked), *beside)
 
 
-def knowing(question: str, was_shown: Bools) -> str:
+def knowing(question: str, was_told: NDArray[np.int8]) -> str:
     """The question of who knows cells from releases before; the plain one if there are none.
 
     The answer to the plain one is one to this, too: it found nothing, and who knew more before is
     told no more now, so that what it excused is excused.
     """
-    return fingerprint(question, was_shown) if was_shown.any() else question
+    return fingerprint(question, was_told) if was_told.any() else question
 
 
 def parts_of(asked: System | Targets) -> Iterator[NDArray[Any] | str]:

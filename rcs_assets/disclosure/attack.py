@@ -201,7 +201,7 @@ class Attacker:
         row = outcome.row
         system = self.system(shown, row)
         plain = question_hash(system, asked.targets, *self._beside(row))
-        question = knowing(plain, shown.was_shown[row, self.sees])
+        question = knowing(plain, shown.was_told(row, self.sees))
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
         if answered := outcome.answered(known, question, plain):
             return answered
@@ -476,13 +476,12 @@ class Attacker:
         """
         is_others = ~self.is_own[asked.place]
         nothing, own = shown.only(np.zeros_like(self.sees)), shown.only(self.is_own)
-        then = replace(nothing, is_shown=shown.was_shown)
         excused, programs_n = np.zeros(len(unsafe), dtype=bool), 0
         everything = np.ones(len(unsafe), dtype=bool)
         for among, alone, asks in (
             (is_others, own, by_files or not self.is_public),
             (~is_others, nothing, by_files),
-            (everything, then, shown.was_shown[row].any()),
+            (everything, shown.before(), shown.was_told(row, self.sees).any()),
         ):
             at = np.flatnonzero(unsafe & ~excused & among)
             if not asks or not len(at):

@@ -308,7 +308,8 @@ order by seen.survey, seen.indicator, place_id
 
 TEMPORARY = (
     "reason", "breakdown", "level", "size", "rule", "input", "parent", "school", "cluster",
-    "node", "place", "variable", "hidden", "setting", "figure", "told", "earlier",
+    "node", "place", "variable", "hidden", "setting", "figure", "told", "then",
+    "compared", "earlier", "before",
 )  # fmt: skip
 
 

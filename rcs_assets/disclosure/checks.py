@@ -70,7 +70,7 @@ def no_cell_is_unsafe(bench: Bench) -> Verdict:
 
 
 def no_difference_is_told(bench: Bench) -> Verdict:
-    """No cell of any release before, beside this one's, tells of the change of 1-9 pupils."""
+    """No cell tells of the change of 1-9 pupils since a release, nor what was hidden there."""
     problem = differences_problem(bench.con, earlier_releases(bench.home.releases))
     row = bench.con.execute(
         "select count(*), coalesce(sum(compared_n), 0), coalesce(sum(unsafe_n), 0) "
@@ -155,7 +155,8 @@ PYTHON_CHECKS = (
     PythonCheck(
         AUDIT,
         "no_difference_is_told",
-        "Beside any earlier release no cell tells that 1 to 9 pupils' answers changed",
+        "Beside any earlier release no cell tells that 1 to 9 pupils' answers changed, nor what "
+        "was hidden there and has changed",
         "policy.md, Change between releases; Table A, change between waves",
         "run: rcs materialise (a release came in between); if it stands, report what "
         "disclosure.difference_places lists",

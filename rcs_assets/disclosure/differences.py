@@ -1,4 +1,4 @@
-"""Finished rows beside those of each release before: whose change is told by the difference?
+"""Finished rows beside those of each release before: whose answers does the difference tell?
 
 Belongs here: the audit's own comparison of a release that is to be made with every earlier
 one, audience by audience, cell by cell. Does not belong here: holding cells back
@@ -9,6 +9,7 @@ policy.md, How protection is judged, Change between releases; Table A, change be
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ pairs as (
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
         abs(now.sum_x - then_.old_sum) / nullif(now.scale, 0) as points,
+        -- Of a mean that no weight moves another interval is of other scores.
+        now.statistic = 'mean' and now.geography_level in ('school', 'cluster') and is_moved
+            as is_other,
     from now
     inner join sdc_told as then_
         on then_.audience = now.audience and then_.survey = now.survey
@@ -68,24 +72,91 @@ select
     if(
         is_together,
         if(was_hidden or is_moved, greatest(1, coalesce(abs(now_n - then_n), 0) - 5), 0),
-        greatest(joined, coalesce(yes, 0), coalesce(no, 0), ceil(coalesce(points, 0) - 1e-6))
+        greatest(
+            joined, coalesce(yes, 0), coalesce(no, 0), ceil(coalesce(points, 0) - 1e-6),
+            is_other::int
+        )
     ) as changed_n,
 from pairs
 """
-_UNSAFE = """
-select release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"
-from sdc_difference
+# Shown now, not then, and (nearly) nobody in it has changed: a figure of then, which with others of
+# then tells what was hidden beside it and has changed since.
+_FREED = """
+create or replace temp table sdc_freed as
+with cells as (
+    select
+        t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
+        e.geography_code, e.breakdown, e."group",
+        greatest(
+            abs(coalesce(e.base_n, 0) - t.old_base),
+            abs(coalesce(e.numerator_n, 0) - t.old_yes),
+            abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
+        ) as moved_n,
+        abs(coalesce(e.sum_x, 0) - t.old_sum) / nullif(i.score_high - i.score_low, 0) as points,
+        if(e.statistic = 'mean', greatest(
+            abs(coalesce(e.base_n, 0) - t.old_base), ceil(coalesce(points, 0) - 1e-6)
+        ), moved_n) as changed_n,
+    from {estimates} as e
+    left join {indicators} as i on i.indicator = e.indicator
+    inner join sdc_then as t
+        on t.survey = e.survey and t.indicator = e.indicator
+        and t.tranche = coalesce(e.tranche, '') and t.engagement = coalesce(e.engagement, '')
+        and t.geography_level = e.geography_level and t.geography_code = e.geography_code
+        and t.breakdown = e.breakdown and t."group" = e."group"
+),
+-- Whose cells have changed, as everybody sees them and as the holder of a CPP's package does.
+moved as (
+    select distinct release, survey, indicator, 'public' as audience
+    from cells where changed_n > 0 and geography_level = 'cpp'
+    union
+    select distinct release, survey, indicator, 'cpp/' || engagement
+    from cells where changed_n > 0 and geography_level in ('cpp', 'cluster', 'school')
+),
+-- Told already by some release.
+known as (
+    select distinct audience, survey, indicator, tranche, engagement, geography_level,
+        geography_code, breakdown, "group",
+    from sdc_told
+    inner join cells using (
+        release, survey, indicator, tranche, engagement, geography_level, geography_code,
+        breakdown, "group"
+    )
+    where status in ('published', 'u') and has_counts and changed_n = 0
+),
+shown as (
+    select audience, survey, indicator, coalesce(tranche, '') as tranche,
+        coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
+        "group",
+    from {released}
+    where status in ('published', 'u')
+)
+select cells.release, shown.*, cells.changed_n
+from shown
+inner join cells using (
+    survey, indicator, tranche, engagement, geography_level, geography_code, breakdown, "group"
+)
+inner join moved using (release, survey, indicator, audience)
+anti join (from sdc_told where status in ('published', 'u')) using (
+    release, audience, survey, indicator, tranche, engagement, geography_level, geography_code,
+    breakdown, "group"
+)
+anti join known using (
+    audience, survey, indicator, tranche, engagement, geography_level, geography_code, breakdown,
+    "group"
+)
+where cells.changed_n < $least
+"""
+_CELL = """release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"
+"""
+_UNSAFE = f"""
+select {_CELL} from sdc_difference
 where changed_n between 1 and $least - 1 and (was_hidden or is_moved)
+union
+select {_CELL} from sdc_freed
 order by all
 """
 _COUNTED = """
-select release, count(*) as compared_n,
-    count(*) filter (
-        changed_n between 1 and $least - 1 and (was_hidden or is_moved)
-    ) as unsafe_n,
-from sdc_difference
-group by release
-order by release
+select release, count(*) as compared_n from sdc_difference group by release
 """
 
 
@@ -94,7 +165,7 @@ class Differences:
     """What the releases before and this one tell together.
 
     `table`: one row an earlier release: release, compared_n, unsafe_n. `places`: the cells whose
-    change is told; they stay in the warehouse.
+    change is told, or that tell what was hidden beside them; they stay in the warehouse.
     """
 
     table: pa.Table
@@ -129,25 +200,24 @@ def find_differences(
             released=released, estimates=estimates, indicators=indicators, small=SMALL_SUFFIX
         )
     )
-    counted = con.execute(_COUNTED, {"least": least}).to_arrow_table()
+    freed = _FREED.format(released=released, estimates=estimates, indicators=indicators)
+    con.execute(freed, {"least": least})
+    compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
     con.execute("drop table sdc_difference")
+    con.execute("drop table sdc_freed")
     con.execute("drop table sdc_told")
-    return Differences(_every_release(counted, earlier), places)
-
-
-def _every_release(counted: pa.Table, earlier: Sequence[Path]) -> pa.Table:
-    """A release that shares no cell with this one was compared as well."""
-    found = {row["release"]: row for row in counted.to_pylist()}
+    con.execute("drop table sdc_then")
+    unsafe = Counter(places["release"].to_pylist())
+    # A release that shares no cell with this one was compared as well.
     names = [folder.name for folder in earlier]
-    return pa.table(
-        {
-            "release": pa.array(names, pa.string()),
-            **{
-                column: pa.array(
-                    [int(found.get(name, {}).get(column, 0)) for name in names], pa.int64()
-                )
-                for column in ("compared_n", "unsafe_n")
-            },
-        }
+    return Differences(
+        pa.table(
+            {
+                "release": pa.array(names, pa.string()),
+                "compared_n": pa.array([compared.get(name, 0) for name in names], pa.int64()),
+                "unsafe_n": pa.array([unsafe[name] for name in names], pa.int64()),
+            }
+        ),
+        places,
     )

@@ -224,6 +224,7 @@ def drift_profile(
     frame = con.execute(_DRIFT, {"least": least}).df()
     con.execute("drop table sdc_moved_areas")
     con.execute("drop table sdc_told")
+    con.execute("drop table sdc_then")
     return frame
 
 

@@ -7,8 +7,11 @@ judging a finished release (`differences.py`), which shares nothing with this bu
 policy.md, How protection is judged, Change between releases: if the contributors of a cell in
 two releases differ by 1-9, the old value is kept or both are suppressed. Values stay as they
 are where the change moves no figure; elsewhere the cell is hidden, the earlier release being
-superseded. What was shown before and has not changed is known to every reader: the attack
-counts it as shown, so that two releases with different cells hidden do not fill each other.
+superseded. What was shown before and has not changed is known to every reader, notes too,
+and what has no row any more: the attack counts it as shown, with the rounding of then, so that two
+releases with different cells hidden do not fill each other. What was not shown then stays hidden
+while fewer than ten have changed in it, if anything of the indicator has: it would be a figure of
+then, and tell what was hidden beside it then and is another now.
 
 What has not changed at all since the last release is hidden as it was, if the same rules made
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
@@ -30,9 +33,18 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from rcs_assets.disclosure.grid import Bools, Grid, Shown, as_released
+from rcs_assets.disclosure.grid import (
+    Bools,
+    Floats,
+    Grid,
+    Shown,
+    as_released,
+    rounded,
+    unweighted,
+    what_rounding_leaves,
+)
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.suppress import HIGH, LOW
+from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.code import code_version
@@ -68,22 +80,33 @@ create or replace temp table sdc_told (
 """
 _TOLD_BY = """
 insert into sdc_told by name
-with counts as (
-    select {keyed}, coalesce(base_n, 0) as old_base, coalesce(numerator_n, 0) as old_yes,
-        coalesce(sum_x, 0) as old_sum, true as has_counts,
-    from read_parquet({counts})
-)
 select
     {release} as release, {audience} as audience, {cell}, status, note, n, estimate, ci_low,
     ci_high, old_base, old_yes, old_sum, coalesce(has_counts, false) as has_counts,
 from (
     select {keyed}, status, note, n, estimate, ci_low, ci_high from read_parquet({file})
 ) as shown
-left join counts using ({cell})
+left join (from sdc_then where release = {release}) as counts using ({cell})
 where {own}
 """
+# All counts behind a release, of cells without a row too.
+_THEN = """
+create or replace temp table sdc_then (
+    release varchar, survey varchar, indicator varchar, tranche varchar, engagement varchar,
+    geography_level varchar, geography_code varchar, breakdown varchar, "group" varchar,
+    old_base double, old_yes double, old_sum double, old_sd double, has_counts boolean
+)
+"""
+_THEN_BY = """
+insert into sdc_then by name
+select
+    {release} as release, {keyed}, coalesce(base_n, 0) as old_base,
+    coalesce(numerator_n, 0) as old_yes, coalesce(sum_x, 0) as old_sum, coalesce(sd, 0) as old_sd,
+    true as has_counts,
+from read_parquet({counts})
+"""
 
-# Columns: base_n, y_n, sum_x, statistic, score_low, score_high, n_step of now; sdc_told's.
+# Columns: base_n, y_n, sum_x, sd, statistic, score_low, score_high, n_step of now; sdc_then's.
 CHANGED_LEAST = """
 case
     when statistic = 'pct' then greatest(
@@ -91,7 +114,9 @@ case
     )
     else greatest(
         abs(base_n - old_base),
-        ceil(abs(sum_x - old_sum) / greatest(score_high - score_low, 1e-9) - 1e-6)
+        ceil(abs(sum_x - old_sum) / greatest(score_high - score_low, 1e-9) - 1e-6),
+        -- Scores that make the same sum are others if they lie otherwise.
+        if(abs(sd - old_sd) > 1e-6, 1, 0)
     )
 end
 """
@@ -108,46 +133,78 @@ with now as (
     select
         survey, indicator, place_id, coalesce(tranche, '') as tranche,
         coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
-        "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, statistic, score_low, score_high,
-        n_step, empty_status is null as is_asked,
+        "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, statistic,
+        score_low, score_high, n_step, is_released, empty_status is null as is_asked,
         empty_status is null and withheld_status is null as is_showable,
         if(view = 'own', 'cpp/' || engagement, 'public') as audience,
+        if(view = 'own', engagement, '') as holder,
+        view = 'own' or geography_level = 'cpp' as is_inside,
+        -- What a note of then says by the rules of today, if it says so still.
+        case
+            when statistic <> 'pct' or base_n < k_base then ''
+            when y_n < k_numerator then 'low'
+            when c_n < k_complement then 'high'
+            else ''
+        end as may_note,
     from sdc_node
-    where is_released
 ),
 figures as (
     select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,
         ci_high as now_high,
     from sdc_figure
+),
+compared as (
+    select
+        survey, indicator, place_id, holder, is_inside, is_released, is_asked, is_showable,
+        may_note, release, coalesce(then_.has_counts, false) as has_counts, n,
+        estimate, coalesce(status in ('published', 'u'), false) as was_shown,
+        coalesce(status = 'c', false) as was_c,
+        if(status = 'c', coalesce(note, ''), '') as was_noted,
+        {FIGURES_DIFFER} as differs,
+        -- A figure that moved was moved by somebody; of what is not known, the least is feared.
+        case
+            when then_.has_counts then {CHANGED_LEAST}
+            when was_c then 1
+            when was_shown and differs then greatest(1, {SHOWN_CHANGED_LEAST})
+            else 0
+        end as changed_n,
+    from now
+    cross join (select unnest($releases::varchar[]) as release) as releases
+    left join figures using (audience, {CELL})
+    left join (select * exclude (old_base, old_yes, old_sum, has_counts) from sdc_told)
+        using (release, audience, {CELL})
+    left join sdc_then as then_ using (release, {CELL})
 )
 select
-    survey, indicator, place_id, is_asked, is_showable, release, has_counts,
-    status in ('published', 'u') as was_shown,
-    status = 'c' as was_c,
-    if(status = 'c', coalesce(note, ''), '') as was_noted,
-    {FIGURES_DIFFER} as differs,
-    -- A figure that moved was moved by somebody; of what is not known, the least is feared.
-    case
-        when has_counts then {CHANGED_LEAST}
-        when was_c then 1
-        when differs then greatest(1, {SHOWN_CHANGED_LEAST})
-        else 0
-    end as changed_n,
-from now
-inner join figures using (audience, {CELL})
-left join sdc_told using (audience, {CELL})
+    *,
+    -- Somebody's answer has changed, in a CPP for its holder, in any for everybody.
+    bool_or(has_counts and is_inside and changed_n > 0)
+        over (partition by release, survey, indicator, holder) as is_astir,
+from compared
 """
 _EARLIER = """
 create or replace temp table sdc_earlier as
 select
     survey, indicator, place_id,
+    bool_or(was_shown and has_counts and changed_n = 0) as is_known,
     bool_or(
         changed_n between 1 and $least - 1 and (was_c or (was_shown and differs))
+    )
+    -- What was not shown then and is no other now would tell what was hidden beside it then.
+    or (
+        bool_or(changed_n < $least and not was_shown and has_counts and is_astir)
+        and not is_known
     ) as is_held,
-    bool_or(was_shown and has_counts and changed_n = 0) as is_known,
+    any_value(was_noted) filter (
+        was_noted <> '' and was_noted = may_note and has_counts and changed_n = 0
+    ) as known_note,
+    arg_max(n, release) filter (was_shown and has_counts and changed_n = 0) as known_n,
+    arg_max(estimate, release) filter (was_shown and has_counts and changed_n = 0)
+        as known_estimate,
 from sdc_compared
--- What is withheld now and was shown then is known all the same.
-where is_asked and release is not null
+-- What is withheld now, or has no row (a school has become smaller), and was shown then is known
+-- all the same.
+where is_asked
 group by all
 """
 # Small schools together have no counts of their own: they change with those of the schools.
@@ -155,21 +212,21 @@ _BEFORE = """
 create or replace temp table sdc_before as
 with last as (
     select
-        survey, indicator, place_id, coalesce(was_c, false) as was_hidden, was_noted,
+        survey, indicator, place_id, was_c as was_hidden, was_noted,
         is_showable = (was_c or was_shown)
-        and if(has_counts, changed_n = 0, was_c or not differs) as is_same,
+        and if(has_counts, changed_n = 0, was_c or not differs) as is_as_before,
     from sdc_compared
-    where release is null or release = $release
+    where is_released and release = $release
 )
-select
-    survey, indicator, place_id, was_hidden, was_noted, coalesce(is_same, false) as is_as_before,
 from last
 """
+_CODE = f"case {{}} when 'low' then {LOW} when 'high' then {HIGH} else 0 end"
 _MASKS = f"""
 select
     coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known,
+    {_CODE.format("known_note")} as known_note, known_n, known_estimate,
     coalesce(was_hidden, false) as was_hidden,
-    case was_noted when 'low' then {LOW} when 'high' then {HIGH} else 0 end as was_noted,
+    {_CODE.format("was_noted")} as was_noted,
     bool_and(coalesce(is_as_before, not is_released)) over (partition by indicator)
         as is_as_before,
 from sdc_node
@@ -184,13 +241,18 @@ order by indicator, place_id
 class Earlier:
     """Of one survey's nodes, indicators × places.
 
-    `held`: not shown now, since 1-9 pupils' change would be told; `known`: shown before, and
-    nobody's answer has changed since. `is_as_before` (indicators): nothing of it has changed since
-    the last release, which `was_hidden` and `was_noted` (as `Suppression.note`) speak of.
+    `held`: not shown now, since it would tell what 1-9 pupils changed, or what was hidden then;
+    `known`: shown before, and nobody's answer has changed since, as `known_n` pupils and
+    `known_estimate` (0 elsewhere); `known_note` (as `Suppression.note`): so with a note.
+    `is_as_before` (indicators): nothing of it has changed since the last release, which
+    `was_hidden` and `was_noted` speak of.
     """
 
     held: Bools
     known: Bools
+    known_note: NDArray[np.int8]
+    known_n: Floats
+    known_estimate: Floats
     is_as_before: Bools
     was_hidden: Bools
     was_noted: NDArray[np.int8]
@@ -199,22 +261,77 @@ class Earlier:
     def none(grid: Grid) -> Earlier:
         """There was no release before."""
         nothing = np.zeros(grid.base.shape, dtype=bool)
-        return Earlier(nothing, nothing, nothing[:, 0], nothing, nothing.astype(np.int8))
+        no_note, no_figure = nothing.astype(np.int8), nothing.astype(np.float64)
+        return Earlier(
+            nothing, nothing, no_note, no_figure, no_figure, nothing[:, 0], nothing, no_note
+        )
 
 
 def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
     """What a reader of this release and of those before has: a cell that has not changed stands."""
+    known = earlier.known & ~grid.is_empty
     # What is small by the rules of today was shown by others: no reader can hold it to these.
-    known = earlier.known & ~grid.is_empty & ~grid.is_primary
-    if not known.any():
-        return shown
-    told = as_released(grid, np.zeros_like(known), shown.note)
-    more = known & ~shown.is_shown
+    grid = replace(grid, k_base=np.where(grid.is_primary, 0.0, grid.k_base))
+    now, then = as_released(grid, np.zeros_like(known), shown.note), _left_open(grid, earlier)
     bounds = {
-        name: np.where(more, getattr(told, name), getattr(shown, name))
-        for name in ("low_n", "high_n", "low_p", "high_p")
+        name: np.where(known, closest(getattr(now, name), bound), getattr(shown, name))
+        for name, closest, bound in zip(
+            ("low_n", "high_n", "low_p", "high_p"),
+            (np.maximum, np.minimum, np.maximum, np.minimum),
+            then,
+            strict=True,
+        )
     }
-    return replace(shown, is_shown=shown.is_shown | known, was_shown=known, **bounds)
+    return with_notes(
+        replace(
+            shown,
+            is_shown=shown.is_shown | known,
+            was_shown=known,
+            was_noted=earlier.known_note,
+            **bounds,
+        )
+    )
+
+
+def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Floats]:
+    """What the rounding of then left open of known cells: low_n, high_n, low_p, high_p."""
+    is_mean = grid.is_mean[:, None]
+    # Weights move figures of which nobody has changed: the unweighted one stands for all.
+    is_weighted = ~np.isin(grid.level, ["school", "cluster"])
+    count = np.where(is_mean, grid.score_sum, 100 * grid.numerator)
+    true = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
+    shown = np.where(is_weighted, unweighted(grid), earlier.known_estimate)
+    step = _step_behind(shown, true, np.where(is_mean, grid.mean_step, grid.pct_step), is_mean)
+    n_step = _step_behind(earlier.known_n, grid.base, grid.n_step, np.ones_like(is_mean))
+    then = replace(grid, n_step=n_step, pct_step=step, mean_step=step)
+    return what_rounding_leaves(then, earlier.known_n, shown)
+
+
+def _step_behind(shown: Floats, true: Floats, step: Floats, alike: Bools) -> Floats:
+    """To what a shown figure was rounded: as today if that says the same, else finer.
+
+    Rules change, and a school's follow its size. The finest of today's steps that can have made
+    the figure is taken, or else about what it is off the truth: no reader knows more.
+
+    Args:
+        shown, true: figures of then, unrounded ones.
+        step: today's steps.
+        alike: rows that have figures of the same kind.
+    """
+    off = np.abs(shown - true)
+    found = np.where(rounded(true, step) == shown, step, 2 * off + 1)
+    is_other = found != step
+    for among in (alike, ~alike):
+        for one in np.unique(step[among[:, 0]])[::-1]:
+            fits = is_other & among & (off <= one / 2 + NOISE)
+            found = np.where(fits, one, found)
+    return found
+
+
+def with_notes(shown: Shown) -> Shown:
+    """What notes of releases before say where this one says nothing."""
+    is_silent = ~shown.is_shown & (shown.note == 0)
+    return replace(shown, note=np.where(is_silent, shown.was_noted, shown.note))
 
 
 def earlier_releases(releases: Path) -> tuple[Path, ...]:
@@ -245,6 +362,8 @@ def _order(version: str) -> tuple[int, ...]:
 def read_told(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
     """Make `sdc_told`: each cell that a release before showed or hid, with the counts behind.
 
+    `sdc_then` holds all counts behind each release.
+
     Args:
         con: any connection.
         earlier: folders of releases.
@@ -253,30 +372,34 @@ def read_told(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
         StorageError: a package or the counts behind it cannot be read: nothing is compared then,
             so nothing may be published.
     """
-    con.execute(_TOLD)
+    con.execute(_TOLD + ";" + _THEN)
     for folder in earlier:
+        name, counts = sql_literal(folder.name), sql_literal(folder / _COUNTS)
+        _read(con, folder, _COUNTS, _THEN_BY.format(keyed=_KEYED, release=name, counts=counts))
         for audience, file in _packages(folder):
-            own = "true" if audience == "public" else "engagement <> ''"
-            try:
-                con.execute(
-                    _TOLD_BY.format(
-                        keyed=_KEYED,
-                        cell=CELL,
-                        counts=sql_literal(folder / _COUNTS),
-                        file=sql_literal(file),
-                        release=sql_literal(folder.name),
-                        audience=sql_literal(audience),
-                        own=own,
-                    )
-                )
-            except duckdb.Error:
-                raise StorageError(
-                    f"What release {folder.name} told cannot be read",
-                    where=f"{folder.name}/{file.relative_to(folder)} and {_COUNTS}",
-                    why="a release is attacked together with all before it; without one of them "
-                    "nobody knows what the two tell together",
-                    fix="run: rcs release verify; restore the folder from its backup",
-                ) from None
+            sql = _TOLD_BY.format(
+                keyed=_KEYED,
+                cell=CELL,
+                file=sql_literal(file),
+                release=name,
+                audience=sql_literal(audience),
+                own="true" if audience == "public" else "engagement <> ''",
+            )
+            _read(con, folder, file.relative_to(folder), sql)
+
+
+def _read(con: duckdb.DuckDBPyConnection, folder: Path, file: Path, sql: str) -> None:
+    """Read a file of a release."""
+    try:
+        con.execute(sql)
+    except duckdb.Error:
+        raise StorageError(
+            f"What release {folder.name} told cannot be read",
+            where=f"{folder.name}/{file}",
+            why="a release is attacked together with all before it; without one of them "
+            "nobody knows what the two tell together",
+            fix="run: rcs release verify; restore the folder from its backup",
+        ) from None
 
 
 def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -297,7 +420,7 @@ def compare_with_earlier(
         policy: contributors that a change needs to be told (policy.yaml, releases); its version.
     """
     read_told(con, earlier)
-    con.execute(_COMPARED)
+    con.execute(_COMPARED, {"releases": [folder.name for folder in earlier]})
     con.execute(_EARLIER, {"least": policy.changed_least})
     last = earlier[-1]
     con.execute(_BEFORE, {"release": last.name if _is_made_alike(last, policy) else ""})
@@ -326,11 +449,21 @@ def read_earlier(con: duckdb.DuckDBPyConnection, grid: Grid) -> Earlier:
     def flags(name: str) -> Bools:
         return np.asarray(found[name], dtype=bool).reshape(shape)
 
+    def numbers(name: str) -> Floats:
+        values = np.ma.filled(np.ma.asarray(found[name], dtype=np.float64), 0.0)
+        return np.asarray(values, dtype=np.float64).reshape(shape)
+
+    def notes(name: str) -> NDArray[np.int8]:
+        return np.asarray(found[name], dtype=np.int8).reshape(shape)
+
     return Earlier(
         flags("is_held"),
         flags("is_known"),
+        notes("known_note"),
+        numbers("known_n"),
+        numbers("known_estimate"),
         # The same in every place.
         flags("is_as_before")[:, 0],
         flags("was_hidden"),
-        np.asarray(found["was_noted"], dtype=np.int8).reshape(shape),
+        notes("was_noted"),
     )

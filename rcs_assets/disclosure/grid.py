@@ -207,8 +207,8 @@ class Shown:
     """What a release tells of each node: whether it is shown, what rounding leaves open, notes.
 
     `low_n`, `high_n`: pupils; `low_p`, `high_p`: the proportion (0 to 1) or mean. `note`:
-    0 none, 1 low, 2 high. `was_shown`: releases before showed it and nobody has changed since.
-    All of shape indicators × places.
+    0 none, 1 low, 2 high. `was_shown`: releases before showed it and nobody has changed since;
+    `was_noted`: so with a note. All of shape indicators × places.
     """
 
     is_shown: Bools
@@ -218,11 +218,22 @@ class Shown:
     high_p: Floats
     note: NDArray[np.int8]
     was_shown: Bools
+    was_noted: NDArray[np.int8]
 
     def only(self, places: Bools) -> Shown:
         """What it tells at some places."""
         note = np.where(places, self.note, 0).astype(np.int8)
         return replace(self, is_shown=self.is_shown & places, note=note)
+
+    def before(self) -> Shown:
+        """What releases before tell alone."""
+        return replace(self, is_shown=self.was_shown, note=self.was_noted)
+
+    def was_told(self, row: int, places: Bools) -> NDArray[np.int8]:
+        """What releases before tell of some places: 2 × note, and 1 more where shown."""
+        return np.asarray(
+            2 * self.was_noted[row, places] + self.was_shown[row, places], dtype=np.int8
+        )
 
 
 def surveys(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -380,7 +391,8 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
     """
     n = rounded(grid.base, grid.n_step)
     bounds = what_rounding_leaves(grid, n, unweighted(grid))
-    return Shown(grid.is_showable & ~hidden, *bounds, note, np.zeros_like(hidden))
+    nothing = np.zeros_like(hidden)
+    return Shown(grid.is_showable & ~hidden, *bounds, note, nothing, nothing.astype(np.int8))
 
 
 def unweighted(grid: Grid) -> Floats:
@@ -430,4 +442,4 @@ def from_release(con: duckdb.DuckDBPyConnection, grid: Grid, released: str) -> S
     bounds = what_rounding_leaves(grid, numbers("n"), proportion)
     note = numbers("note").astype(np.int8)
     is_shown = np.asarray(numbers("is_shown") > 0, dtype=bool)
-    return Shown(is_shown, *bounds, note, np.zeros_like(is_shown))
+    return Shown(is_shown, *bounds, note, np.zeros_like(is_shown), np.zeros_like(note))

@@ -138,7 +138,7 @@ class OneSchool:
             return outcome
         case = _Case(shown, row, public.settled(shown, row), self._pupils(row))
         plain = self._question(case, asked)
-        question = knowing(plain, shown.was_shown[row, self.holder.sees])
+        question = knowing(plain, shown.was_told(row, self.holder.sees))
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
         if answered := outcome.answered(known, question, plain):
             return answered
@@ -362,12 +362,11 @@ class OneSchool:
     ) -> tuple[Bools, int]:
         """What the school's own package, or releases before, tell alone."""
         shown, unit = case.shown, str(self.units[school])
-        was_shown = np.where(self.sees(unit), shown.was_shown, False)
+        sees = self.sees(unit)
         known, programs_n = np.zeros(len(open_), dtype=bool), 0
-        nothing = shown.only(np.zeros_like(self.home))
         for alone, is_told in (
             (shown.only(self._own(unit)), True),
-            (replace(nothing, is_shown=was_shown), was_shown[case.row].any()),
+            (shown.before().only(sees), shown.was_told(case.row, sees).any()),
         ):
             at = np.flatnonzero(open_ & ~known)
             if not len(at) or not is_told:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rcs_assets.disclosure.answers import Answer, Answers, Hidden, Unsafe, fingerprint
 from rcs_assets.disclosure.attack import attackers_of
 from rcs_assets.disclosure.counted import counted_places
-from rcs_assets.disclosure.earlier import Earlier, with_known
+from rcs_assets.disclosure.earlier import Earlier, with_known, with_notes
 from rcs_assets.disclosure.grid import Bools, Grid, Ints, Lines, Shown, as_released
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.suppress import Suppression
@@ -134,16 +134,17 @@ class _Protection:
             suppression.hidden[rows] |= before.was_hidden[rows]
         suppression.settle(rows)
         hidden = suppression.hidden[rows] & self.grid.is_showable[rows]
-        if is_as_before and (hidden == before.was_hidden[rows]).all():
-            suppression.note[rows] = before.was_noted[rows]
-        else:
+        is_same = is_as_before and (hidden == before.was_hidden[rows]).all()
+        # Not true any more: of small schools together, whose counts of then nobody has kept, or of
+        # an indicator that was sensitive.
+        if not (is_same and suppression.takes_notes(rows, before.was_noted[rows])):
             suppression.write_notes(rows)
 
     def _shown(self) -> Shown:
         """What would be told if no more were hidden than now."""
-        suppression, told = self.suppression, self.told
-        is_shown = (self.grid.is_showable & ~suppression.hidden) | told.was_shown
-        return replace(told, is_shown=is_shown, note=suppression.note.copy())
+        told, is_shown = self.told, self.grid.is_showable & ~self.suppression.hidden
+        shown = replace(told, is_shown=is_shown | told.was_shown, note=self.suppression.note.copy())
+        return with_notes(shown)
 
     def _repair(self, rows: Ints, answers: Answers) -> None:
         """Hide more, or say less in notes, until no coalition learns too much."""

@@ -149,14 +149,26 @@ class Suppression:
         Args:
             rows: indicators to write notes of.
         """
+        self.note[rows] = self._due_notes(rows)
+        for linked in self.linked:
+            self.note[linked] = 0
+        self.keep_notes(rows)
+
+    def takes_notes(self, rows: Ints, note: NDArray[np.int8]) -> bool:
+        """Say these notes, rows × places, if each of them is true; whether they are said."""
+        is_true = bool(((note == 0) | (note == self._due_notes(rows))).all())
+        if is_true:
+            self.note[rows] = note
+        return is_true
+
+    def _due_notes(self, rows: Ints) -> NDArray[np.int8]:
+        """What each cell's note would say by itself."""
         grid = self.grid
         passes = self.hidden[rows] & grid.is_primary[rows] & grid.is_showable[rows]
         passes &= grid.base[rows] >= grid.k_base[rows]
         small, most = grid.small("numerator")[rows], grid.small("complement")[rows]
-        self.note[rows] = np.where(passes & small, LOW, np.where(passes & most, HIGH, 0))
-        for linked in self.linked:
-            self.note[linked] = 0
-        self.keep_notes(rows)
+        noted = np.where(passes & small, LOW, np.where(passes & most, HIGH, 0))
+        return np.asarray(noted, dtype=np.int8)
 
     def _drop_spoilt_notes(self, rows: Ints) -> bool:
         """Drop notes in lines where a part lacks its total's, or where they say too much."""

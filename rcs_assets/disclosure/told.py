@@ -42,6 +42,8 @@ def _by_figures(grid: Grid, shown: Shown, row: int, places: Bools) -> list[Told]
         k_y, k_c = grid.k_numerator[row, at], grid.k_complement[row, at]
         # Where rounding already says that k is reached, another row says nothing.
         few, few_others = low_p * low_n < k_y, (1 - high_p) * low_n < k_c
+        # What is small by the rules of today was let through by others.
+        few, few_others = (each & ~grid.is_primary[row, at] for each in (few, few_others))
         found.append(told(at[few], 0.0, 1.0, k_y[few], np.inf))
         found.append(told(at[few_others], 1.0, -1.0, k_c[few_others], np.inf))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,160 @@ def test_what_has_not_changed_is_not_asked_again(
         programme.con, SOURCES, load_policy(), "released", known, [before]
     )
     assert audit.unsafe_n == 0 and known.used == first.used
+
+
+def answered_late(programme: Programme) -> None:
+    """Girls of the largest school whose answers came late, most of them of one stage."""
+    programme.con.execute(
+        """
+        update pupil set answered = true, value_some = (rowid % 4 = 0)::int where rowid in (
+            select rowid from pupil where seed_code = ? and value_some is null and on_roll = 1
+            and sex = 'F' order by stage, rowid limit 14
+        )
+        """,
+        [programme.schools("t1-cpp0")[0]],
+    )
+    count_pupils(programme.con, programme.shape)
+
+
+def test_what_was_hidden_beside_a_cell_that_has_changed_stays_hidden(tmp_path: Path) -> None:
+    """Boys hidden for the girls' sake; more girls answer, and both could be shown.
+
+    The boys are those of then: with the total of then they tell the few girls of then.
+    """
+    shape = Shape(
+        (Measure("some", 0.12),), clusters=(2, 2), schools=(3, 5), roll=(20, 220), valid=0.8
+    )
+    programme = Programme(shape, 0)
+    before = publish_by(programme, tmp_path / "2026.01.01", RULES)
+    told, then = figures(programme), programme.world(("some",))
+    answered_late(programme)
+    now = programme.world(("some",))
+
+    def freed() -> set[tuple]:
+        """Cells of the CPP's package that are shown now, not then, and in which few changed."""
+        found = set()
+        for key, said in figures(programme).items():
+            audience, measure, cell = key[0], key[1], tuple(key[2:])
+            counts = [
+                (row["base_n"] or 0, row["numerator_n"] or 0)
+                for world in (then, now)
+                if (row := world.by_cell.get((measure, cell))) is not None
+            ]
+            if audience == "cpp/t1-cpp0" and said[0] in SHOWN and len(counts) == 2:
+                (n, y), (more_n, more_y) = counts
+                few = max(abs(more_n - n), abs(more_y - y), abs(more_n - more_y - n + y)) < 10
+                if few and told.get(key, ("none",))[0] not in SHOWN:
+                    found.add(key)
+        return found
+
+    # As if there had been no release before: the leak that is planted.
+    programme.released = programme.protect().to_pylist()
+    planted = freed()
+    places = programme.audit([before]).differences.places.to_pylist()
+    found = {(r["geography_code"], r["breakdown"], r["group"]) for r in places}
+    assert planted and {(key[2].partition(":")[2], *key[3:]) for key in planted} <= found
+
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert not freed()
+    audit = programme.audit([before])
+    assert audit.unsafe_n == 0 == len(audit.differences.places)
+
+
+def test_what_a_school_showed_before_it_became_smaller_is_known(tmp_path: Path) -> None:
+    """It shows no girls and boys now: who did not answer this question is no respondent any more.
+
+    Its pupils' answers are those of then, and so is what its package showed of them.
+    """
+    shape = Shape(
+        (Measure("some", 0.15),),
+        tranches=(1,), clusters=(1, 1), schools=(3, 3), roll=(66, 86), valid=0.7,
+    )  # fmt: skip
+    programme = Programme(shape, 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    programme.con.execute("update pupil set answered = false where value_some is null")
+    count_pupils(programme.con, shape)
+    # As if there had been no release before.
+    programme.released = programme.protect().to_pylist()
+    assert programme.audit().unsafe_n == 0 < programme.audit([before]).unsafe_n
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert programme.audit([before]).unsafe_n == 0
+
+
+def test_a_note_that_is_not_true_any_more_is_not_said_again(tmp_path: Path) -> None:
+    """An indicator is not sensitive any more: below 10 was few then, below 5 is now."""
+    shape = replace(STEADY, measures=(Measure("some", 0.07, is_sensitive=True),))
+    programme = Programme(shape, 5)
+    before = publish_by(programme, tmp_path / "2026.01.01", RULES)
+    truth = programme.world(("some",)).by_cell
+
+    def noted() -> list[int]:
+        rows = programme.pick(lambda r: r["note"] == "low" and r["audience"] != "public")
+        return [truth["some", cell_of(r)]["numerator_n"] for r in rows]
+
+    assert max(noted()) >= 5
+    programme.con.execute("update indicators set is_sensitive = false")
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert all(few < 5 for few in noted())
+    assert programme.audit([before]).unsafe_n == 0
+
+
+def test_scores_that_changed_and_make_the_same_sum_have_changed(tmp_path: Path) -> None:
+    """Some pupils of a group have more, as many others as much less: intervals tell it."""
+    programme = Programme(replace(SHAPE, measures=(Measure("score", statistic="mean"),)), 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    told = figures(programme)
+    programme.con.execute(
+        """
+        update pupil set value_score = value_score + if(place % 2 = 0, 1.5, -1.5)
+        from (
+            select rowid as pupil_id,
+                row_number() over (partition by seed_code, stage, sex order by rowid) as place,
+                count(*) over (partition by seed_code, stage, sex) as most,
+            from pupil where value_score between 2.5 and 3.5
+            qualify place <= most // 2 * 2
+        ) as chosen
+        where pupil.rowid = pupil_id
+        """
+    )
+    count_pupils(programme.con, programme.shape)
+
+    def moved() -> set[tuple]:
+        """Cells of schools and clusters of which another figure is shown."""
+        return {
+            (key[2].partition(":")[2], *key[3:])
+            for key, said in figures(programme).items()
+            if key[2].startswith(("school:", "cluster:"))
+            and told[key][0] in SHOWN
+            and said[0] in SHOWN
+            and said != told[key]
+        }
+
+    # As if there had been no release before: the leak that is planted.
+    programme.released = programme.protect().to_pylist()
+    places = programme.audit([before]).differences.places.to_pylist()
+    assert moved() and moved() <= {
+        (r["geography_code"], r["breakdown"], r["group"]) for r in places
+    }
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert not moved()
+    assert len(programme.audit([before]).differences.places) == 0
+
+
+def test_what_a_note_said_before_is_known(tmp_path: Path) -> None:
+    """The note goes and another cell is shown: beside the note of then it tells too much."""
+    shape = Shape(
+        (Measure("some", 0.08),), tranches=(1,), clusters=(1, 2), schools=(3, 4), roll=(60, 200)
+    )
+    programme = Programme(shape, 10)
+    before = programme.publish(tmp_path / "2026.01.01")
+    for row in programme.released:
+        row["note"] = None
+    assert programme.audit([before]).unsafe_n == 0
+    freed = programme.pick(
+        lambda r: (
+            cell_of(r) == ("school:10001", "stage", "P5") and r["status_inside"] == "secondary"
+        )
+    )
+    programme.show(freed[0])
+    assert programme.audit().unsafe_n == 0 < programme.audit([before]).unsafe_n
