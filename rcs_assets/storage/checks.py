@@ -11,8 +11,7 @@ failed, with the reason, and hides no other check.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,6 @@ from rcs_assets.storage.resources import WRITER_POOL, HomeResource
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ def run_checks(
     profiles: Profiles | None,
     names: Sequence[str],
 ) -> list[ExpectationOutcome]:
-    """Evaluate Python checks and the named expectations on the warehouse, opened for reading.
+    """Evaluate Python checks and the named expectations over one read-only connection.
 
     Returns:
         One outcome a check, whatever happens: if the warehouse cannot be opened, all failed.
@@ -152,7 +149,7 @@ def run_checks(
                 frozenset(home.left_out),
                 home.settings().as_of,
             )
-            outcomes = _judged_all(python_checks, bench)
+            outcomes = [_judged(check, bench) for check in python_checks]
             frames, obstacle = _frames(profiles if names else None, bench)
     except Exception as error:  # noqa: BLE001 - a check that cannot run has failed
         obstacle = explained(error)
@@ -163,22 +160,9 @@ def run_checks(
     return outcomes
 
 
-def _judged_all(checks: Sequence[PythonCheck], bench: Bench) -> list[ExpectationOutcome]:
-    """The outcomes in the order of the checks, of which a few are judged at the same time.
-
-    Most of them wait for the engine, whose small queries use one core.
-    """
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return list(pool.map(lambda check: _judged(check, bench), checks))
-
-
 def _judged(check: PythonCheck, bench: Bench) -> ExpectationOutcome:
-    """A check's outcome; it has a connection and temporary tables of its own."""
     try:
-        with bench.con.cursor() as con:
-            # The only setting of a connection that the one of all does not hand on.
-            con.execute("set timezone = 'UTC'")
-            verdict = check.judge(replace(bench, con=con))
+        verdict = check.judge(bench)
     except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
         verdict = Verdict(False, explained(error))
     return ExpectationOutcome(
