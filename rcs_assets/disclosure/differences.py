@@ -27,7 +27,7 @@ with now as (
         r.audience, r.survey, r.indicator, coalesce(r.tranche, '') as tranche,
         coalesce(r.engagement, '') as engagement, r.geography_level, r.geography_code,
         r.breakdown, r."group", r.status, r.n, r.estimate, r.ci_low, r.ci_high,
-        c.base_n, c.numerator_n, c.sum_x, r.statistic,
+        c.base_n, c.numerator_n, c.sum_x, c.sd, r.statistic,
         i.score_high - i.score_low as scale,
     from {released} as r
     left join {estimates} as c
@@ -53,9 +53,11 @@ pairs as (
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
         abs(now.sum_x - then_.old_sum) / nullif(now.scale, 0) as points,
-        -- Of a mean that no weight moves another interval is of other scores.
-        now.statistic = 'mean' and now.geography_level in ('school', 'cluster') and is_moved
-            as is_other,
+        -- Of a mean that no weight moves another spread is of other scores.
+        now.statistic = 'mean' and now.geography_level in ('school', 'cluster')
+        and coalesce(
+            abs(coalesce(now.sd, 0) - then_.old_sd) > 1e-6, is_moved and not was_hidden
+        ) as is_other,
     from now
     inner join sdc_told as then_
         on then_.audience = now.audience and then_.survey = now.survey

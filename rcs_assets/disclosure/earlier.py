@@ -75,14 +75,15 @@ create or replace temp table sdc_told (
     release varchar, audience varchar, survey varchar, indicator varchar, tranche varchar,
     engagement varchar, geography_level varchar, geography_code varchar, breakdown varchar,
     "group" varchar, status varchar, note varchar, n double, estimate double, ci_low double,
-    ci_high double, old_base double, old_yes double, old_sum double, has_counts boolean
+    ci_high double, old_base double, old_yes double, old_sum double, old_sd double,
+    has_counts boolean
 )
 """
 _TOLD_BY = """
 insert into sdc_told by name
 select
     {release} as release, {audience} as audience, {cell}, status, note, n, estimate, ci_low,
-    ci_high, old_base, old_yes, old_sum, coalesce(has_counts, false) as has_counts,
+    ci_high, old_base, old_yes, old_sum, old_sd, coalesce(has_counts, false) as has_counts,
 from (
     select {keyed}, status, note, n, estimate, ci_low, ci_high from read_parquet({file})
 ) as shown
@@ -171,7 +172,7 @@ compared as (
     from now
     cross join (select unnest($releases::varchar[]) as release) as releases
     left join figures using (audience, {CELL})
-    left join (select * exclude (old_base, old_yes, old_sum, has_counts) from sdc_told)
+    left join (select * exclude (old_base, old_yes, old_sum, old_sd, has_counts) from sdc_told)
         using (release, audience, {CELL})
     left join sdc_then as then_ using (release, {CELL})
 )

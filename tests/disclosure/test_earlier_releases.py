@@ -462,6 +462,21 @@ def test_scores_that_changed_and_make_the_same_sum_have_changed(tmp_path: Path) 
     assert len(programme.audit([before]).differences.places) == 0
 
 
+def test_a_mean_that_was_hidden_and_has_not_changed_may_be_shown(tmp_path: Path) -> None:
+    """It has no figure of then: that one stands there now tells of nobody's change."""
+    programme = Programme(replace(SHAPE, measures=(Measure("score", statistic="mean"),)), 3)
+    rows = programme.pick(
+        lambda r: r["geography_level"] in ("school", "cluster") and r["status"] in SHOWN
+    )
+    as_now = [dict(row) for row in rows]
+    for row in rows:
+        row |= dict.fromkeys(("n", "estimate", "ci_low", "ci_high", "note")) | {"status": "c"}
+    before = programme.publish(tmp_path / "2026.01.01")
+    for row, now in zip(rows, as_now, strict=True):
+        row |= now
+    assert rows and programme.audit([before]).differences.places.to_pylist() == []
+
+
 def test_what_a_note_said_before_is_known(tmp_path: Path) -> None:
     """The note goes and another cell is shown: beside the note of then it tells too much."""
     shape = Shape(
