@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.disclosure.cells import SMALL_SUFFIX
-from rcs_assets.disclosure.earlier import read_told
+from rcs_assets.disclosure.earlier import CELL, KEYED, read_told
 
 _FOUND = """
 create or replace temp table sdc_difference as
@@ -83,23 +83,26 @@ from pairs
 """
 # Shown now, not then, and (nearly) nobody in it has changed: a figure of then, which with others of
 # then tells what was hidden beside it and has changed since.
-_FREED = """
+_FREED = f"""
 create or replace temp table sdc_freed as
 with cells as (
     select
         t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
         e.geography_code, e.breakdown, e."group",
+        abs(coalesce(e.sum_x, 0) - t.old_sum) / nullif(i.score_high - i.score_low, 0) as points,
         greatest(
             abs(coalesce(e.base_n, 0) - t.old_base),
-            abs(coalesce(e.numerator_n, 0) - t.old_yes),
-            abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
-        ) as moved_n,
-        abs(coalesce(e.sum_x, 0) - t.old_sum) / nullif(i.score_high - i.score_low, 0) as points,
-        if(e.statistic = 'mean', greatest(
-            abs(coalesce(e.base_n, 0) - t.old_base), ceil(coalesce(points, 0) - 1e-6)
-        ), moved_n) as changed_n,
-    from {estimates} as e
-    left join {indicators} as i on i.indicator = e.indicator
+            if(
+                e.statistic = 'mean',
+                ceil(coalesce(points, 0) - 1e-6),
+                greatest(
+                    abs(coalesce(e.numerator_n, 0) - t.old_yes),
+                    abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
+                )
+            )
+        ) as changed_n,
+    from {{estimates}} as e
+    left join {{indicators}} as i on i.indicator = e.indicator
     inner join sdc_then as t
         on t.survey = e.survey and t.indicator = e.indicator
         and t.tranche = coalesce(e.tranche, '') and t.engagement = coalesce(e.engagement, '')
@@ -114,47 +117,32 @@ moved as (
     select distinct release, survey, indicator, 'cpp/' || engagement
     from cells where changed_n > 0 and geography_level in ('cpp', 'cluster', 'school')
 ),
+told as (
+    from sdc_told where status in ('published', 'u')
+),
 -- Told already by some release.
 known as (
-    select distinct audience, survey, indicator, tranche, engagement, geography_level,
-        geography_code, breakdown, "group",
-    from sdc_told
-    inner join cells using (
-        release, survey, indicator, tranche, engagement, geography_level, geography_code,
-        breakdown, "group"
-    )
-    where status in ('published', 'u') and has_counts and changed_n = 0
+    select audience, {CELL},
+    from told inner join cells using (release, {CELL})
+    where has_counts and changed_n = 0
 ),
 shown as (
-    select audience, survey, indicator, coalesce(tranche, '') as tranche,
-        coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
-        "group",
-    from {released}
-    where status in ('published', 'u')
+    select audience, {KEYED} from {{released}} where status in ('published', 'u')
 )
-select cells.release, shown.*, cells.changed_n
+select cells.release, shown.*
 from shown
-inner join cells using (
-    survey, indicator, tranche, engagement, geography_level, geography_code, breakdown, "group"
-)
+inner join cells using ({CELL})
 inner join moved using (release, survey, indicator, audience)
-anti join (from sdc_told where status in ('published', 'u')) using (
-    release, audience, survey, indicator, tranche, engagement, geography_level, geography_code,
-    breakdown, "group"
-)
-anti join known using (
-    audience, survey, indicator, tranche, engagement, geography_level, geography_code, breakdown,
-    "group"
-)
-where cells.changed_n < $least
+anti join told using (release, audience, {CELL})
+anti join known using (audience, {CELL})
+where changed_n < $least
 """
-_CELL = """release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"
-"""
+_PLACE = 'release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"'
 _UNSAFE = f"""
-select {_CELL} from sdc_difference
+select {_PLACE} from sdc_difference
 where changed_n between 1 and $least - 1 and (was_hidden or is_moved)
 union
-select {_CELL} from sdc_freed
+select {_PLACE} from sdc_freed
 order by all
 """
 _COUNTED = """

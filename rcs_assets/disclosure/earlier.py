@@ -65,7 +65,7 @@ _NAMES = (
     '"group"',
 )
 CELL = ", ".join(_NAMES)
-_KEYED = ", ".join(
+KEYED = ", ".join(
     f"coalesce({name}, '') as {name}" if name in ("tranche", "engagement") else name
     for name in _NAMES
 )
@@ -150,7 +150,7 @@ with now as (
     from sdc_node
 ),
 figures as (
-    select audience, {_KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,
+    select audience, {KEYED}, n as now_n, estimate as now_estimate, ci_low as now_low,
         ci_high as now_high,
     from sdc_figure
 ),
@@ -376,10 +376,10 @@ def read_told(con: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
     con.execute(_TOLD + ";" + _THEN)
     for folder in earlier:
         name, counts = sql_literal(folder.name), sql_literal(folder / _COUNTS)
-        _read(con, folder, _COUNTS, _THEN_BY.format(keyed=_KEYED, release=name, counts=counts))
+        _read(con, folder, _COUNTS, _THEN_BY.format(keyed=KEYED, release=name, counts=counts))
         for audience, file in _packages(folder):
             sql = _TOLD_BY.format(
-                keyed=_KEYED,
+                keyed=KEYED,
                 cell=CELL,
                 file=sql_literal(file),
                 release=name,
