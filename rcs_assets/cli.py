@@ -2,7 +2,7 @@
 
 Belongs here: the arguments, and exit statuses (0 done; 1 refused or failed, with the
 reason last on stderr; 2 wrong use). Does not belong here: what a command does
-(`commands.py`).
+(`commands/`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rcs_assets import commands as do
+from rcs_assets.commands import codebook, custody, fieldwork, linking, reading, releases, running
+from rcs_assets.commands.terminal import REFUSED
 from rcs_assets.errors import RcsError, StorageError
 from rcs_assets.release.files import NO_ROOM
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except RcsError as error:
         print(f"rcs: {error}", file=sys.stderr)
-        return do.REFUSED
+        return REFUSED
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fix="make room, then run the command again",
         )
         print(f"rcs: {full}", file=sys.stderr)
-        return do.REFUSED
+        return REFUSED
     except KeyboardInterrupt:
         print("rcs: stopped; what was published before is untouched.", file=sys.stderr)
-        return do.REFUSED
+        return REFUSED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,7 +97,7 @@ def _command(
 
 def _add_demo(commands: Any) -> None:
     demo = _command(
-        commands, "demo", do.demo, "Simulate the programme, deliver, materialise and publish."
+        commands, "demo", running.demo, "Simulate the programme, deliver, materialise and publish."
     )
     _simulation_options(demo)
 
@@ -114,7 +115,10 @@ def _simulation_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_simulate(commands: Any) -> None:
     simulate = _command(
-        commands, "simulate", do.simulate, "Write simulated deliveries, and elsewhere the truth."
+        commands,
+        "simulate",
+        running.simulate,
+        "Write simulated deliveries, and elsewhere the truth.",
     )
     _simulation_options(simulate)
     simulate.add_argument("--out", type=Path, metavar="DIR", help="folder for the deliveries")
@@ -137,7 +141,7 @@ def _add_simulate(commands: Any) -> None:
 
 
 def _add_deliver(commands: Any) -> None:
-    deliver = _command(commands, "deliver", do.deliver, "Register files in the drop folder.")
+    deliver = _command(commands, "deliver", running.deliver, "Register files in the drop folder.")
     deliver.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH", help="files, or folders of files"
     )
@@ -146,7 +150,7 @@ def _add_deliver(commands: Any) -> None:
 
 def _add_materialise(commands: Any) -> None:
     parser = _command(
-        commands, "materialise", do.materialise, "Compute what has changed, as Dagster runs."
+        commands, "materialise", running.materialise, "Compute what has changed, as Dagster runs."
     )
     parser.add_argument(
         "--engagement",
@@ -167,7 +171,7 @@ def _add_materialise(commands: Any) -> None:
 
 
 def _add_reports(commands: Any) -> None:
-    status = _command(commands, "status", do.status, "Programme, deliveries, checks, release.")
+    status = _command(commands, "status", reading.status, "Programme, deliveries, checks, release.")
     status.add_argument("--json", action="store_true", help=AS_JSON)
     status.add_argument(
         "--page", type=Path, metavar="FILE", help="write the internal status page of today to FILE"
@@ -175,11 +179,11 @@ def _add_reports(commands: Any) -> None:
     report = _command(
         commands,
         "report",
-        do.report,
+        reading.report,
         "The reports of the current release, or made again elsewhere.",
     )
     tableau = _command(
-        commands, "tableau", do.tableau, "Write packages of the current release as .hyper."
+        commands, "tableau", reading.tableau, "Write packages of the current release as .hyper."
     )
     tableau.add_argument(
         "--package", metavar="NAME", help="one package, e.g. public; else every area's"
@@ -187,7 +191,7 @@ def _add_reports(commands: Any) -> None:
     tableau.add_argument("--out", type=Path, metavar="DIR", required=True, help="where to")
     tableau.add_argument("--json", action="store_true", help=AS_JSON)
     explore = _command(
-        commands, "explore", do.explore, "Where the explorers of the current release are."
+        commands, "explore", reading.explore, "Where the explorers of the current release are."
     )
     explore.add_argument("--package", metavar="NAME", help="one package, e.g. cpp/t2-falkirk")
     explore.add_argument("--open", action="store_true", help="open it in the browser")
@@ -199,7 +203,7 @@ def _add_reports(commands: Any) -> None:
     report.add_argument("--out", type=Path, metavar="DIR", help="make the pages again, into DIR")
     report.add_argument("--json", action="store_true", help=AS_JSON)
     retention = _command(
-        commands, "retention", do.retention, "Engagements whose retention has ended."
+        commands, "retention", custody.retention, "Engagements whose retention has ended."
     )
     retention.add_argument(
         "--destroy",
@@ -208,7 +212,7 @@ def _add_reports(commands: Any) -> None:
     )
     retention.add_argument("--json", action="store_true", help=AS_JSON)
     extras = _command(
-        commands, "extras", do.extras, "Extra children in councils' extracts, to be destroyed."
+        commands, "extras", custody.extras, "Extra children in councils' extracts, to be destroyed."
     )
     extras.add_argument(
         "--destroy",
@@ -216,7 +220,7 @@ def _add_reports(commands: Any) -> None:
         help="seal the extracts anew without them and destroy the keys of what was delivered",
     )
     extras.add_argument("--json", action="store_true", help=AS_JSON)
-    doctor = _command(commands, "doctor", do.doctor, "Examine the installation.")
+    doctor = _command(commands, "doctor", reading.doctor, "Examine the installation.")
     doctor.add_argument("--json", action="store_true", help=AS_JSON)
 
 
@@ -224,7 +228,7 @@ def _add_exchange(commands: Any) -> None:
     parser = _command(
         commands,
         "exchange",
-        do.exchange,
+        linking.exchange,
         "Write files for an outside indexer (NRS) or linker (eDRIS), or for the providers.",
     )
     parser.add_argument("--engagement", required=True, metavar="KEY", help="whose records")
@@ -252,11 +256,13 @@ def _add_encodings(commands: Any) -> None:
         parser.set_defaults(command=function)
         return parser
 
-    key = action("key", do.encodings_key, "Make a key file; it stays where the identifiers are.")
+    key = action(
+        "key", linking.encodings_key, "Make a key file; it stays where the identifiers are."
+    )
     key.add_argument("file", type=Path, metavar="FILE", help="where the key goes")
     make = action(
         "make",
-        do.encodings_make,
+        linking.encodings_make,
         "Encode the records of a CSV file; named like a delivery (--out) it can be delivered.",
     )
     make.add_argument("file", type=Path, metavar="FILE", help="identifiers")
@@ -284,7 +290,7 @@ def _add_encodings(commands: Any) -> None:
         metavar="FILE",
         help="files that follow the records: copied beside --out without the rows left out",
     )
-    pair = action("link", do.encodings_link, "Link two files of encodings made under one key.")
+    pair = action("link", linking.encodings_link, "Link two files of encodings made under one key.")
     pair.add_argument("left", type=Path, metavar="LEFT", help="e.g. of the sample file")
     pair.add_argument("right", type=Path, metavar="RIGHT", help="e.g. of social work")
     for parser in (make, pair):
@@ -296,22 +302,28 @@ def _add_clerical(commands: Any) -> None:
     text = "Doubtful links: who decides them, and how far the reviews have come."
     group = commands.add_parser("clerical", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
-    queue = _command(actions, "queue", do.clerical_queue, "How many pairs wait, and for whom.")
+    queue = _command(actions, "queue", linking.clerical_queue, "How many pairs wait, and for whom.")
     status = _command(
-        actions, "status", do.clerical_status, "Decisions, what came of them, and agreement."
+        actions, "status", linking.clerical_status, "Decisions, what came of them, and agreement."
     )
     verify = _command(
-        actions, "verify", do.clerical_verify, "Check the log of decisions from its first entry on."
+        actions,
+        "verify",
+        linking.clerical_verify,
+        "Check the log of decisions from its first entry on.",
     )
     for parser in (queue, status, verify):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
     review = _command(
-        actions, "review", do.clerical_review, "Serve the page on which a clerk decides, here only."
+        actions,
+        "review",
+        linking.clerical_review,
+        "Serve the page on which a clerk decides, here only.",
     )
     adjudicate = _command(
         actions,
         "adjudicate",
-        do.clerical_adjudicate,
+        linking.clerical_adjudicate,
         "The same for a third person, where two reviewers differ.",
     )
     for parser in (review, adjudicate):
@@ -325,10 +337,12 @@ def _add_keys(commands: Any) -> None:
     text = "Make, look at and rotate the keys of the installation."
     group = commands.add_parser("keys", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
-    new = _command(actions, "new", do.keys_new, "Make the keys that the installation never had.")
-    listing = _command(actions, "list", do.keys_list, "Each key, and whether it can be used.")
+    new = _command(
+        actions, "new", custody.keys_new, "Make the keys that the installation never had."
+    )
+    listing = _command(actions, "list", custody.keys_list, "Each key, and whether it can be used.")
     rotate = _command(
-        actions, "rotate", do.keys_rotate, "Put new keys in the place of the old, all or none."
+        actions, "rotate", custody.keys_rotate, "Put new keys in the place of the old, all or none."
     )
     rotate.add_argument(
         "names",
@@ -340,7 +354,10 @@ def _add_keys(commands: Any) -> None:
         "--lost", action="store_true", help="the old keys are gone: do not ask for them"
     )
     access = _command(
-        commands, "access", do.access, "Who used which key or opened the vault; checks the log."
+        commands,
+        "access",
+        custody.access,
+        "Who used which key or opened the vault; checks the log.",
     )
     for parser in (new, listing, rotate, access):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
@@ -351,14 +368,14 @@ def _add_fieldwork(commands: Any) -> None:
     group = commands.add_parser("uids", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
     monitor = _command(
-        commands, "monitor", do.monitor, "Flow and response while fieldwork runs; internal."
+        commands, "monitor", fieldwork.monitor, "Flow and response while fieldwork runs; internal."
     )
     monitor.add_argument("--out", type=Path, metavar="FILE", help="default: monitor.html there")
     monitor.add_argument("--json", action="store_true", help=AS_JSON)
     errors = _command(
         commands,
         "errors",
-        do.errors,
+        fieldwork.errors,
         "Say what was wrong in files, row by row, for their suppliers.",
     )
     errors.add_argument("--engagement", required=True, metavar="KEY", help="whose files")
@@ -366,12 +383,15 @@ def _add_fieldwork(commands: Any) -> None:
     errors.add_argument("--out", type=Path, metavar="FOLDER", help="open them there, unsealed")
     errors.add_argument("--json", action="store_true", help=AS_JSON)
     listing = _command(
-        actions, "list", do.uids_list, "Proposals of intake, and what was decided about each."
+        actions,
+        "list",
+        fieldwork.uids_list,
+        "Proposals of intake, and what was decided about each.",
     )
     listing.add_argument("--engagement", metavar="KEY", help="of this one only")
     listing.add_argument("--json", action="store_true", help=AS_JSON)
     decide = _command(
-        actions, "decide", do.uids_decide, "Record a decision; the next run carries it out."
+        actions, "decide", fieldwork.uids_decide, "Record a decision; the next run carries it out."
     )
     decide.add_argument("decision", choices=("repair", "keep"), help="set the school right, or not")
     decide.add_argument("--engagement", required=True, metavar="KEY", help="whose sample file")
@@ -382,7 +402,10 @@ def _add_fieldwork(commands: Any) -> None:
     decide.add_argument("--by", required=True, metavar="NAME", help="who decides")
     decide.add_argument("--reason", required=True, metavar="TEXT", help="what was looked at")
     issue = _command(
-        actions, "issue", do.uids_issue, "Write a sample file from a list of pupils without UIDs."
+        actions,
+        "issue",
+        fieldwork.uids_issue,
+        "Write a sample file from a list of pupils without UIDs.",
     )
     issue.add_argument("list", type=Path, metavar="FILE", help="a sample file without survey_uid")
     issue.add_argument("--engagement", required=True, metavar="KEY", help="whose pupils")
@@ -396,7 +419,7 @@ def _add_codebook(commands: Any) -> None:
     contracts = _command(
         actions,
         "contracts",
-        do.codebook_contracts,
+        codebook.codebook_contracts,
         "Write every contract in the Open Data Contract Standard, for suppliers and catalogues.",
     )
     contracts.add_argument(
@@ -405,28 +428,28 @@ def _add_codebook(commands: Any) -> None:
     versions = _command(
         actions,
         "differences",
-        do.codebook_differences,
+        codebook.codebook_differences,
         "What each questionnaire version has otherwise than the one before it.",
     )
     versions.add_argument("--json", action="store_true", help=AS_JSON)
     page = _command(
         actions,
         "page",
-        do.codebook_page,
+        codebook.codebook_page,
         "Every item, with licensed wording where permitted, for analysts inside the safe haven.",
     )
     page.add_argument("--out", type=Path, metavar="FILE", help="default: codebook.html there")
     freeze = _command(
         actions,
         "freeze",
-        do.codebook_freeze,
+        codebook.codebook_freeze,
         "Keep the codebook that holds now, so that later answers can be counted by it.",
     )
     freeze.add_argument("name", metavar="NAME", help="e.g. 2026-spring")
     adopt = _command(
         actions,
         "adopt",
-        do.codebook_adopt,
+        codebook.codebook_adopt,
         "Turn a question list of the Health and Wellbeing Census into an overlay.",
     )
     for option, text in (
@@ -442,9 +465,9 @@ def _add_release(commands: Any) -> None:
     text = "List, show, verify, approve, publish and withdraw releases."
     group = commands.add_parser("release", help=text, description=text)
     actions = group.add_subparsers(required=True, metavar="ACTION")
-    listing = _command(actions, "list", do.release_list, "All published releases.")
-    show = _command(actions, "show", do.release_show, "What one release holds.")
-    verify = _command(actions, "verify", do.release_verify, "Check every file of a release.")
+    listing = _command(actions, "list", releases.release_list, "All published releases.")
+    show = _command(actions, "show", releases.release_show, "What one release holds.")
+    verify = _command(actions, "verify", releases.release_verify, "Check every file of a release.")
     for parser in (listing, show, verify):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
     for parser in (show, verify):
@@ -460,17 +483,19 @@ def _add_release(commands: Any) -> None:
         action="store_true",
         help="check instead that the hidden cells of public and CPP packages are open",
     )
-    diff = _command(actions, "diff", do.release_diff, "What changed between two releases.")
+    diff = _command(actions, "diff", releases.release_diff, "What changed between two releases.")
     diff.add_argument("older", nargs="?", help="(default: the release before the newer one)")
     diff.add_argument("newer", nargs="?", default="current", help="(default: the current one)")
     diff.add_argument("--json", action="store_true", help=AS_JSON)
-    _command(actions, "publish", do.release_publish, "Ask the gate; publish the candidate.")
+    _command(actions, "publish", running.release_publish, "Ask the gate; publish the candidate.")
     _add_approvals(actions)
     _add_withdrawals(actions)
 
 
 def _add_approvals(actions: Any) -> None:
-    approve = _command(actions, "approve", do.release_approve, "Sign the candidate with your key.")
+    approve = _command(
+        actions, "approve", releases.release_approve, "Sign the candidate with your key."
+    )
     approve.add_argument(
         "--key",
         type=Path,
@@ -478,7 +503,7 @@ def _add_approvals(actions: Any) -> None:
         metavar="FILE",
         help="your private key; RCS_KEY_PASSPHRASE opens it where it has a passphrase",
     )
-    new_key = _command(actions, "new-key", do.release_new_key, "Make an approver's key.")
+    new_key = _command(actions, "new-key", releases.release_new_key, "Make an approver's key.")
     new_key.add_argument("file", type=Path, metavar="FILE", help="where the private key goes")
     for parser in (approve, new_key):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
@@ -486,11 +511,14 @@ def _add_approvals(actions: Any) -> None:
 
 def _add_withdrawals(actions: Any) -> None:
     withdraw = _command(
-        actions, "withdraw", do.release_withdraw, "Take a release back, with a reason."
+        actions, "withdraw", releases.release_withdraw, "Take a release back, with a reason."
     )
     withdraw.add_argument("--reason", required=True, help="stands on the tombstone, for everyone")
     erratum = _command(
-        actions, "erratum", do.release_erratum, "Record what is wrong with a release that stays."
+        actions,
+        "erratum",
+        releases.release_erratum,
+        "Record what is wrong with a release that stays.",
     )
     erratum.add_argument("--text", required=True, help="what is wrong, and what holds instead")
     for parser in (withdraw, erratum):

@@ -1,7 +1,7 @@
 """Decisions of an operator on UIDs that stand under another school: asked, written, delivered.
 
 Belongs here: which proposals wait, and the delivery that records a decision. Does not belong here:
-finding them and carrying them out (`mixed.py`), the command (`rcs_assets/commands.py`).
+finding them and carrying them out (`mixed.py`), the command (`rcs_assets/commands/fieldwork.py`).
 
 A decision is a delivery like any other: it lies in the drop, has a receipt, and every rebuild
 replays it. It names the sample file by its sha256, so that it never changes another one.

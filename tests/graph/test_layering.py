@@ -33,8 +33,8 @@ def _imports(file: Path) -> Iterator[str]:
 
 def _is_wiring(module: str) -> bool:
     parts = module.split(".")
-    if len(parts) == 2:
-        return True  # the package root
+    if len(parts) == 2 or parts[:2] == ["rcs_assets", "commands"]:
+        return True  # the package root, and the words of the command line
     return parts[-1] in {"assets", "checks"} or module == "rcs_assets.storage.resources"
 
 
