@@ -33,12 +33,13 @@ LINKED = (
 class Programme:
     """Truth and protected rows of a drawn programme."""
 
-    def __init__(self, shape: Shape, seed: int) -> None:
+    def __init__(self, shape: Shape, seed: int, table: pa.Table | None = None) -> None:
+        """Draw it, and protect it unless `table` has what came of that before."""
         self.shape = shape
         self.con = duckdb.connect()
         count_estimates(self.con, shape, seed)
         self.engagements = sorted({row["engagement"] for row in rows(self.con, "clusters")})
-        self.table = self.protect()
+        self.table = self.protect() if table is None else table
         self.released: list[dict[str, Any]] = self.table.to_pylist()
 
     def protect(
