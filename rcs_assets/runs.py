@@ -24,6 +24,7 @@ from rcs_assets.programme import load_programme
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
 from rcs_assets.storage import Home, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE
+from rcs_assets.storage.records import quick_records
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     """
     prepare_instance(home)
     try:
-        with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        with quick_records(), dg.DagsterInstance.from_config(str(home.dagster)) as instance:
             yield instance
     except OperationalError as error:
         raise StorageError(

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from rcs_assets import commands
 from rcs_assets.cli import main
+from rcs_assets.commands import releases
+from rcs_assets.commands.terminal import REFUSED
 from rcs_assets.errors import StorageError
 from rcs_assets.runs import dagster_instance
 from rcs_assets.storage import Home
@@ -18,7 +19,7 @@ def test_a_command_that_meets_a_full_disk_says_so(tmp_path, monkeypatch, capsys)
     # The kernel answers each write: no space left on device.
     (home / f"..lock-holder.json.{os.getpid()}").symlink_to("/dev/full")
     words = ["--reason", "a test", "--by", "anna", "--home", str(home)]
-    assert main(["release", "withdraw", "current", *words]) == commands.REFUSED
+    assert main(["release", "withdraw", "current", *words]) == REFUSED
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and said[0].startswith("rcs: The disk is full.")
     assert "No space left on device" in said[0] and "make room" in said[0]
@@ -26,7 +27,7 @@ def test_a_command_that_meets_a_full_disk_says_so(tmp_path, monkeypatch, capsys)
     def fails(options):
         raise PermissionError(errno.EACCES, "another failure is not called a full disk")
 
-    monkeypatch.setattr(commands, "release_list", fails)
+    monkeypatch.setattr(releases, "release_list", fails)
     with pytest.raises(PermissionError):
         main(["release", "list", "--home", str(home)])
 
