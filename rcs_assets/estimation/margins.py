@@ -41,19 +41,19 @@ def marginal_effects(
         `ci_high`, `reason` (empty, or why the model has no estimates).
     """
     changes = list(_changes(model))
-    names = [(variable, label) for variable, label, _, _ in changes]
+    names = [(variable, label) for variable, labels, _ in changes for label in labels]
     if not model.estimated.any() or not len(model.data.outcome):
         why = next((reason for reason in model.reasons if reason), "no_data")
         return _table(names, np.full((3, len(names)), np.nan), 0.0, level, why)
-    found = [_effect(model, low, high) for _, _, low, high in changes]
+    found = [effect for _, _, frames in changes for effect in _effects(model, frames)]
     influence = np.column_stack([rows for _, rows in found])
     covariance, _ = row_covariance(con, design, model.data, influence)
     figures = np.array([[value for value, _ in found], np.sqrt(np.diag(covariance))])
     return _table(names, figures, model.df, level, "")
 
 
-def _changes(model: Model) -> Iterator[tuple[str, str | None, pd.DataFrame, pd.DataFrame]]:
-    """Each variable's change: the frame before and after."""
+def _changes(model: Model) -> Iterator[tuple[str, list[str | None], list[pd.DataFrame]]]:
+    """Each variable's changes, by label, and the frames: the one before, then those after."""
     frame = model.data.frame
     used = " ".join(str(term) for term in model.data.spec.terms)
     for name, alias in model.data.aliases.items():
@@ -62,17 +62,12 @@ def _changes(model: Model) -> Iterator[tuple[str, str | None, pd.DataFrame, pd.D
         values = frame[alias]
         if isinstance(values.dtype, pd.CategoricalDtype) or f"C({alias})" in used:
             levels = _levels(values)
-            for after in levels[1:]:
-                yield (
-                    name,
-                    _label(after),
-                    _with(frame, alias, levels[0]),
-                    _with(frame, alias, after),
-                )
+            labels: list[str | None] = [_label(after) for after in levels[1:]]
+            yield name, labels, [_with(frame, alias, level) for level in levels]
         elif set(values.unique()) <= {0.0, 1.0}:
-            yield name, None, _with(frame, alias, 0.0), _with(frame, alias, 1.0)
+            yield name, [None], [_with(frame, alias, value) for value in (0.0, 1.0)]
         else:
-            yield name, None, frame, frame.assign(**{alias: values + 1.0})
+            yield name, [None], [frame, frame.assign(**{alias: values + 1.0})]
 
 
 def _levels(values: pd.Series[Any]) -> list[Any]:
@@ -87,26 +82,28 @@ def _with(frame: pd.DataFrame, alias: str, value: Any) -> pd.DataFrame:
     """The frame with one value for everybody, of the same kind as before."""
     column = frame[alias]
     if isinstance(column.dtype, pd.CategoricalDtype):
-        same: Any = pd.Categorical([value] * len(frame), categories=column.cat.categories)
+        code = column.cat.categories.get_loc(value)
+        same: Any = pd.Categorical.from_codes(np.full(len(frame), code), dtype=column.dtype)
     else:
         same = np.full(len(frame), value)
     return frame.assign(**{alias: same})
 
 
-def _effect(model: Model, low: pd.DataFrame, high: pd.DataFrame) -> tuple[float, Floats]:
-    """The average change and the influence of each row on it."""
+def _effects(model: Model, frames: list[pd.DataFrame]) -> Iterator[tuple[float, Floats]]:
+    """From the first frame to each other: the average change, and each row's influence on it."""
     weight, total = model.data.weight, model.data.weight.sum()
-    before, after = model.data.matrix_of(low), model.data.matrix_of(high)
-    change = model.fitted(after) - model.fitted(before)
-    average = float((weight * change).sum() / total)
+    matrices = model.data.matrices_of(frames)
+    fitted = [model.fitted(rows) for rows in matrices]
     slopes = [
-        np.einsum("i,ij->j", weight * model.family.slope(model.fitted(rows)), rows) / total
-        for rows in (before, after)
+        np.einsum("i,ij->j", weight * model.family.slope(of_frame), rows) / total
+        for of_frame, rows in zip(fitted, matrices, strict=True)
     ]
-    # Of the sample of rows, and of the coefficients through the outcome's slope.
-    rows = (change - average) / total
-    through = np.einsum("ij,j->i", model.influence, slopes[1] - slopes[0])
-    return average, rows + through
+    for after, slope in zip(fitted[1:], slopes[1:], strict=True):
+        change = after - fitted[0]
+        average = float((weight * change).sum() / total)
+        # Of the sample of rows, and of the coefficients through the outcome's slope.
+        rows = (change - average) / total
+        yield average, rows + np.einsum("ij,j->i", model.influence, slope - slopes[0])
 
 
 def _table(
