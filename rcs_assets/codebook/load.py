@@ -94,7 +94,7 @@ def load_codebook(overlay: Path | None = None, defaults: Path = PLATFORM) -> Cod
     Raises:
         ConfigurationError: names file, row, column, rule and fix.
     """
-    folder = DataFolder("codebook", defaults, overlay)
+    folder = DataFolder("codebook", defaults, overlay).used_for(FILES)
     return _load(folder, folder.version(file for file in FILES if _is_part(folder, file)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,11 @@ class DataFolder:
         if self.overlay is not None and (self.overlay / file).is_file():
             found.append((f"{self.overlay.name}/{file}", self.overlay / file))
         return tuple(found)
+
+    def used_for(self, files: Iterable[str]) -> DataFolder:
+        """The same, without an overlay that has none of `files`: most adopters' have not."""
+        has_some = any(len(self.sources(file)) > 1 for file in files)
+        return self if has_some else replace(self, overlay=None)
 
     def version(self, files: Iterable[str]) -> str:
         """The sha256 over names and bytes of `files`, overlays included.

@@ -109,7 +109,7 @@ def load_programme(overlay: Path | None = None) -> Programme:
     Raises:
         ConfigurationError: names file, row, column, rule and fix.
     """
-    folder = DataFolder("programme", Path(__file__).parent / "data", overlay)
+    folder = DataFolder("programme", Path(__file__).parent / "data", overlay).used_for(COLUMNS)
     return _load(folder, folder.version(COLUMNS))
 
 
