@@ -251,12 +251,16 @@ def _apply(con: duckdb.DuckDBPyConnection, home: Home, settings: Settings | None
     con.execute(f"set threads = {limits.threads}")
     con.execute(f"set memory_limit = {sql_literal(limits.memory_limit)}")
     con.execute(f"set temp_directory = {sql_literal(home.tmp)}")
-    con.execute("set temp_file_encryption = true")
     con.execute("set enable_progress_bar = false")
     con.execute("set timezone = 'UTC'")
 
 
 def _load_encryption(con: duckdb.DuckDBPyConnection) -> None:
+    """From here on the engine can write encrypted files, and so it does what memory cannot hold.
+
+    The warehouse, which holds no identifier, is not encrypted; without this library the engine
+    would refuse to encrypt its temporary files, and so to write any.
+    """
     folder = resources.files("duckdb_extension_httpfs") / "extensions"
     binary = folder / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
     if not binary.is_file():
@@ -267,6 +271,7 @@ def _load_encryption(con: duckdb.DuckDBPyConnection) -> None:
         )
     with resources.as_file(binary) as path:
         con.execute(f"load {sql_literal(path)}")
+    con.execute("set temp_file_encryption = true")
 
 
 @contextmanager

@@ -6,6 +6,9 @@ import hashlib
 import hmac
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -14,6 +17,7 @@ import pytest
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import (
     Home,
+    Settings,
     hmac_expression,
     open_memory,
     open_vault,
@@ -41,6 +45,24 @@ def test_the_vault_is_encrypted_and_keeps_its_rows(home: Home) -> None:
     assert home.vault.stat().st_mode & 0o777 == 0o600
     with pytest.raises(duckdb.Error):
         duckdb.connect(str(home.vault))
+
+
+@pytest.mark.parametrize("opener", [open_vault, open_memory, open_warehouse])
+def test_what_memory_cannot_hold_is_set_down_and_encrypted_where_identifiers_are(
+    home: Home, opener: Callable[..., AbstractContextManager[duckdb.DuckDBPyConnection]]
+) -> None:
+    little = replace(Settings.from_environment(), memory_limit="30MB")
+    with opener(home, settings=little) as con:
+        con.execute(
+            "create temp table many as "
+            f"select md5(i::varchar) || '{CANARY}' as name from range(700000) as r(i)"
+        )
+        files = [file.read_bytes() for file in home.tmp.rglob("*") if file.is_file()]
+        assert con.execute("select count(name) from many").fetchall() == [(700_000,)]
+    assert sum(map(len, files)) > 1_000_000
+    # The warehouse holds no identifier; that its canaries are seen shows that the others would be.
+    assert any(CANARY.encode() in file for file in files) == (opener is open_warehouse)
+    assert not [file for file in home.tmp.rglob("*") if file.is_file()]
 
 
 def test_a_wrong_key_is_refused_and_nothing_is_moved(home: Home) -> None:
