@@ -18,7 +18,7 @@ from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake import drop, other_kind, vault
 from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
 from rcs_assets.intake.extras import destroy_extra_children, extra_children
-from rcs_assets.intake.take import take
+from rcs_assets.intake.take import take, take_education, take_social_work
 from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
 from rcs_assets.linkage.engagements import LinkedRows, accepted_records
 from rcs_assets.linkage.exchange import export_files
@@ -113,7 +113,7 @@ def world(template: Path, tmp_path: Path, programme: Programme, codebook: Codebo
 def take_pupils(world: World) -> dict[str, Any]:
     with world.desk() as desk:
         receipts = [take(desk, name, ENGAGEMENT) for name in ("opt_outs", "sample_file")]
-    receipts += [*world.take_education(), *world.take_social_work()]
+        receipts += [*take_education(desk, ENGAGEMENT), *take_social_work(desk, ENGAGEMENT)]
     return {receipt.dataset: receipt for receipt in receipts if receipt is not None}
 
 

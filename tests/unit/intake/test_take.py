@@ -46,9 +46,8 @@ def take_all(world: World) -> dict[str, Receipt]:
     """Every dataset of the engagement on one desk, opt-outs first."""
     with world.desk() as desk:
         found = [take(desk, name, ENGAGEMENT) for name in ("opt_outs", *IN_ORDER)]
-    receipts = {receipt.dataset: receipt for receipt in found if receipt is not None}
-    extracts = (*world.take_education(), *world.take_social_work())
-    return receipts | {receipt.dataset: receipt for receipt in extracts}
+        found += [*take_education(desk, ENGAGEMENT), *take_social_work(desk, ENGAGEMENT)]
+    return {receipt.dataset: receipt for receipt in found if receipt is not None}
 
 
 def incomplete(world: World) -> Mapping[str, tuple[str, ...]]:
