@@ -18,7 +18,7 @@ from importlib import resources
 import dagster as dg
 from sqlalchemy.exc import OperationalError
 
-from rcs_assets.errors import StorageError
+from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
@@ -159,8 +159,7 @@ class Launcher:
         As in `materialise` what is not partitioned and precedes comes first (reference data, the
         match model), and a run that fails ends it.
         """
-        graph = self._defs.resolve_asset_graph()
-        keys = dg.AssetSelection.from_string(selection).resolve(graph)
+        keys = self._selected(selection)
         order = load_programme(self._home.config).engagement_keys
         outcomes: list[RunOutcome] = []
         with write_lock(self._home, "rcs materialise --select"):
@@ -177,6 +176,24 @@ class Launcher:
                 if selected and not any(outcome.error for outcome in outcomes):
                     outcomes.append(self.run(label, "everything", selected, tags))
         return outcomes
+
+    def _selected(self, selection: str) -> AbstractSet[dg.AssetKey]:
+        """Assets of a selection.
+
+        Raises:
+            ConfigurationError: it cannot be read, or names what is not there.
+        """
+        try:
+            return dg.AssetSelection.from_string(selection).resolve(
+                self._defs.resolve_asset_graph()
+            )
+        except dg.DagsterError as error:
+            raise ConfigurationError(
+                "The selection names no assets that there are, or cannot be read",
+                where=f"--select {selection}",
+                why=type(error).__name__,
+                fix="name assets as docs/reference/assets.md does, in Dagster's syntax",
+            ) from None
 
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""

@@ -27,11 +27,14 @@ from rcs_assets.disclosure.structure import (
     as_structures,
     read_cells,
 )
+from rcs_assets.disclosure.tabular import check_whole
 from rcs_assets.errors import InputError
+from rcs_assets.given import as_arrow
 
 ROUNDED = "rounded"
 # ONS's table of perturbations repeats its last 250 rows for counts above its end (3.1.0).
-CYCLE = 250
+CYCLE, CYCLE_END = 250, 750
+CYCLE_FROM = CYCLE_END - CYCLE + 1
 
 
 def midpoint_rounding(table: Any, *, value: str = "n", base: int = 6) -> pa.Table:
@@ -44,12 +47,11 @@ def midpoint_rounding(table: Any, *, value: str = "n", base: int = 6) -> pa.Tabl
         The table with a column `rounded`.
 
     Raises:
-        InputError: base below 2, or a value null, below 0 or not whole.
+        InputError: base no whole number from 2 on, or a value null, below 0 or not whole.
     """
-    (given,) = as_tables(table)
+    _check_base(base)
+    given = as_arrow(table, "argument table")
     counts = _counts(given, value)
-    if base < 2:
-        raise InputError("A base below 2 rounds nothing", where="argument base")
     rounded = np.where(counts > 0, np.ceil(counts / base) * base - base // 2, 0)
     return _with_rounded(given, rounded)
 
@@ -72,12 +74,12 @@ def controlled_rounding(
         pyarrow table with a column `rounded`, or a list of them.
 
     Raises:
-        InputError: the table breaks its structure, or nothing so near adds up.
+        InputError: base is no whole number from 2 on, the table breaks its structure, or nothing
+            so near adds up.
     """
+    _check_base(base)
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
-    if base < 2:
-        raise InputError("A base below 2 rounds nothing", where="argument base")
     for given, one in zip(tables, structures, strict=True):
         _counts(given, one.value)
     cells = read_cells(tables, structures)
@@ -97,7 +99,7 @@ def controlled_rounding(
 
 def cell_key_table(
     records: Any,
-    by: Sequence[str],
+    by: str | Sequence[str],
     perturbations: Any,
     *,
     record_key: str = "record_key",
@@ -121,60 +123,122 @@ def cell_key_table(
         The columns of `by` and `count`, ordered by `by`.
 
     Raises:
-        InputError: a column is missing, or one of `by` or the key holds nulls.
+        InputError: a column is missing, one of `by` or the key holds nulls, the keys are no whole
+            numbers, or the perturbations lack a count and key that is there.
     """
-    given, noise = as_tables([records, perturbations])
+    names = [by] if isinstance(by, str) else list(by)
+    given = as_arrow(records, "argument records")
+    noise = as_arrow(perturbations, "argument perturbations")
+    _check_records(given, names, record_key)
+    _check_noise(noise)
+    if threshold != 0:
+        check_whole("threshold", threshold)
+    with duckdb.connect() as con:
+        con.register("records", given)
+        con.register("noise", noise)
+        con.execute(f"create temp table noisy as {_cell_key_sql(names, record_key)}")
+        _refuse_unperturbed(con)
+        listed = ", ".join(map(_quoted, names))
+        return con.execute(
+            f"select {listed}, if(rcs_noisy < ?, null, rcs_noisy)::bigint as count "
+            f"from noisy order by {listed}",
+            [threshold],
+        ).to_arrow_table()
+
+
+def _check_records(records: pa.Table, by: Sequence[str], record_key: str) -> None:
+    if not by or len(set(by)) < len(by) or "count" in by:
+        raise InputError(
+            "The columns to count by are none, twice the same, or called 'count'",
+            where="argument by",
+            why="the result has a column for each of them, and 'count'",
+            fix="name each column once, under another name",
+        )
     for name in [*by, record_key]:
-        if name not in given.column_names or given.column(name).null_count:
+        if name not in records.column_names or records.column(name).null_count:
             raise InputError(
                 f"No column '{name}' in the records, or nulls in it",
                 where="argument records",
                 why="a record without a group or key could not be counted alike everywhere",
                 fix="give it a code of its own, or leave the record out",
             )
-    for name in ("pcv", "ckey", "pvalue"):
-        numbers(noise, name)
-    with duckdb.connect() as con:
-        con.register("records", given)
-        con.register("noise", noise)
-        return con.sql(_cell_key_sql(by, record_key), params=[threshold]).to_arrow_table()
+    keys = numbers(records, record_key)
+    if not ((keys >= 0) & (keys % 1 == 0)).all():
+        raise InputError(
+            f"Column '{record_key}' holds keys that are no whole numbers from 0 on",
+            where="argument records",
+            why="the keys of a cell, added up, are a row of the table of perturbations",
+            fix="give each record a whole number below the number of keys",
+        )
+
+
+def _check_noise(noise: pa.Table) -> None:
+    columns = [numbers(noise, name) for name in ("pcv", "ckey", "pvalue")]
+    is_whole = all(bool((column % 1 == 0).all()) for column in columns)
+    pairs = columns[0] * (columns[1].max(initial=0) + 1) + columns[1]
+    if not len(pairs) or not is_whole or len(np.unique(pairs)) < len(pairs):
+        raise InputError(
+            "The table of perturbations is empty, or says none or several for a count and key",
+            where="argument perturbations",
+            why="pcv, ckey and pvalue are whole numbers, one row a count and key",
+            fix="take the table as it was made, with a row for each count and key",
+        )
+
+
+def _refuse_unperturbed(con: duckdb.DuckDBPyConnection) -> None:
+    """Counts without a perturbation would be shown as they are."""
+    bare = con.execute("select count(*) from noisy where rcs_noisy is null").fetchall()[0][0]
+    if bare:
+        raise InputError(
+            f"The table of perturbations has no row for {bare} cells",
+            where="argument perturbations",
+            why="a count without noise would be shown as it is",
+            fix=f"give every key of every count up to {CYCLE_END}",
+        )
 
 
 def _cell_key_sql(by: Sequence[str], record_key: str) -> str:
-    """One select of noisy counts; every combination of the codes that occur has a row."""
+    """Noisy counts, null without a perturbation; every combination of codes has a row."""
     names = [_quoted(name) for name in by]
     codes = [f"(select distinct {name} from records)" for name in names]
     grid = " cross join ".join(codes)
     listed = ", ".join(names)
     return f"""
     with counted as (
-        select {listed}, count(*) as n, sum({_quoted(record_key)}) as keys
+        select {listed}, count(*) as rcs_n, sum({_quoted(record_key)}) as rcs_keys
         from records
         group by {listed}
     ),
     whole as (
         select
             {listed},
-            coalesce(n, 0) as n,
-            coalesce(keys, 0) % (select max(ckey) + 1 from noise) as ckey,
+            coalesce(rcs_n, 0) as rcs_n,
+            coalesce(rcs_keys, 0) % (select max(ckey) + 1 from noise) as rcs_key,
         from (select {listed} from {grid})
         left join counted using ({listed})
-    ),
-    noisy as (
-        select whole.*, n + coalesce(noise.pvalue, 0) as noisy_n
-        from whole
-        left join noise
-            on noise.ckey = whole.ckey
-            and noise.pcv = if(n <= 750, n, (n - 1) % {CYCLE} + 501)
     )
-    select {listed}, if(noisy_n < ?, null, noisy_n)::bigint as count
-    from noisy
-    order by {listed}
+    select
+        {", ".join(f"whole.{name}" for name in names)},
+        rcs_n + if(rcs_n = 0, coalesce(noise.pvalue, 0), noise.pvalue) as rcs_noisy,
+    from whole
+    left join noise
+        on noise.ckey = whole.rcs_key
+        and noise.pcv = if(rcs_n <= {CYCLE_END}, rcs_n, (rcs_n - 1) % {CYCLE} + {CYCLE_FROM})
     """
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _check_base(base: int) -> None:
+    if isinstance(base, bool) or not isinstance(base, (int, np.integer)) or base < 2:
+        raise InputError(
+            "A base is a whole number, and below 2 it rounds nothing",
+            where="argument base",
+            why=f"it is {base!r}",
+            fix="give a whole number such as 5",
+        )
 
 
 def _counts(table: pa.Table, name: str) -> FloatArray:

@@ -1,26 +1,22 @@
-"""What callers hand in: any kind of table as Arrow, its codes as texts, its numbers as doubles.
+"""Columns of what callers hand in: codes as texts, numbers as doubles.
 
-Belongs here: the kinds of table that are taken, and clear refusals of columns that hold what
-they should not. Does not belong here: what the columns mean (`structure.py`, `tabular.py`).
+Belongs here: clear refusals of columns that hold what they should not. Does not belong here: the
+kinds of table that are taken (`rcs_assets/given.py`), what the columns mean (`structure.py`,
+`tabular.py`).
 
 A message names the column and its first wrong row, never the value there.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.errors import InputError
-
-# What pyarrow raises on Python objects that fit no column: infinite decimals, whole numbers
-# beyond 64 bits, complex numbers, sparse columns, texts that are no Unicode.
-_NO_COLUMN = (pa.ArrowException, TypeError, ValueError, OverflowError)
+from rcs_assets.given import as_arrow
 
 
 def as_tables(tables: Any) -> list[pa.Table]:
@@ -30,7 +26,7 @@ def as_tables(tables: Any) -> list[pa.Table]:
         InputError: one is no table, or a column holds what Arrow has no place for.
     """
     many = tables if isinstance(tables, (list, tuple)) else [tables]
-    return [_as_arrow(table) for table in many]
+    return [as_arrow(table, "argument table") for table in many]
 
 
 def column(table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -105,100 +101,3 @@ def _fails(values: pa.ChunkedArray, kind: pa.DataType) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return True
     return False
-
-
-def _as_arrow(table: Any) -> pa.Table:
-    if isinstance(table, pa.Table):
-        return _with_plain_texts(table)
-    import pandas as pd
-
-    if isinstance(table, pd.DataFrame):
-        return _with_plain_texts(_from_pandas(table))
-    if isinstance(table, duckdb.DuckDBPyRelation):
-        return table.to_arrow_table()
-    raise InputError(
-        "What was given is no table",
-        where="argument table",
-        why="a pyarrow.Table, a pandas.DataFrame or a DuckDB relation is taken, "
-        f"not {type(table).__name__}",
-    )
-
-
-def _with_plain_texts(table: pa.Table) -> pa.Table:
-    """Views of texts cannot be filtered by pyarrow."""
-    for at, field in enumerate(table.schema):
-        if field.type == pa.string_view():
-            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
-    return table
-
-
-def _from_pandas(frame: Any) -> pa.Table:
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(
-            f"The table has more than one column '{twice}'",
-            where="table",
-            fix="give each column a name of its own",
-        )
-    try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    except _NO_COLUMN:
-        for name in frame:
-            if not _fits(frame[name]):
-                raise _wrong_column(name, frame[name]) from None
-        raise
-
-
-def _fits(values: Any) -> bool:
-    try:
-        pa.Array.from_pandas(values)
-    except _NO_COLUMN:
-        return False
-    return True
-
-
-def _wrong_column(name: str, values: Any) -> InputError:
-    """Which row of a pandas column Arrow has no place for, and why."""
-    if values.dtype != object:
-        return InputError(
-            f"Column '{name}' is of a kind that is not taken",
-            where=f"table: the column is of type {values.dtype}",
-            fix="turn it into whole numbers, doubles, decimals or texts",
-        )
-    # Not by `dropna`: pandas itself fails on a signalling NaN.
-    kinds = np.array([type(value).__name__ for value in values])
-    is_wrong = np.array([not _has_place(value) for value in values])
-    if is_wrong.any():
-        return InputError(
-            f"Column '{name}' holds a value that is no finite number, or far too long",
-            where=f"row {is_wrong.argmax() + 1}",
-            why="whole numbers have up to 64 bits, decimals up to 76 digits",
-            fix="correct the value; of amounts so large, give thousands",
-        )
-    known = np.flatnonzero(kinds != "NoneType")
-    is_other = kinds[known] != kinds[known[0]]
-    if is_other.any():
-        row, first = known[is_other.argmax()], known[0]
-        return InputError(
-            f"A column holds values of several kinds: {name}",
-            where=f"row {row + 1} is {kinds[row]}, row {first + 1} {kinds[first]}",
-            why="codes are texts, values are numbers",
-            fix="turn the column into one kind, e.g. frame[column].astype(str)",
-        )
-    return InputError(
-        f"The decimals of column '{name}' have no place in one column",
-        where="table",
-        why="together they need more than 76 digits before and after the point",
-        fix="turn the column into doubles: frame[column].astype(float)",
-    )
-
-
-def _has_place(value: object) -> bool:
-    """Whether Arrow has a place for a value by itself."""
-    if isinstance(value, Decimal) and value.is_infinite():
-        return False
-    try:
-        pa.array([value])
-    except _NO_COLUMN:
-        return False
-    return True

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from rcs_assets.disclosure.given import column, numbers, texts
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.errors import InputError
+from rcs_assets.given import need_kind
 
 TOTAL = "Total"
 # Sums of decimals differ in the last digits; of counts, up to what a double holds, they do not.
@@ -39,6 +40,7 @@ class Hierarchy(Mapping[str, str]):
     """
 
     def __init__(self, parents: Mapping[str, str]) -> None:
+        need_kind(parents, Mapping, "Hierarchy", "give a mapping of codes to their parents")
         self._parents = dict(parents)
         odd = [c for pair in self._parents.items() for c in pair if not isinstance(c, str)]
         if odd or not self._parents or TOTAL in self._parents:
@@ -54,6 +56,7 @@ class Hierarchy(Mapping[str, str]):
     @classmethod
     def flat(cls, codes: Iterable[str]) -> Hierarchy:
         """All codes directly under `Total`."""
+        need_kind(codes, Iterable, "Hierarchy.flat", "give a list of codes")
         return cls(dict.fromkeys(codes, TOTAL))
 
     @property
@@ -144,7 +147,11 @@ def as_structures(structures: Structure | Sequence[Structure], tables_n: int) ->
     Raises:
         InputError: there are not, there is none, or one has no dimension.
     """
-    many = [structures] if isinstance(structures, Structure) else list(structures)
+    is_one = isinstance(structures, Structure) or not isinstance(structures, Iterable)
+    many: list[Any] = [structures] if is_one else list(structures)  # type: ignore[arg-type]
+    for one in many:
+        need_kind(one, Structure, "argument structure", "give Structure(dimensions={…})")
+        need_kind(one.dimensions, Mapping, "Structure.dimensions", "map columns to hierarchies")
     if not tables_n or any(not one.dimensions for one in many):
         raise InputError(
             "There is no table, or a structure without a dimension",

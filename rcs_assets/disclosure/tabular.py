@@ -35,6 +35,7 @@ from rcs_assets.disclosure.structure import (
     read_cells,
 )
 from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.given import need_kind
 
 STATUS = "status"
 PUBLISHED, PRIMARY, SECONDARY = "published", "primary", "secondary"
@@ -85,6 +86,7 @@ class Rule:
                 where="Rule",
                 fix="give k, or the columns low_ok and high_ok",
             )
+        need_kind(self.zeros, bool, "Rule.zeros", "say True or False")
         if self.search not in (AUTO, OPTIMAL, QUICK):
             raise ConfigurationError(
                 "The rule names no search that there is",
@@ -173,6 +175,7 @@ def protect_with_bound(
     Raises:
         InputError, ConfigurationError: as `protect`.
     """
+    need_kind(rule, Rule, "argument rule", "give Rule(k=…)")
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)

@@ -12,17 +12,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from rcs_assets.errors import InputError
+from rcs_assets.given import need_kind
 
 LONELY_PSU: Final = ("missing", "fail", "adjust", "certainty")
 
 
 def as_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """One name, several or none, as a tuple."""
+    """One name, several or none, as a tuple.
+
+    Raises:
+        InputError: it is no name, and holds none.
+    """
     if value is None:
         return ()
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value)
+    names = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(
+            "Columns are named by texts",
+            where="names of columns",
+            why=f"one is of type {next(type(n).__name__ for n in names if type(n) is not str)}",
+            fix="give the name of a column, or a list of names",
+        )
+    return names
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Design:
 
     def _check(self) -> None:
         stages = max(1, len(self.cluster_names))
+        if self.weight is not None:
+            need_kind(self.weight, str, "Design.weight", "name one column of the table")
         if self.lonely_psu not in LONELY_PSU:
             raise InputError(
                 f"lonely_psu '{self.lonely_psu}' is not known",

@@ -245,8 +245,15 @@ def _level_measures(
         )
     if not rows:
         return [Measure(name, None, column, "null::double", share)]
+    is_floating = request.relation.is_floating(name)
     return [
-        Measure(name, _label(label), column, f"({column}::varchar = {_text(label)})::int", share)
+        Measure(
+            name,
+            _label(label) if is_floating else label,
+            column,
+            f"({column}::varchar = {_text(label)})::int",
+            share,
+        )
         for _, label in rows
     ]
 
@@ -285,7 +292,9 @@ def _differences(request: Request, measures: Sequence[Measure], cells: Cells) ->
     if request.replicates is not None:
         values = _replicated(request, measures, cells, values, "mean", pairs)
     last = domains.column(request.by[-1]).cast(pa.string()).to_pylist()
-    labels = [f"{_label(last[second])} - {_label(last[first])}" for first, second in pairs]
+    if request.relation.is_floating(request.by[-1]):
+        last = [_label(text) for text in last]
+    labels = [f"{last[second]} - {last[first]}" for first, second in pairs]
     groups = domains.take(pa.array([second for _, second in pairs], type=pa.int64()))
     return _result(request, measures, values, groups, labels)
 

@@ -150,7 +150,17 @@ def _matrices(
             where=f"formula {written}",
             fix="make a 0/1 column of the category first",
         )
-    return y[:, 0], _dense(matrix), matrix.model_spec, list(matrix.columns)
+    x = _dense(matrix)
+    # Rows of which a term makes no number are left out there, and stand here.
+    without_n = len(used) - int(np.isfinite(x).all(axis=1).sum())
+    if without_n:
+        raise InputError(
+            f"A term of the model has no finite value in {without_n} rows",
+            where=f"formula {written}",
+            why="a logarithm, a root or a quotient is not there for every number",
+            fix="make a column of it first, null where it is not there",
+        )
+    return y[:, 0], x, matrix.model_spec, list(matrix.columns)
 
 
 def _dense(matrix: Any) -> Floats:

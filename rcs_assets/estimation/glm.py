@@ -29,6 +29,7 @@ from rcs_assets.estimation.formula import ModelData, read_model
 from rcs_assets.estimation.intervals import check_level, floats_or_null, t_quantile
 from rcs_assets.estimation.relation import Bounds, open_relation, profile, with_row_units
 from rcs_assets.estimation.variance import Estimates
+from rcs_assets.given import need_kind
 
 _COLLINEAR: Final = 1e-7  # R's tolerance: less of a column is left by those before it
 _STEPS: Final = 100
@@ -148,6 +149,8 @@ def fit_glm(
             where="argument family",
             fix=f"choose one of {', '.join(FAMILIES)}",
         )
+    need_kind(design, Design, "argument design", "give Design(…); Design() is a simple sample")
+    need_kind(formula, str, "argument formula", "write outcome ~ terms, such as y ~ age + C(sex)")
     relation = open_relation(con, table)
     relation.need(design.columns, "design")
     relation.need_numbers([n for n in (design.weight, *design.fpc_names) if n], "design")

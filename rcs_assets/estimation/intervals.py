@@ -10,6 +10,7 @@ Everything is vectorised over arrays. Nothing here knows where the numbers came 
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Final
 
 import duckdb
@@ -19,6 +20,7 @@ import pyarrow as pa
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.relation import literal, quote
+from rcs_assets.given import need_kind
 
 INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin", "likelihood")
 _TINY_DF: Final = 1.0  # smallest df for which a t quantile exists
@@ -26,6 +28,7 @@ _TINY_DF: Final = 1.0  # smallest df for which a t quantile exists
 
 def check_level(level: float) -> None:
     """Raise InputError unless 0 < level < 1."""
+    need_kind(level, Real, "argument level", "give a share such as 0.95")
     if not 0.0 < level < 1.0:
         raise InputError(
             f"Confidence level {level} is not between 0 and 1",
@@ -163,8 +166,12 @@ def add_wilson(
         InputError: a named column is missing, or a percentage is outside 0..100.
     """
     for name in (n, pct, *((design_effect,) if design_effect else ())):
-        if name not in table.column_names:
-            raise InputError(f"Unknown column: {name}", where="add_wilson, argument table")
+        if name not in table.column_names or not _is_number(table.schema.field(name).type):
+            raise InputError(
+                f"Unknown column: {name}, or one that holds no numbers",
+                where="add_wilson, argument table",
+                fix=f"the table has: {', '.join(table.column_names)}",
+            )
     share = _floats(table, pct) / 100.0
     if ((share < 0) | (share > 1)).any():
         raise InputError(
@@ -177,6 +184,11 @@ def add_wilson(
     kept = table.drop_columns([c for c in ("ci_low", "ci_high") if c in table.column_names])
     kept = kept.append_column("ci_low", floats_or_null(100.0 * low))
     return kept.append_column("ci_high", floats_or_null(100.0 * high))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return any(test(kind) for test in tests)
 
 
 def _floats(table: pa.Table, name: str) -> Floats:

@@ -7,8 +7,9 @@ variance of the distribution function, which is a share like any other (`varianc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Final
 
 import duckdb
@@ -22,6 +23,7 @@ from rcs_assets.estimation.relation import Bounds, Relation, literal, profile, q
 from rcs_assets.estimation.request import Request
 from rcs_assets.estimation.result import assemble, reasons
 from rcs_assets.estimation.variance import Estimates, estimate_cells
+from rcs_assets.given import need_kind
 
 _TARGETS: Final = "rcs_quantile_targets"
 _POINTS: Final = "rcs_quantile_points"
@@ -42,14 +44,21 @@ def estimate_quantiles(
     Raises:
         InputError: a probability outside 0..1, or an interval other than t.
     """
-    if not quantiles or not all(0.0 < p < 1.0 for p in quantiles):
+    need_kind(quantiles, Iterable, "argument quantiles", "give a list of shares such as [0.5]")
+    quantiles = tuple(quantiles)
+    if not quantiles or not all(isinstance(p, Real) and 0.0 < p < 1.0 for p in quantiles):
         raise InputError(
             "Quantiles need probabilities between 0 and 1",
             where="argument quantiles",
             fix="give shares such as 0.5",
         )
     if request.ci != "t":
-        raise InputError(f"ci '{request.ci}' is for shares; quantiles have 't'", where="ci")
+        raise InputError(
+            f"ci '{request.ci}' is for shares",
+            where="argument ci",
+            why="the interval of a quantile inverts the t interval of a share",
+            fix="use ci='t'",
+        )
     parts = [_one_variable(con, request, str(v), quantiles) for v in request.variables]
     table = pa.concat_tables(parts)
     return table.sort_by([(name, "ascending") for name in request.by]) if request.by else table

@@ -15,6 +15,7 @@ import duckdb
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.design import Design
+from rcs_assets.given import need_kind
 
 _INTEGER: Final = frozenset(
     f"{sign}{kind}"
@@ -53,6 +54,10 @@ class Relation:
         kind = self.types[column]
         return kind in _INTEGER | _FLOATING | {"BOOLEAN"} or kind.startswith("DECIMAL")
 
+    def is_floating(self, column: str) -> bool:
+        """Whether the column holds doubles or floats."""
+        return self.types[column] in _FLOATING
+
     def need(self, columns: Sequence[str], role: str) -> None:
         """Raise InputError where a column does not exist."""
         missing = [name for name in columns if name not in self.types]
@@ -78,8 +83,10 @@ def open_relation(con: duckdb.DuckDBPyConnection, table: str) -> Relation:
     """Read the column types of a table or view.
 
     Raises:
-        InputError: there is no such table.
+        InputError: there is no such table, or this is no connection.
     """
+    need_kind(con, duckdb.DuckDBPyConnection, "argument con", "give duckdb.connect(…)")
+    need_kind(table, str, "argument table", "register the data (con.register) and give its name")
     sql = quote_table(table)
     try:
         rows = con.execute(f"describe select * from {sql}").fetchall()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Final
 
 import numpy as np
@@ -48,8 +49,15 @@ class Replicates:
                 where="Replicates.kind",
                 fix=f"choose one of {', '.join(KINDS)}",
             )
-        if self.replicates_n < 2:
-            raise InputError("A bootstrap needs two draws at least", where="Replicates")
+        for name, least in (("replicates_n", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise InputError(
+                    f"{name} is no whole number from {least} on",
+                    where=f"Replicates.{name}",
+                    why="a bootstrap needs two draws at least, and a seed to repeat them",
+                    fix="give a whole number",
+                )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rcs_assets.estimation.intervals import INTERVALS, check_level
 from rcs_assets.estimation.relation import Relation, open_relation, with_row_units
 from rcs_assets.estimation.replicates import Replicates
 from rcs_assets.estimation.result import RESULT_COLUMNS
+from rcs_assets.given import need_kind
 
 STATISTICS: Final = ("mean", "total", "proportion", "ratio", "quantile", "difference")
 
@@ -55,6 +56,11 @@ def check_request(
         InputError: an unknown column, statistic, interval or level; a variable, weight or
             fpc that is not numeric; arguments that do not go together.
     """
+    need_kind(design, Design, "argument design", "give Design(…); Design() is a simple sample")
+    if replicates is not None:
+        need_kind(replicates, Replicates, "argument replicates", "give Replicates(…)")
+    if not isinstance(asked, str):
+        need_kind(asked, Iterable, "argument variables", "give the name of a column, or a list")
     variables: tuple[Variable, ...] = (asked,) if isinstance(asked, str) else tuple(asked)
     _need_choice(statistic, STATISTICS, "statistic")
     _need_choice(ci, INTERVALS, "ci")
@@ -63,9 +69,18 @@ def check_request(
     if statistic == "ratio":
         variables = tuple(_pair(relation, item) for item in variables)
     elif any(not isinstance(item, str) for item in variables):
-        raise InputError("A pair of variables needs statistic='ratio'", where="argument variables")
+        raise InputError(
+            "A pair of variables needs statistic='ratio'",
+            where="argument variables",
+            why="variables of other statistics are named by texts",
+            fix="give names of columns, or statistic='ratio' for pairs of them",
+        )
     if not variables:
-        raise InputError("No variables to estimate", where="argument variables")
+        raise InputError(
+            "No variables to estimate",
+            where="argument variables",
+            fix="name at least one column of the table",
+        )
     if statistic == "difference" and not by:
         raise InputError(
             "A difference needs groups to compare",
@@ -105,6 +120,13 @@ def _check_columns(
     relation.need(by, "by")
     numbers = [name for name in (design.weight, *design.fpc_names) if name]
     relation.need_numbers(numbers, "design")
+    if len(set(by)) < len(by):
+        raise InputError(
+            "A by-column is named twice",
+            where="argument by",
+            why="groups are told by different columns",
+            fix="name each column once",
+        )
     clash = sorted(set(by) & set(RESULT_COLUMNS))
     if clash:
         raise InputError(
@@ -118,7 +140,7 @@ def _check_columns(
 
 def _pair(relation: Relation, item: Variable) -> tuple[str, str]:
     """A ratio's numerator and denominator, from a pair or from "numerator/denominator"."""
-    if isinstance(item, tuple) and len(item) == 2:
+    if isinstance(item, tuple) and len(item) == 2 and all(isinstance(n, str) for n in item):
         return item
     parts = item.split("/") if isinstance(item, str) else []
     if len(parts) == 2:

@@ -6,7 +6,7 @@ the estimates with them. Does not belong here: variances and intervals (`engine`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -17,6 +17,7 @@ from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.engine import estimate
 from rcs_assets.estimation.relation import open_relation, quote
 from rcs_assets.estimation.weights import Margin, margin_table
+from rcs_assets.given import need_kind
 
 _STANDARD: Final = "rcs_standard"
 _VIEW: Final = "rcs_standardised"
@@ -58,6 +59,14 @@ def standardised(
     """
     names = (variables,) if isinstance(variables, str) else tuple(variables)
     groups, mix = as_names(by), as_names(over)
+    need_kind(design, Design, "argument design", "give Design(…); Design() is a simple sample")
+    if not groups or not mix:
+        raise InputError(
+            "Nothing to compare, or nothing to make equal",
+            where="arguments by and over",
+            why="groups are compared as if each had one mix",
+            fix="name at least one column each",
+        )
     relation = open_relation(con, table)
     relation.need([*names, *groups, *mix, *design.columns], "standardised")
     standard, count = margin_table(con, Margin(mix, population))
@@ -68,9 +77,20 @@ def standardised(
             _one_variable(con, relation.sql, design, name, groups, mix, count, ci, level)
             for name in names
         ]
+    except (duckdb.ConversionException, duckdb.BinderException):
+        raise _other_kind(mix) from None
     finally:
         con.unregister(_STANDARD)
     return pa.concat_tables(parts).sort_by([(name, "ascending") for name in groups])
+
+
+def _other_kind(over: Sequence[str]) -> InputError:
+    return InputError(
+        "The standard population does not fit the table",
+        where=f"argument population, by {', '.join(over)}",
+        why="its values must be of the same kind as the columns of the table, its counts numbers",
+        fix="cast them: texts where the table holds texts, numbers where it holds numbers",
+    )
 
 
 def _check_standard(con: duckdb.DuckDBPyConnection, count: str) -> None:
@@ -79,7 +99,12 @@ def _check_standard(con: duckdb.DuckDBPyConnection, count: str) -> None:
         f"select count(*) from {_STANDARD} where {name} is null or {name} < 0"
     ).fetchall()[0][0]
     if wrong:
-        raise InputError("A standard population holds null or negative counts", where="population")
+        raise InputError(
+            "A standard population holds null or negative counts",
+            where="argument population",
+            why="the mix of a standard is made of counts of 0 or more",
+            fix="correct the counts",
+        )
 
 
 def _one_variable(

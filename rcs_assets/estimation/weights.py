@@ -12,8 +12,10 @@ grow with iterations times rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any, Final
 
 import duckdb
@@ -24,6 +26,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats, Integers
 from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.relation import Relation, open_relation, profile, quote, quote_table
+from rcs_assets.given import as_arrow, need_kind
 
 _TOTALS_AGREE: Final = 1e-8  # relative; totals of margins that differ more never converge
 _FACTORS: Final = "rcs_rake_factors"
@@ -132,6 +135,8 @@ def rake(
         NotConvergedError: weights that cannot converge (which margin, how far off).
     """
     known = _margins(margins)
+    need_kind(tolerance, Real, "argument tolerance", "give a number such as 1e-12")
+    need_kind(max_iterations, Integral, "argument max_iterations", "give a whole number")
     relation = open_relation(con, table)
     _check_table(con, relation, known, as_names(key), weight)
     _check_range(bounds, "bounds")
@@ -171,8 +176,9 @@ def post_stratify(
 
 
 def _margins(given: Iterable[Margin | tuple[Any, Any]] | Mapping[Any, Any]) -> list[Margin]:
+    need_kind(given, Iterable, "argument margins", "map columns to their known counts")
     items = given.items() if isinstance(given, Mapping) else given
-    known = [item if isinstance(item, Margin) else Margin(*item) for item in items]
+    known = [_margin(item) for item in items]
     if not known or not all(margin.names for margin in known):
         raise InputError(
             "No margins to agree with",
@@ -182,8 +188,26 @@ def _margins(given: Iterable[Margin | tuple[Any, Any]] | Mapping[Any, Any]) -> l
     return known
 
 
+def _margin(item: Any) -> Margin:
+    if isinstance(item, Margin):
+        return item
+    need_kind(item, tuple, "argument margins", "give pairs of columns and their known counts")
+    if len(item) != 2:
+        raise InputError(
+            f"A margin of {len(item)} parts",
+            where="argument margins",
+            why="a margin is a pair: columns, and the known counts by them",
+            fix="give a pair, or a Margin",
+        )
+    return Margin(*item)
+
+
 def _check_range(pair: tuple[float, float] | None, argument: str) -> None:
-    if pair is not None and not 0.0 <= pair[0] < 1.0 < pair[1]:
+    if pair is None:
+        return
+    need_kind(pair, tuple, f"argument {argument}", "give a pair such as (0.3, 3.0)")
+    is_pair = len(pair) == 2 and all(isinstance(limit, Real) for limit in pair)
+    if not is_pair or not 0.0 <= pair[0] < 1.0 < pair[1]:
         raise InputError(
             f"{argument} {pair} do not enclose 1",
             where=f"argument {argument}",
@@ -222,18 +246,36 @@ def margin_table(con: duckdb.DuckDBPyConnection, margin: Margin) -> tuple[pa.Tab
 def _target_table(con: duckdb.DuckDBPyConnection, margin: Margin) -> pa.Table:
     """The target as a table, whatever it was given as."""
     target = margin.target
+    where = f"margin {', '.join(margin.names)}"
     if isinstance(target, Mapping):
-        rows = [value if isinstance(value, tuple) else (value,) for value in target]
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(margin.names)}
-        return pa.table(columns | {"n": [float(count) for count in target.values()]})
+        return _mapped_table(margin.names, target, where)
     if isinstance(target, str):
         open_relation(con, target)
         return con.execute(f"select * from {quote_table(target)}").to_arrow_table()
-    if isinstance(target, duckdb.DuckDBPyRelation):
-        return target.to_arrow_table()
-    if isinstance(target, pa.Table):
-        return target
-    return pa.Table.from_pandas(target, preserve_index=False)
+    return as_arrow(target, where)
+
+
+def _mapped_table(names: Sequence[str], target: Mapping[Any, Any], where: str) -> pa.Table:
+    """A mapping from a value, or a tuple of values, to its count."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in target]
+    counts = list(target.values())
+    is_counted = all(isinstance(n, Real | Decimal) for n in counts)
+    if not is_counted or any(len(row) != len(names) for row in rows):
+        raise InputError(
+            "The target of a margin maps something else than its columns' values to counts",
+            where=where,
+            why=f"each key holds {len(names)} values, each count is a number",
+            fix="give a mapping such as {('F', 'S1'): 1204}, in the order of the columns",
+        )
+    with suppress(pa.ArrowException, OverflowError):
+        columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+        return pa.table(columns | {"n": [float(count) for count in counts]})
+    raise InputError(
+        "The values of a margin are of several kinds",
+        where=where,
+        why="a column holds texts, or numbers",
+        fix="write them as they stand in the table",
+    )
 
 
 def _count_column(margin: Margin, target: pa.Table) -> str:
@@ -273,17 +315,34 @@ def _fetch(
     named = {f"rcs_margin_{i}": target for i, target in enumerate(targets)}
     with _registered(con, named):
         summed = [
-            con.execute(_margin_sql(margin, i, counts[i])).to_arrow_table()
+            _asked(con, _margin_sql(margin, i, counts[i]), [margin])
             for i, margin in enumerate(margins)
         ]
     coded = {f"rcs_margin_{i}": table for i, table in enumerate(summed)}
     with _registered(con, coded):
-        cells = con.execute(_cells_sql(relation, margins, weight)).to_arrow_table()
+        cells = _asked(con, _cells_sql(relation, margins, weight), margins)
     wanted = [_numbers(table, "rcs_target") for table in summed]
     codes = [_codes(cells, i) for i in range(len(margins))]
     found = _Cells(cells, _numbers(cells, "rcs_n"), _numbers(cells, "rcs_w"), codes, wanted)
     _check_cells(margins, summed, found)
     return found
+
+
+def _asked(con: duckdb.DuckDBPyConnection, sql: str, margins: Sequence[Margin]) -> pa.Table:
+    """The answer of a query over margins.
+
+    Raises:
+        InputError: counts that are no numbers, or values of another kind than the table's.
+    """
+    with suppress(duckdb.ConversionException, duckdb.BinderException):
+        return con.execute(sql).to_arrow_table()
+    # Raised outside the handler: DuckDB's message, which holds values, stays behind.
+    raise InputError(
+        "A margin does not fit the table",
+        where="; ".join(f"margin {', '.join(margin.names)}" for margin in margins),
+        why="its values must be of the same kind as the columns of the table, its counts numbers",
+        fix="cast them: texts where the table holds texts, numbers where it holds numbers",
+    )
 
 
 def _margin_sql(margin: Margin, number: int, count: str) -> str:
@@ -335,7 +394,12 @@ def _check_cells(margins: Sequence[Margin], summed: Sequence[pa.Table], cells: _
             names = _values(cells.table.select(margin.names), np.flatnonzero(codes < 0))
             raise _cell_error("Respondents stand outside a margin", where, names, "add the cell")
         if not np.isfinite(target).all() or (target < 0).any():
-            raise InputError("A margin holds null or negative counts", where=where)
+            raise InputError(
+                "A margin holds null or negative counts",
+                where=where,
+                why="known counts of a population are 0 or more",
+                fix="correct the counts",
+            )
         held = _held(codes, cells.weight * cells.rows_n, target)
         empty = np.flatnonzero((held <= 0) & (target > 0))
         if len(empty):

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.errors import InputError
+from rcs_assets.given import as_arrow
 from rcs_assets.linkage.settings import LinkRules
 
 _COLUMNS = {"left_id": pa.string(), "right_id": pa.string(), "is_same": pa.bool_()}
@@ -63,4 +65,14 @@ def apply_decisions(con: duckdb.DuckDBPyConnection, rules: LinkRules, decided: A
 def _table(decided: Any) -> pa.Table:
     if decided is None:
         return pa.schema(_COLUMNS).empty_table()
-    return decided.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS))
+    given = as_arrow(decided, "LinkSettings.decided")
+    try:
+        return given.select(list(_COLUMNS)).cast(pa.schema(_COLUMNS))
+    except (KeyError, pa.ArrowException):
+        pass
+    raise InputError(
+        "The decisions of people cannot be read",
+        where="LinkSettings.decided",
+        why="left_id and right_id are texts, is_same is true or false, each in one column",
+        fix="hand over a table with these three columns",
+    )

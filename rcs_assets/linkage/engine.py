@@ -12,7 +12,6 @@ DuckDB's messages can hold values.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rcs_assets.errors import InputError, StorageError
+from rcs_assets.given import as_arrow, need_kind
 from rcs_assets.linkage.assign import (
     assign_one_to_one,
     band_links,
@@ -94,7 +94,10 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
             column that is neither a field nor named, or has no value at all, an extra field
             that is missing, birth dates of which most cannot be read, no field in common.
     """
-    chosen = settings or LinkSettings()
+    chosen = LinkSettings() if settings is None else settings
+    need_kind(chosen, LinkSettings, "settings", "give LinkSettings(…), or leave it out")
+    if chosen.model is not None:
+        need_kind(chosen.model, MatchModel, "LinkSettings.model", "give Links.model of a call")
     rules = load_link_rules(chosen.overlay)
     tables = _tables(left, right, chosen)
     failure = ""
@@ -180,14 +183,27 @@ def _link(
 
 
 def sealed_connection(settings: LinkSettings) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection that opens no file and spills none."""
+    """An in-memory connection that opens no file and spills none.
+
+    Raises:
+        InputError: the limit of memory is no size.
+    """
     con = duckdb.connect(
         ":memory:",
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
     )
     if settings.threads is not None:
         con.execute(f"set threads = {settings.threads}")
-    con.execute("set memory_limit = ?", [settings.memory_limit])
+    try:
+        con.execute("set memory_limit = ?", [settings.memory_limit])
+    except duckdb.Error:
+        con.close()
+        raise InputError(
+            "A setting of link is wrong",
+            where="LinkSettings.memory_limit",
+            why="a size with its unit is needed",
+            fix="write it like 2GB",
+        ) from None
     con.execute("set temp_directory = ''")
     con.execute("set enable_progress_bar = false")
     con.execute("set timezone = 'UTC'")
@@ -201,24 +217,8 @@ def _tables(left: Any, right: Any, settings: LinkSettings) -> list[tuple[str, An
     if settings.mode == "dedupe":
         if right is not None:
             raise InputError("Two tables were given to dedupe", where="right", fix="leave it out")
-        return [("lhs", _arrow(left, "left"))]
-    return [("lhs", _arrow(left, "left")), ("rhs", _arrow(right, "right"))]
-
-
-def _arrow(table: Any, side: str) -> Any:
-    if isinstance(table, pa.Table):
-        return table
-    if isinstance(table, duckdb.DuckDBPyRelation):
-        return table.to_arrow_table()
-    # Whoever hands over a data frame has imported pandas; nobody else pays for it.
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(table, pandas.DataFrame):
-        return pa.Table.from_pandas(table, preserve_index=False)
-    raise InputError(
-        "What was given is no table",
-        where=side,
-        why="link takes a pyarrow.Table, a pandas.DataFrame or a DuckDB relation",
-    )
+        return [("lhs", as_arrow(left, "left"))]
+    return [("lhs", as_arrow(left, "left")), ("rhs", as_arrow(right, "right"))]
 
 
 def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkSettings) -> None:
@@ -227,7 +227,12 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
     columns = list(table.column_names)
     fields = (*FIELDS, *settings.extra_fields)
     if "record_id" not in columns:
-        raise InputError("A table has no column record_id", where=side)
+        raise InputError(
+            "A table has no column record_id",
+            where=side,
+            why="links are told by the ids of their records",
+            fix="give each record an id of its own",
+        )
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise InputError(
@@ -243,7 +248,11 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         )
     missing = sorted(set(settings.extra_fields) - set(columns))
     if missing:
-        raise InputError(f"Extra fields are missing: {', '.join(missing)}", where=side)
+        raise InputError(
+            f"Extra fields are missing: {', '.join(missing)}",
+            where=side,
+            fix="add the columns to both tables, or take them out of LinkSettings.extra_fields",
+        )
     con.register("delivered", table)
     _refuse_empty(con, side, columns)
     named = [field for field in fields if field in columns]
@@ -262,12 +271,15 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
     if "date_of_birth" in columns:
         _refuse_unread_dates(con, name, side)
     con.unregister("delivered")
-    rows, ids = con.execute(f"select count(*), count(distinct unique_id) from {name}").fetchall()[0]
+    rows, ids = con.execute(
+        f"select count(*), count(distinct unique_id) filter (trim(unique_id) <> '') from {name}"
+    ).fetchall()[0]
     if rows != ids:
         raise InputError(
             "record_id is blank or stands twice",
             where=side,
             why=f"{rows} rows have {ids} different ids",
+            fix="give each record an id of its own",
         )
 
 

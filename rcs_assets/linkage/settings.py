@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,11 +69,39 @@ class LinkSettings:
             raise _wrong("mode", "modes are " + " and ".join(MODES))
         if self.training not in TRAINING:
             raise _wrong("training", "choices are " + ", ".join(TRAINING))
-        if self.threads is not None and self.threads < 1:
-            raise _wrong("threads", "at least one thread is needed")
-        taken = sorted(set(self.extra_fields) & {*_OWN_COLUMNS, *FIELDS})
-        if taken or not all(name.isidentifier() for name in self.extra_fields):
-            raise _wrong("extra_fields", "further columns by plain names, without " + str(taken))
+        if not _is_whole(self.seed):
+            raise _wrong("seed", "a whole number is needed")
+        if self.threads is not None and not (_is_whole(self.threads) and self.threads >= 1):
+            raise _wrong("threads", "a whole number of threads is needed, at least one")
+        if self.overlay is not None and not isinstance(self.overlay, Path):
+            raise _wrong("overlay", "a pathlib.Path of a folder is needed")
+        self._check_weights()
+        self._check_extra_fields()
+
+    def _check_weights(self) -> None:
+        for name in ("auto_weight", "clerical_weight"):
+            weight = getattr(self, name)
+            if weight is not None and not (isinstance(weight, Real) and isfinite(weight)):
+                raise _wrong(name, "a number is needed (log2 of the odds), or None")
+        given = (self.auto_weight, self.clerical_weight)
+        if None not in given and given[0] < given[1]:  # type: ignore[operator]
+            raise _wrong("auto_weight", "a link needs no less evidence than what a clerk looks at")
+
+    def _check_extra_fields(self) -> None:
+        fields = self.extra_fields
+        if not isinstance(fields, (tuple, list)) or not all(
+            isinstance(name, str) for name in fields
+        ):
+            raise _wrong("extra_fields", "a tuple of column names is needed")
+        # SQL tells no capitals from small letters.
+        small = [name.lower() for name in fields]
+        taken = sorted(set(small) & {*_OWN_COLUMNS, *FIELDS})
+        if taken or len(set(small)) < len(small) or not all(map(str.isidentifier, fields)):
+            raise _wrong(
+                "extra_fields",
+                "further columns by plain names, each once whatever its capitals, "
+                f"without {taken or 'fields that are compared anyway'}",
+            )
 
 
 @dataclass(frozen=True)
@@ -352,8 +382,17 @@ def _check(rules: LinkRules) -> None:
         raise _contradiction("Values that make no sense: " + ", ".join(wrong))
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _wrong(name: str, why: str) -> InputError:
-    return InputError("A setting of link is wrong", where=f"LinkSettings.{name}", why=why)
+    return InputError(
+        "A setting of link is wrong",
+        where=f"LinkSettings.{name}",
+        why=why,
+        fix="correct it, or leave it out",
+    )
 
 
 def _contradiction(why: str) -> ConfigurationError:

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rcs_assets.errors import ConfigurationError
+from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.storage.files import write_atomically
 
 PROFILES = ("production", "demo")
@@ -63,6 +63,13 @@ class Home:
             ConfigurationError: unknown profile, or another one than the home was made with.
         """
         root = Path(path).expanduser().resolve()
+        if root.exists() and not root.is_dir():
+            raise StorageError(
+                "The home is no folder",
+                where=str(root),
+                why="all state of an installation lies in one folder",
+                fix="name a folder with --home or RCS_HOME",
+            )
         recorded = _read_marker(root)
         chosen = profile or (recorded.profile if recorded else "production")
         if chosen not in PROFILES:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from dataclasses import dataclass
 from datetime import date
 
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.storage.home import Home
+
+# A size as DuckDB reads it.
+_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*([KMGT]i?B|%)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,21 @@ class Settings:
         """Read RCS_THREADS, RCS_MEMORY_LIMIT and RCS_AS_OF; `as_of` given wins.
 
         Raises:
-            ConfigurationError: a value that is no number of threads or no day.
+            ConfigurationError: a value that is no number of threads, no size or no day.
         """
         threads = os.environ.get("RCS_THREADS", "") or str(os.cpu_count() or 1)
         if not threads.isdigit() or int(threads) < 1:
             raise ConfigurationError(
                 "RCS_THREADS is not a number of threads", fix="set it to 1 or more, or unset it"
             )
+        memory_limit = os.environ.get("RCS_MEMORY_LIMIT", "") or "2GB"
+        if not _SIZE.fullmatch(memory_limit):
+            raise ConfigurationError(
+                "RCS_MEMORY_LIMIT is no size", fix="write it like 2GB, or unset it"
+            )
         return cls(
             threads=int(threads),
-            memory_limit=os.environ.get("RCS_MEMORY_LIMIT", "2GB"),
+            memory_limit=memory_limit,
             as_of=parse_day(as_of or os.environ.get("RCS_AS_OF", "")),
         )
 

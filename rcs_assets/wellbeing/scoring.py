@@ -7,7 +7,7 @@ SQL stands once, in dbt_project/macros/scoring.sql, and the rules are codebook d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,15 +15,19 @@ from typing import Any
 
 import duckdb
 import jinja2
-import pandas as pd
 import pyarrow as pa
 
 import rcs_assets
 from rcs_assets.codebook import load_codebook
-from rcs_assets.codebook.model import Codebook, Indicator, Instrument, Item
+from rcs_assets.codebook.model import Codebook, Indicator, Instrument
 from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.given import as_arrow, column_names
 
 MISSING_RULES = ("prorate", "complete")
+# Of a question that opens a scale (SDQ impact) one code counts; the others are only codes.
+GATE_MOST = 99
+
+Range = tuple[int, int]
 
 
 def score(
@@ -58,15 +62,17 @@ def score(
     chosen = _instrument(codebook or load_codebook(), instrument)
     if missing_rule not in MISSING_RULES:
         raise InputError(
-            "Unknown missing rule", where="missing_rule", why="rules are prorate and complete"
+            "Unknown missing rule",
+            where="missing_rule",
+            why="rules are prorate and complete",
+            fix="choose one of them",
         )
-    items = tuple({item.variable: item for scale in chosen.scales for item in scale.items}.values())
-    gates = sorted({s.zero_variable for s in chosen.scales if s.zero_variable})
-    table = _table(answers, ["record_id", *(item.variable for item in items), *gates])
+    ranges = _ranges(chosen)
+    table = _table(answers, ["record_id", *ranges])
     with duckdb.connect() as con:
         con.register("delivered", table)
-        _check(con, items)
-        con.execute(_typed([*(item.variable for item in items), *gates]))
+        _check(con, table, ranges)
+        con.execute(_typed(ranges))
         query = scoring_sql("answers", chosen, codebook or load_codebook(), missing_rule)
         return con.execute(query).to_arrow_table()
 
@@ -166,28 +172,26 @@ def _macros(name: str) -> Any:
 
 
 def _instrument(codebook: Codebook, name: str) -> Instrument:
-    if name not in codebook.instruments:
+    if name not in list(codebook.instruments):
         raise InputError(
             "Unknown instrument",
             where="instrument",
             why="instruments of the codebook are " + ", ".join(codebook.instruments),
+            fix="choose one of them",
         )
     return codebook.instruments[name]
 
 
+def _ranges(instrument: Instrument) -> dict[str, Range]:
+    """Least and largest code of every column that is scored."""
+    gates = {s.zero_variable: (0, GATE_MOST) for s in instrument.scales if s.zero_variable}
+    items = [item for scale in instrument.scales for item in scale.items]
+    return {item.variable: (item.minimum, item.maximum) for item in items} | gates
+
+
 def _table(answers: Any, columns: list[str]) -> Any:
     """The needed columns of whatever table was given, as pyarrow."""
-    if isinstance(answers, pd.DataFrame):
-        names = list(answers.columns)
-    elif isinstance(answers, (pa.Table, duckdb.DuckDBPyRelation)):
-        names = list(answers.columns) if not isinstance(answers, pa.Table) else answers.column_names
-    else:
-        raise InputError(
-            "The answers are no table",
-            where="answers",
-            why="a pyarrow.Table, a pandas.DataFrame or a DuckDB relation is taken, "
-            f"not {type(answers).__name__}",
-        )
+    names = column_names(answers, "answers")
     missing = [column for column in columns if names.count(column) != 1]
     if missing:
         raise InputError(
@@ -196,40 +200,29 @@ def _table(answers: Any, columns: list[str]) -> Any:
             why="record_id and every item of the instrument are needed",
             fix="add the column; fill it with null where the item was not asked",
         )
-    if isinstance(answers, pd.DataFrame):
-        return _from_pandas(answers[columns])
-    if isinstance(answers, pa.Table):
-        return answers.select(columns)
-    return answers.select(*(duckdb.ColumnExpression(name) for name in columns)).to_arrow_table()
+    if isinstance(answers, duckdb.DuckDBPyRelation):
+        answers = answers.select(*(duckdb.ColumnExpression(name) for name in columns))
+    elif isinstance(answers, pa.Table):
+        answers = answers.select(columns)
+    else:
+        answers = answers[columns]
+    return as_arrow(answers, "answers")
 
 
-def _from_pandas(frame: pd.DataFrame) -> Any:
-    try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    except pa.ArrowException:
-        # Arrow's message holds the value.
-        raise InputError(
-            "A column of the answers holds values of several types",
-            where="answers",
-            why="items are whole numbers or null",
-        ) from None
-
-
-def _check(con: duckdb.DuckDBPyConnection, items: tuple[Item, ...]) -> None:
+def _check(con: duckdb.DuckDBPyConnection, table: Any, ranges: Mapping[str, Range]) -> None:
     """Refuse what cannot be scored; messages name columns and counts, never a value."""
-    described = con.execute("describe delivered").fetchall()
-    types = {str(row[0]): str(row[1]) for row in described}
-    texts = [
-        i.variable for i in items if types[i.variable] in ("VARCHAR", "BLOB", "DATE", "BOOLEAN")
-    ]
-    if texts:
+    others = [name for name in ranges if not _is_numeric(table.schema.field(name).type)]
+    if others:
         raise InputError(
-            "Items are not numbers", where=", ".join(texts), why="items are whole numbers or null"
+            "Items are not numbers",
+            where=", ".join(others),
+            why="items are whole numbers or null",
+            fix="turn the answers into the codes of the questionnaire",
         )
     outside = ", ".join(
-        f"count_if({_quoted(i)} is not null and ({_quoted(i)} not between {i.minimum} and "
-        f"{i.maximum} or {_quoted(i)} <> floor({_quoted(i)})))"
-        for i in items
+        f'count_if("{name}" is not null and ("{name}" not between {low} and {high} '
+        f'or "{name}" <> floor("{name}")))'
+        for name, (low, high) in ranges.items()
     )
     rows_n, ids_n, distinct_n, *outside_n = con.execute(
         f"select count(*), count(record_id), count(distinct record_id), {outside} from delivered"
@@ -239,10 +232,11 @@ def _check(con: duckdb.DuckDBPyConnection, items: tuple[Item, ...]) -> None:
             f"record_id is null in {rows_n - ids_n} rows and repeated in {ids_n - distinct_n}",
             where="record_id",
             why="each record is scored once",
+            fix="give each record an id of its own",
         )
     wrong = [
-        f"{item.variable} ({n} values outside {item.minimum} to {item.maximum})"
-        for item, n in zip(items, outside_n, strict=True)
+        f"{name} ({n} values outside {low} to {high})"
+        for (name, (low, high)), n in zip(ranges.items(), outside_n, strict=True)
         if n
     ]
     if wrong:
@@ -254,10 +248,14 @@ def _check(con: duckdb.DuckDBPyConnection, items: tuple[Item, ...]) -> None:
         )
 
 
-def _quoted(item: Item) -> str:
-    return f'"{item.variable}"'
+def _is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column holds numbers, or nothing at all."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return any(test(kind) for test in tests)
 
 
-def _typed(names: list[str]) -> str:
+def _typed(names: Iterable[str]) -> str:
     columns = ", ".join(f'cast("{name}" as tinyint) as {name}' for name in names)
     return f"create temp table answers as select record_id, {columns} from delivered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from rcs_assets.disclosure.alternatives import (
     controlled_rounding,
     midpoint_rounding,
 )
-from rcs_assets.errors import InputError
+from rcs_assets.errors import InputError, RcsError
 
 PAIR = Structure({"a": Hierarchy.flat("pq"), "b": Hierarchy.flat("st")})
 CELLS = list(itertools.product(["p", "q", "Total"], ["s", "t", "Total"]))
@@ -115,3 +116,44 @@ def test_bad_input_is_refused() -> None:
         controlled_rounding(pair_table([1, 2, 3, 4]), PAIR, base=1)
     with pytest.raises(InputError, match="values below 0"):
         midpoint_rounding(pd.DataFrame({"n": [1.5]}))
+
+
+NOISE = generate_ptable_10_5_rule()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"by": []}, "argument by"),
+        ({"by": ["sex", "sex"]}, "argument by"),
+        ({"records": survey(10).assign(record_key="key")}, "not numeric"),
+        ({"records": survey(10).assign(record_key=0.5)}, "no whole numbers"),
+        ({"records": survey(10).assign(record_key=-1)}, "no whole numbers"),
+        ({"perturbations": NOISE.head(0)}, "perturbations is empty"),
+        ({"perturbations": pd.concat([NOISE, NOISE.tail(1)])}, "several for a count and key"),
+        ({"perturbations": NOISE.assign(pvalue=None)}, "says none"),
+        ({"perturbations": NOISE[NOISE.pcv > 20]}, "no row for"),
+        ({"threshold": "ten"}, "threshold"),
+    ],
+)
+def test_cell_keys_that_would_not_perturb_are_refused(change: dict[str, Any], said: str) -> None:
+    given = {"records": survey(10), "by": ["sex"], "perturbations": NOISE} | change
+    with pytest.raises(RcsError, match=said):
+        cell_key_table(**given)
+
+
+@pytest.mark.parametrize("name", ["n", "keys", "ckey", "pvalue", "noisy_n"])
+def test_a_column_may_be_called_like_one_of_the_query(name: str) -> None:
+    records = survey(1_000)
+    plain = cell_key_table(records, "sex", NOISE).rename_columns([name, "count"])
+    named = cell_key_table(records.rename(columns={"sex": name}), [name], NOISE)
+    assert named.equals(plain)
+
+
+@pytest.mark.parametrize("base", [1, 2.5, "5", None, True])
+def test_a_base_that_is_no_whole_number_from_2_on_is_refused(base: Any) -> None:
+    table = pair_table([1, 2, 3, 4])
+    with pytest.raises(InputError, match="argument base"):
+        controlled_rounding(table, PAIR, base=base)
+    with pytest.raises(InputError, match="argument base"):
+        midpoint_rounding(table, base=base)

@@ -137,3 +137,28 @@ def test_one_table_of_several_may_ask_for_nothing() -> None:
     first, second = protect([table, bare], structures, Rule(k=None, low_ok="low_ok"))
     assert first.column("status").to_pylist() == ["primary", "secondary", "published"]
     assert set(second.column("status").to_pylist()) == {"published"}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: protect(frame([3, 30, 33]), STRUCTURE, None), "argument rule"),  # type: ignore[arg-type]
+        (lambda: protect(frame([3, 30, 33]), None, Rule()), "argument structure"),  # type: ignore[arg-type]
+        (lambda: audit(frame([3, 30, 33]), {"area": "b"}), "argument structure"),  # type: ignore[arg-type]
+        (lambda: audit(frame([3, 30, 33]), Structure(["area"])), "Structure.dimensions"),  # type: ignore[arg-type]
+        (lambda: protect(frame([3, 30, 33]), Structure({"area": ["a"]}), Rule()), "Hierarchy"),  # type: ignore[dict-item]
+        (lambda: Hierarchy(["a", "b"]), "Hierarchy"),  # type: ignore[arg-type]
+        (lambda: Hierarchy.flat(None), "Hierarchy.flat"),  # type: ignore[arg-type]
+        (lambda: Rule(zeros="no"), "Rule.zeros"),  # type: ignore[arg-type]
+        (lambda: protect(fails(), STRUCTURE, Rule()), "withheld"),
+    ],
+)
+def test_what_is_no_argument_is_refused(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        call()
+    assert "SECRET" not in str(refused.value)
+
+
+def fails() -> duckdb.DuckDBPyRelation:
+    """A relation whose query fails with a value in DuckDB's message."""
+    return duckdb.sql("select 'a' as area, (range || 'SECRET')::int as n from range(2)")

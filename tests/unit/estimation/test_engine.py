@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation import INTERVALS, STATISTICS, Design, estimate, estimate_each
+from rcs_assets.estimation import (
+    INTERVALS,
+    STATISTICS,
+    Design,
+    Replicates,
+    estimate,
+    estimate_each,
+)
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 DESIGN = Design(strata="stratum", clusters="school", weight="w", lonely_psu="certainty")
@@ -300,3 +307,56 @@ def test_a_qualified_view_and_awkward_names() -> None:
                 'as "y z" from range(9) r(i)')  # fmt: skip
     result = estimate(con, "room.a table", Design(), ["y z"], by=['an "x"'])
     assert result["estimate"].to_pylist() == [3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"con": "survey.duckdb"}, "argument con"),
+        ({"table": pa.table({"y": [1.0]})}, "argument table"),
+        ({"design": {"weight": "w"}}, "argument design"),
+        ({"variables": None}, "argument variables"),
+        ({"variables": [1]}, "argument variables"),
+        ({"variables": [("y", None)], "statistic": "ratio"}, "argument variables"),
+        ({"by": 1}, "names of columns"),
+        ({"by": [None]}, "names of columns"),
+        ({"by": ["sex", "sex"]}, "argument by"),
+        ({"level": "0.95"}, "argument level"),
+        ({"statistic": "quantile", "quantiles": 0.5}, "argument quantiles"),
+        ({"statistic": "quantile", "quantiles": ["half"]}, "argument quantiles"),
+        ({"statistic": "quantile", "ci": "beta"}, "argument ci"),
+        ({"replicates": "JK1"}, "argument replicates"),
+    ],
+)
+def test_what_is_no_argument_is_refused(change: dict, named: str) -> None:
+    call = {"con": small(), "table": "t", "design": DESIGN, "variables": ["y"]} | change
+    with pytest.raises(InputError, match=named):
+        estimate(**call)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Design(weight=1),  # type: ignore[arg-type]
+        lambda: Design(clusters=1),  # type: ignore[arg-type]
+        lambda: Replicates(replicates_n="many"),  # type: ignore[arg-type]
+        lambda: Replicates(seed="one"),  # type: ignore[arg-type]
+        lambda: Replicates(replicates_n=1),
+    ],
+)
+def test_what_is_no_declaration_is_refused(make) -> None:
+    with pytest.raises(InputError):
+        make()
+
+
+def test_a_category_that_reads_like_a_number_keeps_its_name() -> None:
+    con = duckdb.connect()
+    con.execute(
+        "create table t as from (values ('v1', 1.0::double, 3), ('v1.0', 2.0, 5), "
+        "('v1', 2.0, 4), ('v1.0', 1.0, 9)) as t(form, size, y)"
+    )
+    shares = estimate(con, "t", Design(), ["form", "size"], "proportion")
+    assert shares.column("level").to_pylist() == ["v1", "v1.0", "1", "2"]
+    for name, level in (("form", "v1.0 - v1"), ("size", "2 - 1")):
+        apart = estimate(con, "t", Design(), "y", "difference", by=name)
+        assert apart.column("level").to_pylist() == [level]

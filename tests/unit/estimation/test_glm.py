@@ -242,3 +242,19 @@ def test_more_coefficients_than_units_have_no_interval(con) -> None:
 def test_bad_input_is_refused_in_words(con, formula: str, family: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         glm(con, "t", DESIGN, formula, family)
+
+
+@pytest.mark.parametrize("formula", ["y ~ log(x - 5)", "log(y - 4) ~ x", "y ~ np.exp(1000 * x)"])
+def test_a_term_without_a_value_in_some_rows_is_refused(
+    con: duckdb.DuckDBPyConnection, formula: str
+) -> None:
+    with pytest.raises(InputError, match=r"no finite value in [0-9]+ rows"):
+        glm(con, "t", DESIGN, formula)
+
+
+@pytest.mark.parametrize(("design", "formula"), [(None, "y ~ x"), (DESIGN, None)])
+def test_what_is_no_argument_of_a_model_is_refused(
+    con: duckdb.DuckDBPyConnection, design: Design, formula: str
+) -> None:
+    with pytest.raises(InputError, match=r"argument (design|formula)"):
+        glm(con, "t", design, formula)

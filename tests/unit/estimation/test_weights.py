@@ -10,7 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.errors import InputError
-from rcs_assets.estimation import Margin, NotConvergedError, post_stratify, rake
+from rcs_assets.estimation import (
+    Design,
+    Margin,
+    NotConvergedError,
+    post_stratify,
+    rake,
+    standardised,
+)
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -171,3 +178,39 @@ def test_any_population_is_met_whatever_the_order(rows: list, counts: list, seed
         assert found == pytest.approx(target_a, rel=1e-9)
         seed.shuffle(numbered)
     assert results[0].equals(results[1])
+
+
+@pytest.mark.parametrize(
+    ("margins", "options"),
+    [
+        (None, {}),
+        (["sex"], {}),
+        ([("sex",)], {}),
+        ([("sex", None)], {}),
+        ([("sex", [30, 30])], {}),
+        ({"sex": {"F": "SECRET", "M": 30}}, {}),
+        ({"sex": {"F": 30, 1: 30}}, {}),
+        ({("sex", "stage"): {"F": 30, "M": 30}}, {}),
+        ([("sex", pa.table({"sex": ["F", "M"], "n": ["SECRET", "30"]}))], {}),
+        ([("size", pa.table({"size": ["SECRET", "2"], "n": [1, 2]}))], {}),
+        ({"sex": {"F": 30, "M": 30}}, {"bounds": 3.0}),
+        ({"sex": {"F": 30, "M": 30}}, {"trim": ("low", "high")}),
+        ({"sex": {"F": 30, "M": 30}}, {"tolerance": "small"}),
+    ],
+)
+def test_what_is_no_margin_is_refused_without_its_value(margins: object, options: dict) -> None:
+    con = pupils()
+    con.execute("create table s as select *, 2 as size from t")
+    with pytest.raises(InputError) as refused:
+        rake(con, "s", margins, **options)  # type: ignore[arg-type]
+    assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [{"by": ()}, {"over": ()}, {"population": {"SECRET": 1}}])
+def test_a_standard_that_does_not_fit_is_refused(given: dict) -> None:
+    con = pupils()
+    con.execute("create table s as select *, 2 as size, 1.5 as y from t")
+    call = {"by": "sex", "over": "size", "population": {2: 10}} | given
+    with pytest.raises(InputError) as refused:
+        standardised(con, "s", Design(), "y", **call)
+    assert "SECRET" not in str(refused.value)

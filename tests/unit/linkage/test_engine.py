@@ -7,10 +7,12 @@ import subprocess
 import sys
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -323,6 +325,16 @@ def test_dedupe_finds_pairs_within_one_table() -> None:
         (pa.table({"record_id": ["1"], "income": ["9"]}), FIXED, "Unknown columns: income"),
         (pa.table({"record_id": ["1"]}), LinkSettings(extra_fields=("code",)), "missing: code"),
         ([{"record_id": "1"}], FIXED, "no table"),
+        (pa.table({"record_id": [" ", "2"]}), FIXED, "blank"),
+        (pd.DataFrame({"record_id": ["1", "2"], "scn": [1, "SECRET"]}), FIXED, "kinds: scn"),
+        (pd.DataFrame({"record_id": ["1", 2]}), FIXED, "kinds: record_id"),
+        (pd.DataFrame({"record_id": ["1"], "scn": [10**30]}), FIXED, "row 1"),
+        (pd.DataFrame([["1", "a", "b"]], columns=["record_id", *["town"] * 2]), FIXED, "'town'"),
+        (
+            duckdb.sql("select range as record_id, (range || 'SECRET')::int as scn from range(2)"),
+            FIXED,
+            "withheld",
+        ),
     ],
 )
 def test_bad_input_is_refused_without_values(left: Any, settings: LinkSettings, words: str) -> None:
@@ -335,11 +347,41 @@ def test_bad_input_is_refused_without_values(left: Any, settings: LinkSettings, 
 
 @pytest.mark.parametrize(
     "choice",
-    [{"mode": "guess"}, {"training": "no"}, {"threads": 0}, {"extra_fields": ("surname",)}],
+    [
+        {"mode": "guess"},
+        {"training": "no"},
+        {"threads": 0},
+        {"threads": 1.5},
+        {"threads": "2"},
+        {"seed": "one"},
+        {"overlay": "config"},
+        {"auto_weight": "7"},
+        {"clerical_weight": float("nan")},
+        {"auto_weight": 1.0, "clerical_weight": 2.0},
+        {"extra_fields": ("surname",)},
+        {"extra_fields": ("Surname",)},
+        {"extra_fields": ("code", "CODE")},
+        {"extra_fields": "code"},
+    ],
 )
 def test_wrong_settings_are_refused(choice: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(choice))):
         LinkSettings(**choice)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"mode": "link"}, "settings"),
+        (replace(FIXED, memory_limit="much"), "memory_limit"),
+        (replace(FIXED, model="last year's"), "model"),  # type: ignore[arg-type]
+        (replace(FIXED, decided=[("a", "b", True)]), "decided"),
+        (replace(FIXED, decided=pa.table({"left_id": ["a"]})), "decided"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings: Any, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        link(table(ANNE), table(ANNE), settings)
 
 
 def test_an_error_of_the_engine_says_no_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rcs_assets.errors import ConfigurationError
-from rcs_assets.storage import Home
+from rcs_assets.errors import ConfigurationError, StorageError
+from rcs_assets.storage import Home, Settings
 
 
 def test_the_default_profile_is_production(tmp_path: Path) -> None:
@@ -28,3 +28,18 @@ def test_an_existing_home_keeps_its_profile_and_seed(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Unknown profile"):
         Home.open(tmp_path / "a", profile="staging")
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="no folder"):
+        Home.open(tmp_path / "home")
+
+
+@pytest.mark.parametrize("limit", ["lots", "2", "-1GB"])
+def test_a_limit_of_memory_that_is_no_size_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("RCS_MEMORY_LIMIT", limit)
+    with pytest.raises(ConfigurationError, match="RCS_MEMORY_LIMIT"):
+        Settings.from_environment()

@@ -7,6 +7,7 @@ stand a second time, in plain Python on fractions.
 from __future__ import annotations
 
 import itertools
+from datetime import datetime, time
 from fractions import Fraction
 
 import duckdb
@@ -205,6 +206,9 @@ def with_column(name, values):
         (with_column("sdq_3", [float("nan"), 1.0]), "sdq_3"),
         (with_column("sdq_3", [1e300, 1.0]), "sdq_3"),
         (with_column("sdq_3", ["4711", "1"]), "sdq_3"),
+        (with_column("sdq_3", [[4711], [1]]), "sdq_3"),
+        (with_column("sdq_3", [datetime(2020, 1, 1)] * 2), "sdq_3"),
+        (with_column("sdq_3", [time(1), None]), "sdq_3"),
         (with_column("record_id", ["a", "a"]), "record_id"),
         (with_column("record_id", ["a", None]), "record_id"),
     ],
@@ -216,19 +220,36 @@ def test_bad_input_is_refused_without_its_value(change, named):
     assert "4711" not in str(refused.value)
 
 
+def query_that_fails():
+    items = ", ".join(f"(range || '4711 x')::int as sdq_{i}" for i in range(1, 26))
+    return duckdb.sql(f"select range as record_id, {items} from range(2)")
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda table: score(table, "sdq_teacher"),
         lambda table: score(table, "sdq_self", "guess"),
         lambda _: score([{"record_id": "a"}]),
+        lambda table: score(table, ["sdq_self"]),
         lambda table: score(pd.DataFrame({**table.to_pydict(), "sdq_1": [1, "4711"]})),
+        lambda table: score(pd.DataFrame({**table.to_pydict(), "sdq_1": [1, 4711**9]})),
+        lambda _: score(query_that_fails()),
     ],
 )
 def test_wrong_arguments_are_refused(call):
     table = table_of([dict.fromkeys(range(1, 26), 1), dict.fromkeys(range(1, 26), 1)])
     with pytest.raises(InputError) as refused:
         call(table)
+    assert "4711" not in str(refused.value)
+
+
+@pytest.mark.parametrize("gate", [["4711", "1"], [4711, 1], [0.4, 1.0], [-1, 1]])
+def test_a_gate_that_is_no_code_is_refused_without_its_value(gate):
+    items = {f"sdq_impact_{i}": [0, 3] for i in range(1, 6)}
+    table = pa.table({"record_id": ["a", "b"], **items, "sdq_difficulties": gate})
+    with pytest.raises(InputError, match="sdq_difficulties") as refused:
+        score(table, "sdq_impact")
     assert "4711" not in str(refused.value)
 
 
