@@ -27,8 +27,10 @@ from rcs_assets.disclosure.rows import BoolArray, FloatArray
 
 # A column within this of 0 or 1 is whole.
 WHOLE = 1e-6
-# Nodes at most; tables of 400 cells take a few hundred.
-NODES_MOST = 4_000
+# Rows times columns of all programs that are solved, at most. Tables of 400 cells take up to 220
+# million in two dimensions; in three they would go on for an hour, with the cheapest choice found
+# in the first seconds.
+WORK_MOST = 300_000_000
 # Cuts of one point: those tried, those kept, and the cosine above which two are the same.
 TRIED_MOST, KEPT_MOST, ALIKE = 40, 30, 0.9
 # The order of columns is shuffled by so much of their distance from 0 and 1.
@@ -90,6 +92,7 @@ class Relaxed:
         model.col_cost_, model.col_lower_, model.col_upper_ = loss, lower, upper
         self.highs.passModel(model)
         self.rows: list[_Row] = []
+        self.work = 0
         self.rng = np.random.default_rng(SEED)
 
     def add_column(self) -> None:
@@ -113,6 +116,7 @@ class Relaxed:
         """The least between these bounds; None if nothing is between them."""
         columns = np.arange(len(lower), dtype=np.int32)
         self.highs.changeColsBounds(len(columns), columns, lower, upper)
+        self.work += len(self.rows) * len(columns)
         self.highs.run()
         if self.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
@@ -229,14 +233,14 @@ def _odd_sums(
 def least(relaxed: Relaxed, most: float, attack: Callable[[FloatArray], float]) -> float:
     """What every choice loses at least, or infinite: none that loses `most` is left.
 
+    A search that has had its work (`WORK_MOST`) ends with the bound that it has come to.
+
     `attack` is given each choice that keeps all conditions so far. It adds to `relaxed` those
     that the choice breaks and says what a choice may lose now to be looked for.
     """
     open_ = [(-np.inf, 0, relaxed.lower, relaxed.upper)]
     made = itertools.count(1)
-    for _ in range(NODES_MOST):
-        if not open_ or open_[0][0] > most:
-            return np.inf
+    while open_ and open_[0][0] <= most and relaxed.work < WORK_MOST:
         _, _, lower, upper = heapq.heappop(open_)
         lower, upper = relaxed.with_new(lower, upper)
         point = relaxed.tighten(lower, upper, most)
@@ -261,7 +265,7 @@ def least(relaxed: Relaxed, most: float, attack: Callable[[FloatArray], float]) 
             bounds = lower.copy(), upper.copy()
             bounds[0][column] = bounds[1][column] = value
             heapq.heappush(open_, (point.loss, next(made), *bounds))
-    return open_[0][0] if open_ else np.inf
+    return open_[0][0] if open_ and open_[0][0] <= most else np.inf
 
 
 def _halved(relaxed: Relaxed, x: FloatArray) -> NDArray[np.int64]:

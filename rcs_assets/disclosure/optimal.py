@@ -123,6 +123,10 @@ class _Descent:
             self.raise_to(least(self.master.relaxed, self.most(), self.look_at))
         else:
             self.go_round()
+        if not self.is_close():
+            # A search that has had its work may not have come to what lines alone find.
+            self.trial = _quick_plan(self.cells, self.need, self.rounding)
+            self.take()
         return Choice(self.best, self.cost, self.bound)
 
     def look_at(self, x: FloatArray | Mask) -> float:

@@ -111,7 +111,7 @@ def test_idle_cuts_are_let_go_and_conditions_stay(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unfinished_search_says_no_more_than_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branch, "NODES_MOST", 1)
+    monkeypatch.setattr(branch, "WORK_MOST", 1)
     monkeypatch.setattr(Relaxed, "cut", lambda _self, _point: 0)
     relaxed = relaxed_of([1.0] * N, RING)
     bound = least(relaxed, float(N), late(relaxed, RING, [1.0] * N, [N + 1.0]))
@@ -119,7 +119,7 @@ def test_an_unfinished_search_says_no_more_than_it_knows(monkeypatch: pytest.Mon
 
 
 def test_a_search_that_ends_with_its_last_node_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branch, "NODES_MOST", 1)
+    monkeypatch.setattr(branch, "WORK_MOST", 1)
     relaxed = relaxed_of([1.0] * N, [[1.0] * N])
     assert least(relaxed, float(N), late(relaxed, [], [1.0] * N, [N + 1.0])) == np.inf
 

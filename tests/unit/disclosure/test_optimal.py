@@ -18,7 +18,7 @@ from benchmarks.disclosure import (
     secondary_pupils,
     unsafe_n,
 )
-from rcs_assets.disclosure import Hierarchy, Rule, Structure, optimal
+from rcs_assets.disclosure import Hierarchy, Rule, Structure, branch, optimal
 from rcs_assets.disclosure.given import as_tables
 from rcs_assets.disclosure.secondary import Plan
 from rcs_assets.disclosure.structure import read_cells
@@ -166,3 +166,23 @@ def test_224_cells_lose_the_least_and_much_less_than_row_and_column() -> None:
     assert found.gap == pytest.approx(0)
     assert unsafe_n(marked, structure) == unsafe_n(fixpoint, structure) == 0
     assert secondary_pupils(marked) < 0.85 * secondary_pupils(fixpoint)
+
+
+def test_a_table_of_three_dimensions_ends_with_a_safe_choice_and_its_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound of such tables stays far below: the search ends with its work, not with a proof."""
+    sides = {"school": "ABCDEF", "stage": "stuvw", "sex": "xyz"}
+    structure = Structure({name: Hierarchy.flat(codes) for name, codes in sides.items()})
+    counts = np.random.default_rng(1).integers(0, 200, (6, 5, 3))
+    for axis in range(3):
+        counts = np.concatenate([counts, counts.sum(axis=axis, keepdims=True)], axis=axis)
+    codes = itertools.product(*([*letters, "Total"] for letters in sides.values()))
+    table = pd.DataFrame(codes, columns=list(sides)).assign(n=counts.ravel())
+    line_by_line = protect_with_bound(table, structure, Rule(k=10, search="quick"))
+    for work, at_most in ((1_000_000, 0.7), (1, 1.0)):
+        monkeypatch.setattr(branch, "WORK_MOST", work)
+        found = protect_with_bound(table, structure, Rule(k=10))
+        assert unsafe_n(found.tables[0].to_pandas(), structure) == 0
+        assert found.gap > 0.01
+        assert found.cost <= at_most * line_by_line.cost
