@@ -86,6 +86,13 @@ def deliver(options: argparse.Namespace) -> int:
     # What lies in a drop without keys looks like an installation that has lost them.
     require_keys(home)
     outcomes = _register(home, options.paths)
+    if not outcomes:
+        raise InputError(
+            "There is no file to deliver",
+            where=", ".join(map(str, options.paths)),
+            why="a folder means its own files, and not those of folders in it",
+            fix="name the files, or the folder that they lie in",
+        )
     if options.json:
         print_json(outcomes)
     else:

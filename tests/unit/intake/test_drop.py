@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rcs_assets.cli import main
 from rcs_assets.intake.drop import (
     DeliveryStatus,
     current_deliveries,
@@ -89,6 +90,15 @@ def test_a_folder_means_its_files_and_one_refusal_stops_nothing(world: World) ->
         "notes.csv": "refused",
         world.path("sample_file").name: "registered",
     }
+
+
+def test_a_folder_without_files_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "files" / "deeper").mkdir(parents=True)
+    words = ["deliver", "--home", str(tmp_path / "home"), "--profile", "demo"]
+    assert main([*words, str(tmp_path / "files")]) == 1
+    assert "There is no file to deliver" in capsys.readouterr().err
 
 
 def test_incoming_files_are_removed_once_registered(world: World) -> None:
