@@ -285,7 +285,7 @@ def read_then(
     names = ", ".join(sql_literal(table.name) for table in tables)
     for folder in releases:
         release = sql_literal(folder.name)
-        if _is_there(folder / SAFE_HAVEN, COUNTS):
+        if _is_there(folder, SAFE_HAVEN, COUNTS):
             columns = "table_name, line_key, row_key, unit, part, n"
             source = f"read_parquet({sql_literal(_file(folder / SAFE_HAVEN, COUNTS))})"
             _insert(
@@ -317,10 +317,10 @@ def said_sql(table: Beside, relation: str, *, release: str, audience: str) -> st
 def _packages(folder: Path, table: Beside) -> Iterator[tuple[str, str]]:
     """SQL of the audience and of the rows of each package that shows a table."""
     own = sorted((folder / "cpp").glob("*")) if table.is_per_audience else []
-    for package in (folder / PUBLIC, *own):
-        if _is_there(package, table.name):
-            audience = PUBLIC if package.name == PUBLIC else f"cpp/{package.name}"
-            yield sql_literal(audience), f"read_parquet({sql_literal(_file(package, table.name))})"
+    for audience in (PUBLIC, *(f"cpp/{package.name}" for package in own)):
+        if _is_there(folder, audience, table.name):
+            file = sql_literal(_file(folder / audience, table.name))
+            yield sql_literal(audience), f"read_parquet({file})"
     # How a school took part stands in its own package alone.
     if table.name == "participation" and any((folder / "school").glob(f"*/{table.name}.csv")):
         files = sql_literal(folder / "school" / "*" / f"{table.name}.csv")
@@ -331,23 +331,23 @@ def _file(package: Path, table: str) -> Path:
     return package / "parquet" / f"{table}.parquet"
 
 
-def _is_there(package: Path, table: str) -> bool:
+def _is_there(folder: Path, package: str, table: str) -> bool:
     """Whether a package has a table: not all releases had all, but none lacks what it lists.
 
     Raises:
         StorageError: the table is listed, and its file is gone.
     """
-    if _file(package, table).exists():
+    if _file(folder / package, table).exists():
         return True
     try:
-        listed = json.loads((package / "datapackage.json").read_text(encoding="utf-8"))
+        listed = json.loads((folder / package / "datapackage.json").read_text(encoding="utf-8"))
         is_listed = any(Path(one["path"]).stem == table for one in listed["resources"])
     except FileNotFoundError:
         is_listed = False
     except (ValueError, KeyError, TypeError, OSError):
         is_listed = True
     if is_listed:
-        raise _unreadable(package, table)
+        raise _unreadable(folder, f"{package}, table {table}")
     return False
 
 
@@ -360,8 +360,8 @@ def _insert(con: duckdb.DuckDBPyConnection, folder: Path, into: str, sql: str) -
 
 def _unreadable(folder: Path, what: str) -> StorageError:
     return StorageError(
-        f"What release {folder.name} told cannot be read: {what}",
-        where=folder.name,
+        f"What release {folder.name} told cannot be read",
+        where=f"{folder.name}: {what}",
         why="a release is read beside all before it; without one of them nobody knows what the "
         "two tell together",
         fix="run: rcs release verify; restore the folder from its backup",

@@ -21,6 +21,7 @@ from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.disclosure.row_differences import find_row_differences
+from rcs_assets.errors import StorageError
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
@@ -378,7 +379,11 @@ def microdata_forms_agree(bench: Bench) -> Verdict:
 def no_row_tells_a_difference(bench: Bench) -> Verdict:
     """Beside releases before no row beside the estimates tells of 1-9 who changed."""
     earlier = earlier_releases(bench.home.releases)
-    found = find_row_differences(bench.con, _root(bench), earlier, load_policy(bench.home.config))
+    policy = load_policy(bench.home.config)
+    try:
+        found = find_row_differences(bench.con, _root(bench), earlier, policy)
+    except StorageError as problem:
+        return Verdict(False, str(problem))
     said = f"releases before {len(earlier)}, rows compared {found.compared_n}"
     return Verdict(not found.places, places(found.places, said))
 

@@ -7,6 +7,7 @@ belong here: the tables' own rules (`test_reach.py` and others), estimates
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rcs_assets.disclosure.recipients import protect_recipients
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.disclosure.spend import protect_spend
+from rcs_assets.errors import StorageError
 
 KEY, CPP, AUDIENCES = "t1-a", "cpp/t1-a", ("public", "cpp/t1-a")
 POLICY, CODEBOOK = load_policy(), load_codebook()
@@ -62,8 +64,8 @@ class Installation:
             from (values ('universal', 'p1', 40000, 31), ('universal', 'p2', 32000, 32),
                 ('universal', 'p3', 30000, 33), ('targeted', 'p1', 44000, 31),
                 ('targeted', 'p2', 34000, 32), ('targeted', 'p3', 37000, 33),
-                ('specialist', 'p1', 51000, 31), ('specialist', 'p2', 47000, 32),
-                ('specialist', 'p3', 42000, 33)) as t(tier, provider, gbp, children);
+                ('specialist', 'p1', 41000, 31), ('specialist', 'p2', 37000, 32),
+                ('specialist', 'p3', 32000, 33)) as t(tier, provider, gbp, children);
             create table research.risks as
             select 'secondary' as survey, 'factor' as kind, 'peer' as domain, factor, level,
                 '{OUTCOME}' as outcome, n, yes as with_outcome_n, n / 10.0 as share_pct,
@@ -325,3 +327,103 @@ def test_rows_that_many_changed_or_nobody_are_shown(name: str, tmp_path: Path) -
     assert changed[name].equals(place.protect(name)[name])
     assert not changed[name].equals(first[name])
     assert found(before, tmp_path / "candidate", place, changed) == set()
+
+
+def test_a_row_that_was_hidden_stays_so_while_its_line_changes(tmp_path: Path) -> None:
+    """Another school's pupils changed; this one's are those of then, and tell what was hidden."""
+    place, name = Installation(), "participation"
+    made = place.protect(name)
+    place.con.register("all_rows", made[name])
+    closed = place.con.execute(
+        "select * replace (if(geography_code = '52', null, respondents_n) as respondents_n, "
+        "if(geography_code = '52', 'c', status) as status) from all_rows"
+    ).to_arrow_table()
+    before = place.publish(tmp_path / "2026.01.01", {name: closed})
+    still = "t1-a|secondary school|52"
+    assert not hidden(place.protect(name, (before,)), name)
+    place.con.execute(
+        "update wellbeing.respondents set roll_n = roll_n + 40 where geography_code in ('51', 'S1')"
+    )
+    opened = place.protect(name)
+    told = found(before, tmp_path / "opened", place, opened)
+    assert {t.partition(f" {name} ")[2] for t in told} == {still}
+    assert hidden(place.protect(name, (before,)), name) == {still}
+    # A release in between that told it: it is known.
+    between = place.publish(tmp_path / "2026.02.01", made)
+    place.con.execute(
+        "update wellbeing.respondents set roll_n = roll_n + 40 where geography_code in ('51', 'S1')"
+    )
+    assert not hidden(place.protect(name, (before, between)), name)
+    earlier = [before, between]
+    candidate = place.publish(tmp_path / "candidate", place.protect(name, tuple(earlier)))
+    assert not find_row_differences(duckdb.connect(), candidate, earlier, POLICY).places
+
+
+@pytest.mark.parametrize(("more", "is_held"), [(0, False), (6, True), (14, True), (40, False)])
+def test_of_a_release_without_counts_the_least_is_feared(
+    more: int, is_held: bool, tmp_path: Path
+) -> None:
+    """Shown numbers prove ten only where they are twenty apart: each is rounded to ten at most."""
+    place, name = Installation(), "participation"
+    before = place.publish(tmp_path / "2026.01.01", place.protect(name), has_counts=False)
+    place.con.execute(f"update wellbeing.respondents set respondents_n = respondents_n + {more}, "
+                      f"roll_n = roll_n + {more}")  # fmt: skip
+    leaking = found(before, tmp_path / "leaking", place, place.protect(name))
+    assert bool(leaking) == is_held
+    kept = place.protect(name, (before,))
+    assert (len(hidden(kept, name)) == 3) == is_held
+    assert found(before, tmp_path / "candidate", place, kept) == set()
+
+
+def test_counts_that_a_release_lists_must_be_there(tmp_path: Path) -> None:
+    place, name = Installation(), "participation"
+    before = place.publish(tmp_path / "2026.01.01", place.protect(name))
+    listed = {"resources": [{"path": f"parquet/{COUNTS}.parquet"}]}
+    (before / "safe_haven" / "datapackage.json").write_text(json.dumps(listed))
+    place.protect(name, (before,))
+    (before / "safe_haven" / "parquet" / f"{COUNTS}.parquet").unlink()
+    with pytest.raises(StorageError, match="2026"):
+        place.protect(name, (before,))
+    with pytest.raises(StorageError):
+        find_row_differences(duckdb.connect(), before, [before], POLICY)
+
+
+def test_a_row_without_counts_is_not_released(tmp_path: Path) -> None:
+    place, name = Installation(), "participation"
+    candidate = place.publish(tmp_path / "candidate", place.protect(name), has_counts=False)
+    assert len(find_row_differences(duckdb.connect(), candidate, [], POLICY).places) == 4
+
+
+def test_beside_a_sum_that_is_held_hides_one_that_has_changed(tmp_path: Path) -> None:
+    """The total moved by many: less the sums that nobody changed it would tell the one held."""
+    place, name = Installation(), "spend"
+    before = place.publish(tmp_path / "2026.01.01", place.protect(name))
+    place.con.execute(FEW_AND_MANY[name][0])
+    place.con.execute("update services.spend set gbp = gbp + 8000 where tier = 'targeted'")
+    kept = place.protect(name, (before,))
+    tiers = {row.split("|")[1] for row in hidden(kept, name)}
+    assert "universal" in tiers and tiers & {"targeted", "all"} and "specialist" not in tiers
+    assert found(before, tmp_path / "candidate", place, kept) == set()
+
+
+def test_a_support_that_is_known_is_added_to_those_that_are_shown() -> None:
+    """Few have both: with social work's known, education's beside any would tell them."""
+    place = Installation()
+    place.con.execute("update reach_parts set b = 9, a = 60, s = 9 + 20")
+
+    def services(known: tuple[str, ...]) -> set[str]:
+        rows = place.con.execute(
+            f"select 'public' as audience, {BESIDE['reach'].naming} from services.reach "
+            "where list_contains(?::varchar[], service) and breakdown = 'total'", [list(known)]
+        ).to_arrow_table()  # fmt: skip
+        made = protect_reach(place.con, POLICY, AUDIENCES, {"low": ["low"]}, Holds(known=rows))
+        return {
+            row["service"] for row in made.to_pylist()
+            if row["breakdown"] == "total" and row["status"] in ("published", "u")
+        }  # fmt: skip
+
+    assert services(()) == {"asn_support", "any_service", "none", "any_asn"}
+    assert services(("asn_support",)) == services(())
+    assert services(("social_work",)) == {"social_work", "any_service", "none", "any_asn"}
+    # With both known nothing of the two together is left to be said.
+    assert services(("social_work", "asn_support")) == {"any_asn"}
