@@ -52,10 +52,10 @@ def protect_findings(
     holds = holds or {}
     models = protect_models(con, rule, codebook, alpha, holds.get("models", NO_HOLDS))
     con.register("shown_models", models)
-    holds.get("risks", NO_HOLDS).register(con)
+    of_risks = holds.get("risks", NO_HOLDS)
     hidden: set[Split] = set()
     while True:
-        risks = protect_risks(con, rule, codebook, titles, hidden)
+        risks = protect_risks(con, rule, codebook, titles, hidden, of_risks)
         con.register("shown_risks", risks)
         leaks, _ = attack_findings(
             con,
@@ -106,11 +106,13 @@ def protect_risks(
     codebook: Codebook,
     titles: Mapping[str, str],
     also_hidden: Iterable[Split] = (),
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
     """`research.risks` as everybody may see it, with the factors' titles; hidden is null.
 
-    On a connection where the table's `Holds` are registered.
+    `also_hidden`: splits that would tell too much; `holds`: rows that releases before forbid.
     """
+    holds.register(con)
     register_flags(con, codebook)
     hidden = sorted(also_hidden)
     names = ("survey", "outcome", "kind", "domain", "factor")

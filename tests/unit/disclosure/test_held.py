@@ -192,7 +192,8 @@ class Installation:
                 self._schools(folder)
             self.con.unregister("published_rows")
         if has_counts:
-            self._copy(folder / "safe_haven", COUNTS, counts_sql())
+            counts = counts_sql([BESIDE[name] for name in made])
+            self._copy(folder / "safe_haven", COUNTS, counts)
         return folder
 
     def _copy(self, package: Path, name: str, sql: str) -> None:

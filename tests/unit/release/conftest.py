@@ -280,10 +280,10 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
         from disclosure.recipients;
         create table services.spend as
         select engagement, 'voluntary' as sector, 'universal' as tier, '0-4' as age_band,
-            'grant' as funding_origin, 'safe' as domain, 'Trust ' || n as provider_name,
+            'grant' as funding_origin, 'safe' as domain, 'Trust ' || i as provider_name,
             'third' as provider_type, false as is_confidential, 41000::double as gbp,
             166::double as children_n
-        from disclosure.recipients cross join range(3) as t(n);
+        from disclosure.recipients cross join range(3) as t(i);
         create table disclosure.risks as
         select 'secondary' as survey, 'factor' as kind, 'peer' as domain, 'often_lonely' as factor,
             'Often lonely' as title, unnest(['risk', 'protective']) as level,
