@@ -103,13 +103,14 @@ _OF_COMPARISONS = """(
     from wellbeing.comparisons as c
     inner join (from wellbeing.estimates where breakdown = 'total') as own
         using (engagement, survey, geography_level, geography_code, indicator)
-    left join (from wellbeing.estimates where breakdown = 'total') as beside
+    left join (
+        select *, if(geography_level = 'cpp', engagement, tranche) as of_place
+        from wellbeing.estimates
+        where breakdown = 'total' and geography_level in ('cpp', 'tranche')
+    ) as beside
         on beside.survey = c.survey and beside.indicator = c.indicator
-        and if(
-            c.geography_level = 'cpp',
-            beside.geography_level = 'tranche' and beside.tranche = own.tranche,
-            beside.geography_level = 'cpp' and beside.engagement = c.engagement
-        )
+        and beside.geography_level = if(c.geography_level = 'cpp', 'tranche', 'cpp')
+        and beside.of_place = if(c.geography_level = 'cpp', own.tranche, c.engagement)
 )"""
 # Every total of every set of columns; whose money it is is told by a fingerprint of the name.
 _OF_SPEND = f"""(

@@ -24,19 +24,16 @@ _DERIVED = tuple(table.name for table in TABLES if table.is_derived)
 _CELL = "table_name, line_key, row_key"
 _COUNTS = """
 create or replace temp table sdc_pair as
-with now as (select * exclude (release) from sdc_count_then where release = $now),
-before as (from sdc_count_then where release <> $now),
-keys as (
-    select distinct before.release, now.* exclude (n)
-    from now cross join (select distinct release from before) as before
-    union
-    select release, table_name, line_key, row_key, unit, part from before
+with before as (select * exclude (n), n as old_n from sdc_count_then where release <> $now),
+now as (
+    select kept.release, c.* exclude (release)
+    from sdc_count_then as c
+    cross join (select distinct release from before) as kept
+    where c.release = $now
 )
-select
-    keys.*, coalesce(now.n, 0) as now_n, coalesce(before.n, 0) as then_n,
-from keys
-left join now using (table_name, line_key, row_key, unit, part)
-left join before using (release, table_name, line_key, row_key, unit, part)
+select release, table_name, line_key, row_key, unit, part,
+    coalesce(n, 0) as now_n, coalesce(old_n, 0) as then_n,
+from before full join now using (release, table_name, line_key, row_key, unit, part)
 """
 # Pupils and children: at least so many have changed. Money: who holds what changed, largest first.
 _CHANGES = f"""

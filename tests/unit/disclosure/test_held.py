@@ -8,7 +8,7 @@ belong here: the tables' own rules (`test_reach.py` and others), estimates
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -428,3 +428,23 @@ def test_a_support_that_is_known_is_added_to_those_that_are_shown() -> None:
     assert services(("social_work",)) == {"social_work", "any_service", "none", "any_asn"}
     # With both known nothing of the two together is left to be said.
     assert services(("social_work", "asn_support")) == {"any_asn"}
+
+
+def test_supports_that_are_known_apart_hide_either_where_few_have_both() -> None:
+    """Education's and social work's recipients of then less those of either now are both's."""
+    place = Installation()
+    place.con.execute("update services.recipients set both_n = 9, "
+                      "any_service_n = asn_support_n + social_work_n - 9")  # fmt: skip
+
+    def shown(known: Sequence[str]) -> set[str]:
+        line, row = BESIDE["recipients"].keys
+        rows = place.con.execute(
+            f"select distinct 'public' as audience, {line} as line_key, {row} as row_key from "
+            f"(select '{KEY}' as engagement, 'secondary' as survey, unnest(?) as service)",
+            [list(known)],
+        ).to_arrow_table()
+        made = protect_recipients(place.con, POLICY, [KEY], Holds(known=rows)).to_pylist()
+        return {row["service"] for row in made if row["status"] == "published"}
+
+    assert shown(["any_service"]) == {"any_service"}
+    assert shown(["asn_support"]) == set()
