@@ -282,7 +282,8 @@ def _hold_more(
         con.execute(f"insert into sdc_row_now by name {said}")
         con.unregister("made_rows")
     inserted = con.execute(
-        f"insert into sdc_row_held from ({_TOLD}) anti join sdc_row_held using (audience, {_KEY})",
+        f"insert into sdc_row_held by name from ({_TOLD}) "
+        f"anti join sdc_row_held using (audience, {_KEY})",
         {"releases": [folder.name for folder in earlier], "least": policy.changed_least},
     ).fetchall()
     return int(inserted[0][0])
