@@ -6,6 +6,8 @@ Does not belong here: rules and policy.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
+from collections.abc import Mapping
+
 import dagster as dg
 import duckdb
 import pyarrow as pa
@@ -20,6 +22,7 @@ from rcs_assets.disclosure.estimates_audit import (
     read_answers,
     write_answers,
 )
+from rcs_assets.disclosure.held import Protect, protect_beside
 from rcs_assets.disclosure.models import protect_findings
 from rcs_assets.disclosure.policy import Policy, audience_names, load_policy
 from rcs_assets.disclosure.reach import protect_reach
@@ -148,9 +151,17 @@ def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.comparisons for the public and for each CPP."""
     policy = load_policy(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        protected = protect_comparisons(con, policy, audience_names(_released_engagements(con)))
-        replace_tables(con, "disclosure", {"comparisons": protected})
-    return _counted(protected, policy)
+        audiences = audience_names(_released_engagements(con))
+        made = _protect(
+            con,
+            home,
+            policy,
+            lambda holds: {
+                "comparisons": protect_comparisons(con, policy, audiences, holds["comparisons"])
+            },
+            "comparisons",
+        )
+    return _counted(made["comparisons"], policy)
 
 
 @dg.asset(
@@ -172,8 +183,15 @@ def changes(home: HomeResource) -> dg.MaterializeResult[None]:
     """Protect wellbeing.changes for the public."""
     policy = load_policy(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        protected = protect_changes(con, policy, home.codebook())
-        replace_tables(con, "disclosure", {"changes": protected})
+        codebook = home.codebook()
+        made = _protect(
+            con,
+            home,
+            policy,
+            lambda holds: {"changes": protect_changes(con, policy, codebook, holds["changes"])},
+            "changes",
+        )
+    protected = made["changes"]
     shown = protected.filter(pc.is_valid(protected["change"]))
     return dg.MaterializeResult(
         metadata={
@@ -199,9 +217,19 @@ def participation(home: HomeResource) -> dg.MaterializeResult[None]:
     policy = load_policy(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         register_rounding(con)
-        protected = protect_participation(con, policy, audience_names(_released_engagements(con)))
-        replace_tables(con, "disclosure", {"participation": protected})
-    return _counted(protected, policy)
+        audiences = audience_names(_released_engagements(con))
+        made = _protect(
+            con,
+            home,
+            policy,
+            lambda holds: {
+                "participation": protect_participation(
+                    con, policy, audiences, holds["participation"]
+                )
+            },
+            "participation",
+        )
+    return _counted(made["participation"], policy)
 
 
 @dg.asset(
@@ -220,14 +248,18 @@ def spend(home: HomeResource) -> dg.MaterializeResult[None]:
     policy = load_policy(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
         engagements = _released_engagements(con)
-        protected = protect_spend(
+        audiences = audience_names(engagements)
+        own = f"(from services.spend where engagement in ({sql_list(engagements)}))"
+        made = _protect(
             con,
+            home,
             policy,
-            audience_names(engagements),
-            spend=f"(from services.spend where engagement in ({sql_list(engagements)}))",
+            lambda holds: {
+                "spend": protect_spend(con, policy, audiences, holds["spend"], spend=own)
+            },
+            "spend",
         )
-        replace_tables(con, "disclosure", {"spend": protected})
-    return _counted(protected, policy)
+    return _counted(made["spend"], policy)
 
 
 @dg.asset(
@@ -247,18 +279,24 @@ def reach(home: HomeResource) -> dg.MaterializeResult[None]:
     policy = load_policy(home.home().config)
     rules = load_reach_rules(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        engagements = con.execute(
+        found = con.execute(
             "select distinct engagement from services.reach order by engagement"
         ).fetchall()
-        protected = protect_reach(
+        engagements = [row[0] for row in found]
+        audiences = audience_names(engagements)
+        needs = {need.name: need.indicators for need in rules.needs}
+        made = _protect(
             con,
+            home,
             policy,
-            audience_names([row[0] for row in engagements]),
-            {need.name: need.indicators for need in rules.needs},
+            lambda holds: {
+                "reach": protect_reach(con, policy, audiences, needs, holds["reach"]),
+                "recipients": protect_recipients(con, policy, engagements, holds["recipients"]),
+            },
+            "reach",
+            "recipients",
         )
-        recipients = protect_recipients(con, policy, [row[0] for row in engagements])
-        replace_tables(con, "disclosure", {"reach": protected, "recipients": recipients})
-    return _counted(protected, policy)
+    return _counted(made["reach"], policy)
 
 
 @dg.asset(
@@ -285,14 +323,35 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     # 1 - 0.95 is not 0.05 in binary fractions.
     alpha = round(1 - rules.confidence, 9)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        made = protect_findings(con, policy.models, home.codebook(), titles, alpha)
-        replace_tables(con, "disclosure", made)
+        codebook = home.codebook()
+        made = _protect(
+            con,
+            home,
+            policy,
+            lambda holds: protect_findings(con, policy.models, codebook, titles, alpha, holds),
+            "risks",
+            "models",
+        )
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(table.num_rows for table in made.values()),
             "policy_version": policy.version,
         }
     )
+
+
+def _protect(
+    con: duckdb.DuckDBPyConnection,
+    home: HomeResource,
+    policy: Policy,
+    protect: Protect,
+    *names: str,
+) -> Mapping[str, pa.Table]:
+    """Protect tables beside the estimates, releases before them known, and write them."""
+    earlier = earlier_releases(home.home().releases)
+    made = protect_beside(con, names, protect, earlier, policy)
+    replace_tables(con, "disclosure", made)
+    return made
 
 
 def _released_engagements(con: duckdb.DuckDBPyConnection) -> list[str]:

@@ -22,6 +22,8 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook
+from rcs_assets.disclosure.beside import PUBLIC
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held
 from rcs_assets.disclosure.policy import CHANGE, CellRule, Policy
 from rcs_assets.disclosure.rounding import register_rounding
 
@@ -65,6 +67,7 @@ with judged as (
             when 'z' in (status_earlier, status_later) then 'z'
             when 'c' in (status_earlier, status_later) then 'c'
             when 'x' in (status_earlier, status_later) or reason <> '' then 'x'
+            when {is_held} then 'c'
             when
                 least(earlier_n, later_n) < if(is_sensitive, {sensitive_base}, {base})
                 or changed_n < {contributors}
@@ -131,7 +134,12 @@ def _range(way: str, r: str = "r") -> str:
     )
 
 
-def protect_changes(con: duckdb.DuckDBPyConnection, policy: Policy, codebook: Codebook) -> pa.Table:
+def protect_changes(
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    codebook: Codebook,
+    holds: Holds = NO_HOLDS,
+) -> pa.Table:
     """Changes of CPPs between waves, as everybody may see them.
 
     Args:
@@ -139,6 +147,7 @@ def protect_changes(con: duckdb.DuckDBPyConnection, policy: Policy, codebook: Co
             table `sdc_changes` is made.
         policy: Table A, row change between waves.
         codebook: which indicators are sensitive.
+        holds: rows that releases before forbid.
 
     Returns:
         The columns of the release's table `changes`, ordered by all. `n` is the smaller of the
@@ -151,7 +160,9 @@ def protect_changes(con: duckdb.DuckDBPyConnection, policy: Policy, codebook: Co
     con.execute(_PARTS)
     con.unregister("sdc_change_flags")
     ordinary, sensitive = (_rule(policy, is_sensitive) for is_sensitive in (False, True))
+    holds.register(con)
     sql = _SHOWN.format(
+        is_held=is_held("changes", f"'{PUBLIC}'"),
         correlation_step=CORRELATION_STEP,
         no_change=", ".join(f"'{reason}'" for reason in NO_CHANGE),
         base=ordinary.base,

@@ -22,6 +22,7 @@ from rcs_assets.disclosure.drift import since_last_release
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.estimates_audit import audit_problem, differences_problem
 from rcs_assets.disclosure.findings_attack import attack_findings
+from rcs_assets.disclosure.held import NO_HOLDS, compare_rows
 from rcs_assets.disclosure.models import register_flags
 from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.profile import disclosure_profiles
@@ -274,13 +275,17 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
 def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
     """Nobody works out a small group from all splits, models and totals of an outcome together."""
     register_flags(bench.con, bench.codebook)
+    policy, earlier = load_policy(bench.home.config), earlier_releases(bench.home.releases)
+    known = compare_rows(bench.con, ["risks"], earlier, policy)["risks"] if earlier else NO_HOLDS
+    known.register(bench.con)
     try:
         leaks, asked_n = attack_findings(
             bench.con,
-            load_policy(bench.home.config).models,
+            policy.models,
             risks="disclosure.risks",
             models="disclosure.models",
             estimates="disclosure.estimates",
+            has_known=True,
         )
     except InputError as problem:
         # Figures that no table fits were not all made of the same pupils.

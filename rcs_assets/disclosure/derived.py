@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.storage import sql_literal
 
@@ -57,6 +58,7 @@ judged as (
             when own_status in ('x', 'z') then own_status
             when own_status = 'c' or coalesce(beside_status, 'c') not in ('published', 'u') then 'c'
             when not has_many then 'c'
+            when {is_held} then 'c'
             when verdict is null then 'x'
             when 'u' in (own_status, beside_status) then 'u'
             else 'published'
@@ -88,6 +90,9 @@ seen as (
     from places
     union all
     select 'public', *, {public_n_step} from places where geography_level = 'cpp'
+),
+judged as (
+    select * replace (is_shown and not {is_held} as is_shown) from seen
 )
 select
     audience, engagement, survey, geography_level, geography_code,
@@ -97,14 +102,17 @@ select
         as response_band,
     if(is_shown and geography_level = 'cpp', schools_n, null)::integer as schools_n,
     if(is_shown, 'published', 'c') as status,
-from seen
+from judged
 where audience in ({audiences})
 order by all
 """
 
 
 def protect_comparisons(
-    con: duckdb.DuckDBPyConnection, policy: Policy, audiences: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    audiences: Sequence[str],
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
     """Verdicts as each audience may see them.
 
@@ -112,11 +120,14 @@ def protect_comparisons(
         con: a connection that sees `wellbeing.comparisons` and `disclosure.estimates`.
         policy: Table A, row funnel, shrunken, standardised.
         audiences: `public`, then `cpp/<engagement>`.
+        holds: rows that releases before forbid.
 
     Returns:
         The columns of `comparisons` in interfaces.md after `audience`, ordered by all.
     """
+    holds.register(con)
     sql = _COMPARISONS.format(
+        is_held=is_held("comparisons"),
         least_schools=policy.least_other_schools,
         audiences=", ".join(map(sql_literal, audiences)),
     )
@@ -124,7 +135,10 @@ def protect_comparisons(
 
 
 def protect_participation(
-    con: duckdb.DuckDBPyConnection, policy: Policy, audiences: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    audiences: Sequence[str],
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
     """Who took part: pupils, roll, response band; schools that took part at the CPP.
 
@@ -133,13 +147,16 @@ def protect_participation(
         policy: Table A, rows response rate and participating schools.
         audiences: `public`, then `cpp/<engagement>`. A school's row goes to its own package
             alone (release).
+        holds: rows that releases before forbid.
 
     Returns:
         `audience, engagement, survey, geography_level, geography_code, respondents_n, roll_n,
         response_band, schools_n, status`, ordered by all.
     """
     rule = policy.output_classes["response_rate"]
+    holds.register(con)
     sql = _PARTICIPATION.format(
+        is_held=is_held("participation"),
         base=rule.base,
         refusals=rule.complement,
         band=int(rule.pct_step),

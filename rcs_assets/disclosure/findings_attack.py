@@ -15,19 +15,23 @@ each count of risks. What holds whatever they are:
 - a model counts those who answered everything.
 
 Shown figures bound what they say by their rounding; shares and rates are taken as if they were
-unweighted, as in `attack.py`. Odds ratios are adjusted for ten things and more and no sum: that
-they rest on enough pupils is what Table A asks of them (`checks.py`).
+unweighted, as in `attack.py`. What a release before showed of a level, and nobody has changed
+since, is said as well; what follows from that and the total alone is no leak of this release. Odds
+ratios are adjusted for ten things and more and no sum: that they rest on enough pupils is what
+Table A asks of them (`checks.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
 import numpy as np
 
+from rcs_assets.disclosure.beside import PUBLIC
+from rcs_assets.disclosure.held import is_known
 from rcs_assets.disclosure.lp import SLACK, System, Targets, reach
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.secondary import counts_behind
@@ -39,7 +43,7 @@ REST = "rest"
 _TRUTH = """
 select
     r.survey, r.outcome, r.kind, r.domain, r.factor, r.level, r.n, r.with_outcome_n,
-    p.status = 'published' as is_shown, f.is_sensitive,
+    p.status = 'published' as is_shown, f.is_sensitive, {known} as is_known,
 from research.risks as r
 inner join {shown} as p using (survey, outcome, kind, domain, factor, level)
 inner join outcome_flags as f using (outcome)
@@ -61,7 +65,7 @@ select survey, outcome, max(n) from {models} where status = 'published' group by
 
 @dataclass(frozen=True)
 class Level:
-    """One row of `research.risks` and whether it is shown."""
+    """One row of `research.risks` and whether it is shown, or was and has not changed."""
 
     kind: str
     domain: str
@@ -70,6 +74,7 @@ class Level:
     n: int
     yes: int
     is_shown: bool
+    is_known: bool = False
 
     @property
     def split(self) -> tuple[str, str, str]:
@@ -128,7 +133,7 @@ class OutcomeAttack:
         total: tuple[int, int, bool] | None,
         model_n: float | None,
     ) -> None:
-        self.levels, self.rule = list(levels), rule
+        self.levels, self.rule, self.is_sensitive = list(levels), rule, is_sensitive
         self.cell = rule.cell + (rule.sensitive_plus if is_sensitive else 0)
         self.model_n = model_n
         self.splits = list(dict.fromkeys(level.split for level in self.levels))
@@ -181,6 +186,9 @@ class OutcomeAttack:
             shown = [i for i in parts if self.levels[i].is_shown]
             if shown:
                 self._shown_split(list(parts), shown)
+            for i in parts:
+                if self.levels[i].is_known and i not in shown:
+                    self._shown_figure(i, self.levels[i].n, self.levels[i].yes, least=0)
         if self.total and self.total[2]:
             self._shown_figure(self.total_at, self.total[0], self.total[1], least=self.rule.cell)
         self._counts()
@@ -211,8 +219,10 @@ class OutcomeAttack:
         rate = _rounded(100 * yes / n, step) if n else 0.0
         self.rows.add({2 * at + 1: 1.0, 2 * at: -max(rate - step / 2, 0) / 100}, 0.0, np.inf)
         self.rows.add({2 * at + 1: 1.0, 2 * at: -min(rate + step / 2, 100) / 100}, -np.inf, 0.0)
-        self.rows.add({2 * at + 1: 1.0}, self.rule.numerator, np.inf)
-        self.rows.add({2 * at: 1.0, 2 * at + 1: -1.0}, self.rule.numerator, np.inf)
+        # What is small by the rules of today was shown by others.
+        numerator = self.rule.numerator if least else 0
+        self.rows.add({2 * at + 1: 1.0}, numerator, np.inf)
+        self.rows.add({2 * at: 1.0, 2 * at + 1: -1.0}, numerator, np.inf)
 
     def _counts(self) -> None:
         """Counts of risks beside the risks that they count, and beside the counts of domains."""
@@ -252,7 +262,9 @@ class OutcomeAttack:
     def asked(self) -> Iterator[tuple[int, str, int, int]]:
         """Hidden quantities: pair, name, true count, k (0: must only not be exact)."""
         truth = self._truth()
-        hidden = [i for i, level in enumerate(self.levels) if not level.is_shown]
+        hidden = [
+            i for i, level in enumerate(self.levels) if not (level.is_shown or level.is_known)
+        ]
         # Those without an answer stand in no table: what they said must not be worked out.
         rests = [self._rest(split) for split in self.splits] if self.total else []
         for i in [*hidden, *rests]:
@@ -265,6 +277,22 @@ class OutcomeAttack:
                 if i in rests and quantity == "base":
                     continue
                 yield i, quantity, count, k if count < k else 0
+
+    def leaks_of_now(self, survey: str, outcome: str) -> list[FindingLeak]:
+        """What is learnt too much of, and would not be if no finding were shown now."""
+        found = self.leaks(survey, outcome)
+        if not found or not any(level.is_known for level in self.levels):
+            return found
+        # Nothing that is hidden here would keep it from who read the release before.
+        before = OutcomeAttack(
+            [replace(level, is_shown=False) for level in self.levels],
+            self.rule,
+            is_sensitive=self.is_sensitive,
+            total=self.total,
+            model_n=None,
+        )
+        told = {(leak.split, leak.level, leak.quantity) for leak in before.leaks(survey, outcome)}
+        return [leak for leak in found if (leak.split, leak.level, leak.quantity) not in told]
 
     def leaks(self, survey: str, outcome: str) -> list[FindingLeak]:
         """What a reader learns too much of, by an exact minimum and maximum each."""
@@ -316,7 +344,13 @@ def _rounded(value: float, step: float) -> float:
 
 
 def attack_findings(
-    con: duckdb.DuckDBPyConnection, rule: ModelRule, *, risks: str, models: str, estimates: str
+    con: duckdb.DuckDBPyConnection,
+    rule: ModelRule,
+    *,
+    risks: str,
+    models: str,
+    estimates: str,
+    has_known: bool = False,
 ) -> tuple[list[FindingLeak], int]:
     """Attack the findings as everybody sees them, outcome by outcome.
 
@@ -326,6 +360,7 @@ def attack_findings(
         rule: Table A, row models.
         risks, models: relations in the columns of `disclosure.risks`, `disclosure.models`.
         estimates: relation in the columns of `disclosure.estimates`.
+        has_known: whether `Holds` of the risks are registered: what releases before told of them.
 
     Returns:
         What is learnt too much of, and how many quantities were attacked.
@@ -340,21 +375,22 @@ def attack_findings(
         if row[2] is not None
     }
     by_outcome: dict[tuple[str, str], list[Any]] = {}
-    for row in con.execute(_TRUTH.format(shown=risks)).fetchall():
+    is_told = is_known("risks", f"'{PUBLIC}'") if has_known else "false"
+    for row in con.execute(_TRUTH.format(shown=risks, known=is_told)).fetchall():
         by_outcome.setdefault((row[0], row[1]), []).append(row)
     leaks: list[FindingLeak] = []
     asked_n = 0
     for (survey, outcome), rows in by_outcome.items():
         attack = OutcomeAttack(
             [
-                Level(kind, domain, factor, level, int(n), int(yes), bool(is_shown))
-                for _, _, kind, domain, factor, level, n, yes, is_shown, _ in rows
+                Level(kind, domain, factor, level, int(n), int(yes), bool(is_shown), bool(is_told))
+                for _, _, kind, domain, factor, level, n, yes, is_shown, _, is_told in rows
             ],
             rule,
             is_sensitive=bool(rows[0][9]),
             total=totals.get((survey, outcome)),
             model_n=model_n.get((survey, outcome)),
         )
-        leaks += attack.leaks(survey, outcome)
+        leaks += attack.leaks_of_now(survey, outcome)
         asked_n += len(list(attack.asked()))
     return leaks, asked_n

@@ -6,7 +6,8 @@ analysis (`research`), the thresholds (policy.yaml, `models`).
 A split of pupils is shown whole or not at all: the groups of one factor, or the counts of one
 domain, add up to those who answered. A term is hidden by the smaller of its two groups; the
 others of its model stand, since odds ratios do not add up. What several splits tell together
-is attacked (`findings_attack.py`), and of what tells too much more is hidden.
+is attacked (`findings_attack.py`), beside what releases before told of it, and of what tells too
+much more is hidden. Of what they forbid a split goes whole, a term of a model alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.codebook.model import Codebook
+from rcs_assets.disclosure.beside import PUBLIC
 from rcs_assets.disclosure.findings_attack import ALL, COUNT, FindingLeak, attack_findings
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held
 from rcs_assets.disclosure.service_rules import ModelRule
 from rcs_assets.errors import ConfigurationError
 
@@ -31,6 +34,7 @@ def protect_findings(
     codebook: Codebook,
     titles: Mapping[str, str],
     alpha: float,
+    holds: Mapping[str, Holds] | None = None,
 ) -> dict[str, pa.Table]:
     """`risks` and `models` as everybody may see them, safe from what they tell together.
 
@@ -40,18 +44,26 @@ def protect_findings(
         codebook: which outcomes are sensitive.
         titles: of the factors.
         alpha: the corrected p below which a term is clear.
+        holds: rows of the two tables that releases before forbid, or told.
 
     Raises:
         ConfigurationError: hiding all does not help, since the estimates tell too much.
     """
-    models = protect_models(con, rule, codebook, alpha)
+    holds = holds or {}
+    models = protect_models(con, rule, codebook, alpha, holds.get("models", NO_HOLDS))
     con.register("shown_models", models)
+    of_risks = holds.get("risks", NO_HOLDS)
     hidden: set[Split] = set()
     while True:
-        risks = protect_risks(con, rule, codebook, titles, hidden)
+        risks = protect_risks(con, rule, codebook, titles, hidden, of_risks)
         con.register("shown_risks", risks)
         leaks, _ = attack_findings(
-            con, rule, risks="shown_risks", models="shown_models", estimates="disclosure.estimates"
+            con,
+            rule,
+            risks="shown_risks",
+            models="shown_models",
+            estimates="disclosure.estimates",
+            has_known=True,
         )
         more = _to_hide(risks, leaks) - hidden
         if leaks and not more:
@@ -94,8 +106,13 @@ def protect_risks(
     codebook: Codebook,
     titles: Mapping[str, str],
     also_hidden: Iterable[Split] = (),
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
-    """`research.risks` as everybody may see it, with the factors' titles; hidden is null."""
+    """`research.risks` as everybody may see it, with the factors' titles; hidden is null.
+
+    `also_hidden`: splits that would tell too much; `holds`: rows that releases before forbid.
+    """
+    holds.register(con)
     register_flags(con, codebook)
     hidden = sorted(also_hidden)
     names = ("survey", "outcome", "kind", "domain", "factor")
@@ -120,12 +137,15 @@ def protect_risks(
                     n >= {rule.cell} + if(is_sensitive, {rule.sensitive_plus}, 0)
                     and with_outcome_n >= {rule.numerator}
                     and n - with_outcome_n >= {rule.numerator}
+                    and not is_held
                 ) over (partition by survey, outcome, kind, domain, factor) as is_safe,
                 bool_or(outcome_pct is null or reason <> '') over (
                     partition by survey, outcome, kind, domain, factor
                 ) as is_missing,
                 titles.title
-            from research.risks as risks
+            from (
+                select *, {is_held("risks", f"'{PUBLIC}'")} as is_held from research.risks
+            ) as risks
             inner join outcome_flags using (outcome)
             left join factor_titles as titles using (factor)
         ),
@@ -154,7 +174,11 @@ def protect_risks(
 
 
 def protect_models(
-    con: duckdb.DuckDBPyConnection, rule: ModelRule, codebook: Codebook, alpha: float
+    con: duckdb.DuckDBPyConnection,
+    rule: ModelRule,
+    codebook: Codebook,
+    alpha: float,
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
     """`research.models` as everybody may see it; hidden figures are null.
 
@@ -163,7 +187,9 @@ def protect_models(
         rule: Table A, row models.
         codebook: which outcomes are sensitive.
         alpha: the corrected p below which a term is clear (findings.yaml, 1 - confidence).
+        holds: rows that releases before forbid.
     """
+    holds.register(con)
     register_flags(con, codebook)
     decimals, points = rule.decimals, rule.pct_step
     shown = {
@@ -190,6 +216,7 @@ def protect_models(
                         least_cell_n < {rule.cell} + if(is_sensitive, {rule.sensitive_plus}, 0)
                         or least_outcome_n < {rule.numerator}
                         or df < {rule.least_df}
+                        or {is_held("models", f"'{PUBLIC}'")}
                         then 'c'
                     when reason <> '' then 'x'
                     else 'published'

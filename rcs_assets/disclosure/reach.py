@@ -29,6 +29,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.disclosure.beside import PUBLIC
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held, is_known
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.errors import InputError
@@ -85,7 +87,7 @@ from {reach}
 group by all
 """
 
-# Which sets of services a block passes, and the best of them; 0 if none.
+# Which sets of services a block passes.
 _BLOCK = """
 create or replace temp table sdc_reach_block as
 with judged as (
@@ -106,7 +108,6 @@ select
         judgements, lambda passes, number: passes
         and (has_asn or number = {without_asn}) and (has_social or number = {without_social})
     ) as passing,
-    coalesce(list_position(passing, true), 0) as best_set,
     has_asn and passes_any_asn as passes_any_asn,
 from judged
 """
@@ -146,41 +147,111 @@ from found
 group by all
 """
 
-# Groups add up to the total: they show what it shows, or nothing.
+# What releases before forbid of a block, and told. What a CPP may not see, the public may not; what
+# the public knows, a CPP knows.
+_BEFORE = """
+create or replace temp table sdc_reach_before as
+with cells as (
+    select
+        linked.audience, reach.*, 'cpp/' || reach.engagement as own,
+        {is_held} or (linked.audience = '{public}' and {is_held_inside}) as is_held,
+        {is_known} or {is_known_to_all} as is_known,
+    from {reach} as reach
+    inner join sdc_reach_linked as linked using (engagement, need, breakdown)
+)
+select
+    audience, engagement, need, breakdown,
+    coalesce(list(distinct service) filter (is_held), []) as held,
+    coalesce(list(distinct service) filter (is_known), []) as known,
+from cells
+group by all
+"""
+
+# Of each block and set of services: whether it tells no small part, with what is known of the
+# block already, and whether nothing of it is held.
+_OPEN = """
+create or replace temp table sdc_reach_open as
+with sets as (from (values {sets}) as t(number, services)),
+own as (
+    select
+        *,
+        list_filter(known, lambda service: service <> 'any_asn') as known_parts,
+        list_contains(known, 'any_asn') as knows_any_asn,
+    from sdc_reach_block
+    inner join sdc_reach_linked using (engagement, need, breakdown)
+    inner join sdc_reach_before using (audience, engagement, need, breakdown)
+)
+select
+    own.*, sets.number,
+    -- All is told that the smallest set holds which has both.
+    bool_or(
+        passing[wider.number]
+        and list_has_all(wider.services, list_concat(sets.services, known_parts))
+        and (
+            passes_rest_of_asn
+            or not (knows_any_asn and list_contains(sets.services, 'asn_support'))
+        )
+    ) as tells_no_small_part,
+    not list_has_any(sets.services, held) as is_free,
+from own
+cross join sets
+cross join sets as wider
+group by all
+"""
+
+# Groups add up to the total: they show what it shows, or nothing. Groups that are known are taken
+# off it: it shows nothing of which they leave a small part.
 _STATUS = """
 create or replace temp table sdc_reach_shown as
-with own as (
-    select blocks.*, linked.audience, linked.is_open, linked.is_asn_open,
-    from sdc_reach_block as blocks
-    inner join sdc_reach_linked as linked using (engagement, need, breakdown)
+with best as (
+    select audience, engagement, need, min(number) as best_set,
+    from (
+        select
+            audience, engagement, need, number,
+            bool_and(tells_no_small_part)
+                filter (breakdown = 'total' or len(known_parts) > 0 or knows_any_asn)
+            and bool_and(is_free and is_open) filter (breakdown = 'total') as is_safe,
+        from sdc_reach_open
+        group by all
+    )
+    where is_safe
+    group by all
 ),
 chosen as (
     select
-        own.*,
-        if(
-            own.is_open and total.is_open and coalesce(own.passing[total.best_set], false),
-            total.best_set,
-            0
-        ) as shown_set,
-    from own
-    inner join own as total
-        on total.audience = own.audience and total.engagement = own.engagement
-        and total.need = own.need and total.breakdown = 'total'
+        own.* exclude (number, tells_no_small_part, is_free),
+        coalesce(max(best_set) filter (
+            number = best_set and is_open and is_free and tells_no_small_part
+        ), 0) as shown_set,
+    from sdc_reach_open as own
+    left join best using (audience, engagement, need)
+    group by all
 ),
 beside as (
     select
         *,
-        is_open and is_asn_open and passes_any_asn
-        and (passes_rest_of_asn or shown_set not in ({sets_with_asn})) as shows_any_asn,
+        passes_rest_of_asn
+        or not (shown_set in ({sets_with_asn}) or list_contains(known, 'asn_support'))
+            as passes_asn_beside,
+        is_open and is_asn_open and passes_any_asn and passes_asn_beside
+        and not list_contains(held, 'any_asn') as shows_any_asn,
     from chosen
+),
+totals as (
+    select
+        audience, engagement, need,
+        bool_and(shows_any_asn) filter (breakdown = 'total')
+        and bool_and(passes_any_asn and passes_asn_beside) filter (
+            breakdown = 'total' or knows_any_asn
+        ) as shows_any_asn,
+    from beside
+    group by all
 )
 select
     beside.audience, beside.engagement, beside.need, beside.breakdown, beside.shown_set,
-    beside.shows_any_asn and total.shows_any_asn as shows_any_asn,
+    beside.shows_any_asn and totals.shows_any_asn as shows_any_asn,
 from beside
-inner join beside as total
-    on total.audience = beside.audience and total.engagement = beside.engagement
-    and total.need = beside.need and total.breakdown = 'total'
+inner join totals using (audience, engagement, need)
 """
 
 _SHOWN = """
@@ -258,6 +329,7 @@ def protect_reach(
     policy: Policy,
     audiences: Sequence[str],
     needs: Mapping[str, Sequence[str]],
+    holds: Holds = NO_HOLDS,
     *,
     reach: str = "services.reach",
     estimates: str = "disclosure.estimates",
@@ -269,6 +341,7 @@ def protect_reach(
         policy: its block reach (policy.md, Table A) and what is unreliable.
         audiences: `public` (all engagements) and `cpp/<engagement>` (its own).
         needs: need → indicators that count the same pupils.
+        holds: rows that releases before forbid, or told.
         reach: relation in the columns of services.reach, unrounded.
         estimates: the protected estimates: an indicator that is hidden there hides its need.
 
@@ -281,6 +354,7 @@ def protect_reach(
         InputError: counts that do not fit one another; nothing is protected then.
     """
     register_rounding(con)
+    holds.register(con)
     if con.execute(_PROBLEM.format(reach=reach)).fetchall()[0][0]:
         raise InputError(
             "A row of need × reach has counts that do not fit one another",
@@ -303,9 +377,10 @@ def protect_reach(
     con.execute(_ROW.format(reach=reach))
     con.execute(_block_sql(policy))
     con.execute(_LINKED.format(estimates=estimates), [list(audiences)])
-    con.execute(_status_sql())
+    for sql in _shown_sets(reach):
+        con.execute(sql)
     shown = con.execute(_shown_sql(policy, reach)).to_arrow_table()
-    for name in ("need", "row", "block", "linked", "shown"):
+    for name in ("need", "row", "block", "linked", "before", "open", "shown"):
         con.execute(f"drop table if exists temp.sdc_reach_{name}")
     return shown
 
@@ -327,9 +402,20 @@ def _block_sql(policy: Policy) -> str:
     )
 
 
-def _status_sql() -> str:
+def _shown_sets(reach: str) -> tuple[str, ...]:
+    """Which set of services each block shows to whom, in steps."""
+    before = _BEFORE.format(
+        reach=reach,
+        public=PUBLIC,
+        is_held=is_held("reach", "linked.audience"),
+        is_held_inside=is_held("reach", "'cpp/' || reach.engagement"),
+        is_known=is_known("reach", "linked.audience"),
+        is_known_to_all=is_known("reach", f"'{PUBLIC}'"),
+    )
+    sets = ", ".join(f"({number}, {list(set_)})" for number, (set_, _) in enumerate(_SETS, start=1))
     with_asn = [number for number, (set_, _) in enumerate(_SETS, start=1) if "asn_support" in set_]
-    return _STATUS.format(sets_with_asn=", ".join(map(str, with_asn)))
+    status = _STATUS.format(sets_with_asn=", ".join(map(str, with_asn)))
+    return before, _OPEN.format(sets=sets), status
 
 
 def _shown_sql(policy: Policy, reach: str) -> str:

@@ -5,7 +5,8 @@ belong here: the counts (`services`), need × reach (`reach.py`), Dagster.
 
 Recipients and the others, each by whether they responded, are the four parts of one table; all
 reach the row's numerator or nothing of it is shown. Of the two supports apart, one says with the
-other and with either how many have both: their six parts by response must pass too.
+other and with either how many have both: their six parts by response must pass too, also where a
+release before told one of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.disclosure.beside import PUBLIC
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held, is_known
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.storage import sql_literal
@@ -50,9 +53,21 @@ counted as (
     select
         engagement, survey, service,
         sum(served_n) as recipients_n,
-        coalesce(sum(served_n) filter (not has_responded), 0) as silent_n
+        coalesce(sum(served_n) filter (not has_responded), 0) as silent_n,
     from rows
     group by all
+),
+before as (
+    select *, {is_held} as is_held, {is_known} as is_known from counted
+),
+judged as (
+    select
+        *,
+        -- What releases before told of the supports apart stands beside what is shown now.
+        bool_or(service <> 'any_service' and is_known) over of_survey as knows_apart,
+        bool_or(is_held) over of_survey as holds_one
+    from before
+    window of_survey as (partition by engagement, survey)
 )
 """
 
@@ -65,10 +80,13 @@ select
     if(is_shown, 'published', 'c') as status
 from (
     select
-        counted.*,
-        recipients_n >= {base} and if(service = 'any_service', passes_any, passes_apart)
-            as is_shown
-    from counted
+        judged.*,
+        recipients_n >= {base} and if(
+            service = 'any_service',
+            passes_any and not is_held and (passes_apart or not knows_apart),
+            passes_apart and not holds_one
+        ) as is_shown
+    from judged
     inner join parts using (engagement, survey)
 )
 order by all
@@ -76,7 +94,10 @@ order by all
 
 
 def protect_recipients(
-    con: duckdb.DuckDBPyConnection, policy: Policy, engagements: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    engagements: Sequence[str],
+    holds: Holds = NO_HOLDS,
 ) -> pa.Table:
     """How many recipients of support did not respond, as everybody may see it.
 
@@ -84,6 +105,7 @@ def protect_recipients(
         con: a connection that sees `services.recipients`.
         policy: Table A, row need × reach.
         engagements: those that are released.
+        holds: rows that releases before forbid, or told.
 
     Returns:
         `engagement, survey, service` (asn_support, social_work, any_service), `n` (recipients
@@ -91,6 +113,7 @@ def protect_recipients(
         by all.
     """
     register_rounding(con)
+    holds.register(con)
     sql = _parts(policy, engagements) + _SHOWN.format(
         n_step=policy.reach.n_step, pct_step=policy.reach.pct_step, base=policy.reach.base
     )
@@ -99,7 +122,12 @@ def protect_recipients(
 
 def _parts(policy: Policy, engagements: Sequence[str]) -> str:
     listed = ", ".join(map(sql_literal, engagements)) or "null"
-    return _PARTS.format(engagements=listed, k=max(policy.reach.numerator, policy.reach.complement))
+    return _PARTS.format(
+        engagements=listed,
+        k=max(policy.reach.numerator, policy.reach.complement),
+        is_held=is_held("recipients", f"'{PUBLIC}'"),
+        is_known=is_known("recipients", f"'{PUBLIC}'"),
+    )
 
 
 def wrong_recipients(con: duckdb.DuckDBPyConnection, policy: Policy) -> list[str]:

@@ -180,7 +180,7 @@ def hidden_spend_is_not_recovered(look: Look) -> Found:
     sql = _spend_sql(look)
     con.execute(f"create or replace temp table audited_spend as {sql} from judged")
     con.execute(f"create or replace temp table audited_holdings as {sql} from holdings")
-    cells = "(select * exclude (gbp), total_gbp as gbp from audited_spend)"
+    cells = "(select * exclude (gbp), total_gbp as gbp, 0 as moved_gbp from audited_spend)"
     con.register("found_spend", unsafe_spend(con, cells, "audited_holdings", rule))
     rows = con.execute(
         "select place from audited_spend semi join found_spend using (cell_id) order by all"

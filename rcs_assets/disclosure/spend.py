@@ -15,7 +15,9 @@ policy.md, Table A: at least 3 holdings (where a closed provider is among them),
 2. cells near one that an attacker could still work out too closely, by linear programs over
    all sums at once.
 
-Hidden first is what costs least: a part rather than a total, few pounds rather than many.
+Hidden first is what costs least: a part rather than a total, few pounds rather than many. What
+releases before forbid (`held.py`) is hidden like an unsafe cell, of which nobody may work out what
+changed; to hide what they told and nobody has changed since would keep it from nobody.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from itertools import combinations
 import duckdb
 import pyarrow as pa
 
+from rcs_assets.disclosure.beside import BESIDE, PUBLIC
+from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_known
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS, SpendRule
@@ -99,9 +103,14 @@ select
         or top_gbp > {dominance_pct} / 100 * sums.gbp,
         false
     ) as is_primary,
+    held.row_key is not null as is_held,
+    coalesce(held.closed_gbp, 0) as moved_gbp,
+    {is_known} as is_known,
 from grid
 left join sums using (engagement, {key})
 left join holdings using (engagement, {key})
+left join sdc_held as held
+    on held.audience = '{public}' and held.line_key = {line_key} and held.row_key = {row_key}
 """
 
 # One more cell an engagement: of the sums with just one hidden cell, the cell that stands in
@@ -109,14 +118,14 @@ left join holdings using (engagement, {key})
 _HIDE_PARTNER = """
 insert into sdc_spend_hidden
 with members as (
-    select sums.sum_id, cells.*, hidden.cell_id is not null as is_hidden,
+    select sums.sum_id, cells.*, hidden.cell_id is not null and not is_known as is_hidden,
     from sdc_spend_sum as sums
     inner join sdc_spend_cell as cells using (cell_id)
     left join sdc_spend_hidden as hidden using (cell_id)
     where cells.gbp > 0
 ),
 lonely as (
-    select sum_id, max(first_gbp) filter (is_hidden) as need_gbp,
+    select sum_id, max(greatest(first_gbp, moved_gbp)) filter (is_hidden) as need_gbp,
     from members
     group by sum_id
     having count_if(is_hidden) = 1
@@ -127,7 +136,7 @@ candidates as (
         any_value(gbp) < max(need_gbp) as is_little,
     from members
     inner join lonely using (sum_id)
-    where not is_hidden
+    where not is_hidden and not is_known
     group by all
 )
 select arg_min(cell_id, (lonely_n, totals_n, is_little, gbp, cell_id))
@@ -156,12 +165,12 @@ near as (
     inner join sdc_spend_sum as others using (sum_id)
     inner join sdc_spend_cell as cells on others.cell_id = cells.cell_id
     anti join sdc_spend_hidden as hidden on others.cell_id = hidden.cell_id
-    where cells.gbp > 0
+    where cells.gbp > 0 and not cells.is_known
 )
 select arg_min(cell_id, (distance, totals_n, gbp < need_gbp, gbp, cell_id))
 from near
 inner join (
-    select engagement, max(first_gbp) as need_gbp
+    select engagement, max(greatest(first_gbp, moved_gbp)) as need_gbp
     from sdc_spend_unsafe
     inner join sdc_spend_cell using (cell_id)
     group by engagement
@@ -193,6 +202,7 @@ def protect_spend(
     con: duckdb.DuckDBPyConnection,
     policy: Policy,
     audiences: Sequence[str],
+    holds: Holds = NO_HOLDS,
     *,
     spend: str = "services.spend",
 ) -> pa.Table:
@@ -202,6 +212,7 @@ def protect_spend(
         con: a connection that sees `spend`; temporary tables `sdc_spend_*` are made.
         policy: its block spend (policy.md, Table A).
         audiences: `public` (all engagements) and `cpp/<engagement>` (its own).
+        holds: rows that releases before forbid, or told.
         spend: relation in the columns of services.spend, pounds unrounded.
 
     Returns:
@@ -214,6 +225,7 @@ def protect_spend(
     """
     rule = policy.spend
     register_rounding(con)
+    holds.register(con)
     con.execute(_HOLDING.format(key=_KEY, spend=spend), [list(rule.open_provider_types)])
     if con.execute(_PROBLEM).fetchall()[0][0]:
         raise InputError(
@@ -236,6 +248,7 @@ def _make_cells(con: duckdb.DuckDBPyConnection, rule: SpendRule) -> None:
     """The cells of the policy's tables with their closed holdings, and the sums among them."""
     subsets = " union all ".join(_subset_sql(columns) for columns in _subsets(rule))
     grid = " union ".join(_grid_sql(columns) for columns in _subsets(rule))
+    line_key, row_key = BESIDE["spend"].keys
     con.execute(_HOLDINGS.format(key=_KEY, subsets=subsets))
     con.execute(
         _CELL.format(
@@ -247,6 +260,10 @@ def _make_cells(con: duckdb.DuckDBPyConnection, rule: SpendRule) -> None:
             least_holdings=rule.least_holdings,
             p_pct=rule.p_pct,
             dominance_pct=rule.dominance_pct,
+            public=PUBLIC,
+            line_key=line_key,
+            row_key=row_key,
+            is_known=is_known("spend", f"'{PUBLIC}'"),
         )
     )
     con.execute(
@@ -286,13 +303,13 @@ def _hide(con: duckdb.DuckDBPyConnection, rule: SpendRule) -> None:
     """Fill `sdc_spend_hidden`; each round hides at least one more cell, so it ends."""
     con.execute(
         "create or replace temp table sdc_spend_hidden as "
-        "select cell_id from sdc_spend_cell where is_primary"
+        "select cell_id from sdc_spend_cell where is_primary or is_held"
     )
     # An outsider's programs are few: what he works out, providers would too.
     for outsider_only in (True, False):
         con.execute(
             "create or replace temp table sdc_spend_open as "
-            "select distinct engagement from sdc_spend_cell where is_primary"
+            "select distinct engagement from sdc_spend_cell where is_primary or is_held"
         )
         while _hide_more(con, rule, outsider_only=outsider_only):
             pass
@@ -321,8 +338,11 @@ def _released(rule: SpendRule) -> str:
     return f"""(
         select
             cells.*,
-            if(hidden.cell_id is null, rcs_round(cells.gbp::double, {rule.gbp_step}), null)
-                as shown_gbp,
+            if(
+                hidden.cell_id is null or cells.is_known,
+                rcs_round(cells.gbp::double, {rule.gbp_step}),
+                null
+            ) as shown_gbp,
         from sdc_spend_cell as cells
         left join sdc_spend_hidden as hidden using (cell_id)
         where cells.engagement in (from sdc_spend_open)

@@ -12,7 +12,8 @@ totals; who works in which cell is known, so a cell without money is known too.
 
 A hidden cell that holds closed money is safe from an attacker if its range reaches p per cent
 of the largest closed holding that is not his below and above the true sum and, from an
-outsider, as far above as the dominance rule asks (policy.md, Table A).
+outsider, as far above as the dominance rule asks (policy.md, Table A). Where it may not be told
+what changed since a release before, so must the range for the largest holding that did.
 """
 
 from __future__ import annotations
@@ -96,8 +97,9 @@ def unsafe_spend(
     Args:
         con: a connection that sees the relations; temporary tables `spend_*` are made.
         cells: `cell_id`, `engagement`, the five columns of spend, `gbp`, `top_gbp` (the
-            largest few closed holdings together) and `shown_gbp` (the released figure, null
-            where hidden); pounds.
+            largest few closed holdings together), `moved_gbp` (the largest closed holding that
+            changed since a release before, where that is to be hidden, else 0) and `shown_gbp` (the
+            released figure, null where hidden); pounds.
         holdings: `engagement`, the five columns, `body`, `is_closed`, `is_closed_provider`,
             `gbp`: who has how much in each cell.
         rule: p per cent, dominance and the step of what is shown.
@@ -111,7 +113,8 @@ def unsafe_spend(
     known = con.execute(_KNOWLEDGE.format(attackers=attackers)).to_arrow_table()
     figures = con.execute(
         "select cell_id, engagement, gbp::double as gbp, top_gbp::double as top, "
-        "shown_gbp::double as shown from spend_cell where gbp > 0 order by engagement, cell_id"
+        "moved_gbp::double as moved, shown_gbp::double as shown from spend_cell where gbp > 0 "
+        "order by engagement, cell_id"
     ).to_arrow_table()
     sums = con.execute(
         "select engagement, sum_id, cell_id, sign from spend_sum inner join spend_cell "
@@ -177,7 +180,7 @@ def _job(
 ) -> _Job | None:
     gbp, shown, own = cells["gbp"], cells["shown"], mine["own"]
     is_hidden = np.isnan(shown)
-    need = rule.p_pct / 100 * mine["largest"]
+    need = rule.p_pct / 100 * np.maximum(mine["largest"], cells["moved"])
     if is_outsider:
         need = np.maximum(need, 100 / rule.dominance_pct * cells["top"] - gbp)
     asked = np.flatnonzero(is_hidden & (need > 0))

@@ -17,8 +17,11 @@ from typing import Any
 import duckdb
 
 from rcs_assets.codebook import PUPIL_SURVEYS
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.disclosure.row_differences import find_row_differences
+from rcs_assets.errors import StorageError
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
@@ -373,6 +376,18 @@ def microdata_forms_agree(bench: Bench) -> Verdict:
     )
 
 
+def no_row_tells_a_difference(bench: Bench) -> Verdict:
+    """Beside releases before no row beside the estimates tells of 1-9 who changed."""
+    earlier = earlier_releases(bench.home.releases)
+    policy = load_policy(bench.home.config)
+    try:
+        found = find_row_differences(bench.con, _root(bench), earlier, policy)
+    except StorageError as problem:
+        return Verdict(False, str(problem))
+    said = f"releases before {len(earlier)}, rows compared {found.compared_n}"
+    return Verdict(not found.places, places(found.places, said))
+
+
 NO_RELEASE = "do not publish; run: rcs materialise; if it stays, report a defect of release"
 PYTHON_CHECKS = (
     PythonCheck(
@@ -471,6 +486,16 @@ PYTHON_CHECKS = (
         "interfaces.md, A release",
         NO_RELEASE,
         microdata_forms_agree,
+    ),
+    PythonCheck(
+        ASSET,
+        "no_row_tells_a_difference",
+        "Beside any earlier release no row of participation, reach, recipients, findings, "
+        "comparisons, changes or spend tells that 1 to 9 contributors changed, nor what was hidden",
+        "policy.md, Change between releases; Table A, spend",
+        "run: rcs materialise (a release came in between); if it stands, report a defect of "
+        "disclosure",
+        no_row_tells_a_difference,
     ),
 )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.codebook.versions import comparability
+from rcs_assets.disclosure.beside import COUNTS, counts_sql
 from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import InputError
@@ -289,6 +290,7 @@ _PLAIN = {
         )
     },
     "link_items": "select * from services.link_items",
+    COUNTS: counts_sql(),
     "complex_asn_profile": "select * from services.complex_asn",
     "link_model": _MODEL_SQL,
 }

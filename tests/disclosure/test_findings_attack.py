@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rcs_assets.disclosure import load_policy
-from rcs_assets.disclosure.findings_attack import Level, OutcomeAttack
+from rcs_assets.disclosure.findings_attack import FindingLeak, Level, OutcomeAttack
 
 RULE = load_policy().models
 COUNT = ("count", "peer", "risks")
@@ -43,6 +45,21 @@ def test_those_who_did_not_answer_are_worked_out_of_a_total_and_its_groups() -> 
     assert leaks(groups, (600, 33, True)) == {"factor peer lonely rest numerator"}
     # Nothing is found where no total is shown.
     assert leaks(groups, (600, 33, False)) == leaks(groups, None) == set()
+
+
+def test_what_a_release_before_told_counts_as_said_and_as_no_leak_of_this_one() -> None:
+    """The groups of then and the total: nothing that is hidden now keeps those who are left."""
+    groups = split(LONELY, {"protective": (300, 12), "risk": (200, 12)}, is_shown=False)
+    groups = [replace(level, is_known=True) for level in groups]
+    total = (600, 33, True)
+    assert leaks(groups, total) == {"factor peer lonely rest numerator"}
+
+    def of_now(levels: list[Level]) -> list[FindingLeak]:
+        attack = OutcomeAttack(levels, RULE, is_sensitive=False, total=total, model_n=None)
+        return attack.leaks_of_now("s", "o")
+
+    assert of_now(groups) == []
+    assert len(of_now([replace(level, is_known=False, is_shown=True) for level in groups])) == 1
 
 
 @pytest.mark.parametrize("is_shown", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from rcs_assets.disclosure.beside import TABLES
 from tests.conftest import ReleasedHome, run_rcs
 from tests.drop import plain_copy
 from tests.integration.installation import (
@@ -142,6 +144,22 @@ def test_files_of_one_engagement_rebuild_it_alone_and_make_a_new_release(
     assert current(searched.home) != current(released_home.path)
     verified = run_rcs("release", "verify", "--home", searched.home, "--json")
     assert json.loads(verified.stdout)["is_whole"] is True
+
+
+def test_all_rows_were_compared_with_the_release_before(searched: Searched) -> None:
+    """Those beside the estimates too, by the counts that the release before kept."""
+    content = (searched.home / "releases" / "current" / "manifest.json").read_text("utf-8")
+    observed = {check["check"]: check["observed"] for check in json.loads(content)["checks"]}
+    said = re.fullmatch(
+        r"releases before 1, rows compared (\d+): none wrong", observed["no_row_tells_a_difference"]
+    )
+    assert said is not None and int(said[1]) > 100
+    kept = sorted(searched.home.glob("releases/2*/safe_haven/parquet/counts_behind.parquet"))
+    assert len(kept) == 2
+    for file in kept:
+        with duckdb.connect() as con:
+            tables = con.execute(f"select distinct table_name from '{file}'").fetchall()
+        assert {name for (name,) in tables} == {table.name for table in TABLES}
 
 
 def test_the_search_sees_into_every_kind_of_file(tmp_path: Path) -> None:

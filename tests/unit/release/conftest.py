@@ -260,16 +260,46 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
             0.2::double as salsus_contrast, 0.3::double as change, 0.4::double as se,
             -0.5::double as ci_low, 1.1::double as ci_high, 0.4::double as p_value,
             0.4::double as corrected_p, false as is_marked, '' as reason;
+        create table wellbeing.respondents as
+        select distinct engagement, survey, geography_level, geography_code,
+            120 as respondents_n, 160 as roll_n, 7 as schools_n
+        from disclosure.participation;
+        create table wellbeing.comparisons as
+        select distinct * exclude (audience, status) from disclosure.comparisons;
+        create table wellbeing.changes as
+        select *, 120 as earlier_n, 120 as later_n, 48 as earlier_numerator_n,
+            48 as later_numerator_n, 0 as shared_n
+        from disclosure.changes;
+        create table services.reach as
+        select distinct engagement, need, need_level, service, breakdown, "group",
+            120 as need_n, 36 as served_n
+        from disclosure.reach;
+        create table services.recipients as
+        select engagement, survey, unnest([true, false]) as has_responded, 400 as pupils_n,
+            30 as asn_support_n, 40 as social_work_n, 15 as both_n, 55 as any_service_n
+        from disclosure.recipients;
+        create table services.spend as
+        select engagement, 'voluntary' as sector, 'universal' as tier, '0-4' as age_band,
+            'grant' as funding_origin, 'safe' as domain, 'Trust ' || i as provider_name,
+            'third' as provider_type, false as is_confidential, 41000::double as gbp,
+            166::double as children_n
+        from disclosure.recipients cross join range(3) as t(i);
         create table disclosure.risks as
         select 'secondary' as survey, 'factor' as kind, 'peer' as domain, 'often_lonely' as factor,
             'Often lonely' as title, unnest(['risk', 'protective']) as level,
             'secondary_positive_wellbeing' as outcome, 100 as n, 50 as share_pct,
             20 as outcome_pct, 15 as ci_low, 26 as ci_high, 'published' as status;
+        create schema research;
+        create table research.risks as
+        select survey, kind, domain, factor, level, outcome, 100 as n, 20 as with_outcome_n
+        from disclosure.risks;
         create table disclosure.models as
         select 'secondary' as survey, 'secondary_positive_wellbeing' as outcome, 'term' as kind,
             'often_lonely' as factor, 'risk' as level, 0.5 as odds_ratio, 0.3 as ci_low,
             0.8 as ci_high, true as is_clear, -12 as effect_points, -20 as effect_low,
             -4 as effect_high, null::double as value, 200 as n, 'published' as status;
+        create table research.models as
+        select *, 60 as least_cell_n, 20 as least_outcome_n from disclosure.models;
         create table disclosure.audit as
         select 'public' as coalition, 'secondary' as survey, 'secondary_hungry' as indicator,
             21 as cells_n, 2 as hidden_n, 4 as targets_n, 0 as unsafe_n, 8 as programs_n,
