@@ -48,9 +48,8 @@ from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.code import code_version
+from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
 
-# Who reads a withdrawn release has it still (release/withdraw.py keeps the files).
-WITHDRAWN_FOLDER = ".withdrawn"
 _ESTIMATES = Path("parquet") / "estimates.parquet"
 _MANIFEST = "manifest.json"
 _COUNTS = Path("safe_haven") / "parquet" / "estimates_unrounded.parquet"
@@ -338,20 +337,18 @@ def with_notes(shown: Shown) -> Shown:
 def earlier_releases(releases: Path) -> tuple[Path, ...]:
     """Folders of all releases that were ever published from an installation, oldest first.
 
+    Who read a withdrawn release has it still. What lacks its tables is named too: whoever reads
+    them is told then, and nothing is published as if it had never been.
+
     Args:
         releases: the folder `releases/` of the home.
     """
-    found = {}
-    for place in (releases, releases / WITHDRAWN_FOLDER):
-        if place.is_dir():
-            # A withdrawn release has a tombstone in its place, without tables.
-            for folder in place.iterdir():
-                if (
-                    not folder.is_symlink()
-                    and not folder.name.startswith(".")
-                    and (folder / "public" / _ESTIMATES).is_file()
-                ):
-                    found[folder.name] = folder
+    kept, found = releases / WITHDRAWN_FOLDER, {}
+    for place in (releases, kept):
+        for folder in place.iterdir() if place.is_dir() else ():
+            if folder.is_dir() and not (folder.is_symlink() or folder.name.startswith(".")):
+                is_tombstone = (folder / TOMBSTONE).is_file()
+                found[folder.name] = kept / folder.name if is_tombstone else folder
     return tuple(found[name] for name in sorted(found, key=_order))
 
 
@@ -406,8 +403,7 @@ def _read(con: duckdb.DuckDBPyConnection, folder: Path, file: Path, sql: str) ->
 def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
     yield "public", folder / "public" / _ESTIMATES
     for package in sorted((folder / "cpp").glob("*")):
-        if (package / _ESTIMATES).is_file():
-            yield f"cpp/{package.name}", package / _ESTIMATES
+        yield f"cpp/{package.name}", package / _ESTIMATES
 
 
 def compare_with_earlier(

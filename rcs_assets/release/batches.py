@@ -24,9 +24,9 @@ import duckdb
 from rcs_assets.intake.opt_outs import OPT_OUTS, opted_out_since
 from rcs_assets.programme.tracking import Tracking, load_tracking
 from rcs_assets.release.packages import current_version, read_manifest, versions
-from rcs_assets.release.withdraw import WITHDRAWN_FOLDER
 from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.counts import public_count
+from rcs_assets.storage.home import WITHDRAWN_FOLDER
 
 _MICRODATA = Path("safe_haven") / "microdata" / "linked.parquet"
 # Who contributes to a table: with answers, and with a record of a council beside them.

@@ -48,12 +48,11 @@ from rcs_assets.release.packages import (
 from rcs_assets.release.publish import point_current_to
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
+from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
 
-WITHDRAWN_FOLDER = ".withdrawn"
 # SCN and UID have more digits than the code of a school; an SCN is also written in groups, and has
 # one digit more than a day.
 _NUMBER_OF_A_PERSON = re.compile(r"\d{8}|\d(?:[ -]?\d){8}")
-TOMBSTONE = "WITHDRAWN.md"
 _KEPT = ("release", "as_of", "content_hash", "simulated", "codebook_version", "policy_version")
 
 

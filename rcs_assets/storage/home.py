@@ -28,6 +28,8 @@ FOLDERS = (
     "tmp",
 )
 DEMO_SEED = 2026
+# Of a withdrawn release the tombstone stands in `releases/`, and its files are kept here.
+WITHDRAWN_FOLDER, TOMBSTONE = ".withdrawn", "WITHDRAWN.md"
 DEFAULT_HOME = ".rcs"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from rcs_assets.disclosure import attack, estimates_audit
 from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.assets import audience_names
-from rcs_assets.disclosure.earlier import WITHDRAWN_FOLDER, earlier_releases
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.errors import StorageError
 from rcs_assets.storage.code import code_version
+from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
 from tests.disclosure.attacker import SHOWN, cell_of
 from tests.disclosure.made_programme import Measure, Shape, count_pupils
 from tests.disclosure.programme import SOURCES, Programme
@@ -152,14 +154,31 @@ def test_a_withdrawn_release_counts_and_one_that_cannot_be_read_stops_all(tmp_pa
     programme.publish(tmp_path / "2026.01.02")
     withdrawn = programme.publish(tmp_path / ".withdrawn" / "2026.01.01")
     (tmp_path / "2026.01.01").mkdir()
+    (tmp_path / "2026.01.01" / TOMBSTONE).touch()
     (tmp_path / "current").symlink_to("2026.01.02")
     (tmp_path / ".candidate").mkdir()
     assert earlier_releases(tmp_path) == (withdrawn, tmp_path / "2026.01.02")
     # Nobody's answer has changed: a second release says the same.
     again = programme.protect(earlier=earlier_releases(tmp_path))
     assert again.to_pylist() == programme.released
-    (withdrawn / "safe_haven" / "parquet" / "estimates_unrounded.parquet").write_bytes(b"PAR1")
+    haven = withdrawn / "safe_haven" / "parquet"
+    (haven / "estimates_unrounded.parquet").write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"2026\.01\.01 told cannot be read"):
+        programme.protect(earlier=earlier_releases(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "lost", ["2026.01.02/public", "2026.01.02/cpp/t1-cpp0/parquet", ".withdrawn"]
+)
+def test_a_release_that_has_lost_its_tables_is_not_passed_over(tmp_path: Path, lost: str) -> None:
+    programme = drawn(SHAPE, 3)
+    programme.publish(tmp_path / "2026.01.02")
+    programme.publish(tmp_path / ".withdrawn" / "2026.01.01")
+    (tmp_path / "2026.01.01").mkdir()
+    (tmp_path / "2026.01.01" / TOMBSTONE).touch()
+    shutil.rmtree(tmp_path / lost)
+    assert [folder.name for folder in earlier_releases(tmp_path)] == ["2026.01.01", "2026.01.02"]
+    with pytest.raises(StorageError, match=r"2026\.01\.0. told cannot be read"):
         programme.protect(earlier=earlier_releases(tmp_path))
 
 
