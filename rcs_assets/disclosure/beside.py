@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
@@ -25,8 +26,6 @@ from rcs_assets.storage import sql_literal
 COUNTS = "counts_behind"
 PUBLIC, SAFE_HAVEN = "public", "safe_haven"
 PUPILS, CHILDREN, POUNDS = "pupils", "children", "pounds"
-# The coarsest step to which Table A rounds numbers of pupils.
-COARSEST_N = 10
 _MONEY = ", ".join(SPEND_COLUMNS)
 
 
@@ -255,6 +254,26 @@ def counts_sql(tables: Sequence[Beside] = TABLES) -> str:
         f"select {sql_literal(table.name)} as table_name, * from ({table.counts(table.naming)})"
         for table in tables
     )
+
+
+def change_rules(policy: Policy) -> dict[str, object]:
+    """What a change needs to be told, as parameters of a query: contributors, and of money who."""
+    rule = policy.spend
+    return {
+        "open": list(rule.open_provider_types),
+        "least": policy.changed_least,
+        "holdings": rule.least_holdings,
+        "p_pct": rule.p_pct,
+        "top_n": rule.dominance_holdings,
+        "top_pct": rule.dominance_pct,
+    }
+
+
+def proven_from(policy: Policy) -> float:
+    """So far apart shown numbers of persons prove that as many changed as a change needs."""
+    steps = [rule.n_step for rule in policy.output_classes.values()]
+    steps += [policy.reach.n_step, policy.models.n_step, policy.spend.n_step]
+    return policy.changed_least + max(steps)
 
 
 _ROW_COLUMNS = (

@@ -28,8 +28,7 @@ from rcs_assets.disclosure.rows import BoolArray, FloatArray
 # A column within this of 0 or 1 is whole.
 WHOLE = 1e-6
 # Rows times columns of all programs that are solved, at most. Tables of 400 cells take up to 220
-# million in two dimensions; in three they would go on for an hour, with the cheapest choice found
-# in the first seconds.
+# million in two dimensions; in three the proof of some had not come after ten minutes.
 WORK_MOST = 300_000_000
 # Cuts of one point: those tried, those kept, and the cosine above which two are the same.
 TRIED_MOST, KEPT_MOST, ALIKE = 40, 30, 0.9

@@ -285,7 +285,6 @@ def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
             risks="disclosure.risks",
             models="disclosure.models",
             estimates="disclosure.estimates",
-            has_known=True,
         )
     except InputError as problem:
         # Figures that no table fits were not all made of the same pupils.

@@ -350,17 +350,15 @@ def attack_findings(
     risks: str,
     models: str,
     estimates: str,
-    has_known: bool = False,
 ) -> tuple[list[FindingLeak], int]:
     """Attack the findings as everybody sees them, outcome by outcome.
 
     Args:
         con: a connection that sees `research.risks`, `wellbeing.estimates` and the relations,
-            with `outcome_flags` (outcome, is_sensitive).
+            with `outcome_flags` (outcome, is_sensitive); `Holds` of the risks are registered.
         rule: Table A, row models.
         risks, models: relations in the columns of `disclosure.risks`, `disclosure.models`.
         estimates: relation in the columns of `disclosure.estimates`.
-        has_known: whether `Holds` of the risks are registered: what releases before told of them.
 
     Returns:
         What is learnt too much of, and how many quantities were attacked.
@@ -375,8 +373,8 @@ def attack_findings(
         if row[2] is not None
     }
     by_outcome: dict[tuple[str, str], list[Any]] = {}
-    is_told = is_known("risks", f"'{PUBLIC}'") if has_known else "false"
-    for row in con.execute(_TRUTH.format(shown=risks, known=is_told)).fetchall():
+    known = is_known("risks", f"'{PUBLIC}'")
+    for row in con.execute(_TRUTH.format(shown=risks, known=known)).fetchall():
         by_outcome.setdefault((row[0], row[1]), []).append(row)
     leaks: list[FindingLeak] = []
     asked_n = 0

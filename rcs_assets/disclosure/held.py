@@ -27,10 +27,11 @@ import pyarrow as pa
 
 from rcs_assets.disclosure.beside import (
     BESIDE,
-    COARSEST_N,
     POUNDS,
     PUBLIC,
+    change_rules,
     counts_sql,
+    proven_from,
     read_then,
     said_sql,
 )
@@ -116,7 +117,7 @@ with pairs as (
         was_shown and now.figures is distinct from then_.figures as is_moved,
         known.row_key is not null as is_known,
         list_max(list_transform(list_zip(now.people, then_.people), lambda n: abs(n[1] - n[2])))
-        - {COARSEST_N} >= $least and table_name <> 'spend' as is_proven,
+        >= $proven_from and table_name <> 'spend' as is_proven,
     from (select * exclude (release) from sdc_row_now) as now
     inner join sdc_beside using (table_name)
     cross join (select unnest($releases::varchar[]) as release) as releases
@@ -233,18 +234,7 @@ def compare_rows(
         "create or replace temp table sdc_beside as "
         f"from (values {flags}) as t(table_name, adds_up, is_derived)"
     )
-    rule = policy.spend
-    con.execute(
-        _CHANGED,
-        {
-            "open": list(rule.open_provider_types),
-            "least": policy.changed_least,
-            "holdings": rule.least_holdings,
-            "p_pct": rule.p_pct,
-            "top_n": rule.dominance_holdings,
-            "top_pct": rule.dominance_pct,
-        },
-    )
+    con.execute(_CHANGED, change_rules(policy))
     con.execute(_KNOWN)
     con.execute(
         "create or replace temp table sdc_row_held as "
@@ -284,6 +274,9 @@ def _hold_more(
     inserted = con.execute(
         f"insert into sdc_row_held by name from ({_TOLD}) "
         f"anti join sdc_row_held using (audience, {_KEY})",
-        {"releases": [folder.name for folder in earlier], "least": policy.changed_least},
+        {
+            "releases": [folder.name for folder in earlier],
+            "proven_from": proven_from(policy),
+        },
     ).fetchall()
     return int(inserted[0][0])

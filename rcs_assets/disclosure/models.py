@@ -63,7 +63,6 @@ def protect_findings(
             risks="shown_risks",
             models="shown_models",
             estimates="disclosure.estimates",
-            has_known=True,
         )
         more = _to_hide(risks, leaks) - hidden
         if leaks and not more:

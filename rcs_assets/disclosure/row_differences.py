@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from rcs_assets.disclosure.beside import COARSEST_N, POUNDS, TABLES, read_then
+from rcs_assets.disclosure.beside import POUNDS, TABLES, change_rules, proven_from, read_then
 from rcs_assets.disclosure.policy import Policy
 
 _ADDS_UP = tuple(table.name for table in TABLES if table.adds_up)
@@ -128,7 +128,7 @@ where case
     when not has_counts
         then was_hidden
         or says_other
-        and (table_name = 'spend' or coalesce(people_n, 0) < $least + {COARSEST_N})
+        and (table_name = 'spend' or coalesce(people_n, 0) < $proven_from)
     else
         (is_little and (says_other or (was_hidden and is_changed)))
         or (is_of_then and not was_shown)
@@ -166,19 +166,9 @@ def find_row_differences(
         StorageError: a table that a package or a release says it has cannot be read.
     """
     read_then(con, [candidate, *earlier])
-    now, rule = candidate.name, policy.spend
+    now = candidate.name
     con.execute(_COUNTS, {"now": now})
-    con.execute(
-        _CHANGES,
-        {
-            "open": list(rule.open_provider_types),
-            "least": policy.changed_least,
-            "holdings": rule.least_holdings,
-            "p_pct": rule.p_pct,
-            "top_n": rule.dominance_holdings,
-            "top_pct": rule.dominance_pct,
-        },
-    )
+    con.execute(_CHANGES, change_rules(policy))
     con.execute(
         _JUDGED,
         {
@@ -189,7 +179,7 @@ def find_row_differences(
         },
     )
     compared = con.execute("select count(*) from sdc_judged_rows").fetchall()[0][0]
-    found = con.execute(_UNSAFE, {"now": now, "least": policy.changed_least}).fetchall()
+    found = con.execute(_UNSAFE, {"now": now, "proven_from": proven_from(policy)}).fetchall()
     for name in ("judged_rows", "changes_of_rows", "pair", "row_then", "count_then"):
         con.execute(f"drop table sdc_{name}")
     return RowDifferences(int(compared), tuple(" ".join(row) for row in found))
