@@ -47,6 +47,11 @@ class Observed:
         self._seen["payload"] += bool(payload)
         self._seen["together"] += bool(identifiers and payload)
 
+    @property
+    def __class__(self) -> type[duckdb.DuckDBPyConnection]:
+        """What engines that ask for a connection are told."""
+        return duckdb.DuckDBPyConnection
+
     def execute(self, *arguments: Any, **options: Any) -> Any:
         self._look()
         return self._con.execute(*arguments, **options)
