@@ -17,9 +17,11 @@ from typing import Any
 
 from rcs_assets.commands import codebook, custody, fieldwork, linking, reading, releases, running
 from rcs_assets.commands.terminal import REFUSED
-from rcs_assets.errors import RcsError, StorageError
+from rcs_assets.errors import RcsError, StorageError, WrongUseError
 from rcs_assets.release.files import NO_ROOM
 
+# As argparse has it.
+WRONG_USE = 2
 AS_JSON = "print JSON, for programs"
 SCALES = ("small", "full", "national")
 TELEMETRY_OFF = {
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview).*")
     try:
         return int(options.command(options))
+    except WrongUseError as error:
+        print(f"rcs: {error}", file=sys.stderr)
+        return WRONG_USE
     except RcsError as error:
         print(f"rcs: {error}", file=sys.stderr)
         return REFUSED

@@ -43,6 +43,10 @@ class ConfigurationError(RcsError):
     """The programme, codebook, policy or settings data contradict themselves."""
 
 
+class WrongUseError(ConfigurationError):
+    """Options of a command that do not go together, or one that is missing beside another."""
+
+
 class InputError(RcsError):
     """A delivered file, or an argument of an engine, breaks its contract."""
 

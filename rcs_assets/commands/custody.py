@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.commands.running import compute_changes
-from rcs_assets.commands.terminal import DONE, REFUSED, open_home, print_json
+from rcs_assets.commands.terminal import DONE, REFUSED, make_home, open_home, print_json
 from rcs_assets.intake.retention import (
     complete_certificates,
     destroy_ended,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def keys_new(options: argparse.Namespace) -> int:
     """Make the keys that the installation never had."""
-    made = new_keys(open_home(options))
+    made = new_keys(make_home(options))
     if options.json:
         print_json({"made": made})
         return DONE

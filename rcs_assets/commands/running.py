@@ -23,12 +23,13 @@ from rcs_assets.commands.terminal import (
     REFUSED,
     config_folder,
     delivery_status,
+    make_home,
     open_home,
     print_json,
     refuse_unknown_engagements,
     say_progress,
 )
-from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.errors import ConfigurationError, InputError, WrongUseError
 from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
@@ -43,7 +44,7 @@ from rcs_assets.storage.recover import set_aside_if_damaged
 def demo(options: argparse.Namespace) -> int:
     """Simulate, deliver, materialise, publish; what has not changed is used again."""
     started = time.monotonic()
-    home = open_home(options, profile="demo")
+    home = make_home(options, profile="demo")
     _simulate_into_drop(home, options)
     status = compute_changes(home, publish=True)
     if status == DONE:
@@ -62,7 +63,7 @@ def simulate(options: argparse.Namespace) -> int:
         print(f"Signed {len(options.sign)} files as simulated. Next: rcs deliver FILE …")
         return DONE
     if options.out is None or options.truth is None:
-        raise ConfigurationError(
+        raise WrongUseError(
             "Nowhere to write", fix="name both folders: rcs simulate --out DIR --truth DIR"
         )
     report = make(
@@ -82,7 +83,7 @@ def simulate(options: argparse.Namespace) -> int:
 
 def deliver(options: argparse.Namespace) -> int:
     """Register files; each that is refused is named, the others go on."""
-    home = open_home(options)
+    home = make_home(options)
     # What lies in a drop without keys looks like an installation that has lost them.
     require_keys(home)
     outcomes = _register(home, options.paths)
@@ -108,15 +109,15 @@ def deliver(options: argparse.Namespace) -> int:
 
 def materialise(options: argparse.Namespace) -> int:
     """Compute what has changed; with --publish, ask the gate."""
-    home = open_home(options)
-    os.environ["RCS_LEFT_OUT"] = ",".join(options.leave_out)
-    refuse_unknown_engagements(home, [*options.engagement, *options.leave_out])
     if options.select and options.publish:
-        raise ConfigurationError(
+        raise WrongUseError(
             "--select and --publish do not go together",
             why="a selection may leave parts of the release behind its data",
             fix="run: rcs materialise --publish",
         )
+    home = open_home(options)
+    os.environ["RCS_LEFT_OUT"] = ",".join(options.leave_out)
+    refuse_unknown_engagements(home, [*options.engagement, *options.leave_out])
     require_keys(home)
     read_decisions(home)  # a log that was changed is refused before any run
     if options.select:

@@ -24,10 +24,24 @@ from rcs_assets.storage import Home, Settings, home_path
 DONE, REFUSED = 0, 1
 
 
-def open_home(options: argparse.Namespace, *, profile: str | None = None) -> Home:
-    """The installation that the options or RCS_HOME name."""
-    path = Path(options.home) if options.home else home_path()
-    home = Home.open(path, profile=profile or options.profile, seed=getattr(options, "seed", None))
+def open_home(options: argparse.Namespace) -> Home:
+    """The installation that the options or RCS_HOME name; it must be there."""
+    return _entered(Home.existing(_path(options), profile=options.profile), options)
+
+
+def make_home(options: argparse.Namespace, *, profile: str | None = None) -> Home:
+    """The same for the commands that begin an installation: its folders are made on first use."""
+    seed = getattr(options, "seed", None)
+    made = Home.open(_path(options), profile=profile or options.profile, seed=seed)
+    return _entered(made, options)
+
+
+def _path(options: argparse.Namespace) -> Path:
+    return Path(options.home) if options.home else home_path()
+
+
+def _entered(home: Home, options: argparse.Namespace) -> Home:
+    """Runs and processes that are started from here are of this installation and day."""
     os.environ["RCS_HOME"] = str(home.path)
     os.environ["RCS_AS_OF"] = Settings.from_environment(as_of=options.as_of).as_of.isoformat()
     return home
@@ -35,7 +49,7 @@ def open_home(options: argparse.Namespace, *, profile: str | None = None) -> Hom
 
 def config_folder(options: argparse.Namespace) -> Path:
     """The overlay of the home, which need not be there: nothing is opened or written."""
-    return (Path(options.home) if options.home else home_path()) / "config"
+    return _path(options) / "config"
 
 
 def refuse_unknown_engagements(home: Home, keys: Sequence[str]) -> None:

@@ -144,6 +144,7 @@ def _link(
     for name, table in tables:
         _load(con, name, table, settings)
     _refuse_incomparable(tables)
+    _refuse_cut_encodings(con, [name for name, _ in tables])
     if settings.mode == "dedupe":
         con.execute("create temp view rhs as from lhs")
     loaded = [name for name, _ in tables]
@@ -255,6 +256,8 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
         )
     con.register("delivered", table)
     _refuse_empty(con, side, columns)
+    if "clk" in columns:
+        _refuse_broken_encodings(con, side)
     named = [field for field in fields if field in columns]
     cells = [f"{known(_cell(table, field))} as {_quoted(field)}" for field in named]
     parts = [
@@ -315,6 +318,34 @@ def _refuse_unread_dates(con: duckdb.DuckDBPyConnection, name: str, side: str) -
             why=f"{written_n - read_n} of {written_n} are no day as they are written",
             fix="write them as 2004-02-01, 01/02/2004, 1 Feb 2004 or 20040201",
         )
+
+
+def _refuse_broken_encodings(con: duckdb.DuckDBPyConnection, side: str) -> None:
+    broken_n = con.execute(
+        "select count(*) filter (not regexp_full_match(clk, '([0-9a-fA-F]{2})+')) "
+        f"from (select {known('clk')} as clk from delivered)"
+    ).fetchall()[0][0]
+    if broken_n:
+        raise _no_encodings(
+            f"{side}, column clk", f"{broken_n} of them are no pairs of hexadecimal digits"
+        )
+
+
+def _refuse_cut_encodings(con: duckdb.DuckDBPyConnection, loaded: Sequence[str]) -> None:
+    """Only encodings of one length can be compared bit by bit."""
+    both = " union all ".join(f"select bit_length(clk) as size from {name}" for name in loaded)
+    sizes_n = con.execute(f"select count(distinct size) from ({both})").fetchall()[0][0]
+    if sizes_n > 1:
+        raise _no_encodings("column clk", f"they have {sizes_n} different lengths")
+
+
+def _no_encodings(where: str, why: str) -> InputError:
+    return InputError(
+        "Encodings cannot be read",
+        where=where,
+        why=why,
+        fix="hand on the column that rcs encodings make wrote, as text",
+    )
 
 
 def filled(rows: pa.Table) -> pa.Table:

@@ -64,14 +64,7 @@ class Home:
         Raises:
             ConfigurationError: unknown profile, or another one than the home was made with.
         """
-        root = Path(path).expanduser().resolve()
-        if root.exists() and not root.is_dir():
-            raise StorageError(
-                "The home is no folder",
-                where=str(root),
-                why="all state of an installation lies in one folder",
-                fix="name a folder with --home or RCS_HOME",
-            )
+        root = _folder(path)
         recorded = _read_marker(root)
         chosen = profile or (recorded.profile if recorded else "production")
         if chosen not in PROFILES:
@@ -85,6 +78,29 @@ class Home:
         home = cls(root, chosen, demo_seed if chosen == "demo" else None)
         home._create()
         return home
+
+    @classmethod
+    def existing(cls, path: str | Path, *, profile: str | None = None) -> Home:
+        """Open a home that has been made; nothing is written.
+
+        Args:
+            path: the folder.
+            profile: refused if the home was made with another one.
+
+        Raises:
+            ConfigurationError: there is no installation, or one of another profile.
+        """
+        root = _folder(path)
+        recorded = _read_marker(root)
+        if recorded is None:
+            raise ConfigurationError(
+                "There is no installation here",
+                where=str(root),
+                why="it is made by its first delivery, by `rcs keys new`, or by `rcs demo`",
+                fix="name its folder with --home or RCS_HOME, or make one",
+            )
+        _refuse_other(recorded, profile or recorded.profile, None)
+        return recorded
 
     def _create(self) -> None:
         for folder in FOLDERS:
@@ -166,6 +182,18 @@ class Home:
         from rcs_assets.storage.keyring import read_key
 
         return read_key(self, name)
+
+
+def _folder(path: str | Path) -> Path:
+    root = Path(path).expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise StorageError(
+            "The home is no folder",
+            where=str(root),
+            why="all state of an installation lies in one folder",
+            fix="name a folder with --home or RCS_HOME",
+        )
+    return root
 
 
 def _read_marker(root: Path) -> Home | None:

@@ -9,6 +9,7 @@ import pytest
 
 from rcs_assets.cli import main
 from rcs_assets.errors import InputError
+from rcs_assets.linkage import LinkSettings, link
 from rcs_assets.linkage.encodings import encode, link_encodings, load_encoding_rules
 from rcs_assets.simulate.pairs import make_pairs
 from tests.acceptance.documentation import commands
@@ -156,3 +157,18 @@ def test_no_file_is_ever_overwritten(council, capsys):
     assert (council / "council.key").read_bytes() == key
     with pytest.raises(InputError, match="no file of encodings"):
         link_encodings(pa.table({"record_id": ["1"]}), pa.table({"record_id": ["1"]}))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (["ff00", "no hex"], ["ff00", "0f0f"], r"left, column clk.*1 of them are no pairs"),
+        (["ff00", "0f0f"], ["ff0", "0f0f"], r"right, column clk.*1 of them are no pairs"),
+        (["f9e1", "0f0f"], ["f9", "0f"], "2 different lengths"),
+    ],
+)
+def test_encodings_that_cannot_be_compared_are_refused_without_being_told(left, right, said):
+    tables = [pa.table({"record_id": ["1", "2"], "clk": clk}) for clk in (left, right)]
+    with pytest.raises(InputError, match=said) as refused:
+        link(*tables, settings=LinkSettings(training="fixed"))
+    assert not [clk for clk in [*left, *right] if clk in str(refused.value)]

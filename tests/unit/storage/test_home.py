@@ -43,3 +43,13 @@ def test_a_limit_of_memory_that_is_no_size_is_refused(
     monkeypatch.setenv("RCS_MEMORY_LIMIT", limit)
     with pytest.raises(ConfigurationError, match="RCS_MEMORY_LIMIT"):
         Settings.from_environment()
+
+
+def test_a_home_to_be_read_must_be_there_and_of_the_profile(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no installation here"):
+        Home.existing(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    made = Home.open(tmp_path / "a", profile="demo", seed=7)
+    assert Home.existing(tmp_path / "a") == Home.existing(tmp_path / "a", profile="demo") == made
+    with pytest.raises(ConfigurationError, match="profile demo, not production"):
+        Home.existing(tmp_path / "a", profile="production")
