@@ -225,6 +225,7 @@ def _of_services(rule: Recount) -> PythonCheck:
                 load_policy(bench.home.config),
                 {need.name: need.indicators for need in needs},
                 bench.left_out,
+                earlier_releases(bench.home.releases),
             )
         )
         passed = found.is_any and not found.places

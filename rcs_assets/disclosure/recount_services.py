@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
+from rcs_assets.disclosure.beside import BESIDE
 from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.row_differences import money_known
 from rcs_assets.disclosure.spend_audit import unsafe_spend
 from rcs_assets.storage import sql_literal
 
@@ -27,13 +30,15 @@ NO_RELEASE = "do not publish; report the check and its places as a defect of dis
 class Look:
     """What a rule may look at: the warehouse, the policy, and which indicators count a need.
 
-    `left_out` names the engagements that the operator left out.
+    `left_out` names the engagements that the operator left out, `earlier` the folders of all
+    releases before.
     """
 
     con: duckdb.DuckDBPyConnection
     policy: Policy
     needs: Mapping[str, Sequence[str]]
     left_out: Set[str]
+    earlier: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -174,13 +179,22 @@ def shown_spend_is_rounded(look: Look) -> Found:
 
 
 def hidden_spend_is_not_recovered(look: Look) -> Found:
-    """No attacker works out a closed holding from sums and differences of what is shown."""
+    """No attacker works out a closed holding from what is shown, or was and has not changed."""
     rule = look.policy.spend
     con = look.con
     sql = _spend_sql(look)
-    con.execute(f"create or replace temp table audited_spend as {sql} from judged")
+    line_key, row_key = BESIDE["spend"].keys
+    con.register("known_spend", money_known(con, look.earlier, look.policy))
+    con.execute(
+        f"create or replace temp table audited_spend as {sql} "
+        "select judged.* exclude (shown_gbp), 0 as moved_gbp, "
+        "coalesce(told_gbp, shown_gbp) as shown_gbp, told_gbp is not null as is_told "
+        "from judged left join known_spend as known "
+        f"on known.line_key = {line_key} and known.row_key = {row_key}"
+    )
+    con.unregister("known_spend")
     con.execute(f"create or replace temp table audited_holdings as {sql} from holdings")
-    cells = "(select * exclude (gbp), total_gbp as gbp, 0 as moved_gbp from audited_spend)"
+    cells = "(select * exclude (gbp), total_gbp as gbp from audited_spend)"
     con.register("found_spend", unsafe_spend(con, cells, "audited_holdings", rule))
     rows = con.execute(
         "select place from audited_spend semi join found_spend using (cell_id) order by all"

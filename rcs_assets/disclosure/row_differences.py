@@ -1,7 +1,8 @@
 """Finished packages beside those of each release before: whose change do their rows tell?
 
 Belongs here: the gate's own comparison of a candidate with every earlier release, of the tables
-beside the estimates, row by row, from the files that readers get. Does not belong here: holding
+beside the estimates, row by row, from the files that readers get; what the gate's attack on spend
+may use of them. Does not belong here: holding
 rows back (`held.py`, of which nothing is used; both read by `beside.py`), the estimates
 (`differences.py`).
 
@@ -15,10 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from rcs_assets.disclosure.beside import POUNDS, TABLES, change_rules, proven_from, read_then
+from rcs_assets.disclosure.beside import (
+    BESIDE,
+    POUNDS,
+    PUBLIC,
+    TABLES,
+    change_rules,
+    counts_sql,
+    proven_from,
+    read_then,
+)
 from rcs_assets.disclosure.policy import Policy
 
+# No release has this name: the warehouse as it stands.
+_NOW = "now"
 _ADDS_UP = tuple(table.name for table in TABLES if table.adds_up)
 _DERIVED = tuple(table.name for table in TABLES if table.is_derived)
 _CELL = "table_name, line_key, row_key"
@@ -122,6 +135,15 @@ left join sdc_changes_of_rows as c using (release, {_CELL})
 left join lines using (release, table_name, line_key)
 left join told using (audience, {_CELL})
 """
+# Sums of money that a reader still knows.
+_MONEY_KNOWN = f"""
+select line_key, row_key, max(figures[1]::double) as told_gbp
+from sdc_row_then
+inner join sdc_changes_of_rows using (release, {_CELL})
+where is_shown and is_same and audience = '{PUBLIC}'
+group by all
+order by all
+"""
 _UNSAFE = f"""
 select release, audience, {_CELL} from sdc_judged_rows
 where case
@@ -149,6 +171,35 @@ class RowDifferences:
 
     compared_n: int
     places: tuple[str, ...]
+
+
+def money_known(
+    con: duckdb.DuckDBPyConnection, earlier: Sequence[Path], policy: Policy
+) -> pa.Table:
+    """Sums of money that releases before told, and of which nothing has changed since.
+
+    Args:
+        con: a connection that sees the warehouse as it is now; temporary tables `sdc_*` are made.
+        earlier: folders of all releases before; of those without counts nothing is known.
+        policy: contributors that a change needs; the rule for few providers.
+
+    Returns:
+        `line_key`, `row_key` (as `beside.py` names rows) and `told_gbp`.
+
+    Raises:
+        StorageError: a release before cannot be read.
+    """
+    tables = [BESIDE["spend"]]
+    read_then(con, earlier, tables)
+    con.execute(
+        "insert into sdc_count_then by name "
+        f"select '{_NOW}' as release, * from ({counts_sql(tables)})"
+    )
+    con.execute(_COUNTS, {"now": _NOW})
+    con.execute(_CHANGES, change_rules(policy))
+    found = con.execute(_MONEY_KNOWN).to_arrow_table()
+    _drop(con, "changes_of_rows", "pair", "row_then", "count_then")
+    return found
 
 
 def find_row_differences(
@@ -180,6 +231,10 @@ def find_row_differences(
     )
     compared = con.execute("select count(*) from sdc_judged_rows").fetchall()[0][0]
     found = con.execute(_UNSAFE, {"now": now, "proven_from": proven_from(policy)}).fetchall()
-    for name in ("judged_rows", "changes_of_rows", "pair", "row_then", "count_then"):
-        con.execute(f"drop table sdc_{name}")
+    _drop(con, "judged_rows", "changes_of_rows", "pair", "row_then", "count_then")
     return RowDifferences(int(compared), tuple(" ".join(row) for row in found))
+
+
+def _drop(con: duckdb.DuckDBPyConnection, *names: str) -> None:
+    for name in names:
+        con.execute(f"drop table sdc_{name}")

@@ -343,6 +343,7 @@ def _released(rule: SpendRule) -> str:
                 rcs_round(cells.gbp::double, {rule.gbp_step}),
                 null
             ) as shown_gbp,
+            cells.is_known as is_told,
         from sdc_spend_cell as cells
         left join sdc_spend_hidden as hidden using (cell_id)
         where cells.engagement in (from sdc_spend_open)

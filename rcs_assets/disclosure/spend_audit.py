@@ -19,13 +19,14 @@ what changed since a release before, so must the range for the largest holding t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.lp import System, Targets, reach_each
-from rcs_assets.disclosure.rows import FloatArray
+from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, reach_each
+from rcs_assets.disclosure.rows import BoolArray, FloatArray
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS, SpendRule
 
 # Pounds in a unit of the programs: solvers like numbers near 1.
@@ -98,8 +99,9 @@ def unsafe_spend(
         con: a connection that sees the relations; temporary tables `spend_*` are made.
         cells: `cell_id`, `engagement`, the five columns of spend, `gbp`, `top_gbp` (the
             largest few closed holdings together), `moved_gbp` (the largest closed holding that
-            changed since a release before, where that is to be hidden, else 0) and `shown_gbp` (the
-            released figure, null where hidden); pounds.
+            changed since a release before, where that is to be hidden, else 0), `shown_gbp` (the
+            released figure, null where hidden) and `is_told` (it is from a release before: known
+            without this one); pounds.
         holdings: `engagement`, the five columns, `body`, `is_closed`, `is_closed_provider`,
             `gbp`: who has how much in each cell.
         rule: p per cent, dominance and the step of what is shown.
@@ -113,8 +115,8 @@ def unsafe_spend(
     known = con.execute(_KNOWLEDGE.format(attackers=attackers)).to_arrow_table()
     figures = con.execute(
         "select cell_id, engagement, gbp::double as gbp, top_gbp::double as top, "
-        "moved_gbp::double as moved, shown_gbp::double as shown from spend_cell where gbp > 0 "
-        "order by engagement, cell_id"
+        "moved_gbp::double as moved, shown_gbp::double as shown, is_told from spend_cell "
+        "where gbp > 0 order by engagement, cell_id"
     ).to_arrow_table()
     sums = con.execute(
         "select engagement, sum_id, cell_id, sign from spend_sum inner join spend_cell "
@@ -122,9 +124,7 @@ def unsafe_spend(
     ).to_arrow_table()
     jobs = list(_jobs(figures, known, sums, rule))
     found = reach_each([(job.system, job.targets) for job in jobs])
-    unsafe = [
-        job.cells[reached.unsafe(job.targets)] for job, reached in zip(jobs, found, strict=True)
-    ]
+    unsafe = [job.cells[_told_now(job, reached)] for job, reached in zip(jobs, found, strict=True)]
     ids = np.unique(np.concatenate(unsafe)) if unsafe else np.array([], dtype=np.int64)
     return pa.table({"cell_id": pa.array(ids, pa.int64())})
 
@@ -141,13 +141,29 @@ def _register(con: duckdb.DuckDBPyConnection, cells: str, holdings: str) -> None
     con.execute("create or replace temp table spend_sum as " + SUMS_SQL.format(cells="spend_cell"))
 
 
+@dataclass(frozen=True)
 class _Job:
-    """One attacker's view of one engagement: the system, and the cells that are asked."""
+    """One attacker's view of one engagement: the system, and the cells that are asked.
 
-    def __init__(self, system: System, targets: Targets, cells: FloatArray) -> None:
-        self.system = system
-        self.targets = targets
-        self.cells = cells
+    `before`: the system of who has all but this release.
+    """
+
+    system: System
+    before: System
+    targets: Targets
+    cells: FloatArray
+
+
+def _told_now(job: _Job, found: Reached) -> BoolArray:
+    """Targets that are not safe, and of which the attacker knew less without this release."""
+    is_unsafe = found.unsafe(job.targets)
+    if not is_unsafe.any():
+        return is_unsafe
+    known = reach(job.before, job.targets)
+    least = np.maximum(job.targets.low_ok, known.low)
+    most = np.minimum(job.targets.high_ok, known.high)
+    adds = (found.low > least + SLACK) | (found.high < most - SLACK)
+    return np.asarray(is_unsafe & adds, dtype=bool)
 
 
 def _jobs(figures: pa.Table, known: pa.Table, sums: pa.Table, rule: SpendRule) -> Iterator[_Job]:
@@ -187,11 +203,16 @@ def _job(
     if not asked.size:
         return None
     half = rule.gbp_step / 2
-    lower = np.where(is_hidden, own, np.maximum(own, shown - half))
-    upper = np.where(is_hidden, np.inf, shown + half)
-    upper = np.where(mine["is_sole"].astype(bool), own, upper)
+    is_sole, is_told = mine["is_sole"].astype(bool), cells["is_told"].astype(bool)
+
+    def known(is_open: BoolArray) -> System:
+        lower = np.where(is_open, own, np.maximum(own, shown - half))
+        upper = np.where(is_sole, own, np.where(is_open, np.inf, shown + half))
+        return _system(cells["cell_id"], matrix, lower, upper)
+
     return _Job(
-        _system(cells["cell_id"], matrix, lower, upper),
+        known(is_hidden),
+        known(is_hidden | ~is_told),
         Targets(
             starts=np.arange(asked.size + 1, dtype=np.int32),
             index=asked.astype(np.int32),

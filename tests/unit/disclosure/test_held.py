@@ -24,6 +24,7 @@ from rcs_assets.disclosure.held import Holds, protect_beside
 from rcs_assets.disclosure.models import protect_findings
 from rcs_assets.disclosure.reach import protect_reach
 from rcs_assets.disclosure.recipients import protect_recipients
+from rcs_assets.disclosure.recount_services import Look, hidden_spend_is_not_recovered
 from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.disclosure.spend import protect_spend
@@ -448,3 +449,30 @@ def test_supports_that_are_known_apart_hide_either_where_few_have_both() -> None
 
     assert shown(["any_service"]) == {"any_service"}
     assert shown(["asn_support"]) == set()
+
+
+# One provider is left in a tier: its sum is hidden, and another with it.
+ONE_LEFT = "delete from services.spend where tier = 'universal' and provider_name <> 'p1'"
+
+
+def recovered(place: Installation, made: Mapping[str, pa.Table], *earlier: Path) -> set[str]:
+    """Sums of money that the gate's attack works out, beside releases before."""
+    place.con.register("made_spend", made["spend"])
+    place.con.execute("create or replace table disclosure.spend as from made_spend")
+    look = Look(place.con, POLICY, {}, frozenset(), earlier)
+    return set(hidden_spend_is_not_recovered(look).places)
+
+
+def test_hidden_money_is_attacked_with_what_was_told_before(tmp_path: Path) -> None:
+    place = Installation()
+    before = place.publish(tmp_path / "2026.01.01", place.protect("spend"))
+    place.con.execute(ONE_LEFT)
+    leaking = place.protect("spend")
+    assert hidden(leaking, "spend")
+    assert recovered(place, leaking) == set()
+    assert recovered(place, leaking, before)
+    kept = place.protect("spend", (before,))
+    assert recovered(place, kept, before) == set()
+    # Sums of what the provider who is left knows anyway are not hidden for his sake.
+    assert not hidden(kept, "spend") & {"t1-a voluntary|targeted|all|all|all"}
+    assert found(before, tmp_path / "candidate", place, kept) == set()

@@ -258,7 +258,7 @@ def _audit(con, cells, held):
     con.execute(
         "create or replace table cells (cell_id bigint, engagement varchar, sector varchar, "
         "tier varchar, age_band varchar, funding_origin varchar, domain varchar, gbp double, "
-        "top_gbp double, moved_gbp double, shown_gbp double)"
+        "top_gbp double, moved_gbp double, shown_gbp double, is_told boolean)"
     )
     con.execute(
         "create or replace table held (engagement varchar, sector varchar, tier varchar, "
@@ -270,7 +270,7 @@ def _audit(con, cells, held):
         closed = sorted((g for b, g in who.items() if b != "council"), reverse=True)
         shown = cell[0] if cell[2] == "published" else None
         con.execute(
-            "insert into cells values (?, ?, ?, ?, 'all', 'all', 'all', ?, ?, 0, ?)",
+            "insert into cells values (?, ?, ?, ?, 'all', 'all', 'all', ?, ?, 0, ?, false)",
             [number, KEY, *name, sum(who.values()), sum(closed[:2]), shown],
         )
         for body, gbp in who.items():
