@@ -35,7 +35,7 @@ from rcs_assets.wellbeing.breakdowns import (
     group_sql,
     listed,
 )
-from rcs_assets.wellbeing.comparisons import two_sided
+from rcs_assets.wellbeing.comparisons import marked_query, two_sided, verdict_sql
 from rcs_assets.wellbeing.estimators import Estimators
 
 _BOTH_WAVES = Design(strata="pair", clusters="seed_code", weight="weight", nest=True)
@@ -396,22 +396,7 @@ def _rows_sql(rules: Estimators) -> str:
         "change_tested", "'holm'", family=["engagement", "survey"], tie=["indicator"]
     )
     return f"""
-        with corrected as ({corrected}),
-        marked as (
-            select
-                *,
-                coalesce(
-                    p_value is not null
-                    and corrected_p < {rules.comparison_alpha}
-                    and abs(difference) >= if(
-                        statistic = 'pct',
-                        {rules.comparison_least_points},
-                        {rules.comparison_least_sd} * earlier_sd
-                    ),
-                    false
-                ) as is_marked
-            from corrected
-        )
+        with marked as ({marked_query(rules, corrected, "earlier_sd")})
         select
             cells.engagement, cells.earlier_engagement, survey, cells.geography_code, breakdown,
             "group", indicator, cells.statistic, cells.earlier_n, cells.later_n,
@@ -423,12 +408,7 @@ def _rows_sql(rules: Estimators) -> str:
             marked.difference - marked.half_width as ci_low,
             marked.difference + marked.half_width as ci_high,
             marked.p_value, coalesce(marked.is_marked, false) as is_marked,
-            case
-                when marked.p_value is null or cells.direction = 'context' then null
-                when not marked.is_marked then 'similar'
-                when (marked.difference > 0) = (cells.direction = 'higher_better') then 'better'
-                else 'worse'
-            end as verdict,
+            {verdict_sql("cells.direction")} as verdict,
             cells.reason
         from change_cells as cells
         left join marked using ({_KEY})

@@ -337,6 +337,43 @@ def two_sided(
     return np.asarray(2 * np.where(df >= 1, student, normal), dtype=np.float64)
 
 
+def marked_query(rules: Estimators, corrected: str, sd: str) -> str:
+    """Rows of a corrected query with `is_marked`: significant, and large enough (Table B).
+
+    Args:
+        rules: Table B.
+        corrected: a query with p_value, corrected_p, difference and statistic.
+        sd: its column with the standard deviation that a mean's difference is held against.
+    """
+    return f"""
+        select
+            *,
+            coalesce(
+                p_value is not null
+                and corrected_p < {rules.comparison_alpha}
+                and abs(difference) >= if(
+                    statistic = 'pct',
+                    {rules.comparison_least_points},
+                    {rules.comparison_least_sd} * {sd}
+                ),
+                false
+            ) as is_marked
+        from ({corrected})
+    """
+
+
+def verdict_sql(direction: str) -> str:
+    """What a row of `marked` says, given SQL of the indicator's direction; null: nothing."""
+    return f"""
+        case
+            when marked.p_value is null or {direction} = 'context' then null
+            when not marked.is_marked then 'similar'
+            when (marked.difference > 0) = ({direction} = 'higher_better') then 'better'
+            else 'worse'
+        end
+    """
+
+
 def _verdicts(rules: Estimators) -> str:
     """Corrected p values and what follows from them: Holm for CPPs, else Benjamini-Hochberg."""
     corrected = corrected_query(
@@ -346,33 +383,12 @@ def _verdicts(rules: Estimators) -> str:
         tie=["indicator"],
     )
     return f"""
-        with corrected as ({corrected}),
-        marked as (
-            select
-                *,
-                coalesce(
-                    p_value is not null
-                    and corrected_p < {rules.comparison_alpha}
-                    and abs(difference) >= if(
-                        statistic = 'pct',
-                        {rules.comparison_least_points},
-                        {rules.comparison_least_sd} * rest_sd
-                    ),
-                    false
-                ) as is_marked
-            from corrected
-        )
+        with marked as ({marked_query(rules, corrected, "rest_sd")})
         select
             marked.engagement, marked.survey, marked.geography_level, marked.geography_code,
             indicator, marked.statistic, marked.comparator, marked.difference, marked.p_value,
             marked.is_marked,
-            case
-                when marked.p_value is null or directions.direction = 'context' then null
-                when not marked.is_marked then 'similar'
-                when (marked.difference > 0) = (directions.direction = 'higher_better')
-                then 'better'
-                else 'worse'
-            end as verdict,
+            {verdict_sql("directions.direction")} as verdict,
             marked.base_n, marked.rest_n, marked.rest_schools_n
         from marked
         inner join directions using (indicator)
