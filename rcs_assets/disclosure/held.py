@@ -57,7 +57,7 @@ pairs as (
         split_part(part, '|', 2) as kind,
         not list_contains($open::varchar[], kind) as is_closed_provider,
         is_closed_provider or split_part(part, '|', 3) = 'true' as is_closed,
-        if(is_closed_provider, part, kind) as body,
+        if(is_closed_provider, split_part(part, '|', 1), kind) as body,
     from now
     full join sdc_count_then as then_ using (release, {_KEY}, unit, part)
 ),

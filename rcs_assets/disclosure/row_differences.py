@@ -58,11 +58,13 @@ with heads as (
 owners as (
     select
         release, {_CELL},
-        if(list_contains($open::varchar[], string_split(part, '|')[2]), '', part) as closed_owner,
-        closed_owner <> '' or string_split(part, '|')[3] = 'true' as is_secret,
-        if(closed_owner <> '', closed_owner, string_split(part, '|')[2]) as owner,
+        -- One provider, whether or not a part of its money is confidential.
+        if(list_contains($open::varchar[], named[2]), '', named[1]) as closed_owner,
+        closed_owner <> '' or named[3] = 'true' as is_secret,
+        if(closed_owner <> '', closed_owner, named[2]) as owner,
         sum(now_n - then_n) as gbp,
-    from sdc_pair where unit = '{POUNDS}' group by all
+    from (select *, string_split(part, '|') as named from sdc_pair where unit = '{POUNDS}')
+    group by all
 ),
 ranked as (
     select

@@ -200,6 +200,9 @@ def read_cells(
     values = [_values(t, s, m) for t, s, m in zip(tables, structures, shown, strict=True)]
     low = [_bound(t, s.known_low, 0.0) for t, s in zip(tables, structures, strict=True)]
     high = [_bound(t, s.known_high, np.inf) for t, s in zip(tables, structures, strict=True)]
+    for table, structure, value, bounds in zip(tables, structures, values, high, strict=True):
+        # None of its parts has a row: everybody knows them, and so their total, to be 0.
+        bounds[_partless(table, structure, value)] = 0.0
     found = Cells(
         value=_one_value(rows, values, cells_n, tables, structures),
         known_low=_spread(rows, low, cells_n, 0.0, np.maximum),
@@ -288,6 +291,36 @@ def _family(parent: Index, children: Index) -> tuple[Index, Index, Index] | None
     cell = np.concatenate([children[children >= 0], parent[line]])
     sign = np.concatenate([np.ones(len(part_line), np.int64), -np.ones(len(line), np.int64)])
     return np.concatenate([part_line, line]), cell, sign
+
+
+def _partless(table: pa.Table, structure: Structure, values: FloatArray) -> Mask:
+    """Rows of a code that has parts in the hierarchy, none of which has a row.
+
+    Raises:
+        InputError: one shows a value above 0.
+    """
+    hierarchies = structure.hierarchies()
+    shape = tuple(len(hierarchy.codes) for hierarchy in hierarchies.values())
+    positions = [_positions(table, name, codes) for name, codes in hierarchies.items()]
+    has_row = np.zeros(shape, dtype=bool)
+    has_row[tuple(positions)] = True
+    is_partless = np.zeros(shape, dtype=bool)
+    for axis, hierarchy in enumerate(hierarchies.values()):
+        rows, found = np.moveaxis(has_row, axis, 0), np.moveaxis(is_partless, axis, 0)
+        at = {code: position for position, code in enumerate(hierarchy.codes)}
+        for parent, children in hierarchy.families().items():
+            found[at[parent]] |= ~rows[[at[child] for child in children]].any(axis=0)
+    partless = np.asarray(is_partless[tuple(positions)])
+    is_wrong = partless & (values > 0)
+    if is_wrong.any():
+        raise InputError(
+            "A total has a value, and none of its parts has a row",
+            where=f"{is_wrong.sum()} rows, the first: "
+            + _codes(table, structure, int(is_wrong.argmax())),
+            why="a combination without a row is empty: everybody knows it to be 0",
+            fix="add the rows of the parts, or leave the parts out of the hierarchy",
+        )
+    return partless
 
 
 def _stack(parts: Sequence[tuple[Index, Index, Index]], cells_n: int) -> csr_array:

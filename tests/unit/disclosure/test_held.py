@@ -408,6 +408,49 @@ def test_beside_a_sum_that_is_held_hides_one_that_has_changed(tmp_path: Path) ->
     assert found(before, tmp_path / "candidate", place, kept) == set()
 
 
+def test_confidential_money_of_a_provider_is_its_own(tmp_path: Path) -> None:
+    """Two providers changed; one of them in a confidential service too, and is still one."""
+    place, name = Installation(), "spend"
+    place.con.execute(
+        """
+        insert into services.spend by name
+        select * replace ('Council' as provider_name, 'council' as provider_type, 60000 as gbp)
+        from services.spend where provider_name = 'p1';
+        insert into services.spend by name
+        select * replace ('healthy' as domain) from services.spend where provider_name <> 'p1'
+        """
+    )
+    first = place.protect(name)
+    before = place.publish(tmp_path / "2026.01.01", first)
+    place.con.execute(
+        """
+        update services.spend set gbp = gbp + 50000
+        where provider_name = 'Council' and tier = 'universal' and domain = 'safe';
+        update services.spend set gbp = gbp + 60000
+        where provider_name = 'p1' and tier = 'universal';
+        insert into services.spend by name
+        select * replace (true as is_confidential, 'healthy' as domain, 60000 as gbp)
+        from services.spend where provider_name = 'p1' and tier = 'universal'
+        """
+    )
+    leaking = place.protect(name)
+    shown = {row for row in _shown(leaking, name) if "universal" in row and row.endswith("|all")}
+    assert shown
+    told = {t.partition(f" {name} ")[2] for t in found(before, tmp_path / "leak", place, leaking)}
+    assert shown <= told
+    kept = place.protect(name, (before,))
+    assert shown <= hidden(kept, name)
+    assert found(before, tmp_path / "candidate", place, kept) == set()
+
+
+def _shown(made: Mapping[str, pa.Table], name: str) -> set[str]:
+    con = duckdb.connect()
+    con.register("made", made[name])
+    line, row = BESIDE[name].keys
+    rows = con.execute(f"select {line}, {row} from made where status = 'published'").fetchall()
+    return {" ".join(row) for row in rows}
+
+
 def test_a_support_that_is_known_is_added_to_those_that_are_shown() -> None:
     """Few have both: with social work's known, education's beside any would tell them."""
     place = Installation()
