@@ -105,7 +105,8 @@ class Structure:
         known_low: column of what everybody knows each cell to be at least, if any.
         known_high: column of what everybody knows it to be at most (a public roll), if any.
 
-    A combination of codes without a row is empty: everybody knows it to be 0.
+    A combination of codes without a row is empty: everybody knows it to be 0, and a total of which
+    no part has a row too. A dimension that has rows of its total alone is not broken down.
     """
 
     dimensions: Mapping[str, Mapping[str, str]]
@@ -307,6 +308,8 @@ def _partless(table: pa.Table, structure: Structure, values: FloatArray) -> Mask
     is_partless = np.zeros(shape, dtype=bool)
     for axis, hierarchy in enumerate(hierarchies.values()):
         rows, found = np.moveaxis(has_row, axis, 0), np.moveaxis(is_partless, axis, 0)
+        if not rows[1:].any():
+            continue
         at = {code: position for position, code in enumerate(hierarchy.codes)}
         for parent, children in hierarchy.families().items():
             found[at[parent]] |= ~rows[[at[child] for child in children]].any(axis=0)

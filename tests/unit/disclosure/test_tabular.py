@@ -484,3 +484,32 @@ def test_neither_the_order_of_rows_nor_the_kind_of_number_matters() -> None:
         shuffled = table.sample(frac=1, random_state=seed).astype({"n": kind})
         again = protect(shuffled, FLAT, Rule(k=10)).to_pandas()
         assert again.set_index(["row", "column"]).status.sort_index().equals(first.sort_index())
+
+
+def _without_rows_of_parts(value: int) -> tuple[pa.Table, Structure]:
+    """C has the parts C1 and C2, of which no row is there."""
+    counts = {"A": (3, 7), "B": (12, 30), "C": (value, 0)}
+    counts["Total"] = tuple(sum(one[i] for one in counts.values()) for i in (0, 1))
+    rows = [
+        {"region": region, "sex": sex, "n": n}
+        for region, (f, m) in counts.items()
+        for sex, n in (("f", f), ("m", m), ("Total", f + m))
+    ]
+    parents = {"A": "Total", "B": "Total", "C": "Total", "C1": "C", "C2": "C"}
+    dimensions = {"region": Hierarchy(parents), "sex": Hierarchy.flat(["f", "m"])}
+    return pa.Table.from_pylist(rows), Structure(dimensions)
+
+
+def test_a_total_without_rows_of_parts_is_known_to_be_0_and_covers_nobody() -> None:
+    table, structure = _without_rows_of_parts(0)
+    protected = protect(table, structure, Rule(k=3))
+    found = {(r["region"], r["sex"]): r for r in audit(protected, structure).to_pylist()}
+    assert all(r["exact"] == (region == "C") for (region, _), r in found.items())
+    # A was hidden with C alone, and told by the totals.
+    assert not {region for region, _ in found} - {"C"}
+
+
+def test_a_total_with_a_value_needs_rows_of_its_parts() -> None:
+    table, structure = _without_rows_of_parts(5)
+    with pytest.raises(InputError, match="none of its parts has a row"):
+        protect(table, structure, Rule(k=3))
