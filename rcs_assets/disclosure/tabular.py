@@ -14,7 +14,7 @@ are chosen so that the least is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,13 @@ from rcs_assets.disclosure.given import as_tables, column, numbers
 from rcs_assets.disclosure.lp import SLACK
 from rcs_assets.disclosure.optimal import cheapest, quick
 from rcs_assets.disclosure.rows import FloatArray
-from rcs_assets.disclosure.secondary import CannotBeMetError, Need, reach_cells, shown_bounds
+from rcs_assets.disclosure.secondary import (
+    AMOUNT_PART,
+    CannotBeMetError,
+    Need,
+    reach_cells,
+    shown_bounds,
+)
 from rcs_assets.disclosure.structure import (
     Cells,
     Mask,
@@ -180,7 +186,7 @@ def protect_with_bound(
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
     check_counts(cells.value, rule.rounding)
-    need = needs_of(tables, cells, rule)
+    need = _in_doubt(cells, needs_of(tables, cells, rule))
     is_small = len(need.is_primary) <= OPTIMAL_MOST
     is_best = rule.search == OPTIMAL or (rule.search == AUTO and is_small)
     try:
@@ -327,6 +333,23 @@ def needs_of(tables: Sequence[pa.Table], cells: Cells, rule: Rule) -> Need:
         # Hiding a zero that is otherwise shown would protect nothing worth having.
         can_hide=rule.zeros | (value > 0),
         loss=loss,
+    )
+
+
+def _in_doubt(cells: Cells, need: Need) -> Need:
+    """Where the value alone would do, ask for another one too: no hidden cell is known exactly.
+
+    So it is with a small count of 1 of whom everybody knows that it is 0 or 1.
+    """
+    value = cells.value
+    step = np.where(value % 1 == 0, 1.0, AMOUNT_PART * value)
+    alone = need.is_primary & (need.low_ok >= value) & (need.high_ok <= value)
+    is_less = alone & (value - step >= np.maximum(cells.known_low, 0.0))
+    is_more = alone & ~is_less & (value + step <= cells.known_high)
+    return replace(
+        need,
+        low_ok=np.where(is_less, value - step, need.low_ok),
+        high_ok=np.where(is_more, value + step, need.high_ok),
     )
 
 

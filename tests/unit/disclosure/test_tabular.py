@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcs_assets.disclosure import Hierarchy, Rule, Structure, audit, protect
+from rcs_assets.disclosure.leaks import find_leaks
 from rcs_assets.errors import ConfigurationError, InputError
 
 ROWS, COLUMNS = ["A", "B"], ["x", "y", "z"]
@@ -513,3 +514,16 @@ def test_a_total_with_a_value_needs_rows_of_its_parts() -> None:
     table, structure = _without_rows_of_parts(5)
     with pytest.raises(InputError, match="none of its parts has a row"):
         protect(table, structure, Rule(k=3))
+
+
+@pytest.mark.parametrize("search", ["optimal", "quick"])
+def test_one_of_a_roll_of_one_is_not_told(search: str) -> None:
+    """Whether the one pupil of a roll has answered is not known without the release."""
+    table = flat_table([1, 20, 30, 14, 17, 25])
+    is_one = (table["row"] == "A") & (table["column"] == "x")
+    table = table.assign(roll=np.where(is_one, 1.0, np.nan))
+    known = Structure(FLAT.dimensions, known_high="roll")
+    rule = Rule(k=10, search=search)
+    protected = protect(table, known, rule)
+    assert not any(audit(protected, known).column("exact").to_pylist())
+    assert len(find_leaks(protected, known, rule)) == 0
