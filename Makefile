@@ -53,7 +53,7 @@ ui: $(READY)  ## the graph in Dagster's UI, on loopback only
 	@RCS_HOME="$(abspath $(RCS_HOME))" DAGSTER_HOME="$(abspath $(RCS_HOME))/dagster" \
 		$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
-test: lint  ## lint, then every test but the slow ones (at most 15 minutes)
+test: lint  ## lint, then every test but the slow ones (README.md says how long)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow and not kill"
 
 test-all: lint  ## every test, kills and full size included

@@ -12,6 +12,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     except OSError as error:
         if error.errno not in NO_ROOM:
-            raise
+            named = _named(error, options)
+            if named is None:
+                raise
+            return _say_unusable(error, named)
         where = error.filename or "the folder of the installation, or of temporary files"
         full = StorageError(
             "The disk is full",
@@ -62,10 +67,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
 
 
+def _named(error: OSError, options: argparse.Namespace) -> Path | None:
+    """The file or folder that the user named and that failed, or one beside or below it did."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return None
+    named = [Path(options.home)] if getattr(options, "home", None) else []
+    for value in vars(options).values():
+        each = value if isinstance(value, list) else [value]
+        named += [one for one in each if isinstance(one, Path)]
+    failed = Path(error.filename).absolute()
+    for path in (one.absolute() for one in named):
+        if (
+            failed in (path, *path.parents)
+            or path in failed.parents
+            or path.parent == failed.parent
+        ):
+            return path
+    return None
+
+
+def _say_unusable(error: OSError, named: Path) -> int:
+    unusable = StorageError(
+        "A file or folder that was named cannot be used",
+        where=str(named),
+        why=str(error.strerror),
+        fix="see that it is there, is what the option asks for, and may be read or written",
+    )
+    print(f"rcs: {unusable}", file=sys.stderr)
+    return REFUSED
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every command with its arguments; the reference page is made from it."""
     parser = argparse.ArgumentParser(
         prog="rcs", description="The RCS data platform: from delivered files to gated releases."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"rcs {version('rcs-data-platform')}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
@@ -83,6 +121,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("no day: write it like 2020-06-30") from None
+    return text
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("no seed: a whole number from 0 on")
+    return int(text)
+
+
 def _command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
@@ -96,7 +148,7 @@ def _command(
         choices=("demo", "production"),
         help="demo takes simulated files only; fixed for ever (default: production)",
     )
-    parser.add_argument("--as-of", default="", metavar="DATE", help="fixes all times (YYYY-MM-DD)")
+    parser.add_argument("--as-of", type=_day, metavar="DATE", help="fixes all times (YYYY-MM-DD)")
     return parser
 
 
@@ -114,7 +166,7 @@ def _simulation_options(parser: argparse.ArgumentParser) -> None:
         default="full",
         help="how much is simulated (default: full, eight CPPs at real size)",
     )
-    parser.add_argument("--seed", type=int, help="of all random numbers (default: 2026)")
+    parser.add_argument("--seed", type=_seed, help="of all random numbers (default: 2026)")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="real public files to use")
 
 

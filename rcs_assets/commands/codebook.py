@@ -9,7 +9,13 @@ import argparse
 from dataclasses import asdict
 
 from rcs_assets.codebook import load_codebook
-from rcs_assets.commands.terminal import DONE, config_folder, open_home, print_json
+from rcs_assets.commands.terminal import (
+    DONE,
+    config_folder,
+    open_home,
+    print_json,
+    refuse_inside_home,
+)
 from rcs_assets.storage import Settings, write_atomically
 
 
@@ -42,6 +48,7 @@ def codebook_page(options: argparse.Namespace) -> int:
     from rcs_assets.codebook_page import write_codebook
 
     home = open_home(options)
+    refuse_inside_home(home, options.out)
     day = Settings.from_environment().as_of
     print(write_codebook(home, load_codebook(home.config), day, options.out))
     return DONE

@@ -9,7 +9,14 @@ from __future__ import annotations
 import argparse
 
 from rcs_assets.codebook import load_codebook
-from rcs_assets.commands.terminal import DONE, open_home, print_json, refuse_unknown_engagements
+from rcs_assets.commands.terminal import (
+    DONE,
+    open_home,
+    print_json,
+    refuse_inside_home,
+    refuse_unknown_engagements,
+)
+from rcs_assets.errors import InputError
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import Settings
 
@@ -20,6 +27,7 @@ def monitor(options: argparse.Namespace) -> int:
     from rcs_assets.monitor import write_monitor
 
     home = open_home(options)
+    refuse_inside_home(home, options.out)
     if options.json:
         print_json(read_fieldwork(home))
         return DONE
@@ -33,10 +41,16 @@ def errors(options: argparse.Namespace) -> int:
 
     home = open_home(options)
     refuse_unknown_engagements(home, [options.engagement])
+    codebook = load_codebook(home.config)
+    if options.dataset is not None and options.dataset not in codebook.datasets:
+        raise InputError(
+            f"There is no dataset {options.dataset}",
+            fix=f"choose from: {', '.join(sorted(codebook.datasets))}",
+        )
     found = make_reports(
         home,
         load_programme(home.config),
-        load_codebook(home.config),
+        codebook,
         Settings.from_environment(),
         options.engagement,
         options.dataset,
@@ -65,7 +79,9 @@ def uids_list(options: argparse.Namespace) -> int:
     """Proposals about UIDs under another school, and what was decided about each."""
     from rcs_assets.intake.decisions import proposals
 
-    found = proposals(open_home(options), options.engagement)
+    home = open_home(options)
+    refuse_unknown_engagements(home, [options.engagement] if options.engagement else [])
+    found = proposals(home, options.engagement)
     if options.json:
         print_json(found)
         return DONE

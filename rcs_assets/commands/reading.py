@@ -13,8 +13,15 @@ from typing import Any
 
 from rcs_assets.commands.custody import extra_words
 from rcs_assets.commands.running import graph
-from rcs_assets.commands.terminal import DONE, REFUSED, delivery_status, open_home, print_json
-from rcs_assets.errors import InputError
+from rcs_assets.commands.terminal import (
+    DONE,
+    REFUSED,
+    delivery_status,
+    open_home,
+    print_json,
+    refuse_inside_home,
+)
+from rcs_assets.errors import InputError, WrongUseError
 from rcs_assets.programme import load_programme
 from rcs_assets.programme.breaches import View
 from rcs_assets.programme.progress import Progress, progress
@@ -28,9 +35,14 @@ def status(options: argparse.Namespace) -> int:
     """Programme, deliveries, checks and release; read from registers, receipts and Dagster."""
     from rcs_assets.intake.extras import extra_children
 
+    if options.page is not None and options.json:
+        raise WrongUseError(
+            "--page and --json do not go together", fix="ask for the one, then for the other"
+        )
     home = open_home(options)
     now = _progress_of_programme(home)
     if options.page is not None:
+        refuse_inside_home(home, options.page)
         return _write_status_page(home, now, options.page)
     report: dict[str, Any] = {
         "home": str(home.path),
@@ -129,7 +141,13 @@ def report(options: argparse.Namespace) -> int:
     """Where the reports of the current release are; with --out, make them again from it."""
     from rcs_assets.reporting.many import render_packages
 
+    if options.package is not None and options.engagement is not None:
+        raise WrongUseError(
+            "--package and --engagement do not go together",
+            fix="name one package, or one area with its schools",
+        )
     home = open_home(options)
+    refuse_inside_home(home, options.out)
     folder = home.releases / packages.resolve_version(home, packages.CURRENT)
     names = _packages_with_pages(home, options.package, options.engagement)
     found: list[Path] = []
@@ -188,6 +206,7 @@ def tableau(options: argparse.Namespace) -> int:
     from rcs_assets.reporting.tableau import write_extract
 
     home = open_home(options)
+    refuse_inside_home(home, options.out)
     folder = home.releases / packages.resolve_version(home, packages.CURRENT)
     names = _packages_with_pages(home, options.package, None)
     if options.package is None:

@@ -43,6 +43,12 @@ from rcs_assets.storage.recover import set_aside_if_damaged
 
 def demo(options: argparse.Namespace) -> int:
     """Simulate, deliver, materialise, publish; what has not changed is used again."""
+    if options.profile == "production":
+        raise WrongUseError(
+            "A demonstration is of the profile demo",
+            why="it is made of simulated files, which production refuses",
+            fix="leave --profile out",
+        )
     started = time.monotonic()
     home = make_home(options, profile="demo")
     _simulate_into_drop(home, options)
@@ -59,6 +65,10 @@ def simulate(options: argparse.Namespace) -> int:
 
     seed = DEMO_SEED if options.seed is None else options.seed
     if options.sign:
+        if options.out is not None or options.truth is not None:
+            raise WrongUseError(
+                "--sign writes nothing to other folders", fix="leave --out and --truth out"
+            )
         sign_files(options.sign, seed)
         print(f"Signed {len(options.sign)} files as simulated. Next: rcs deliver FILE …")
         return DONE
@@ -109,6 +119,12 @@ def deliver(options: argparse.Namespace) -> int:
 
 def materialise(options: argparse.Namespace) -> int:
     """Compute what has changed; with --publish, ask the gate."""
+    if options.select is not None and not options.select.strip():
+        raise WrongUseError("--select names nothing", fix="name assets, or leave it out")
+    if both := sorted({*options.engagement} & {*options.leave_out}):
+        raise WrongUseError(
+            f"{both[0]} is both chosen and left out", fix="name it with one of the two options"
+        )
     if options.select and options.publish:
         raise WrongUseError(
             "--select and --publish do not go together",

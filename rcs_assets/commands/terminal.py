@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rcs_assets.errors import ConfigurationError
+from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import Home, Settings, home_path
 
@@ -43,13 +43,24 @@ def _path(options: argparse.Namespace) -> Path:
 def _entered(home: Home, options: argparse.Namespace) -> Home:
     """Runs and processes that are started from here are of this installation and day."""
     os.environ["RCS_HOME"] = str(home.path)
-    os.environ["RCS_AS_OF"] = Settings.from_environment(as_of=options.as_of).as_of.isoformat()
+    os.environ["RCS_AS_OF"] = Settings.from_environment(as_of=options.as_of or "").as_of.isoformat()
     return home
 
 
 def config_folder(options: argparse.Namespace) -> Path:
     """The overlay of the home, which need not be there: nothing is opened or written."""
     return _path(options) / "config"
+
+
+def refuse_inside_home(home: Home, out: Path | None) -> None:
+    """Raises InputError where a file that somebody asked for would land among those of the home."""
+    if out is not None and out.resolve().is_relative_to(home.path):
+        raise InputError(
+            "Nothing is written into the installation by hand",
+            where=f"--out {out}",
+            why="it could take the place of what was published, or of what a run has made",
+            fix="name a place outside of it",
+        )
 
 
 def refuse_unknown_engagements(home: Home, keys: Sequence[str]) -> None:

@@ -156,7 +156,10 @@ class Sight:
         return np.asarray(inside & ~grid.is_released, dtype=bool)
 
     def _not_exact(self, hidden: Bools, row: int) -> list[_Part]:
-        """Hidden cells that are not small: no figure exactly; no mean to within its step."""
+        """Hidden cells that are not small: no figure exactly; no mean to within its step.
+
+        Nor whether the one pupil of a roll has answered: 1 is all that a base may be told there.
+        """
         grid = self.grid
         if grid.is_mean[row]:
             at = np.flatnonzero(hidden & (grid.base[row] > 0))
@@ -165,7 +168,10 @@ class Sight:
             return [(at, "score_sum", truth - width, truth + width, True)]
         found = []
         for quantity in ("base", "numerator", "complement"):
-            at = np.flatnonzero(hidden & ~grid.small(quantity)[row])
+            is_asked = ~grid.small(quantity)[row]
+            if quantity == "base":
+                is_asked = is_asked | (grid.roll[row] == 1)
+            at = np.flatnonzero(hidden & is_asked)
             truth = getattr(grid, quantity)[row, at]
             found.append((at, quantity, truth - 1, truth + 1, True))
         return found

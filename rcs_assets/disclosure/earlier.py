@@ -51,6 +51,8 @@ from rcs_assets.storage.code import code_version
 from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
 
 _ESTIMATES = Path("parquet") / "estimates.parquet"
+# Kinds of packages whose tables are compared.
+_TELLING = ("public", "cpp", "school")
 _MANIFEST = "manifest.json"
 _COUNTS = Path("safe_haven") / "parquet" / "estimates_unrounded.parquet"
 _NAMES = (
@@ -342,6 +344,9 @@ def earlier_releases(releases: Path) -> tuple[Path, ...]:
 
     Args:
         releases: the folder `releases/` of the home.
+
+    Raises:
+        StorageError: a release has lost a whole package: what it told would be taken as unsaid.
     """
     kept, found = releases / WITHDRAWN_FOLDER, {}
     for place in (releases, kept):
@@ -349,7 +354,20 @@ def earlier_releases(releases: Path) -> tuple[Path, ...]:
             if folder.is_dir() and not (folder.is_symlink() or folder.name.startswith(".")):
                 is_tombstone = (folder / TOMBSTONE).is_file()
                 found[folder.name] = kept / folder.name if is_tombstone else folder
+    for folder in found.values():
+        _refuse_lost_packages(folder)
     return tuple(found[name] for name in sorted(found, key=_order))
+
+
+def _refuse_lost_packages(folder: Path) -> None:
+    """A package that is gone with its folder leaves no table behind that could not be read."""
+    try:
+        listed = json.loads((folder / _MANIFEST).read_text(encoding="utf-8")).get("packages", {})
+    except (FileNotFoundError, ValueError):
+        return  # its tables are asked for one by one
+    for name in sorted(listed):
+        if name.split("/")[0] in _TELLING and not (folder / name).is_dir():
+            raise _unreadable(folder.name, name)
 
 
 def _order(version: str) -> tuple[int, ...]:
@@ -391,13 +409,17 @@ def _read(con: duckdb.DuckDBPyConnection, folder: Path, file: Path, sql: str) ->
     try:
         con.execute(sql)
     except duckdb.Error:
-        raise StorageError(
-            f"What release {folder.name} told cannot be read",
-            where=f"{folder.name}/{file}",
-            why="a release is attacked together with all before it; without one of them "
-            "nobody knows what the two tell together",
-            fix="run: rcs release verify; restore the folder from its backup",
-        ) from None
+        raise _unreadable(folder.name, str(file)) from None
+
+
+def _unreadable(release: str, lost: str) -> StorageError:
+    return StorageError(
+        f"What release {release} told cannot be read",
+        where=f"{release}/{lost}",
+        why="a release is attacked together with all before it; without one of them "
+        "nobody knows what the two tell together",
+        fix="run: rcs release verify; restore the folder from its backup",
+    )
 
 
 def _packages(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -24,6 +24,8 @@ from rcs_assets.disclosure.structure import (
     read_cells,
 )
 from rcs_assets.disclosure.tabular import Rule, intervals_of, is_published, needs_of
+from rcs_assets.errors import InputError
+from rcs_assets.given import need_kind
 
 SHOWN, EXACT, NARROW, GROUP = "shown", "exact", "narrow", "group"
 
@@ -59,6 +61,8 @@ def find_leaks(
     """
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
+    need_kind(rule, Rule, "argument rule", "give Rule(k=…)")
+    _need_dimension(answers, structures)
     cells = read_cells(tables, structures)
     need = needs_of(tables, cells, rule)
     low, high = intervals_of(tables, structures, rounding=rule.rounding)
@@ -78,6 +82,19 @@ def find_leaks(
             leak[_is_nobodys(given, one, answers, least, most)] = GROUP
         found.append(_listed(given, one, leak, least, most))
     return found if isinstance(table, (list, tuple)) else found[0]
+
+
+def _need_dimension(answers: str | None, structures: Sequence[Structure]) -> None:
+    """A name that no structure has would leave the answers of groups unlooked at."""
+    if answers is None:
+        return
+    need_kind(answers, str, "argument answers", "give the name of one dimension")
+    if not any(answers in one.dimensions for one in structures):
+        raise InputError(
+            f"No structure has the dimension '{answers}'",
+            where="argument answers",
+            fix="name the dimension whose codes are the answers, or leave it out",
+        )
 
 
 def _is_nobodys(

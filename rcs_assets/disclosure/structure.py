@@ -24,6 +24,10 @@ from rcs_assets.errors import InputError
 from rcs_assets.given import need_kind
 
 TOTAL = "Total"
+# Columns that `protect`, `audit` and `find_leaks` add.
+RESERVED = frozenset({"status", "lower", "upper", "exact", "leak"})
+# So many codes of a hierarchy are listed in a message.
+_LISTED = 10
 # Sums of decimals differ in the last digits; of counts, up to what a double holds, they do not.
 ADDS_UP_WITHIN, COUNTS_WITHIN, COUNTS_MOST = 1e-6, 0.5, 2.0**53
 
@@ -146,13 +150,16 @@ def as_structures(structures: Structure | Sequence[Structure], tables_n: int) ->
     """As many structures as there are tables.
 
     Raises:
-        InputError: there are not, there is none, or one has no dimension.
+        InputError: there are not, there is none, one has no dimension, or names a column as the
+            results do.
     """
     is_one = isinstance(structures, Structure) or not isinstance(structures, Iterable)
     many: list[Any] = [structures] if is_one else list(structures)  # type: ignore[arg-type]
     for one in many:
         need_kind(one, Structure, "argument structure", "give Structure(dimensions={…})")
         need_kind(one.dimensions, Mapping, "Structure.dimensions", "map columns to hierarchies")
+        need_kind(one.value, str, "Structure.value", "give the name of the column of counts")
+        _refuse_reserved(one)
     if not tables_n or any(not one.dimensions for one in many):
         raise InputError(
             "There is no table, or a structure without a dimension",
@@ -166,6 +173,17 @@ def as_structures(structures: Structure | Sequence[Structure], tables_n: int) ->
             fix="give one structure a table, in the same order",
         )
     return many
+
+
+def _refuse_reserved(structure: Structure) -> None:
+    taken = sorted({*structure.dimensions, structure.value} & RESERVED)
+    if taken:
+        raise InputError(
+            f"A column is called '{taken[0]}', as a column of results is",
+            where="argument structure",
+            why=f"these names are taken: {', '.join(sorted(RESERVED))}",
+            fix="give the column another name",
+        )
 
 
 def read_cells(
@@ -236,11 +254,13 @@ def _positions(table: pa.Table, name: str, hierarchy: Hierarchy) -> Index:
     if found.null_count:
         is_unknown = pc.is_null(found)
         rows = np.flatnonzero(is_unknown.to_numpy(zero_copy_only=False))
-        unknown = codes.filter(is_unknown).unique().to_pylist()
+        # Never the code itself: where the wrong column is named it can be a value of a record.
+        known = ", ".join(hierarchy.codes[:_LISTED])
         raise InputError(
-            f"Unknown code in dimension '{name}': {', '.join(map(str, unknown[:10]))}",
+            f"Unknown code in dimension '{name}'",
             where=f"{len(rows)} rows, the first: row {rows[0] + 1}",
-            why="the structure does not know where it belongs",
+            why="the structure does not know where it belongs; it has "
+            + (known if len(hierarchy.codes) <= _LISTED else f"{known}, …"),
             fix=f"add it to the hierarchy, or correct it (totals are called '{TOTAL}')",
         )
     return np.asarray(found.to_numpy(), dtype=np.int64)

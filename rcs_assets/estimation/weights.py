@@ -130,8 +130,8 @@ def rake(
         max_iterations: cycles over all margins before giving up.
 
     Raises:
-        InputError: unknown or null columns; a margin cell without respondents, or
-            respondents without a margin cell; margins with different totals.
+        InputError: unknown or null columns; a key that stands twice; a margin cell without
+            respondents, or respondents without a margin cell; margins with different totals.
         NotConvergedError: weights that cannot converge (which margin, how far off).
     """
     known = _margins(margins)
@@ -231,6 +231,25 @@ def _check_table(
         relation.need_numbers([weight], "weight")
     # The columns of a margin must be complete like those of a design.
     profile(con, relation, Design(clusters=columns, weight=weight), [])
+    _refuse_shared_keys(con, relation, key)
+
+
+def _refuse_shared_keys(
+    con: duckdb.DuckDBPyConnection, relation: Relation, key: Sequence[str]
+) -> None:
+    """Two rows of one key would get two weights, and a join by it would double them."""
+    names = ", ".join(map(quote, key))
+    blank = " or ".join(f"{quote(name)} is null" for name in key)
+    rows_n, keys_n, blank_n = con.execute(
+        f"select count(*), count(distinct row({names})), count_if({blank}) from {relation.sql}"
+    ).fetchall()[0]
+    if blank_n or keys_n < rows_n:
+        raise InputError(
+            "The key is null, or stands twice",
+            where=f"column {', '.join(key)}",
+            why=f"{rows_n} rows have {keys_n} different keys, {blank_n} of them with a null",
+            fix="name with key= the columns that name a row",
+        )
 
 
 def margin_table(con: duckdb.DuckDBPyConnection, margin: Margin) -> tuple[pa.Table, str]:
@@ -259,7 +278,7 @@ def _mapped_table(names: Sequence[str], target: Mapping[Any, Any], where: str) -
     """A mapping from a value, or a tuple of values, to its count."""
     rows = [value if isinstance(value, tuple) else (value,) for value in target]
     counts = list(target.values())
-    is_counted = all(isinstance(n, Real | Decimal) for n in counts)
+    is_counted = all(isinstance(n, Real | Decimal) and not isinstance(n, bool) for n in counts)
     if not is_counted or any(len(row) != len(names) for row in rows):
         raise InputError(
             "The target of a margin maps something else than its columns' values to counts",

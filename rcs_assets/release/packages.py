@@ -189,9 +189,17 @@ def resolve_version(home: Home, version: str | None) -> str:
     """A version from `current`, None (= current) or itself.
 
     Raises:
-        InputError: nothing was published yet.
+        InputError: nothing was published yet, or what is asked for is no version.
     """
     if version and version != CURRENT:
+        # A name, never a path: nothing outside `releases/` is taken for a release.
+        if not _VERSION.match(version):
+            raise InputError(
+                "This is no name of a release",
+                where=f"'{version}'",
+                why="releases are called by day and number, as in 2020.06.30.1",
+                fix="run: rcs release list",
+            )
         return version
     found = current_version(home)
     if found is None:

@@ -35,7 +35,7 @@ DEFAULT_HOME = ".rcs"
 
 def home_path() -> Path:
     """The folder of RCS_HOME; `.rcs` below the working folder if it is not set."""
-    return Path(os.environ.get("RCS_HOME", DEFAULT_HOME)).expanduser().resolve()
+    return Path(os.environ.get("RCS_HOME") or DEFAULT_HOME).expanduser().resolve()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Home:
             seed: demo profile only; the default is 2026.
 
         Raises:
-            ConfigurationError: unknown profile, or another one than the home was made with.
+            ConfigurationError: unknown profile, or another one than the home was made with; a new
+                home in a folder that holds something else.
         """
         root = _folder(path)
         recorded = _read_marker(root)
@@ -74,6 +75,7 @@ class Home:
         if recorded is not None:
             _refuse_other(recorded, chosen, seed)
             return recorded
+        _refuse_others_folder(root)
         demo_seed = DEMO_SEED if seed is None else seed
         home = cls(root, chosen, demo_seed if chosen == "demo" else None)
         home._create()
@@ -194,6 +196,19 @@ def _folder(path: str | Path) -> Path:
             fix="name a folder with --home or RCS_HOME",
         )
     return root
+
+
+def _refuse_others_folder(root: Path) -> None:
+    """A folder of something else would be closed to all but its owner, and filled."""
+    own = {Path(folder).parts[0] for folder in FOLDERS}
+    others = sorted(p.name for p in root.iterdir() if p.name not in own) if root.exists() else []
+    if others:
+        raise ConfigurationError(
+            "This folder holds something else than an installation",
+            where=f"{root}, {len(others)} files or folders, the first: {others[0]}",
+            why="all state of an installation lies in a folder of its own",
+            fix="name a new or an empty folder with --home or RCS_HOME",
+        )
 
 
 def _read_marker(root: Path) -> Home | None:

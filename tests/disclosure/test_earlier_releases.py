@@ -182,6 +182,20 @@ def test_a_release_that_has_lost_its_tables_is_not_passed_over(tmp_path: Path, l
         programme.protect(earlier=earlier_releases(tmp_path))
 
 
+@pytest.mark.parametrize("lost", ["public", "cpp/t1-cpp0"])
+def test_a_release_that_has_lost_a_package_with_its_folder_stops_all(
+    tmp_path: Path, lost: str
+) -> None:
+    """Nothing is left of it that could not be read; what the release lists tells."""
+    folder = drawn(SHAPE, 3).publish(tmp_path / "2026.01.02")
+    packages = {"public": {}, "cpp/t1-cpp0": {}, "archive/t1-cpp0": {}}
+    (folder / "manifest.json").write_text(json.dumps({"packages": packages}), encoding="utf-8")
+    assert earlier_releases(tmp_path) == (folder,)
+    shutil.rmtree(folder / lost)
+    with pytest.raises(StorageError, match=r"2026\.01\.02 told cannot be read"):
+        earlier_releases(tmp_path)
+
+
 @pytest.mark.parametrize("seed", [40, 54])
 def test_a_pooled_figure_that_is_withheld_now_is_known_from_before(
     tmp_path: Path, seed: int

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.leaks import KINDS, clean, is_found, is_safe, plant
 from rcs_assets.disclosure import Hierarchy, Rule, Structure
 from rcs_assets.disclosure.leaks import find_leaks
+from rcs_assets.errors import InputError
 
 
 @pytest.mark.parametrize("kind_at", range(len(KINDS)), ids=lambda at: KINDS[at].__name__)
@@ -40,3 +41,13 @@ def test_each_leak_says_what_it_is() -> None:
     assert len(find_leaks(wide, structure, Rule(k=10))) == 0
     near = wide.assign(n=[4, 3, 30, 37])
     assert find_leaks(near, structure, Rule(k=10)).column("leak").to_pylist() == ["narrow"] * 2
+
+
+def test_answers_of_a_dimension_that_is_not_there_are_refused() -> None:
+    """They would be looked for nowhere, and nothing would be found."""
+    table = pd.DataFrame({"school": ["a", "Total"], "n": [4, 4], "status": "published"})
+    structure = Structure({"school": Hierarchy.flat("a")})
+    with pytest.raises(InputError, match="No structure has the dimension 'answer'"):
+        find_leaks(table, structure, Rule(k=10), answers="answer")
+    with pytest.raises(InputError, match="no Rule"):
+        find_leaks(table, structure, None)  # type: ignore[arg-type]

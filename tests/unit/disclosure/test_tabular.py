@@ -345,10 +345,20 @@ def test_a_missing_total_is_refused() -> None:
         protect(table[table.row != "Total"], FLAT, Rule(k=10))
 
 
-def test_an_unknown_code_is_refused() -> None:
-    table = flat_table([2, 30, 30, 30, 30, 30]).replace({"row": {"A": "C"}})
-    with pytest.raises(InputError, match="Unknown code in dimension 'row': C"):
+def test_an_unknown_code_is_refused_and_not_told() -> None:
+    """Where the wrong column is named, it can be a child's."""
+    table = flat_table([2, 30, 30, 30, 30, 30]).replace({"row": {"A": "Moray"}})
+    with pytest.raises(InputError, match=r"Unknown code in dimension 'row'.*the first: row") as no:
         protect(table, FLAT, Rule(k=10))
+    assert "Moray" not in str(no.value)
+
+
+@pytest.mark.parametrize("name", ["status", "lower", "upper", "exact", "leak"])
+def test_a_column_called_like_one_of_the_results_is_refused(name: str) -> None:
+    table = flat_table([2, 30, 30, 30, 30, 30]).rename(columns={"row": name})
+    named = Structure({name: FLAT.dimensions["row"], "column": FLAT.dimensions["column"]})
+    with pytest.raises(InputError, match=f"A column is called '{name}'"):
+        protect(table, named, Rule(k=10))
 
 
 def test_a_cell_that_stands_twice_is_refused() -> None:

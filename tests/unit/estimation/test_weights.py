@@ -214,3 +214,18 @@ def test_a_standard_that_does_not_fit_is_refused(given: dict) -> None:
     with pytest.raises(InputError) as refused:
         standardised(con, "s", Design(), "y", **call)
     assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("ids", ["[1, 1, 2]", "[1, null, 2]"])
+def test_a_key_that_names_no_row_is_refused(ids: str) -> None:
+    con = duckdb.connect()
+    con.execute(f"create table t as select unnest({ids}) as record_id, unnest(['F','F','M']) as s")
+    with pytest.raises(InputError, match="The key is null, or stands twice"):
+        rake(con, "t", {"s": {"F": 10, "M": 10}})
+
+
+def test_true_is_no_count() -> None:
+    con = duckdb.connect()
+    con.execute("create table t as select 1 as record_id, 'F' as s")
+    with pytest.raises(InputError, match="something else than"):
+        rake(con, "t", {"s": {"F": True}})
