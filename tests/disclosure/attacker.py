@@ -324,8 +324,32 @@ class Attacker:
             low, high = (estimate - steps.pct / 2) / 100, (estimate + steps.pct / 2) / 100
             self._at_least(y, steps.k)
             self._at_least(_sum([n, _times(y, -1)]), steps.k)
+            if row["geography_level"] in ("school", "cluster"):
+                self._learn_whole(float(row["n"]), low, high, steps, n, y)
         self._at_most(_sum([_times(n, low), _times(y, -1)]), 0)
         self._at_most(_sum([y, _times(n, -high)]), 0)
+
+    def _learn_whole(
+        self, shown: float, low: float, high: float, steps: Steps, n: Vector, y: Vector
+    ) -> None:
+        """Pupils and answers are whole: 8 % of a shown 65 is 5 pupils, of 63 to 66."""
+        numbers = range(math.ceil(shown - steps.n / 2), math.ceil(shown + steps.n / 2))
+        pairs = [
+            (pupils, answers)
+            for pupils in numbers
+            for answers in range(pupils + 1)
+            if low * pupils - 1e-9 <= answers
+            and pupils - answers >= steps.k <= answers
+            # Halves are rounded up, and nothing lies above 100 %.
+            and (answers < high * pupils - 1e-9 or high > 1)
+        ]
+        for vector, values in (
+            (n, [pupils for pupils, _ in pairs]),
+            (y, [answers for _, answers in pairs]),
+            (_sum([n, _times(y, -1)]), [pupils - answers for pupils, answers in pairs]),
+        ):
+            self._at_least(vector, min(values))
+            self._at_most(vector, max(values))
 
     # --- What follows ------------------------------------------------------------------
 
