@@ -30,9 +30,12 @@ from rcs_assets.disclosure.grid import (
     Grid,
     Ints,
     Lines,
+    Shown,
     as_released,
     own_of_public,
 )
+from rcs_assets.disclosure.unknowns import INSIDE
+from rcs_assets.disclosure.whole import PARTS, whole_answers
 
 # Times that bounds are handed on from line to line: total, stage, stage by sex, area.
 ROUNDS = 4
@@ -454,7 +457,10 @@ def _down(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
 
 
 def _if_shown(grid: Grid, quantity: str) -> tuple[Floats, Floats]:
-    """Least and most of a quantity that a shown figure leaves, indicators × places."""
+    """Least and most of a quantity that a shown figure leaves, indicators × places.
+
+    Of a school or cluster no more than its whole answers leave (`whole.py`).
+    """
     nothing = np.zeros(grid.base.shape, dtype=bool)
     shown = as_released(grid, nothing, nothing.astype(np.int8))
     if quantity == "base":
@@ -465,7 +471,28 @@ def _if_shown(grid: Grid, quantity: str) -> tuple[Floats, Floats]:
             low, high = grid.base - high, grid.base - low
         low = np.maximum(low, grid.k(quantity))
         high = np.maximum(high, low)
+    whole_low, whole_high = _whole(grid, shown, PARTS.index(quantity))
+    low, high = np.maximum(low, whole_low), np.minimum(high, whole_high)
     return np.where(grid.is_empty, 0.0, low), np.where(grid.is_empty, 0.0, high)
+
+
+def _whole(grid: Grid, shown: Shown, part: int) -> tuple[Floats, Floats]:
+    """Bounds by whole answers where they are counted, else none."""
+    is_counted = np.isin(grid.level, INSIDE) & ~grid.is_mean[:, None] & grid.is_showable
+    told = (
+        shown.low_n,
+        shown.high_n,
+        shown.low_p,
+        shown.high_p,
+        grid.k_numerator,
+        grid.k_complement,
+    )
+    least, most = whole_answers(*(bound[is_counted] for bound in told))
+    low, high = np.full(grid.base.shape, -np.inf), np.full(grid.base.shape, np.inf)
+    is_any = np.isfinite(least[part])
+    low[is_counted] = np.where(is_any, least[part], -np.inf)
+    high[is_counted] = np.where(is_any, most[part], np.inf)
+    return low, high
 
 
 def _smallest(

@@ -16,9 +16,8 @@ from rcs_assets.disclosure.grid import Bools, Floats, Grid, Ints, Shown
 from rcs_assets.disclosure.rows import Rows
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
 from rcs_assets.disclosure.unknowns import INSIDE, both
+from rcs_assets.disclosure.whole import PARTS, whole_answers
 
-# What binary fractions leave of a bound that is met exactly.
-NOISE = 1e-9
 # The quantity of which a note speaks.
 NOTED_QUANTITY = {note: quantity for quantity, note in NOTED.items()}
 # Sums of variables, how often pupils and positive answers count, and bounds; a row each.
@@ -47,43 +46,25 @@ def _by_figures(grid: Grid, shown: Shown, row: int, places: Bools) -> list[Told]
     k_y, k_c = (
         np.where(is_by_rule, k[row, at], 0.0) for k in (grid.k_numerator, grid.k_complement)
     )
-    is_inside = np.isin(grid.level[at], INSIDE)
-    found += _by_whole_answers(shown, row, at[is_inside], k_y[is_inside], k_c[is_inside])
+    inside = np.isin(grid.level[at], INSIDE)
+    told_there = (low_n, high_n, low_p, high_p, k_y, k_c)
+    found += _by_whole_answers(at[inside], *(bound[inside] for bound in told_there))
     # Where rounding already says that k is reached, another row says nothing.
     few, few_others = (
-        ~is_inside & is_few for is_few in (low_p * low_n < k_y, (1 - high_p) * low_n < k_c)
+        ~inside & is_few for is_few in (low_p * low_n < k_y, (1 - high_p) * low_n < k_c)
     )
     found.append(told(at[few], 0.0, 1.0, k_y[few], np.inf))
     found.append(told(at[few_others], 1.0, -1.0, k_c[few_others], np.inf))
     return found
 
 
-def _by_whole_answers(
-    shown: Shown, row: int, at: Ints, k_numerator: Floats, k_complement: Floats
-) -> list[Told]:
-    """What the percentages of schools and clusters say since pupils and their answers are whole.
-
-    8 % of a shown 65 is 5 of 63 to 66 pupils, nothing else: of all whole pairs that are shown so,
-    and reach their k, the least and the most. (Of areas percentages are weighted, and no share of
-    whole pupils.)
-    """
-    low_n, high_n = np.ceil(shown.low_n[row, at]), np.floor(shown.high_n[row, at])
-    low_p, high_p = shown.low_p[row, at], shown.high_p[row, at]
-    least, most = np.full((3, len(at)), np.inf), np.full((3, len(at)), -np.inf)
-    for more in range(int(np.max(high_n - low_n, initial=-1)) + 1):
-        n = low_n + more
-        fewest = np.maximum(np.ceil(low_p * n - NOISE), k_numerator)
-        # Halves are rounded up: 12.5 % is no shown 10.
-        below = np.where(high_p < 1, np.ceil(high_p * n - NOISE) - 1, n)
-        highest = np.minimum(below, n - k_complement)
-        is_pair = (n <= high_n) & (fewest <= highest)
-        lows, highs = np.stack([n, fewest, n - highest]), np.stack([n, highest, n - fewest])
-        least = np.where(is_pair, np.minimum(least, lows), least)
-        most = np.where(is_pair, np.maximum(most, highs), most)
+def _by_whole_answers(at: Ints, *told_there: Floats) -> list[Told]:
+    """What the percentages of schools and clusters say beside their bounds (`whole.py`)."""
+    least, most = whole_answers(*told_there)
     is_any = np.isfinite(least[0])
     return [
-        told(at[is_any], *OF_QUANTITY[quantity], least[part][is_any], most[part][is_any])
-        for part, quantity in enumerate(("base", "numerator", "complement"))
+        told(at[is_any], *OF_QUANTITY[quantity], low[is_any], high[is_any])
+        for quantity, low, high in zip(PARTS, least, most, strict=True)
     ]
 
 
