@@ -7,7 +7,8 @@ import of the platform.
 The certificate holds made-up tables. Each fits everything that the package shows: the shown
 numbers and percentages with their rounding, the sums over groups and areas, the notes. For
 each hidden cell two of them are named, in one of which its figure is low and in the other
-high. Since both could be the truth, a reader cannot tell which of them is.
+high: the shown figures do not tell which of them is nearer the truth. Tables may hold fractions of
+pupils, so that they say nothing of a reader who counts in whole ones alone.
 """
 
 from __future__ import annotations
