@@ -401,7 +401,7 @@ def test_what_was_hidden_beside_a_cell_that_has_changed_stays_hidden(tmp_path: P
     shape = Shape(
         (Measure("some", 0.12),), clusters=(2, 2), schools=(3, 5), roll=(20, 220), valid=0.8
     )
-    programme = Programme(shape, 0)
+    programme = Programme(shape, 2)
     before = publish_by(programme, tmp_path / "2026.01.01", RULES)
     told, then = figures(programme), programme.world(("some",))
     answered_late(programme)

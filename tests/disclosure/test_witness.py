@@ -20,7 +20,7 @@ def audited():
     shape = Shape(
         (Measure("half", 0.4), Measure("few", 0.08)), clusters=(1, 2), schools=(3, 5), roll=(20, 99)
     )
-    programme = Programme(shape, 3)
+    programme = Programme(shape, 4)
     found = programme.audit()
     programme.con.execute("create schema disclosure")
     for name, table in (
