@@ -61,7 +61,10 @@ class Hierarchy(Mapping[str, str]):
     def flat(cls, codes: Iterable[str]) -> Hierarchy:
         """All codes directly under `Total`."""
         need_kind(codes, Iterable, "Hierarchy.flat", "give a list of codes")
-        return cls(dict.fromkeys(codes, TOTAL))
+        listed = list(codes)
+        for code in listed:
+            need_kind(code, str, "Hierarchy.flat", "write codes as texts")
+        return cls(dict.fromkeys(listed, TOTAL))
 
     @property
     def codes(self) -> list[str]:

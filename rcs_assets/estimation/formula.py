@@ -136,7 +136,7 @@ def _matrices(
     try:
         made = Formula(formula).get_model_matrix(used)
         outcome, matrix = made.lhs, made.rhs
-    except (FormulaicError, AttributeError, SyntaxError, NameError) as error:
+    except (FormulaicError, AttributeError, SyntaxError, NameError, ValueError) as error:
         raise InputError(
             f"The formula '{written}' cannot be used",
             where="argument formula",

@@ -195,7 +195,7 @@ def _bounds(relation: Relation, column: str, pair: Sequence[object]) -> Bounds:
             f"Column {column} holds values that are not finite, or beyond {_LARGEST:g}",
             where=f"table {relation.sql}",
             why="a mean or total of infinity or NaN has no meaning, nor has the square of these",
-            fix="make them null (outside the base) before estimating",
+            fix="correct them; a variable may be null (outside the base), a weight may not",
         )
     return Bounds(low, high, is_binary=False)
 

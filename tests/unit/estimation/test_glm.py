@@ -234,6 +234,7 @@ def test_more_coefficients_than_units_have_no_interval(con) -> None:
         ("y + x", "gaussian", "no model formula"),
         ("unknown ~ x", "gaussian", "Unknown column: unknown"),
         ("y ~ x +", "gaussian", "cannot be used"),
+        ("y ~ __import__('os')", "gaussian", "cannot be used"),
         ("y ~ x", "binomial", "outside the family"),
         ("y ~ x", "gamma", "family 'gamma'"),
         ("g ~ x", "binomial", "one number a row"),
