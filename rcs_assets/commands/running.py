@@ -69,7 +69,9 @@ def simulate(options: argparse.Namespace) -> int:
             raise WrongUseError(
                 "--sign writes nothing to other folders", fix="leave --out and --truth out"
             )
-        sign_files(options.sign, seed)
+        # The list of what is simulated lies beside the files of each folder.
+        for folder in sorted({file.parent for file in options.sign}):
+            sign_files([file for file in options.sign if file.parent == folder], seed)
         print(f"Signed {len(options.sign)} files as simulated. Next: rcs deliver FILE …")
         return DONE
     if options.out is None or options.truth is None:

@@ -145,6 +145,7 @@ def test_production_does_not_publish_without_approvals(
 ) -> None:
     home = tmp_path / "production"
     files = plain_copies(released_home.copy(tmp_path / "copy"))
+    assert run_rcs("keys", "new", "--home", home).status == 0
     told = run_rcs("deliver", "--home", home, *files)
     assert told.status == 0, told.output
     done = publish(home)
