@@ -184,8 +184,7 @@ def test_track_the_programme(repo_root: Path, rcs, tmp_path: Path) -> None:
     """docs/how-to/track-the-programme.md, in a home without a delivery."""
     page = repo_root / "docs" / "how-to" / "track-the-programme.md"
     text = page.read_text(encoding="utf-8")
-    home = tmp_path / "home"
-    (home / "config").mkdir(parents=True)
+    home = Home.open(tmp_path / "home", profile="demo").path
     names = re.findall(r"`config/(\w+\.csv)`:", text)
     for name, rows in zip(names, blocks(page, "csv"), strict=True):
         (home / "config" / name).write_text(rows, encoding="utf-8")

@@ -15,6 +15,7 @@ from rcs_assets.codebook.tables import codebook_tables
 from rcs_assets.codebook.wording import SAFE_HAVEN, load_wording
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.reporting.examine import form_problems, outside_problems
+from rcs_assets.storage import Home
 from tests.acceptance.documentation import blocks, commands
 
 DAY = date(2020, 6, 30)
@@ -41,7 +42,7 @@ def test_the_how_to_is_carried_out_and_nothing_else_changes(
 ) -> None:
     page = repo_root / "docs" / "how-to" / "load-licensed-wording.md"
     home, out = tmp_path / "home", tmp_path / "codebook.html"
-    (home / "config").mkdir(parents=True)
+    Home.open(home)
     licences, wording = blocks(page, "csv")
     (home / "config" / "licences.csv").write_text(licences)
     (home / "config" / "wording.csv").write_text(wording)
@@ -71,7 +72,7 @@ def test_the_how_to_is_carried_out_and_nothing_else_changes(
 def test_only_while_a_licence_permits_it(
     tmp_path: Path, licence: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = written(tmp_path / "home" / "config", licence)
+    config = written(Home.open(tmp_path / "home").config, licence)
     assert load_wording(load_codebook(), config).of("wemwbs", SAFE_HAVEN, DAY) == {}
     home = str(tmp_path / "home")
     assert main(["codebook", "page", "--home", home, "--as-of", DAY.isoformat()]) == 0
