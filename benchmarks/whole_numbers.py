@@ -1,9 +1,10 @@
 """An attack that knows that children are whole: integer programs on the tables of schools.
 
 Run from the top of the project: `python -m benchmarks.whole_numbers HOME [--cpp t3-moray]
-[--seconds 600]`. HOME is an installation with a release. Its school packages are read as their
-readers would; the warehouse only for rolls, which are public, and afterwards, to say whether what
-was worked out is true.
+[--seconds 600]`. HOME is an installation with a release. Schools' rows are read from their CPP's
+package, where they stand as in their own (`third_party.py` compares them); the warehouse for rolls,
+which are public, for what a file of answers counts, and afterwards, to say whether what was worked
+out is true.
 
 Linear programs (the audit, `third_party.py`) let a pupil be half one. Here pupils and positive
 answers of stage by sex are whole numbers, and a percentage is a share of them: of each hidden
@@ -34,10 +35,10 @@ import duckdb
 import highspy
 import numpy as np
 
-# policy.md, Table A, school: threshold, group's and total's base, step of n, of percentages from 50
-# respondents on; the same of sensitive questions.
+# As a reader has them from policy.md, Table A, school, not as the platform's policy data say:
+# threshold, group's and total's base, step of n, of percentages from 50 respondents on; and the
+# same of sensitive questions.
 OPEN, SENSITIVE = (5, 10, 20, 5, 1), (10, 20, 30, 10, 5)
-SMALL_SCHOOL_STEP = 5
 # A program that takes longer says nothing.
 PROGRAM_SECONDS = 20.0
 SEED = 5
@@ -67,11 +68,10 @@ class System:
     upper: list[float] = field(default_factory=list)
     rows: list[tuple[dict[int, float], float, float]] = field(default_factory=list)
 
-    def add(self, size: int, upper: Sequence[float]) -> int:
-        """More unknowns; where they begin."""
+    def add(self, upper: Sequence[float]) -> int:
+        """More unknowns, by what each is at most; where they begin."""
         start = len(self.upper)
-        self.upper += list(upper)
-        assert len(upper) == size
+        self.upper += upper
         return start
 
     def solver(self) -> highspy.Highs:
@@ -157,9 +157,7 @@ def table_of(rows: Mapping[Cell, Row], *, is_sensitive: bool, system: System) ->
     if not leaves:
         return None
     rolls = [float(rows["stage:sex", leaf].roll) for leaf in leaves]
-    school = School(
-        dict(rows), is_sensitive, leaves, system, system.add(2 * len(leaves), rolls * 2)
-    )
+    school = School(dict(rows), is_sensitive, leaves, system, system.add(rolls * 2))
     school.tell()
     return school
 

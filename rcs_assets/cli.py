@@ -89,10 +89,8 @@ def _named(error: OSError, options: argparse.Namespace) -> Path | None:
 def _say_unusable(error: OSError, named: Path) -> int:
     unusable = StorageError(
         "A file or folder that was named cannot be used",
-        where=str(named)
-        if named.absolute() == Path(error.filename)
-        else f"{named}, at {error.filename}",
-        why=str(error.strerror),
+        where=str(named),
+        why=f"{error.strerror}: {error.filename}",
         fix="see that it is there, is what the option asks for, and may be read or written",
     )
     print(f"rcs: {unusable}", file=sys.stderr)

@@ -367,7 +367,7 @@ def _is_there(folder: Path, package: str, table: str) -> bool:
     except (ValueError, KeyError, TypeError, OSError):
         is_listed = True
     if is_listed:
-        raise _unreadable(folder, f"{package}, table {table}")
+        raise unreadable(folder, f"{package}, table {table}")
     return False
 
 
@@ -375,10 +375,11 @@ def _insert(con: duckdb.DuckDBPyConnection, folder: Path, into: str, sql: str) -
     try:
         con.execute(f"insert into {into} by name {sql}")
     except duckdb.Error:
-        raise _unreadable(folder, "its tables") from None
+        raise unreadable(folder, "its tables") from None
 
 
-def _unreadable(folder: Path, what: str) -> StorageError:
+def unreadable(folder: Path, what: str) -> StorageError:
+    """The refusal where a release has lost something: nothing is compared, or published, then."""
     return StorageError(
         f"What release {folder.name} told cannot be read",
         where=f"{folder.name}: {what}",

@@ -33,6 +33,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from rcs_assets.disclosure.beside import unreadable
 from rcs_assets.disclosure.grid import (
     Bools,
     Floats,
@@ -45,7 +46,6 @@ from rcs_assets.disclosure.grid import (
 )
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
-from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.code import code_version
 from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
@@ -367,7 +367,7 @@ def _refuse_lost_packages(folder: Path) -> None:
         return  # its tables are asked for one by one
     for name in sorted(listed):
         if name.split("/")[0] in _TELLING and not (folder / name).is_dir():
-            raise _unreadable(folder.name, name)
+            raise unreadable(folder, name)
 
 
 def _order(version: str) -> tuple[int, ...]:
@@ -409,17 +409,7 @@ def _read(con: duckdb.DuckDBPyConnection, folder: Path, file: Path, sql: str) ->
     try:
         con.execute(sql)
     except duckdb.Error:
-        raise _unreadable(folder.name, str(file)) from None
-
-
-def _unreadable(release: str, lost: str) -> StorageError:
-    return StorageError(
-        f"What release {release} told cannot be read",
-        where=f"{release}/{lost}",
-        why="a release is attacked together with all before it; without one of them "
-        "nobody knows what the two tell together",
-        fix="run: rcs release verify; restore the folder from its backup",
-    )
+        raise unreadable(folder, str(file)) from None
 
 
 def _packages(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -2,9 +2,8 @@
 
 Belongs here: the gate's own comparison of a candidate with every earlier release, of the tables
 beside the estimates, row by row, from the files that readers get; what the gate's attack on spend
-may use of them. Does not belong here: holding
-rows back (`held.py`, of which nothing is used; both read by `beside.py`), the estimates
-(`differences.py`).
+may use of them. Does not belong here: holding rows back (`held.py`, of which nothing is used; both
+read by `beside.py`), the estimates (`differences.py`).
 
 policy.md, How protection is judged, Change between releases; Table A, row spend.
 """

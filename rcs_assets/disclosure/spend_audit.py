@@ -13,7 +13,8 @@ totals; who works in which cell is known, so a cell without money is known too.
 A hidden cell that holds closed money is safe from an attacker if its range reaches p per cent
 of the largest closed holding that is not his below and above the true sum and, from an
 outsider, as far above as the dominance rule asks (policy.md, Table A). Where it may not be told
-what changed since a release before, so must the range for the largest holding that did.
+what changed since a release before, so must the range for the largest holding that did. What an
+attacker knew without the release (his own money, sums that a release before told) is not asked.
 """
 
 from __future__ import annotations

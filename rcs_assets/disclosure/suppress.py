@@ -77,7 +77,7 @@ class Suppression:
         self.sums = csr_array((ones, (lines.line, lines.part)), shape=shape)
         self.of_line = csr_array((ones, (lines.line, pairs)), shape=(shape[0], len(pairs)))
         self.is_counted = np.zeros(shape[1], dtype=bool) if counted is None else counted
-        self.if_shown = {quantity: _if_shown(grid, quantity) for quantity in QUANTITIES}
+        self.if_shown = _if_shown(grid)
         areas = (grid.view + "|" + grid.unit).astype(str)
         self.by_area = _Places.of(np.unique(areas, return_inverse=True)[1])
         self.own, self.public = own_of_public(grid)
@@ -456,43 +456,46 @@ def _down(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
     return np.ascontiguousarray(values[rows].T)
 
 
-def _if_shown(grid: Grid, quantity: str) -> tuple[Floats, Floats]:
-    """Least and most of a quantity that a shown figure leaves, indicators × places.
+def _if_shown(grid: Grid) -> dict[str, tuple[Floats, Floats]]:
+    """Least and most of each quantity that a shown figure leaves, indicators × places.
 
     Of a school or cluster no more than its whole answers leave (`whole.py`).
     """
     nothing = np.zeros(grid.base.shape, dtype=bool)
     shown = as_released(grid, nothing, nothing.astype(np.int8))
-    if quantity == "base":
-        low, high = shown.low_n, shown.high_n
-    else:
-        low, high = grid.base * shown.low_p, grid.base * shown.high_p
-        if quantity == "complement":
-            low, high = grid.base - high, grid.base - low
-        low = np.maximum(low, grid.k(quantity))
-        high = np.maximum(high, low)
-    whole_low, whole_high = _whole(grid, shown, PARTS.index(quantity))
-    low, high = np.maximum(low, whole_low), np.minimum(high, whole_high)
-    return np.where(grid.is_empty, 0.0, low), np.where(grid.is_empty, 0.0, high)
+    positive = grid.base * shown.low_p, grid.base * shown.high_p
+    left = {
+        "base": (shown.low_n, shown.high_n),
+        "numerator": positive,
+        "complement": (grid.base - positive[1], grid.base - positive[0]),
+    }
+    whole = _whole(grid, shown)
+    found = {}
+    for quantity in QUANTITIES:
+        low, high = left[quantity]
+        if quantity != "base":
+            low = np.maximum(low, grid.k(quantity))
+            high = np.maximum(high, low)
+        low, high = np.maximum(low, whole[quantity][0]), np.minimum(high, whole[quantity][1])
+        empty = grid.is_empty
+        found[quantity] = np.where(empty, 0.0, low), np.where(empty, 0.0, high)
+    return found
 
 
-def _whole(grid: Grid, shown: Shown, part: int) -> tuple[Floats, Floats]:
-    """Bounds by whole answers where they are counted, else none."""
+def _whole(grid: Grid, shown: Shown) -> dict[str, tuple[Floats, Floats]]:
+    """Bounds of each quantity by whole answers where they are counted, else none."""
     is_counted = np.isin(grid.level, INSIDE) & ~grid.is_mean[:, None] & grid.is_showable
-    told = (
-        shown.low_n,
-        shown.high_n,
-        shown.low_p,
-        shown.high_p,
-        grid.k_numerator,
-        grid.k_complement,
-    )
-    least, most = whole_answers(*(bound[is_counted] for bound in told))
-    low, high = np.full(grid.base.shape, -np.inf), np.full(grid.base.shape, np.inf)
-    is_any = np.isfinite(least[part])
-    low[is_counted] = np.where(is_any, least[part], -np.inf)
-    high[is_counted] = np.where(is_any, most[part], np.inf)
-    return low, high
+    bounds = (shown.low_n, shown.high_n, shown.low_p, shown.high_p)
+    told = (*bounds, grid.k_numerator, grid.k_complement)
+    least, most = whole_answers(*(each[is_counted] for each in told))
+    is_any = np.isfinite(least[0])
+    found = {}
+    for part, quantity in enumerate(PARTS):
+        low, high = np.full(grid.base.shape, -np.inf), np.full(grid.base.shape, np.inf)
+        low[is_counted] = np.where(is_any, least[part], -np.inf)
+        high[is_counted] = np.where(is_any, most[part], np.inf)
+        found[quantity] = low, high
+    return found
 
 
 def _smallest(

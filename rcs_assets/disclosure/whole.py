@@ -4,8 +4,9 @@ Belongs here: the whole pairs of pupils and positive answers behind a shown cell
 cluster. Does not belong here: rounding itself (`grid.py`), who makes what of it (`told.py`,
 `suppress.py`).
 
-8 % of a shown 65 is 5 of 63 to 66 pupils and nothing else, where bounds alone leave 4.8 to 5.7.
-Of areas percentages are weighted, and no share of whole pupils.
+8 % of a shown 65 is 5 of 63 to 66 pupils and nothing else, where bounds alone leave 4.7 to 5.7
+(policy.md, "How protection is judged": an attacker's interval is rounded inward to integers). Of
+areas percentages are weighted, and no share of whole pupils.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def whole_answers(
     """Least and most of each of `PARTS` over all whole pairs that are shown so.
 
     Args:
-        low_n, high_n: pupils that rounding leaves.
+        low_n, high_n: pupils that rounding leaves; all arguments are of one shape.
         low_p, high_p: proportions that rounding leaves, 0 to 1; halves were rounded up.
         k_numerator, k_complement: what a shown cell is known to reach; 0 where nothing is.
 
