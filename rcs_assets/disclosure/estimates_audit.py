@@ -20,12 +20,19 @@ from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier, with_known
-from rcs_assets.disclosure.grid import Grid, Shown, from_release, read_grid, surveys
+from rcs_assets.disclosure.grid import (
+    LITTLE,
+    Grid,
+    Shown,
+    from_release,
+    read_grid,
+    surveys,
+)
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
-from rcs_assets.disclosure.side_by_side import LITTLE, each
 from rcs_assets.disclosure.unknowns import Structure, read_structure
 from rcs_assets.disclosure.witness import Key, Made, Witnesses, of_indicator
+from rcs_assets.side_by_side import each
 
 _ANSWERS = """
 create table if not exists disclosure.answers (

@@ -29,6 +29,8 @@ Texts = NDArray[np.object_]
 
 # Stands for "no public roll": larger than any count, and sums of it stay exact.
 NO_LIMIT = 1e9
+# So few cells (indicators × places) are protected, or attacked, before a worker has begun.
+LITTLE = 10_000
 # Decimals of shown values: more than any step has, so that noise of the arithmetic goes.
 DECIMALS = 6
 QUANTITIES = ("base", "numerator", "complement")

@@ -17,12 +17,12 @@ import pyarrow as pa
 from rcs_assets.disclosure.answers import Answers, Hidden
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
-from rcs_assets.disclosure.grid import Grid, Ints, read_grid, read_lines, surveys
+from rcs_assets.disclosure.grid import LITTLE, Grid, Ints, read_grid, read_lines, surveys
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.repair import Programme, Survey
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
-from rcs_assets.disclosure.side_by_side import LITTLE, each
 from rcs_assets.disclosure.unknowns import read_structure
+from rcs_assets.side_by_side import each
 
 
 def protect_estimates(

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from rcs_assets import side_by_side
 from rcs_assets.disclosure import (
     audience_names,
     estimates_audit,
@@ -14,7 +15,6 @@ from rcs_assets.disclosure import (
     protect_estimates,
     repair,
     rules,
-    side_by_side,
 )
 from rcs_assets.disclosure.answers import Answers
 from rcs_assets.disclosure.attack import Attacker

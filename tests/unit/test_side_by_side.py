@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rcs_assets.disclosure.side_by_side import each
 from rcs_assets.errors import InputError, StorageError
+from rcs_assets.side_by_side import each, each_as_done
 
 # Of a worker's own: `exec` is a function that a worker finds by its name.
 DIES = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -20,9 +20,14 @@ REFUSES = """
 from rcs_assets.errors import InputError
 raise InputError("The column is missing", where="estimates", fix="deliver it")
 """
+HANGS = "import time; time.sleep(120)"
+BEGINS_NEVER = """
+from rcs_assets.side_by_side import each
+each(str.__add__, "x" * {much}, ["a", "b"], is_little=False)
+"""
 SLEEPS = """
 import signal
-from rcs_assets.disclosure.side_by_side import each
+from rcs_assets.side_by_side import each
 WORK = "import os, time; print(os.getpid(), flush=True); time.sleep(120)"
 if __name__ == "__main__":
     # Whoever runs the tests may have told all that he starts to pay no heed to Ctrl-C.
@@ -56,6 +61,29 @@ def test_an_error_of_a_task_is_the_callers():
 def test_a_worker_that_is_ended_from_outside_is_an_error_and_no_wait():
     with pytest.raises(StorageError, match="ended before its work was done"):
         each(exec, DIES, [{}, {}], is_little=False)
+
+
+def test_tasks_come_as_they_are_done_and_each_once():
+    tasks = ["three", "one", "two", "four"]
+    found = list(each_as_done(str.__add__, "after ", tasks, seconds=60))
+    assert sorted(found) == sorted("after " + task for task in tasks)
+    assert list(each_as_done(str.__add__, "after ", [], seconds=60)) == []
+
+
+def test_a_task_that_hangs_and_a_worker_that_dies_are_errors_and_no_wait():
+    with pytest.raises(StorageError, match="not done in time"):
+        list(each_as_done(exec, HANGS, [{}, {}], seconds=1))
+    with pytest.raises(StorageError, match="ended before its work was done"):
+        list(each_as_done(exec, DIES, [{}, {}], seconds=60))
+
+
+def test_a_worker_that_never_began_is_an_error_however_much_it_was_to_be_given():
+    """A script that is no file has no workers: they end before they read anything."""
+    script = BEGINS_NEVER.format(much=10_000_000)
+    done = subprocess.run(
+        [sys.executable, "-"], input=script, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "StorageError: A process that worked beside this one ended" in done.stderr
 
 
 def is_running(pid: int) -> bool:
