@@ -20,6 +20,17 @@ import pyarrow as pa
 from rcs_assets.disclosure.cells import SMALL_SUFFIX
 from rcs_assets.disclosure.earlier import CELL, KEYED, read_told
 
+# Of a mean: pupils who must have another score beside those who joined or left, whose scores lie
+# between the lowest and the highest.
+_RESCORED = """
+ceil(
+    greatest(
+        {sum} - greatest({base} * {low}, {base} * {high}),
+        least({base} * {low}, {base} * {high}) - {sum},
+        0
+    ) / nullif({high} - {low}, 0) - 1e-6
+)
+"""
 _FOUND = """
 create or replace temp table sdc_difference as
 with now as (
@@ -28,7 +39,7 @@ with now as (
         coalesce(r.engagement, '') as engagement, r.geography_level, r.geography_code,
         r.breakdown, r."group", r.status, r.n, r.estimate, r.ci_low, r.ci_high,
         c.base_n, c.numerator_n, c.sum_x, c.sd, r.statistic,
-        i.score_high - i.score_low as scale,
+        i.score_low, i.score_high,
     from {released} as r
     left join {estimates} as c
         on c.survey = r.survey and c.indicator = r.indicator
@@ -48,11 +59,13 @@ pairs as (
         then_.n is distinct from now.n or then_.estimate is distinct from now.estimate
         or then_.ci_low is distinct from now.ci_low
         or then_.ci_high is distinct from now.ci_high as is_moved,
-        now.n as now_n, then_.n as then_n,
+        now.n as now_n, then_.n as then_n, now.estimate, now.statistic, now.tranche,
+        now.engagement, now.score_low, now.score_high,
+        now.base_n - then_.old_base as base_change,
         abs(now.base_n - then_.old_base) as joined,
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
-        abs(now.sum_x - then_.old_sum) / nullif(now.scale, 0) as points,
+        {rescored} as rescored,
         -- Of a mean that no weight moves another spread is of other scores.
         now.statistic = 'mean' and now.geography_level in ('school', 'cluster')
         and coalesce(
@@ -75,8 +88,7 @@ select
         is_together,
         if(was_hidden or is_moved, greatest(1, coalesce(abs(now_n - then_n), 0) - 5), 0),
         greatest(
-            joined, coalesce(yes, 0), coalesce(no, 0), ceil(coalesce(points, 0) - 1e-6),
-            is_other::int
+            joined + coalesce(rescored, 0), coalesce(yes, 0), coalesce(no, 0), is_other::int
         )
     ) as changed_n,
 from pairs
@@ -89,12 +101,12 @@ with cells as (
     select
         t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
         e.geography_code, e.breakdown, e."group",
-        abs(coalesce(e.sum_x, 0) - t.old_sum) / nullif(i.score_high - i.score_low, 0) as points,
+        coalesce({{rescored}}, 0) as rescored,
         greatest(
-            abs(coalesce(e.base_n, 0) - t.old_base),
+            abs(coalesce(e.base_n, 0) - t.old_base) + rescored,
             if(
                 e.statistic = 'mean',
-                ceil(coalesce(points, 0) - 1e-6),
+                0,
                 greatest(
                     abs(coalesce(e.numerator_n, 0) - t.old_yes),
                     abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
@@ -137,10 +149,91 @@ anti join told using (release, audience, {CELL})
 anti join known using (audience, {CELL})
 where changed_n < $least
 """
+# Shown alike in both though a few have changed: some answer of theirs can be ruled out, since it
+# would have made another figure. A pupil of a weighted figure counts for two at most.
+_STILL = """
+create or replace temp table sdc_still as
+with cells as (
+    select
+        row_number() over () as cell, d.*, node.n_step, k_numerator, k_complement,
+        d.statistic = 'mean' as is_mean,
+        is_mean or d.geography_level not in ('school', 'cluster') as is_real,
+        if(is_mean, coalesce(d.score_low, 0), 0) as one_low,
+        if(is_mean, d.score_high, 1) as one_high,
+        if(is_mean, d.estimate - mean_step / 2, (d.estimate - pct_step / 2) / 100) as low,
+        if(is_mean, d.estimate + mean_step / 2, (d.estimate + pct_step / 2) / 100) as high,
+        (changed_n - abs(base_change)) * (one_high - one_low) as others,
+    from sdc_difference as d
+    inner join sdc_node as node
+        on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = d.audience
+        and node.survey = d.survey and node.indicator = d.indicator
+        and coalesce(node.tranche, '') = d.tranche
+        and coalesce(node.engagement, '') = d.engagement
+        and node.geography_level = d.geography_level
+        and node.geography_code = d.geography_code
+        and node.breakdown = d.breakdown and node."group" = d."group"
+    where changed_n between 1 and $least - 1 and not (was_hidden or is_moved or is_together)
+),
+sizes as (
+    select
+        *, unnest(generate_series(
+            greatest(ceil(now_n - n_step / 2), 0)::bigint, ceil(now_n + n_step / 2)::bigint - 1
+        )) as n,
+    from cells
+),
+behind as (
+    select
+        cell, n, base_change,
+        case
+            when is_mean then low * n
+            when is_real then greatest(low * n, k_numerator)
+            else greatest(ceil(low * n - 1e-9), k_numerator)
+        end as least_sum,
+        case
+            when is_mean then high * n
+            when is_real then least(high * n, n - k_complement)
+            when high >= 1 then n - k_complement
+            else least(ceil(high * n - 1e-9) - 1, n - k_complement)
+        end as most_sum,
+    from sizes
+),
+pairs as (
+    select
+        cell, b.least_sum as old_low, b.most_sum as old_high, a.least_sum as new_low,
+        a.most_sum as new_high,
+    from behind as b
+    inner join behind as a using (cell)
+    where a.n = b.n + b.base_change
+),
+answers as (
+    select
+        *,
+        least(base_change * one_low, base_change * one_high) - others as fewest,
+        greatest(base_change * one_low, base_change * one_high) + others as highest,
+        unnest(case
+            when is_mean then [fewest, highest]
+            when is_real then [2 * fewest, 2 * highest]
+            else generate_series(fewest::bigint, highest::bigint)::double[]
+        end) as moved,
+    from cells
+)
+select distinct {place}
+from (
+    select {place}, moved,
+        bool_or(
+            greatest(old_low, new_low - moved) <= least(old_high, new_high - moved) + 1e-9
+        ) as can_be,
+    from answers left join pairs using (cell)
+    group by all
+)
+where not coalesce(can_be, false)
+"""
 _PLACE = 'release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"'
 _UNSAFE = f"""
 select {_PLACE} from sdc_difference
 where changed_n between 1 and $least - 1 and (was_hidden or is_moved)
+union
+select {_PLACE} from sdc_still
 union
 select {_PLACE} from sdc_freed
 order by all
@@ -174,7 +267,7 @@ def find_differences(
     """Compare released rows with each release before.
 
     Args:
-        con: a connection that sees the relations.
+        con: a connection that sees the relations, and `sdc_node` for steps and thresholds.
         released: relation in the columns of `disclosure.estimates`.
         estimates: the unprotected counts of now.
         indicators: indicator, score_low, score_high.
@@ -187,17 +280,35 @@ def find_differences(
     read_told(con, earlier)
     con.execute(
         _FOUND.format(
-            released=released, estimates=estimates, indicators=indicators, small=SMALL_SUFFIX
+            released=released,
+            estimates=estimates,
+            indicators=indicators,
+            small=SMALL_SUFFIX,
+            rescored=_RESCORED.format(
+                sum="(now.sum_x - then_.old_sum)",
+                base="(now.base_n - then_.old_base)",
+                low="now.score_low",
+                high="now.score_high",
+            ),
         )
     )
-    freed = _FREED.format(released=released, estimates=estimates, indicators=indicators)
+    freed = _FREED.format(
+        released=released,
+        estimates=estimates,
+        indicators=indicators,
+        rescored=_RESCORED.format(
+            sum="(coalesce(e.sum_x, 0) - t.old_sum)",
+            base="(coalesce(e.base_n, 0) - t.old_base)",
+            low="i.score_low",
+            high="i.score_high",
+        ),
+    )
     con.execute(freed, {"least": least})
+    con.execute(_STILL.format(place=_PLACE), {"least": least})
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
-    con.execute("drop table sdc_difference")
-    con.execute("drop table sdc_freed")
-    con.execute("drop table sdc_told")
-    con.execute("drop table sdc_then")
+    for name in ("difference", "freed", "still", "told", "then"):
+        con.execute(f"drop table sdc_{name}")
     unsafe = Counter(places["release"].to_pylist())
     # A release that shares no cell with this one was compared as well.
     names = [folder.name for folder in earlier]

@@ -6,12 +6,12 @@ judging a finished release (`differences.py`), which shares nothing with this bu
 
 policy.md, How protection is judged, Change between releases: if the contributors of a cell in
 two releases differ by 1-9, the old value is kept or both are suppressed. Values stay as they
-are where the change moves no figure; elsewhere the cell is hidden, the earlier release being
-superseded. What was shown before and has not changed is known to every reader, notes too,
-and what has no row any more: the attack counts it as shown, with the rounding of then, so that two
-releases with different cells hidden do not fill each other. What was not shown then stays hidden
-while fewer than ten have changed in it, if anything of the indicator has: it would be a figure of
-then, and tell what was hidden beside it then and is another now.
+are where the change moves no figure, and could have moved none (`unmoved.py`); elsewhere the cell
+is hidden, the earlier release being superseded. What was shown before and has not changed is known
+to every reader, notes too, and what has no row any more: the attack counts it as shown, with the
+rounding of then, so that two releases with different cells hidden do not fill each other. What was
+not shown then stays hidden while fewer than ten have changed in it, if anything of the indicator
+has: it would be a figure of then, and tell what was hidden beside it then and is another now.
 
 What has not changed at all since the last release is hidden as it was, if the same rules made
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from rcs_assets.disclosure.beside import unreadable
@@ -46,6 +47,7 @@ from rcs_assets.disclosure.grid import (
 )
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
+from rcs_assets.disclosure.unmoved import Unmoved
 from rcs_assets.storage import sql_literal
 from rcs_assets.storage.code import code_version
 from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
@@ -115,8 +117,16 @@ case
         abs(base_n - old_base), abs(y_n - old_yes), abs((base_n - y_n) - (old_base - old_yes))
     )
     else greatest(
-        abs(base_n - old_base),
-        ceil(abs(sum_x - old_sum) / greatest(score_high - score_low, 1e-9) - 1e-6),
+        -- Who leaves takes his whole score along, who changes it no more than the scale is long.
+        abs(base_n - old_base) + ceil(
+            greatest(
+                (sum_x - old_sum)
+                - (base_n - old_base) * if(base_n > old_base, score_high, score_low),
+                (base_n - old_base) * if(base_n > old_base, score_low, score_high)
+                - (sum_x - old_sum),
+                0
+            ) / greatest(score_high - score_low, 1e-9) - 1e-6
+        ),
         -- Scores that make the same sum are others if they lie otherwise.
         if(abs(sd - old_sd) > 1e-6, 1, 0)
     )
@@ -136,7 +146,8 @@ with now as (
         survey, indicator, place_id, coalesce(tranche, '') as tranche,
         coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
         "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, statistic,
-        score_low, score_high, n_step, is_released, empty_status is null as is_asked,
+        score_low, score_high, n_step, if(statistic = 'mean', mean_step, pct_step) as step,
+        k_numerator, k_complement, is_released, empty_status is null as is_asked,
         empty_status is null and withheld_status is null as is_showable,
         if(view = 'own', 'cpp/' || engagement, 'public') as audience,
         if(view = 'own', engagement, '') as holder,
@@ -162,7 +173,8 @@ compared as (
         estimate, coalesce(status in ('published', 'u'), false) as was_shown,
         coalesce(status = 'c', false) as was_c,
         if(status = 'c', coalesce(note, ''), '') as was_noted,
-        {FIGURES_DIFFER} as differs,
+        {FIGURES_DIFFER} as differs, statistic, geography_level, score_low, score_high, n_step,
+        step, k_numerator, k_complement, base_n - old_base as joined_n,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case
             when then_.has_counts then {CHANGED_LEAST}
@@ -184,13 +196,24 @@ select
         over (partition by release, survey, indicator, holder) as is_astir,
 from compared
 """
+# Shown as it was, though a few have changed.
+_UNMOVED = """
+select
+    release, survey, indicator, place_id, n, estimate as figure, n_step, step, k_numerator,
+    k_complement, coalesce(score_low, 0) as score_low, coalesce(score_high, 1) as score_high,
+    statistic = 'mean' as is_mean, geography_level not in ('school', 'cluster') as is_weighted,
+    joined_n as joined, changed_n as changed,
+from sdc_compared
+where was_shown and has_counts and not differs and changed_n between 1 and $least - 1
+"""
 _EARLIER = """
 create or replace temp table sdc_earlier as
 select
     survey, indicator, place_id,
     bool_or(was_shown and has_counts and changed_n = 0) as is_known,
     bool_or(
-        changed_n between 1 and $least - 1 and (was_c or (was_shown and differs))
+        changed_n between 1 and $least - 1
+        and (was_c or (was_shown and (differs or coalesce(tells, false))))
     )
     -- What was not shown then and is no other now would tell what was hidden beside it then.
     or (
@@ -204,6 +227,8 @@ select
     arg_max(estimate, release) filter (was_shown and has_counts and changed_n = 0)
         as known_estimate,
 from sdc_compared
+left join (select *, true as tells from sdc_telling)
+    using (release, survey, indicator, place_id)
 -- What is withheld now, or has no row (a school has become smaller), and was shown then is known
 -- all the same.
 where is_asked
@@ -430,9 +455,25 @@ def compare_with_earlier(
     """
     read_told(con, earlier)
     con.execute(_COMPARED, {"releases": [folder.name for folder in earlier]})
+    _find_telling(con, policy.changed_least)
     con.execute(_EARLIER, {"least": policy.changed_least})
     last = earlier[-1]
     con.execute(_BEFORE, {"release": last.name if _is_made_alike(last, policy) else ""})
+
+
+def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
+    """Make `sdc_telling`: cells whose figure is the same, and tells for that very reason."""
+    unmoved = con.execute(_UNMOVED, {"least": least}).to_arrow_table()
+    cells = Unmoved(
+        **{
+            each.name: unmoved[each.name].to_numpy().astype(bool if "is_" in each.name else float)
+            for each in fields(Unmoved)
+        }
+    )
+    telling = unmoved.select(["release", "survey", "indicator", "place_id"])
+    con.register("telling_rows", telling.filter(pa.array(cells.tells())))
+    con.execute("create or replace temp table sdc_telling as from telling_rows")
+    con.unregister("telling_rows")
 
 
 def _is_made_alike(release: Path, policy: Policy) -> bool:

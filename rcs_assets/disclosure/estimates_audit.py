@@ -123,7 +123,6 @@ def audit_estimates(
         ]
         findings.append(_findings(grid, found))
     tables, cells = witnesses.relations(con)
-    drop_cells(con)
     differences = find_differences(
         con,
         released=released,
@@ -132,6 +131,7 @@ def audit_estimates(
         earlier=earlier,
         least=policy.changed_least,
     )
+    drop_cells(con)
     return Audit(
         _table(outcomes),
         tuple(places[:_PLACES_SHOWN]),

@@ -85,6 +85,13 @@ def test_what_few_pupils_changed_is_not_told(tmp_path: Path) -> None:
     assert f"school {school}" in {f"{r['geography_level']} {r['geography_code']}" for r in found}
     others = {s for s in programme.schools("t1-cpp0") if s != school}
     assert not others & {r["geography_code"] for r in found}
+    # A figure that is the same, and would not be if the three had answered otherwise, is told too.
+    now = figures(programme)
+    places = {(r["audience"], r["indicator"], r["geography_code"], r["group"]) for r in found}
+    assert any(
+        now[key] == told[key] and (*key[:2], key[2].partition(":")[2], key[4]) in places
+        for key in now if now[key][0] in SHOWN
+    )  # fmt: skip
 
     # With it: no figure of the three pupils' school moves, and nobody else's is lost for it.
     programme.released = programme.protect(earlier=[before]).to_pylist()
@@ -94,7 +101,7 @@ def test_what_few_pupils_changed_is_not_told(tmp_path: Path) -> None:
     shown = {key for key in now if told[key][0] in SHOWN and now[key][0] in SHOWN}
     assert shown and not {key for key in shown if now[key] != told[key]}
     lost = {key for key in now if told[key][0] in SHOWN and now[key][0] == "c"}
-    assert lost and len(lost) < 0.25 * sum(said[0] in SHOWN for said in told.values())
+    assert lost and len(lost) < 0.3 * sum(said[0] in SHOWN for said in told.values())
 
 
 def test_what_many_pupils_changed_is_told(tmp_path: Path) -> None:
