@@ -271,12 +271,13 @@ def _mean_widths(run: _Run) -> None:
 
 def _joined(rules: Estimators) -> str:
     """The grid with all that is known of each cell."""
+    schools = " union all ".join(
+        f"select survey, '{level}' as geography_level, {AREAS[level]} as area, "
+        "count(distinct seed_code) as clusters_n from school_groups group by all"
+        for level in WEIGHTED_LEVELS
+    )
     return f"""
-    schools as (
-        select survey, engagement, count(distinct seed_code) as schools_n
-        from school_groups
-        group by all
-    ),
+    schools as ({schools}),
     joined as (
         select
             grid.*,
@@ -291,19 +292,14 @@ def _joined(rules: Estimators) -> str:
                 known.sum_x / known.base_n,
                 designed.estimate
             ) as estimate,
-            case
-                when grid.geography_level in ({listed(COUNTED_LEVELS)}) then false
-                when grid.geography_level = 'cpp'
-                then coalesce(schools.schools_n, 0) >= {rules.schools_for_clusters}
-                else true
-            end as has_clusters
+            -- Of few schools a tranche's interval says, too, how far they lie apart.
+            coalesce(clusters_n, 0) >= {rules.schools_for_clusters} as has_clusters
         from grid
         left join known using (survey, indicator, geography_level, area, breakdown, "group")
         left join designed using (survey, indicator, geography_level, area, breakdown, "group")
         left join mean_widths
             using (survey, indicator, geography_level, area, breakdown, "group")
-        left join schools
-            on grid.survey = schools.survey and grid.engagement = schools.engagement
+        left join schools using (survey, geography_level, area)
     )
     """
 

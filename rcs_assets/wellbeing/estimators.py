@@ -22,7 +22,7 @@ FILE = "estimators.yaml"
 class Estimators:
     """What is published for which table; the file says where each number comes from.
 
-    `schools_for_clusters` is the number of schools of a survey from which a CPP's interval
+    `schools_for_clusters` is the number of schools of a survey from which an area's interval
     is made from school clusters; `design_effect_step` and `design_effect_floor` treat a
     pooled design effect; `weight_ratio_limit` bounds the weight of a class; `breakdowns`
     names the breakdowns of each level; surveys outside `cluster_surveys` have no clusters.

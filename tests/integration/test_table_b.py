@@ -20,8 +20,11 @@ from rcs_assets.wellbeing.estimators import load_estimators
 CODEBOOK = load_codebook()
 RULES = load_estimators()
 Z = 1.959963984540054
-# policy.md, Table B, written out: level → interval of a percentage.
-PCT = {"school": {"wilson"}, "cluster": {"wilson"}, "tranche": {"logit"}, "all": {"logit"}}
+# Levels without weights: Wilson on the pupils, or on the pupils by a design effect.
+COUNTED = ("school", "cluster")
+# Fewer schools give no variance between schools (policy.md says so of CPPs), and in a tranche of
+# two secondaries their distance from each other.
+CLUSTERS_LEAST = 15
 # Which figure a comparison is with: nothing is compared with tranche, all and parents.
 COMPARATOR = {"school": "rest_of_cpp", "cluster": "rest_of_cpp", "cpp": "tranche"}
 HEADLINES = {
@@ -38,20 +41,36 @@ def con(released_home) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture(scope="module")
 def figures(con) -> pd.DataFrame:
-    """Cells with a figure, with the schools of their CPP that have a pupil on the roll."""
+    """Cells with a figure, with the schools of their area that have a pupil on the roll."""
     return con.execute("""
         with schools as (
-            select
-                roll.engagement, waves.survey, count(distinct seed_code) as cpp_schools_n
+            select distinct engagement, areas.tranche, waves.survey, seed_code
             from wellbeing.indicator_values as pupils
             inner join programme.waves as waves using (engagement, survey)
+            inner join programme.engagements as areas using (engagement)
             inner join (select distinct engagement, seed_code from intake.roll_counts) as roll
                 using (engagement, seed_code)
+        ),
+        areas as (
+            select 'cpp' as geography_level, engagement as area, survey, seed_code from schools
+            union all
+            select 'tranche', tranche, survey, seed_code from schools
+            union all
+            select 'all', 'all', survey, seed_code from schools
+        ),
+        sizes as (
+            select geography_level, area, survey, count(distinct seed_code) as area_schools_n
+            from areas
             group by all
         )
-        select estimates.*, schools.cpp_schools_n
+        select estimates.*, sizes.area_schools_n
         from wellbeing.estimates as estimates
-        left join schools using (engagement, survey)
+        left join sizes
+            on
+                sizes.survey = estimates.survey
+                and sizes.geography_level = estimates.geography_level
+                and sizes.area
+                = coalesce(estimates.engagement, estimates.tranche, estimates.geography_level)
         where estimates.reason = ''
     """).df()
 
@@ -78,16 +97,16 @@ def test_each_indicator_has_the_interval_of_its_level(figures, indicator: str) -
 
 
 def _has_its_interval(cell) -> None:
-    is_counted = cell.geography_level in ("school", "cluster")
-    few = cell.geography_level == "cpp" and cell.cpp_schools_n < 15
+    is_counted = cell.geography_level in COUNTED
+    few = not is_counted and cell.area_schools_n < CLUSTERS_LEAST
     effect = None if math.isnan(cell.design_effect) else cell.design_effect
     if cell.statistic == "mean":
         assert cell.method == "t"
-    elif cell.geography_level == "cpp":
-        # Where schools do not differ at all, the pooled design effect stands in.
-        assert cell.method == ("wilson" if few else "logit") or effect is not None
+    elif is_counted:
+        assert cell.method == "wilson"
     else:
-        assert cell.method in PCT[cell.geography_level] or (not is_counted and effect is not None)
+        # Where schools do not differ at all, the pooled design effect stands in.
+        assert cell.method == ("wilson" if few else "logit") or (not few and effect is not None)
     if cell.geography_level == "school":
         # One cluster: pupils are units, and there is no design effect.
         assert effect is None
