@@ -38,7 +38,7 @@ with now as (
         r.audience, r.survey, r.indicator, coalesce(r.tranche, '') as tranche,
         coalesce(r.engagement, '') as engagement, r.geography_level, r.geography_code,
         r.breakdown, r."group", r.status, r.n, r.estimate, r.ci_low, r.ci_high,
-        c.base_n, c.numerator_n, c.sum_x, c.sd, r.statistic,
+        c.base_n, c.numerator_n, c.sum_x, c.sd, c.answers_mark, r.statistic,
         i.score_low, i.score_high,
     from {released} as r
     left join {estimates} as c
@@ -66,10 +66,14 @@ pairs as (
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
         {rescored} as rescored,
-        -- Of a mean that no weight moves another spread is of other scores.
-        now.statistic = 'mean' and now.geography_level in ('school', 'cluster')
-        and coalesce(
-            abs(coalesce(now.sd, 0) - then_.old_sd) > 1e-6, is_moved and not was_hidden
+        -- Answers that add up to the same are others. In releases without marks: of a mean that no
+        -- weight moves another spread is of other scores.
+        coalesce(
+            now.answers_mark <> then_.old_mark,
+            now.statistic = 'mean' and now.geography_level in ('school', 'cluster')
+            and coalesce(
+                abs(coalesce(now.sd, 0) - then_.old_sd) > 1e-6, is_moved and not was_hidden
+            )
         ) as is_other,
     from now
     inner join sdc_told as then_
@@ -104,6 +108,7 @@ with cells as (
         coalesce({{rescored}}, 0) as rescored,
         greatest(
             abs(coalesce(e.base_n, 0) - t.old_base) + rescored,
+            coalesce(e.answers_mark <> t.old_mark, false)::int,
             if(
                 e.statistic = 'mean',
                 0,

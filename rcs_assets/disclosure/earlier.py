@@ -17,9 +17,10 @@ What has not changed at all since the last release is hidden as it was, if the s
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
 was answered then.
 
-Contributors are compared by counts: at least so many pupils must have changed for base,
-numerator and complement to differ so. Joiners and leavers who cancel out look like fewer: a
-cell waits too long rather than too short.
+Contributors are compared by counts: at least so many pupils must have changed for base, numerator
+and complement to differ so, and one at least where the marks of who answered what differ though
+the counts do not. Joiners and leavers who cancel out look like fewer: a cell waits too long rather
+than too short.
 """
 
 from __future__ import annotations
@@ -79,14 +80,15 @@ create or replace temp table sdc_told (
     engagement varchar, geography_level varchar, geography_code varchar, breakdown varchar,
     "group" varchar, status varchar, note varchar, n double, estimate double, ci_low double,
     ci_high double, old_base double, old_yes double, old_sum double, old_sd double,
-    has_counts boolean
+    old_mark bigint, has_counts boolean
 )
 """
 _TOLD_BY = """
 insert into sdc_told by name
 select
     {release} as release, {audience} as audience, {cell}, status, note, n, estimate, ci_low,
-    ci_high, old_base, old_yes, old_sum, old_sd, coalesce(has_counts, false) as has_counts,
+    ci_high, old_base, old_yes, old_sum, old_sd, old_mark,
+    coalesce(has_counts, false) as has_counts,
 from (
     select {keyed}, status, note, n, estimate, ci_low, ci_high from read_parquet({file})
 ) as shown
@@ -98,7 +100,8 @@ _THEN = """
 create or replace temp table sdc_then (
     release varchar, survey varchar, indicator varchar, tranche varchar, engagement varchar,
     geography_level varchar, geography_code varchar, breakdown varchar, "group" varchar,
-    old_base double, old_yes double, old_sum double, old_sd double, has_counts boolean
+    old_base double, old_yes double, old_sum double, old_sd double, old_mark bigint,
+    has_counts boolean
 )
 """
 _THEN_BY = """
@@ -106,17 +109,23 @@ insert into sdc_then by name
 select
     {release} as release, {keyed}, coalesce(base_n, 0) as old_base,
     coalesce(numerator_n, 0) as old_yes, coalesce(sum_x, 0) as old_sum, coalesce(sd, 0) as old_sd,
-    true as has_counts,
-from read_parquet({counts})
+    answers_mark::bigint as old_mark, true as has_counts,
+from (
+    from read_parquet({counts})
+    -- Releases of before this column have none.
+    union all by name (select null::bigint as answers_mark limit 0)
+)
 """
 
-# Columns: base_n, y_n, sum_x, sd, statistic, score_low, score_high, n_step of now; sdc_then's.
+# Columns: base_n, y_n, sum_x, sd, answers_mark, statistic, score_low, score_high of now, and those
+# of sdc_then.
 CHANGED_LEAST = """
-case
-    when statistic = 'pct' then greatest(
-        abs(base_n - old_base), abs(y_n - old_yes), abs((base_n - y_n) - (old_base - old_yes))
-    )
-    else greatest(
+greatest(
+    if(
+        statistic = 'pct',
+        greatest(
+            abs(base_n - old_base), abs(y_n - old_yes), abs((base_n - y_n) - (old_base - old_yes))
+        ),
         -- Who leaves takes his whole score along, who changes it no more than the scale is long.
         abs(base_n - old_base) + ceil(
             greatest(
@@ -126,11 +135,12 @@ case
                 - (sum_x - old_sum),
                 0
             ) / greatest(score_high - score_low, 1e-9) - 1e-6
-        ),
-        -- Scores that make the same sum are others if they lie otherwise.
-        if(abs(sd - old_sd) > 1e-6, 1, 0)
-    )
-end
+        )
+    ),
+    -- Changes that cancel out in all sums are changes; scores that lie otherwise, in releases that
+    -- kept no marks.
+    if(answers_mark <> old_mark or (statistic <> 'pct' and abs(sd - old_sd) > 1e-6), 1, 0)
+)
 """
 # Without counts of then (small schools together have no row there), the shown n is all.
 SHOWN_CHANGED_LEAST = "ceil(abs(base_n - n) - n_step / 2 - 1e-9)"
@@ -145,7 +155,8 @@ with now as (
     select
         survey, indicator, place_id, coalesce(tranche, '') as tranche,
         coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
-        "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, statistic,
+        "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, answers_mark,
+        statistic,
         score_low, score_high, n_step, if(statistic = 'mean', mean_step, pct_step) as step,
         k_numerator, k_complement, is_released, empty_status is null as is_asked,
         empty_status is null and withheld_status is null as is_showable,
@@ -185,7 +196,9 @@ compared as (
     from now
     cross join (select unnest($releases::varchar[]) as release) as releases
     left join figures using (audience, {CELL})
-    left join (select * exclude (old_base, old_yes, old_sum, old_sd, has_counts) from sdc_told)
+    left join (
+        select * exclude (old_base, old_yes, old_sum, old_sd, old_mark, has_counts) from sdc_told
+    )
         using (release, audience, {CELL})
     left join sdc_then as then_ using (release, {CELL})
 )

@@ -17,6 +17,8 @@ from rcs_assets.wellbeing.breakdowns import AREAS, PUPIL_SURVEYS, group_sql, lis
 from rcs_assets.wellbeing.estimators import Estimators
 
 _SUM = "decimal(38, 9)"
+# A prime below 2^31: products of two marks, and sums of all pupils' marks, stay below 2^63.
+_MARKS = 2_147_483_647
 
 
 def prepare_pupils(
@@ -24,7 +26,8 @@ def prepare_pupils(
 ) -> None:
     """Make `estimated_primary` and `estimated_secondary`: weighted pupils in scope.
 
-    A temporary table a survey: columns of areas and groups, `weight`, indicators. Pupils
+    A temporary table a survey: columns of areas and groups, `weight`, two numbers drawn from the
+    pupil's record (`mark_0`, `mark_1`, below 2^31; the same in every run), indicators. Pupils
     without a record of the council have no looked_after, ethnicity and asn. Reads the
     temporary tables `scope` and `sdc_clusters`.
     """
@@ -44,7 +47,9 @@ def prepare_pupils(
                     as looked_after,
                 linked.ethnicity_group as ethnicity,
                 if(linked.has_asn, 'Y', if(not linked.has_asn, 'N', null)) as asn,
-                weights.weight{names}
+                weights.weight,
+                (md5_number_lower(pupils.record_id || ' 0') % {_MARKS})::bigint as mark_0,
+                (md5_number_lower(pupils.record_id || ' 1') % {_MARKS})::bigint as mark_1{names}
             from wellbeing.indicator_values as pupils
             inner join wellbeing.weights as weights using (engagement, record_id)
             inner join linkage.linked as linked using (engagement, record_id)
@@ -62,8 +67,9 @@ def count(
     """Make `school_groups` and `counted`: unweighted sums of a school's and an area's groups.
 
     Temporary tables: survey, indicator, breakdown, group and the area, then `base_n` (pupils
-    with a value), `sum_x`, `squares` (sums of values and of their squares) and, in
-    `counted`, `schools_n`. Reads what `prepare_pupils` made.
+    with a value), `sum_x`, `squares` (sums of values and of their squares), `answers_mark` (a
+    check sum of who answered what: where it is another, somebody did) and, in `counted`,
+    `schools_n`. Reads what `prepare_pupils` made.
     """
     known = list(indicators)
     parts = [
@@ -78,7 +84,8 @@ def count(
         select
             survey, indicator, '{level}' as geography_level, {area} as area, breakdown, "group",
             sum(base_n) as base_n, sum(sum_x)::double as sum_x,
-            sum(squares)::double as squares, count(*) as schools_n
+            sum(squares)::double as squares, sum(answers_mark)::bigint as answers_mark,
+            count(*) as schools_n
         from school_groups
         where {area} is not null and breakdown in ({listed(rules.breakdowns[level])})
         group by all
@@ -91,12 +98,14 @@ def count(
 def _school_sums(survey: str, breakdown: str, indicators: list[Indicator]) -> str:
     """Sums of one breakdown: first a wide row a school and group, then a row an indicator."""
     sums = ", ".join(_sums_of(indicator) for indicator in indicators)
-    triples = ", ".join(f"({i.name}_n, {i.name}_x, {i.name}_q) as '{i.name}'" for i in indicators)
+    parts = ", ".join(
+        f"({i.name}_n, {i.name}_x, {i.name}_q, {i.name}_m) as '{i.name}'" for i in indicators
+    )
     areas = ", ".join(AREAS.values())
     return f"""
         select
             '{survey}' as survey, indicator, seed_code, {areas},
-            '{breakdown}' as breakdown, "group", base_n, sum_x, squares
+            '{breakdown}' as breakdown, "group", base_n, sum_x, squares, answers_mark
         from (
             unpivot (
                 select seed_code, {areas}, {group_sql(breakdown)} as "group", {sums}
@@ -104,19 +113,25 @@ def _school_sums(survey: str, breakdown: str, indicators: list[Indicator]) -> st
                 where {group_sql(breakdown)} is not null
                 group by all
             )
-            on {triples}
-            into name indicator value base_n, sum_x, squares
+            on {parts}
+            into name indicator value base_n, sum_x, squares, answers_mark
         )
         where base_n > 0
     """
 
 
 def _sums_of(indicator: Indicator) -> str:
-    """Count, sum and squares of one column. 0 and 1 are their squares and sum exactly."""
+    """Count, sum, squares and mark of one column. 0 and 1 are their squares and sum exactly."""
     name = indicator.name
     if indicator.statistic == "pct":
         total = squares = f"sum({name})::{_SUM}"
+        mark = f"if({name} = 1, mark_1, mark_0)"
     else:
         total = f"sum({name}::decimal(18, 9))::{_SUM}"
         squares = f"sum(({name} * {name})::decimal(18, 9))::{_SUM}"
-    return f"count({name}) as {name}_n, {total} as {name}_x, {squares} as {name}_q"
+        # To six decimals, as scores are compared everywhere.
+        mark = f"mark_0 + mark_1 * (round({name} * 1e6)::bigint % {_MARKS}) % {_MARKS}"
+    return (
+        f"count({name}) as {name}_n, {total} as {name}_x, {squares} as {name}_q, "
+        f"sum(case when {name} is not null then {mark} end)::bigint as {name}_m"
+    )

@@ -282,7 +282,7 @@ def _joined(rules: Estimators) -> str:
         select
             grid.*,
             coalesce(known.base_n, 0)::integer as base_n,
-            known.sum_x,
+            known.sum_x, known.answers_mark,
             coalesce(known.schools_n, 0)::integer as schools_n,
             known.design_effect, mean_widths.half_width, mean_widths.sd,
             designed.se, designed.ci_low, designed.ci_high,
@@ -371,7 +371,8 @@ def _pupil_rows(rules: Estimators) -> str:
         case when reason in ('', 'no_data', 'not_comparable') then schools_n end as schools_n,
         reason,
         case when reason in ('', 'not_comparable') and statistic = 'mean' then sum_x end as sum_x,
-        case when reason = '' then sd end as sd
+        case when reason = '' then sd end as sd,
+        case when reason in ('', 'not_comparable') then answers_mark end as answers_mark
     from chosen
     order by all
     """

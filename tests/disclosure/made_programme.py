@@ -152,7 +152,8 @@ with cells as (
     select
         {tranche} as tranche, {engagement} as engagement, {code} as code, {group} as "group",
         indicator, statistic, sum(on_roll) as roll_n, count(value) as base_n, sum(value) as total,
-        avg(value) as mean, stddev_samp(value) as sd, count(distinct seed_code) as schools_n,
+        avg(value) as mean, stddev_samp(value) as sd, sum(mark)::bigint as mark,
+        count(distinct seed_code) as schools_n,
     from answer where {group} is not null group by all
 )
 select
@@ -166,7 +167,7 @@ select
     if('{level}' = 'school', null, 1.2), schools_n,
     case when {is_empty} then 'no_roll' when base_n = 0 then 'no_data' else '' end,
     if(statistic = 'mean' and not ({is_empty}), coalesce(total, 0), null),
-    if(statistic = 'mean', sd, null)
+    if(statistic = 'mean', sd, null), if({is_empty}, null, mark)
 from cells
 """
 
@@ -186,7 +187,7 @@ def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
             geography_code varchar, breakdown varchar, "group" varchar, indicator varchar,
             statistic varchar, roll_n bigint, base_n bigint, numerator_n bigint, estimate double,
             ci_low double, ci_high double, method varchar, design_effect double,
-            schools_n bigint, reason varchar, sum_x double, sd double
+            schools_n bigint, reason varchar, sum_x double, sd double, answers_mark bigint
         )
     """)
     _count_indicators(con, shape)
@@ -226,7 +227,8 @@ def _count_indicators(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
     keys = "tranche, engagement, cluster_code, seed_code, sex, stage, simd, looked_after, on_roll"
     parts = [
         f"select {keys}, '{m.name}' as indicator, '{m.statistic}' as statistic, "
-        f"value_{m.name} as value from pupil"
+        f"value_{m.name} as value, if(value is null, null, "
+        f"hash(rowid, value) % {2**31})::bigint as mark from pupil"
         for m in measures
     ]
     con.execute(f"create or replace table answer as {' union all '.join(parts)}")

@@ -104,6 +104,56 @@ def test_what_few_pupils_changed_is_not_told(tmp_path: Path) -> None:
     assert lost and len(lost) < 0.3 * sum(said[0] in SHOWN for said in told.values())
 
 
+def test_changes_that_cancel_out_are_changes(tmp_path: Path) -> None:
+    """A girl of the largest school takes her yes back, another says it: all counts stay."""
+    programme = drawn(SHAPE, 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    school = programme.schools("t1-cpp0")[0]
+    told = {key: figure for key, figure in figures(programme).items() if key[1] == "some"}
+    one = "select min(rowid) from pupil where seed_code = $school and stage = 'P6' and sex = 'F'"
+    programme.con.execute(
+        "update pupil set value_some = 1 - value_some "
+        f"where rowid in (({one} and value_some = 1), ({one} and value_some = 0))",
+        {"school": school},
+    )
+    count_pupils(programme.con, programme.shape)
+    # With their weights the figures of areas can be others: here they are made so.
+    moved = "geography_level in ('cpp', 'tranche', 'all') and \"group\" = 'P6:F'"
+    programme.con.execute(
+        f"update estimates set estimate = estimate + 3 where indicator = 'some' and {moved}"
+    )
+    programme.released = programme.protect().to_pylist()
+    found = programme.audit([before]).differences.places.to_pylist()
+    assert {(r["geography_level"], r["group"]) for r in found} >= {
+        ("cpp", "P6:F"), ("tranche", "P6:F"), ("all", "P6:F"),
+    }  # fmt: skip
+    # Cells of the school: the two are none of the answers that their figures rule out.
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    audit = programme.audit([before])
+    assert len(audit.differences.places) == 0 == audit.unsafe_n
+    now = figures(programme)
+    assert {key for key in told if told[key][0] in SHOWN and now[key][0] == "c"}
+    assert not {
+        key for key in told
+        if now[key][0] in SHOWN and told[key][0] in SHOWN and now[key] != told[key]
+    }  # fmt: skip
+
+
+def test_a_release_without_marks_is_compared_by_its_counts(tmp_path: Path) -> None:
+    programme = drawn(SHAPE, 3)
+    before = programme.publish(tmp_path / "2026.01.01")
+    counts = before / "safe_haven" / "parquet" / "estimates_unrounded.parquet"
+    kept = programme.con.execute(
+        f"select * exclude (answers_mark) from read_parquet('{counts}')"
+    ).to_arrow_table()
+    programme.con.register("kept", kept)
+    programme.con.execute(f"copy kept to '{counts}'")
+    school = withdraw(programme, 3)
+    programme.released = programme.protect().to_pylist()
+    found = programme.audit([before]).differences.places.to_pylist()
+    assert school in {r["geography_code"] for r in found}
+
+
 def test_what_many_pupils_changed_is_told(tmp_path: Path) -> None:
     programme = drawn(SHAPE, 3)
     before = programme.publish(tmp_path / "2026.01.01")

@@ -17,7 +17,7 @@ COLUMNS = """
     geography_code varchar, breakdown varchar, "group" varchar, indicator varchar,
     statistic varchar, roll_n int, base_n int, numerator_n int, estimate double, ci_low double,
     ci_high double, method varchar, design_effect double, schools_n int, reason varchar,
-    sum_x double, sd double
+    sum_x double, sd double, answers_mark bigint
 """
 # What an area above its schools holds, if nothing else is said.
 SUM_UP = """
@@ -71,7 +71,7 @@ class Table:
             "base_n": base, "numerator_n": numerator,
             "estimate": 100 * numerator / base if base and numerator is not None else None,
             "ci_low": None, "ci_high": None, "method": "wilson", "design_effect": 1.0,
-            "schools_n": 5, "reason": "", "sum_x": None, "sd": None,
+            "schools_n": 5, "reason": "", "sum_x": None, "sd": None, "answers_mark": None,
         } | other  # fmt: skip
         if cell["statistic"] == "mean":
             cell |= {"indicator": "score", "numerator_n": None}

@@ -82,7 +82,15 @@ def least_changed(base: int, total: int, old_base: int, old_total: int) -> tuple
     row = {
         name: [float(v)] for name, v in zip(names, (base, total, old_base, old_total), strict=True)
     }
-    row |= {"statistic": ["mean"], "sd": [1.0], "old_sd": [1.0], "y_n": [0.0], "old_yes": [0.0]}
+    row |= {
+        "answers_mark": [1],
+        "old_mark": [1],
+        "statistic": ["mean"],
+        "sd": [1.0],
+        "old_sd": [1.0],
+        "y_n": [0.0],
+        "old_yes": [0.0],
+    }
     row |= {"score_low": [float(LOW)], "score_high": [float(HIGH)]}
     audited = _RESCORED.format(
         sum="(sum_x - old_sum)", base="(base_n - old_base)", low="score_low", high="score_high"
