@@ -155,14 +155,14 @@ anti join known using (audience, {CELL})
 where changed_n < $least
 """
 # Shown alike in both though a few have changed: some answer of theirs can be ruled out, since it
-# would have made another figure. A pupil of a weighted figure counts for two at most.
+# would have made another figure; in areas an answer of one of them, whatever the others said.
 _STILL = """
 create or replace temp table sdc_still as
 with cells as (
     select
         row_number() over () as cell, d.*, node.n_step, k_numerator, k_complement,
         d.statistic = 'mean' as is_mean,
-        is_mean or d.geography_level not in ('school', 'cluster') as is_real,
+        d.geography_level not in ('school', 'cluster') as is_area, is_mean or is_area as is_real,
         if(is_mean, coalesce(d.score_low, 0), 0) as one_low,
         if(is_mean, d.score_high, 1) as one_high,
         if(is_mean, d.estimate - mean_step / 2, (d.estimate - pct_step / 2) / 100) as low,
@@ -210,23 +210,32 @@ pairs as (
     inner join behind as a using (cell)
     where a.n = b.n + b.base_change
 ),
-answers as (
+ends as (
     select
         *,
         least(base_change * one_low, base_change * one_high) - others as fewest,
         greatest(base_change * one_low, base_change * one_high) + others as highest,
-        unnest(case
-            when is_mean then [fewest, highest]
-            when is_real then [2 * fewest, 2 * highest]
-            else generate_series(fewest::bigint, highest::bigint)::double[]
-        end) as moved,
+        if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
     from cells
+),
+answers as (
+    select
+        *,
+        unnest(case
+            when is_area
+                then [[fewest, highest - one_answer], [fewest + one_answer, highest]]
+            when is_mean then [[fewest, fewest], [highest, highest]]
+            else list_transform(
+                generate_series(fewest::bigint, highest::bigint)::double[], lambda m: [m, m]
+            )
+        end) as moved,
+    from ends
 )
 select distinct {place}
 from (
     select {place}, moved,
         bool_or(
-            greatest(old_low, new_low - moved) <= least(old_high, new_high - moved) + 1e-9
+            greatest(old_low, new_low - moved[2]) <= least(old_high, new_high - moved[1]) + 1e-9
         ) as can_be,
     from answers left join pairs using (cell)
     group by all

@@ -19,9 +19,6 @@ from rcs_assets.disclosure.rows import BoolArray, FloatArray
 from rcs_assets.disclosure.secondary import counts_behind
 
 NOISE = 1e-9
-# Weights are those of CPP, stage and sex: no pupil counts for more than twice as many as the others
-# of his cell, as long as no class answers half as often as its neighbours.
-WEIGHT_MOST = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Unmoved:
 
     `n`, `figure`: as shown (a percentage or a mean), `n_step`, `step`: their rounding.
     `k_numerator`, `k_complement`: what a shown cell is known to reach. `score_low`, `score_high`:
-    ends of a mean's scale. `is_weighted`: the figure is no share of whole pupils.
+    ends of a mean's scale. `is_weighted`: an area's figure, no share of whole pupils; all are taken
+    to count alike there, as in the attack.
     `joined`: how many more pupils there are now (fewer: below 0); `changed`: how many joined, left
     or answered otherwise at least.
     """
@@ -49,37 +47,38 @@ class Unmoved:
     changed: FloatArray
 
     def tells(self) -> BoolArray:
-        """Cells of which the same figure rules some answer of those who changed out."""
+        """Cells of which the same figure rules some answer of those who changed out.
+
+        Of a school or a cluster every answer of all of them together: who left is known there, and
+        some of their answers may be. Of areas what each one by himself can have said.
+        """
         least, most = self._sums_of_changes()
-        steps = np.where(self._is_whole(), most - least, 1.0)
+        one = self._length() * np.where(np.abs(self.joined) < self.changed, 2, 1)
+        is_any = np.where(self.is_weighted, most - least - one, 0.0)
+        steps = np.where(self.is_mean | self.is_weighted, 1.0, most - least)
         tells = np.zeros(len(self.n), dtype=bool)
         for number in range(int(steps.max(initial=-1)) + 1):
-            at = np.minimum(number / np.maximum(steps, 1), 1)
-            tells |= ~self._fits(least + (most - least) * at)
+            part = np.minimum(number / np.maximum(steps, 1), 1)
+            begin = least + (most - least - is_any) * part
+            tells |= ~self._fits(begin, begin + is_any)
         return tells
 
-    def _is_whole(self) -> BoolArray:
-        return ~(self.is_mean | self.is_weighted)
-
-    def _ends(self) -> tuple[FloatArray, FloatArray]:
-        """Least and most that one pupil adds."""
-        return np.where(self.is_mean, self.score_low, 0.0), np.where(
-            self.is_mean, self.score_high, 1.0
-        )
+    def _length(self) -> FloatArray:
+        """By how much one pupil's answer can be more than another one's."""
+        return np.where(self.is_mean, self.score_high - self.score_low, 1.0)
 
     def _sums_of_changes(self) -> tuple[FloatArray, FloatArray]:
         """Least and most by which answers can have moved the sum of them."""
-        low, high = self._ends()
+        low = np.where(self.is_mean, self.score_low, 0.0)
+        high = low + self._length()
         # Who stayed and answers otherwise moves it by the length of the scale at most.
-        stayed = (self.changed - np.abs(self.joined)) * (high - low)
+        stayed = (self.changed - np.abs(self.joined)) * self._length()
         has_fewer = self.joined < 0
         least = self.joined * np.where(has_fewer, high, low) - stayed
-        most = self.joined * np.where(has_fewer, low, high) + stayed
-        counts_for = np.where(self.is_weighted & ~self.is_mean, WEIGHT_MOST, 1.0)
-        return least * counts_for, most * counts_for
+        return least, self.joined * np.where(has_fewer, low, high) + stayed
 
-    def _fits(self, moved: FloatArray) -> BoolArray:
-        """Whether the same figure can stand after a change of the sum by so much."""
+    def _fits(self, least: FloatArray, most: FloatArray) -> BoolArray:
+        """Whether the same figure can stand after a change of the sum by so much, or so much."""
         first, last = counts_behind(self.n, self.n_step)
         fits = np.zeros(len(self.n), dtype=bool)
         for more in range(int((last - first).max(initial=-1)) + 1):
@@ -88,8 +87,8 @@ class Unmoved:
             low_then, high_then = self._sums_behind(then)
             low_now, high_now = self._sums_behind(now)
             low, high = (
-                np.maximum(low_then, low_now - moved),
-                np.minimum(high_then, high_now - moved),
+                np.maximum(low_then, low_now - most),
+                np.minimum(high_then, high_now - least),
             )
             fits |= (then <= last) & (now >= first) & (now <= last) & (low <= high + NOISE)
         return fits
@@ -105,7 +104,7 @@ class Unmoved:
         below = np.where(high_p < 1, np.ceil(high - NOISE) - 1, n)
         whole_low = np.maximum(np.ceil(low - NOISE), self.k_numerator)
         whole_high = np.minimum(below, n - self.k_complement)
-        is_whole = self._is_whole()
+        is_whole = ~(self.is_mean | self.is_weighted)
         return (
             np.where(self.is_mean, low, np.where(is_whole, whole_low, share_low)),
             np.where(self.is_mean, high, np.where(is_whole, whole_high, share_high)),

@@ -73,7 +73,10 @@ def test_means_and_weighted_figures_stay_where_few_cannot_move_them() -> None:
     assert not tells(345, 16.7, -1, 1, step=0.1, scale=(LOW, HIGH))
     assert tells(35, 16.7, -1, 1, step=0.1, scale=(LOW, HIGH)), "20 points of 35 pupils' 585"
     assert not tells(5000, 42, -9, 9, k=10, n_step=10, is_weighted=True)
-    assert tells(100, 42, -1, 1, k=10, n_step=10, is_weighted=True), "2 % of 100 pupils"
+    assert tells(40, 42, -1, 1, k=10, n_step=10, is_weighted=True), "2.5 % of 40 pupils"
+    # Not both of two can have said yes, but either can.
+    assert not tells(100, 42, -2, 2, k=10, n_step=10, is_weighted=True)
+    assert tells(100, 42, -2, 2, k=10, n_step=10), "who knows one of them, of a school"
 
 
 def least_changed(base: int, total: int, old_base: int, old_total: int) -> tuple[int, int]:
