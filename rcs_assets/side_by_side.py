@@ -113,7 +113,9 @@ def _pool(
                 fix="see that 4 GB are free, then run the asset again",
             ) from error
         except BaseException:
-            # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either.
+            # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either. What has
+            # not is taken back first: Python 3.11 trips over it when workers end.
+            pool.shutdown(wait=False, cancel_futures=True)
             holds.close()
             raise
 

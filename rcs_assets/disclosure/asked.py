@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -142,7 +143,23 @@ class Sight:
             inherited = self._noted_above(shown, row, NOTED[quantity])[at] & ~noted
             low_ok = np.where(noted, 0.0, 1.0)
             high_ok = np.where(noted | inherited, k - 1, k)
-        return low_ok, np.minimum(high_ok, self.grid.roll[row, at])
+        return low_ok, np.minimum(high_ok, self._most(row)[at])
+
+    def _most(self, row: int) -> Floats:
+        """How many there can be of each place by public rolls: its own, or that of its area."""
+        roll = self.grid.roll[row]
+        return np.asarray(np.minimum(roll, roll[self._total_at]))
+
+    @cached_property
+    def _total_at(self) -> Ints:
+        """Of each place the total of its area; the place itself where there is none."""
+        unit = self.grid.unit.astype(str)
+        totals = np.flatnonzero(self.grid.breakdown == "total")
+        names, first = np.unique(unit[totals], return_index=True)
+        if not len(names):
+            return np.arange(len(unit))
+        at = np.minimum(np.searchsorted(names, unit), len(names) - 1)
+        return np.where(names[at] == unit, totals[first][at], np.arange(len(unit)))
 
     def _noted_above(self, shown: Shown, row: int, note: int) -> Bools:
         """Places without a row of their own in an area whose total, stage or sex is noted.

@@ -251,9 +251,23 @@ group by t.survey, t.indicator, t.unit, b.breakdown
 
 _NODE = """
 create or replace temp table sdc_node as
-with seen as (
+with size_tells as (
+    -- So the schools' packages tell the holder of all of them how many answered in an area at most.
     select
-        c.*, view.name as view, s.most_n,
+        areas.survey, areas.area, i.indicator, sum(least(i.roll_n, areas.most_n)) as most_n,
+    from (
+        select survey, unit, most_n, parent as area from sdc_school where parent like 'cluster:%'
+        union all
+        select survey, unit, most_n, 'cpp:' || engagement from sdc_school
+    ) as areas
+    inner join sdc_input as i
+        on i.survey = areas.survey and i.unit = areas.unit and i.breakdown = 'total'
+    group by all
+    having bool_and(i.roll_n is not null or areas.most_n is not null)
+),
+seen as (
+    select
+        c.*, view.name as view, coalesce(s.most_n, size_tells.most_n) as most_n,
         case
             when c."group" = '{unknown}' then false
             when c.geography_level = 'school' then list_contains(s.breakdowns, c.breakdown)
@@ -272,6 +286,9 @@ with seen as (
     left join sdc_school as s on s.survey = c.survey and s.unit = c.unit
     left join sdc_cluster as k
         on k.survey = c.survey and k.unit = replace(c.unit, '{suffix}', '')
+    left join size_tells
+        on size_tells.survey = c.survey and size_tells.indicator = c.indicator
+        and size_tells.area = c.unit and view.name = 'own'
 )
 select
     (row_number() over places - 1)::integer as place_id,

@@ -64,8 +64,11 @@ def edit_sav(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.Dat
 
 
 def flip_one_answer(frame: pd.DataFrame, number: int = 0) -> pd.DataFrame:
-    """Turn over one answer of the pupil with this number among those who answered."""
-    column = next(name for name in frame.columns if "sdq" in name.lower() or "Q" in name)
+    """Turn over one answer of the pupil with this number among those who answered.
+
+    Q1 asks whether he takes part: not this one.
+    """
+    column = next(n for n in frame.columns if "sdq" in n.lower() or ("Q" in n and n != "Q1"))
     row = frame[frame[column].isin([1.0, 2.0, 3.0])].index[number]
     frame.loc[row, column] = 2.0 if frame.loc[row, column] != 2.0 else 1.0
     return frame

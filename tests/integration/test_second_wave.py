@@ -41,6 +41,11 @@ _OVERLAY = {
         "t4-primary,t4,primary,scotcen,4,serial,intdate,wave,takepart,1,scotcen,scotcen,test\n"
         "t4-secondary,t4,secondary,ipsos,4,UID,END_DATE,WAVE,Q1,1,ipsos,ipsos,test\n"
     ),
+    "forms.csv": (
+        "questionnaire,form,column,code,label,stages,leaves_out,source\n"
+        "t4-secondary,main,FORM,1,Main questionnaire,S1;S2;S3;S4,substances;substance_use,test\n"
+        "t4-secondary,combined,FORM,2,Combined with SALSUS,S2;S4,,test\n"
+    ),
     "readiness.csv": (
         "engagement,assessed_on,assessor,governance_ok,education_signed,social_work_signed,"
         "health_signed,elected_members_signed,project_manager_named,outcome,source\n"

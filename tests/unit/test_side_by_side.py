@@ -53,9 +53,11 @@ def test_little_work_is_done_here_and_much_elsewhere():
     assert len(here) == 2, "a worker has a copy of its task"
 
 
-def test_an_error_of_a_task_is_the_callers():
+def test_an_error_of_a_task_is_the_callers_and_nothing_else_is_said(capfd):
+    """Of many tasks, some of which have not begun when the first one fails."""
     with pytest.raises(InputError, match=r"column is missing.*What to do: deliver it"):
-        each(exec, REFUSES, [{}, {}], is_little=False)
+        each(exec, REFUSES, [{} for _ in range(20)], is_little=False)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_worker_that_is_ended_from_outside_is_an_error_and_no_wait():
