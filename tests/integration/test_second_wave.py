@@ -42,7 +42,7 @@ _OVERLAY = {
         "t4-secondary,t4,secondary,ipsos,4,UID,END_DATE,WAVE,Q1,1,ipsos,ipsos,test\n"
     ),
     "forms.csv": (
-        "questionnaire,form,column,code,label,stages,leaves_out,source\n"
+        "questionnaire,form,supplier_name,supplier_code,title,stages,left_out,source\n"
         "t4-secondary,main,FORM,1,Main questionnaire,S1;S2;S3;S4,substances;substance_use,test\n"
         "t4-secondary,combined,FORM,2,Combined with SALSUS,S2;S4,,test\n"
     ),
