@@ -49,7 +49,7 @@ def each(
     """
     if is_little or len(tasks) < WORKERS:
         return [work(state, task) for task in tasks]
-    with _pool(work, state, WORKERS) as pool:
+    with _pool(work, state, WORKERS) as (pool, _):
         return list(pool.map(_do, tasks))
 
 
@@ -69,11 +69,12 @@ def each_as_done(
     """
     if not tasks:
         return
-    with _pool(work, state, min(os.cpu_count() or 1, len(tasks))) as pool:
+    with _pool(work, state, min(os.cpu_count() or 1, len(tasks))) as (pool, break_off):
         waiting = {pool.submit(_do, task) for task in tasks}
         while waiting:
             done, waiting = wait(waiting, timeout=seconds, return_when=FIRST_COMPLETED)
             if not done:
+                break_off()
                 raise StorageError(
                     "The work was not done in time",
                     where="processes that work beside this one",
@@ -86,8 +87,8 @@ def each_as_done(
 @contextmanager
 def _pool(
     work: Callable[[Any, Any], Any], state: Any, workers: int
-) -> Iterator[ProcessPoolExecutor]:
-    """Workers that have begun, or will with their first task; none is left afterwards."""
+) -> Iterator[tuple[ProcessPoolExecutor, Callable[[], None]]]:
+    """Workers that begin with their first task, and what ends them; none is left afterwards."""
     context = get_context("spawn")
     # Nothing is ever sent: workers end when the other end is closed, or its owner is no more.
     ends, holds = context.Pipe(duplex=False)
@@ -102,7 +103,7 @@ def _pool(
     with ends, holds, takes, pool:
         given.start()
         try:
-            yield pool
+            yield pool, holds.close
         except BrokenProcessPool as error:
             raise StorageError(
                 "A process that worked beside this one ended before its work was done",
@@ -112,10 +113,12 @@ def _pool(
                 "`if __name__ == '__main__':`",
                 fix="see that 4 GB are free, then run the asset again",
             ) from error
+        except Exception:
+            # A task has failed: those that have begun are few, and come to their end.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
         except BaseException:
-            # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either. What has
-            # not is taken back first: Python 3.11 trips over it when workers end.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either.
             holds.close()
             raise
 

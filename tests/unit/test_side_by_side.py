@@ -17,6 +17,9 @@ from rcs_assets.side_by_side import each, each_as_done
 # Of a worker's own: `exec` is a function that a worker finds by its name.
 DIES = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 REFUSES = """
+import time
+if is_slow:
+    time.sleep(2)
 from rcs_assets.errors import InputError
 raise InputError("The column is missing", where="estimates", fix="deliver it")
 """
@@ -53,10 +56,11 @@ def test_little_work_is_done_here_and_much_elsewhere():
     assert len(here) == 2, "a worker has a copy of its task"
 
 
+@pytest.mark.filterwarnings("error")
 def test_an_error_of_a_task_is_the_callers_and_nothing_else_is_said(capfd):
     """Of many tasks, some of which have not begun when the first one fails."""
     with pytest.raises(InputError, match=r"column is missing.*What to do: deliver it"):
-        each(exec, REFUSES, [{} for _ in range(20)], is_little=False)
+        each(exec, REFUSES, [{"is_slow": number > 0} for number in range(20)], is_little=False)
     assert capfd.readouterr().err == ""
 
 
