@@ -249,6 +249,11 @@ where changed_n between 1 and $least - 1 and (was_hidden or is_moved)
 union
 select {_PLACE} from sdc_still
 union
+-- Of a school's cells that a child stands in only one may stay, lest they tell together.
+select {_PLACE} from sdc_difference
+where changed_n between 1 and $least - 1
+    and geography_level in ('school', 'cluster') and breakdown <> 'total'
+union
 select {_PLACE} from sdc_freed
 order by all
 """

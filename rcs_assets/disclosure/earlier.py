@@ -184,7 +184,7 @@ compared as (
         estimate, coalesce(status in ('published', 'u'), false) as was_shown,
         coalesce(status = 'c', false) as was_c,
         if(status = 'c', coalesce(note, ''), '') as was_noted,
-        {FIGURES_DIFFER} as differs, statistic, geography_level, score_low, score_high, n_step,
+        {FIGURES_DIFFER} as differs, statistic, geography_level, breakdown, score_low, score_high, n_step,
         step, k_numerator, k_complement, base_n - old_base as joined_n,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case
@@ -216,6 +216,8 @@ select
     k_complement, coalesce(score_low, 0) as score_low, coalesce(score_high, 1) as score_high,
     statistic = 'mean' as is_mean, geography_level not in ('school', 'cluster') as is_weighted,
     joined_n as joined, changed_n as changed,
+    -- Figures that leave the answer of a child in a school open by themselves may not together.
+    not is_weighted and breakdown <> 'total' as is_inside_another,
 from sdc_compared
 where was_shown and has_counts and not differs and changed_n between 1 and $least - 1
 """
@@ -484,7 +486,8 @@ def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
         }
     )
     telling = unmoved.select(["release", "survey", "indicator", "place_id"])
-    con.register("telling_rows", telling.filter(pa.array(cells.tells())))
+    is_among_others = unmoved["is_inside_another"].to_numpy().astype(bool)
+    con.register("telling_rows", telling.filter(pa.array(cells.tells() | is_among_others)))
     con.execute("create or replace temp table sdc_telling as from telling_rows")
     con.unregister("telling_rows")
 
