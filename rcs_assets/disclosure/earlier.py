@@ -184,8 +184,8 @@ compared as (
         estimate, coalesce(status in ('published', 'u'), false) as was_shown,
         coalesce(status = 'c', false) as was_c,
         if(status = 'c', coalesce(note, ''), '') as was_noted,
-        {FIGURES_DIFFER} as differs, statistic, geography_level, breakdown, score_low, score_high, n_step,
-        step, k_numerator, k_complement, base_n - old_base as joined_n,
+        {FIGURES_DIFFER} as differs, statistic, geography_level, breakdown, score_low, score_high,
+        n_step, step, k_numerator, k_complement, base_n - old_base as joined_n,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case
             when then_.has_counts then {CHANGED_LEAST}

@@ -78,12 +78,15 @@ def _another_child(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answered_anew(frame: pd.DataFrame) -> pd.DataFrame:
-    """Two of three pupils answer as somebody else did; who they are and when stays."""
-    own = ("serial", "uid", "intdate", "end_date", "wave")
+    """Two of three pupils answer as somebody else with the same form did; who they are stays."""
+    own = ("serial", "uid", "intdate", "end_date", "wave", "form")
     answers = [name for name in frame.columns if name.lower() not in own]
-    moved = np.arange(len(frame)) % 3 > 0
-    order = np.random.default_rng(4).permutation(np.flatnonzero(moved))
-    frame.loc[moved, answers] = frame.loc[frame.index[order], answers].to_numpy()
+    drawn = np.random.default_rng(4)
+    forms = frame["FORM"] if "FORM" in frame.columns else pd.Series(1, index=frame.index)
+    for form in sorted(forms.unique()):
+        moved = np.flatnonzero((np.arange(len(frame)) % 3 > 0) & (forms == form))
+        order = drawn.permutation(moved)
+        frame.loc[frame.index[moved], answers] = frame.loc[frame.index[order], answers].to_numpy()
     number = next(name for name in frame.columns if name.lower() == "wave")
     return frame.assign(**{number: 4.0})
 
