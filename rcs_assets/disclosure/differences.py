@@ -154,20 +154,22 @@ anti join told using (release, audience, {CELL})
 anti join known using (audience, {CELL})
 where changed_n < $least
 """
-# Shown alike in both though a few have changed: some answer of theirs can be ruled out, since it
-# would have made another figure; in areas an answer of one of them, whatever the others said.
+# An area's figure that is the same though a few have changed: some answer of one of them can be
+# ruled out, whatever the others said, since it would have made another figure.
 _STILL = """
 create or replace temp table sdc_still as
 with cells as (
     select
         row_number() over () as cell, d.*, node.n_step, k_numerator, k_complement,
         d.statistic = 'mean' as is_mean,
-        d.geography_level not in ('school', 'cluster') as is_area, is_mean or is_area as is_real,
         if(is_mean, coalesce(d.score_low, 0), 0) as one_low,
         if(is_mean, d.score_high, 1) as one_high,
         if(is_mean, d.estimate - mean_step / 2, (d.estimate - pct_step / 2) / 100) as low,
         if(is_mean, d.estimate + mean_step / 2, (d.estimate + pct_step / 2) / 100) as high,
         (changed_n - abs(base_change)) * (one_high - one_low) as others,
+        least(base_change * one_low, base_change * one_high) - others as fewest,
+        greatest(base_change * one_low, base_change * one_high) + others as highest,
+        if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
     from sdc_difference as d
     inner join sdc_node as node
         on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = d.audience
@@ -177,30 +179,21 @@ with cells as (
         and node.geography_level = d.geography_level
         and node.geography_code = d.geography_code
         and node.breakdown = d.breakdown and node."group" = d."group"
-    where changed_n between 1 and $least - 1 and not (was_hidden or is_moved or is_together)
-),
-sizes as (
-    select
-        *, unnest(generate_series(
-            greatest(ceil(now_n - n_step / 2), 0)::bigint, ceil(now_n + n_step / 2)::bigint - 1
-        )) as n,
-    from cells
+    where changed_n between 1 and $least - 1 and not (was_hidden or is_moved)
+        and d.geography_level not in ('school', 'cluster')
 ),
 behind as (
     select
         cell, n, base_change,
-        case
-            when is_mean then low * n
-            when is_real then greatest(low * n, k_numerator)
-            else greatest(ceil(low * n - 1e-9), k_numerator)
-        end as least_sum,
-        case
-            when is_mean then high * n
-            when is_real then least(high * n, n - k_complement)
-            when high >= 1 then n - k_complement
-            else least(ceil(high * n - 1e-9) - 1, n - k_complement)
-        end as most_sum,
-    from sizes
+        if(is_mean, low * n, greatest(low * n, k_numerator)) as least_sum,
+        if(is_mean, high * n, least(high * n, n - k_complement)) as most_sum,
+    from (
+        select
+            *, unnest(generate_series(
+                greatest(ceil(now_n - n_step / 2), 0)::bigint, ceil(now_n + n_step / 2)::bigint - 1
+            )) as n,
+        from cells
+    )
 ),
 pairs as (
     select
@@ -210,26 +203,10 @@ pairs as (
     inner join behind as a using (cell)
     where a.n = b.n + b.base_change
 ),
-ends as (
-    select
-        *,
-        least(base_change * one_low, base_change * one_high) - others as fewest,
-        greatest(base_change * one_low, base_change * one_high) + others as highest,
-        if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
-    from cells
-),
 answers as (
     select
-        *,
-        unnest(case
-            when is_area
-                then [[fewest, highest - one_answer], [fewest + one_answer, highest]]
-            when is_mean then [[fewest, fewest], [highest, highest]]
-            else list_transform(
-                generate_series(fewest::bigint, highest::bigint)::double[], lambda m: [m, m]
-            )
-        end) as moved,
-    from ends
+        *, unnest([[fewest, highest - one_answer], [fewest + one_answer, highest]]) as moved,
+    from cells
 )
 select distinct {place}
 from (
@@ -245,14 +222,11 @@ where not coalesce(can_be, false)
 _PLACE = 'release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"'
 _UNSAFE = f"""
 select {_PLACE} from sdc_difference
-where changed_n between 1 and $least - 1 and (was_hidden or is_moved)
+where changed_n between 1 and $least - 1
+    -- In a school who changed is known, and figures that tell nothing by themselves may together.
+    and (was_hidden or is_moved or geography_level in ('school', 'cluster'))
 union
 select {_PLACE} from sdc_still
-union
--- Of a school's cells that a child stands in only one may stay, lest they tell together.
-select {_PLACE} from sdc_difference
-where changed_n between 1 and $least - 1
-    and geography_level in ('school', 'cluster') and breakdown <> 'total'
 union
 select {_PLACE} from sdc_freed
 order by all

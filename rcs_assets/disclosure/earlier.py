@@ -6,12 +6,13 @@ judging a finished release (`differences.py`), which shares nothing with this bu
 
 policy.md, How protection is judged, Change between releases: if the contributors of a cell in
 two releases differ by 1-9, the old value is kept or both are suppressed. Values stay as they
-are where the change moves no figure, and could have moved none (`unmoved.py`); elsewhere the cell
-is hidden, the earlier release being superseded. What was shown before and has not changed is known
-to every reader, notes too, and what has no row any more: the attack counts it as shown, with the
-rounding of then, so that two releases with different cells hidden do not fill each other. What was
-not shown then stays hidden while fewer than ten have changed in it, if anything of the indicator
-has: it would be a figure of then, and tell what was hidden beside it then and is another now.
+are in a CPP or above where the change moves no figure, and could have moved none (`unmoved.py`);
+elsewhere the cell is hidden, the earlier release being superseded. What was shown before and has
+not changed is known to every reader, notes too, and what has no row any more: the attack counts it
+as shown, with the rounding of then, so that two releases with different cells hidden do not fill
+each other. What was not shown then stays hidden while fewer than ten have changed in it, if
+anything of the indicator has: it would be a figure of then, and tell what was hidden beside it then
+and is another now.
 
 What has not changed at all since the last release is hidden as it was, if the same rules made
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
@@ -184,8 +185,10 @@ compared as (
         estimate, coalesce(status in ('published', 'u'), false) as was_shown,
         coalesce(status = 'c', false) as was_c,
         if(status = 'c', coalesce(note, ''), '') as was_noted,
-        {FIGURES_DIFFER} as differs, statistic, geography_level, breakdown, score_low, score_high,
-        n_step, step, k_numerator, k_complement, base_n - old_base as joined_n,
+        {FIGURES_DIFFER} as differs, statistic, score_low, score_high, n_step, step,
+        -- Who changed is known there, and figures that tell nothing by themselves may together.
+        geography_level in ('school', 'cluster') as is_small_area, k_numerator, k_complement,
+        base_n - old_base as joined_n,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case
             when then_.has_counts then {CHANGED_LEAST}
@@ -209,17 +212,19 @@ select
         over (partition by release, survey, indicator, holder) as is_astir,
 from compared
 """
-# Shown as it was, though a few have changed.
+# Areas' figures that are as they were, though a few have changed.
 _UNMOVED = """
 select
-    release, survey, indicator, place_id, n, estimate as figure, n_step, step, k_numerator,
-    k_complement, coalesce(score_low, 0) as score_low, coalesce(score_high, 1) as score_high,
-    statistic = 'mean' as is_mean, geography_level not in ('school', 'cluster') as is_weighted,
+    release, survey, indicator, place_id, n, n_step,
+    if(statistic = 'mean', estimate - step / 2, (estimate - step / 2) / 100) as low,
+    if(statistic = 'mean', estimate + step / 2, (estimate + step / 2) / 100) as high,
+    if(statistic = 'mean', 0, k_numerator) as k_numerator,
+    if(statistic = 'mean', 0, k_complement) as k_complement,
+    coalesce(score_low, 0) as one_low, coalesce(score_high, 1) as one_high,
     joined_n as joined, changed_n as changed,
-    -- Figures that leave the answer of a child in a school open by themselves may not together.
-    not is_weighted and breakdown <> 'total' as is_inside_another,
 from sdc_compared
-where was_shown and has_counts and not differs and changed_n between 1 and $least - 1
+where was_shown and has_counts and not differs and not is_small_area
+    and changed_n between 1 and $least - 1
 """
 _EARLIER = """
 create or replace temp table sdc_earlier as
@@ -228,7 +233,7 @@ select
     bool_or(was_shown and has_counts and changed_n = 0) as is_known,
     bool_or(
         changed_n between 1 and $least - 1
-        and (was_c or (was_shown and (differs or coalesce(tells, false))))
+        and (was_c or (was_shown and (differs or is_small_area or coalesce(tells, false))))
     )
     -- What was not shown then and is no other now would tell what was hidden beside it then.
     or (
@@ -479,15 +484,10 @@ def compare_with_earlier(
 def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
     """Make `sdc_telling`: cells whose figure is the same, and tells for that very reason."""
     unmoved = con.execute(_UNMOVED, {"least": least}).to_arrow_table()
-    cells = Unmoved(
-        **{
-            each.name: unmoved[each.name].to_numpy().astype(bool if "is_" in each.name else float)
-            for each in fields(Unmoved)
-        }
-    )
+    names = [each.name for each in fields(Unmoved)]
+    cells = Unmoved(*(unmoved[name].to_numpy().astype(np.float64) for name in names))
     telling = unmoved.select(["release", "survey", "indicator", "place_id"])
-    is_among_others = unmoved["is_inside_another"].to_numpy().astype(bool)
-    con.register("telling_rows", telling.filter(pa.array(cells.tells() | is_among_others)))
+    con.register("telling_rows", telling.filter(pa.array(cells.tells())))
     con.execute("create or replace temp table sdc_telling as from telling_rows")
     con.unregister("telling_rows")
 
