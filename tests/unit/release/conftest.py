@@ -170,7 +170,7 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
             'pct' as statistic, 1500 as roll_n, 1000 as base_n, 400 as numerator_n,
             40.0 as estimate, 37.0 as ci_low, 43.0 as ci_high, 'wilson' as method,
             1.2 as design_effect, 7 as schools_n, '' as reason, null::double as sum_x,
-            null::double as sd;
+            null::double as sd, 1::bigint as answers_mark;
         """
     )
     _fill_protected(con, codes)
