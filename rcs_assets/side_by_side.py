@@ -14,11 +14,12 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ State = TypeVar("State")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 WORKERS = 2
+# How long who breaks off waits for tasks that have begun, and for workers that were told to end.
+_TASK_SECONDS, _END_SECONDS = 60.0, 5.0
 # In a worker: what it does with a task, and what it does it with.
 _here: dict[str, Any] = {}
 
@@ -90,6 +93,7 @@ def _pool(
 ) -> Iterator[tuple[ProcessPoolExecutor, Callable[[], None]]]:
     """Workers that begin with their first task, and what ends them; none is left afterwards."""
     context = get_context("spawn")
+    others = {process.pid for process in active_children()}
     # Nothing is ever sent: workers end when the other end is closed, or its owner is no more.
     ends, holds = context.Pipe(duplex=False)
     # The state goes by a pipe of its own: handed over with the process, a large one would be
@@ -115,12 +119,29 @@ def _pool(
             ) from error
         except Exception:
             # A task has failed: those that have begun are few, and come to their end.
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _see_end(others, _TASK_SECONDS)
             raise
         except BaseException:
             # Whoever waits no longer, by Ctrl-C, does not wait for what has begun either.
             holds.close()
+            _see_end(others, _END_SECONDS)
             raise
+
+
+def _see_end(others: Set[int | None], seconds: float) -> None:
+    """Wait so long for workers to end; those that do not, as in a program that hangs, are killed.
+
+    Args:
+        others: processes of before, which are nobody's workers here.
+        seconds: for all of them together.
+    """
+    until = time.monotonic() + seconds
+    for process in active_children():
+        if process.pid not in others:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                process.kill()
 
 
 def _give(gives: Connection, state: bytes, workers: int) -> None:

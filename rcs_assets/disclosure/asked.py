@@ -146,14 +146,14 @@ class Sight:
         return low_ok, np.minimum(high_ok, self._most(row)[at])
 
     def _most(self, row: int) -> Floats:
-        """How many there can be of each place by public rolls: its own, or that of its area."""
+        """How many there can be of each place at most: by its own roll, or by that of its area."""
         roll = self.grid.roll[row]
         return np.asarray(np.minimum(roll, roll[self._total_at]))
 
     @cached_property
     def _total_at(self) -> Ints:
-        """Of each place the total of its area; the place itself where there is none."""
-        unit = self.grid.unit.astype(str)
+        """Of each place the total of its area in the same view; itself where there is none."""
+        unit = self.grid.unit.astype(str) + " " + self.grid.view.astype(str)
         totals = np.flatnonzero(self.grid.breakdown == "total")
         names, first = np.unique(unit[totals], return_index=True)
         if not len(names):

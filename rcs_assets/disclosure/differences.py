@@ -105,7 +105,7 @@ with cells as (
     select
         t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
         e.geography_code, e.breakdown, e."group",
-        coalesce({{rescored}}, 0) as rescored,
+        if(e.statistic = 'mean', coalesce({{rescored}}, 0), 0) as rescored,
         greatest(
             abs(coalesce(e.base_n, 0) - t.old_base) + rescored,
             coalesce(e.answers_mark <> t.old_mark, false)::int,
@@ -210,7 +210,7 @@ answers as (
 )
 select distinct {place}
 from (
-    select {place}, moved,
+    select cell, {place}, moved,
         bool_or(
             greatest(old_low, new_low - moved[2]) <= least(old_high, new_high - moved[1]) + 1e-9
         ) as can_be,

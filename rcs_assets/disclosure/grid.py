@@ -148,8 +148,9 @@ class Grid:
 
     One entry a place: `view`, `unit`, `level`, `engagement`, `breakdown`, `group`,
     `is_released` (its package has a row for it). One row an indicator, one column a place:
-    counts (`base`, `numerator`, `complement`, `score_sum`), `roll` (of a
-    school's total no more than its size class has), thresholds (`k_*`), steps,
+    counts (`base`, `numerator`, `complement`, `score_sum`), `roll` (of a school's total no more
+    than its size class has, of a holder's own total no more than those of its schools), thresholds
+    (`k_*`), steps,
     `k_base` is what a shown cell reaches, `k_protected` what a hidden base is kept below;
     `is_showable` (released, asked, not withheld), `is_empty` (not asked or nobody on the roll),
     `is_primary`. `proportion` is the unweighted percentage or mean. One entry an

@@ -48,7 +48,10 @@ def register_sources(
     """
     indicators = list(codebook.indicators.values())
     limits = score_limits(codebook)
-    scores = [limits.get(i.rule.score, (None, None)) for i in indicators]
+    # Of a percentage of a score, too, one pupil is one.
+    scores = [
+        limits.get(i.rule.score if i.statistic == "mean" else "", (None, None)) for i in indicators
+    ]
     _temporary(
         con,
         "sdc_indicators",

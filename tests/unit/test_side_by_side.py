@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rcs_assets import side_by_side
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.side_by_side import each, each_as_done
 
@@ -20,10 +21,18 @@ REFUSES = """
 import time
 if is_slow:
     time.sleep(2)
+from rcs_assets import side_by_side
 from rcs_assets.errors import InputError
 raise InputError("The column is missing", where="estimates", fix="deliver it")
 """
 HANGS = "import time; time.sleep(120)"
+# A native program that hangs and does not let go of Python's lock; of two, one fails.
+HANGS_HARD = """
+import ctypes
+if is_slow:
+    ctypes.PyDLL(None).sleep(120)
+raise ValueError("the other one")
+"""
 BEGINS_NEVER = """
 from rcs_assets.side_by_side import each
 each(str.__add__, "x" * {much}, ["a", "b"], is_little=False)
@@ -81,6 +90,14 @@ def test_a_task_that_hangs_and_a_worker_that_dies_are_errors_and_no_wait():
         list(each_as_done(exec, HANGS, [{}, {}], seconds=1))
     with pytest.raises(StorageError, match="ended before its work was done"):
         list(each_as_done(exec, DIES, [{}, {}], seconds=60))
+
+
+def test_a_hang_beside_a_task_that_failed_is_ended(monkeypatch):
+    monkeypatch.setattr(side_by_side, "_TASK_SECONDS", 3.0)
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="the other one"):
+        each(exec, HANGS_HARD, [{"is_slow": False}, {"is_slow": True}], is_little=False)
+    assert time.monotonic() - begun < 60
 
 
 def test_a_worker_that_never_began_is_an_error_however_much_it_was_to_be_given():
