@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -148,18 +147,7 @@ class Sight:
     def _most(self, row: int) -> Floats:
         """How many there can be of each place at most: by its own roll, or by that of its area."""
         roll = self.grid.roll[row]
-        return np.asarray(np.minimum(roll, roll[self._total_at]))
-
-    @cached_property
-    def _total_at(self) -> Ints:
-        """Of each place the total of its area in the same view; itself where there is none."""
-        unit = self.grid.unit.astype(str) + " " + self.grid.view.astype(str)
-        totals = np.flatnonzero(self.grid.breakdown == "total")
-        names, first = np.unique(unit[totals], return_index=True)
-        if not len(names):
-            return np.arange(len(unit))
-        at = np.minimum(np.searchsorted(names, unit), len(names) - 1)
-        return np.where(names[at] == unit, totals[first][at], np.arange(len(unit)))
+        return np.asarray(np.minimum(roll, roll[self.grid.total_at]))
 
     def _noted_above(self, shown: Shown, row: int, note: int) -> Bools:
         """Places without a row of their own in an area whose total, stage or sex is noted.

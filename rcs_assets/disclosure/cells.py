@@ -252,7 +252,7 @@ group by t.survey, t.indicator, t.unit, b.breakdown
 _NODE = """
 create or replace temp table sdc_node as
 with size_tells as (
-    -- So the schools' packages tell the holder of all of them how many answered in an area at most.
+    -- How many answered in an area at most, as the size classes of its schools tell who has all.
     select
         areas.survey, areas.area, i.indicator, sum(least(i.roll_n, areas.most_n)) as most_n,
     from (

@@ -21,14 +21,15 @@ from rcs_assets.disclosure.cells import SMALL_SUFFIX
 from rcs_assets.disclosure.earlier import CELL, KEYED, read_told
 
 # Of a mean: pupils who must have another score beside those who joined or left, whose scores lie
-# between the lowest and the highest.
+# between the lowest and the highest; by how much sum and base have changed.
 _RESCORED = """
+create or replace temp macro sdc_rescored(points, pupils, low, high) as
 ceil(
     greatest(
-        {sum} - greatest({base} * {low}, {base} * {high}),
-        least({base} * {low}, {base} * {high}) - {sum},
+        points - greatest(pupils * low, pupils * high),
+        least(pupils * low, pupils * high) - points,
         0
-    ) / nullif({high} - {low}, 0) - 1e-6
+    ) / nullif(high - low, 0) - 1e-6
 )
 """
 _FOUND = """
@@ -65,7 +66,9 @@ pairs as (
         abs(now.base_n - then_.old_base) as joined,
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
-        {rescored} as rescored,
+        sdc_rescored(
+            now.sum_x - then_.old_sum, base_change, now.score_low, now.score_high
+        ) as rescored,
         -- Answers that add up to the same are others. In releases without marks: of a mean that no
         -- weight moves another spread is of other scores.
         coalesce(
@@ -105,14 +108,19 @@ with cells as (
     select
         t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
         e.geography_code, e.breakdown, e."group",
-        if(e.statistic = 'mean', coalesce({{rescored}}, 0), 0) as rescored,
+        coalesce(e.base_n, 0) - t.old_base as base_change,
         greatest(
-            abs(coalesce(e.base_n, 0) - t.old_base) + rescored,
             coalesce(e.answers_mark <> t.old_mark, false)::int,
             if(
                 e.statistic = 'mean',
-                0,
+                abs(base_change) + coalesce(
+                    sdc_rescored(
+                        coalesce(e.sum_x, 0) - t.old_sum, base_change, i.score_low, i.score_high
+                    ),
+                    0
+                ),
                 greatest(
+                    abs(base_change),
                     abs(coalesce(e.numerator_n, 0) - t.old_yes),
                     abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
                 )
@@ -271,31 +279,13 @@ def find_differences(
         StorageError: a release cannot be read.
     """
     read_told(con, earlier)
+    con.execute(_RESCORED)
     con.execute(
         _FOUND.format(
-            released=released,
-            estimates=estimates,
-            indicators=indicators,
-            small=SMALL_SUFFIX,
-            rescored=_RESCORED.format(
-                sum="(now.sum_x - then_.old_sum)",
-                base="(now.base_n - then_.old_base)",
-                low="now.score_low",
-                high="now.score_high",
-            ),
+            released=released, estimates=estimates, indicators=indicators, small=SMALL_SUFFIX
         )
     )
-    freed = _FREED.format(
-        released=released,
-        estimates=estimates,
-        indicators=indicators,
-        rescored=_RESCORED.format(
-            sum="(coalesce(e.sum_x, 0) - t.old_sum)",
-            base="(coalesce(e.base_n, 0) - t.old_base)",
-            low="i.score_low",
-            high="i.score_high",
-        ),
-    )
+    freed = _FREED.format(released=released, estimates=estimates, indicators=indicators)
     con.execute(freed, {"least": least})
     con.execute(_STILL.format(place=_PLACE), {"least": least})
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}

@@ -157,9 +157,9 @@ with now as (
         survey, indicator, place_id, coalesce(tranche, '') as tranche,
         coalesce(engagement, '') as engagement, geography_level, geography_code, breakdown,
         "group", base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, answers_mark,
-        statistic,
-        score_low, score_high, n_step, if(statistic = 'mean', mean_step, pct_step) as step,
-        k_numerator, k_complement, is_released, empty_status is null as is_asked,
+        statistic, score_low, score_high, n_step,
+        if(statistic = 'mean', mean_step, pct_step) as step, k_numerator, k_complement,
+        is_released, empty_status is null as is_asked,
         empty_status is null and withheld_status is null as is_showable,
         if(view = 'own', 'cpp/' || engagement, 'public') as audience,
         if(view = 'own', engagement, '') as holder,
@@ -201,8 +201,7 @@ compared as (
     left join figures using (audience, {CELL})
     left join (
         select * exclude (old_base, old_yes, old_sum, old_sd, old_mark, has_counts) from sdc_told
-    )
-        using (release, audience, {CELL})
+    ) using (release, audience, {CELL})
     left join sdc_then as then_ using (release, {CELL})
 )
 select

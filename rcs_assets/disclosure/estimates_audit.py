@@ -20,14 +20,7 @@ from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
 from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier, with_known
-from rcs_assets.disclosure.grid import (
-    LITTLE,
-    Grid,
-    Shown,
-    from_release,
-    read_grid,
-    surveys,
-)
+from rcs_assets.disclosure.grid import LITTLE, Grid, Shown, from_release, read_grid, surveys
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.unknowns import Structure, read_structure

@@ -190,6 +190,14 @@ class Grid:
         return self._small[quantity]
 
     @cached_property
+    def total_at(self) -> Ints:
+        """Of each place the total of its area in the same view: every area has one (`cells.py`)."""
+        area = self.unit.astype(str) + " " + self.view.astype(str)
+        totals = np.flatnonzero(self.breakdown == "total")
+        names, first = np.unique(area[totals], return_index=True)
+        return np.asarray(totals[first][np.searchsorted(names, area)], dtype=np.int64)
+
+    @cached_property
     def _small(self) -> dict[str, Bools]:
         """Asked anew by every attack on every indicator."""
         return {quantity: self._is_small(quantity) for quantity in QUANTITIES}

@@ -129,7 +129,7 @@ def _sums_of(indicator: Indicator) -> str:
     else:
         total = f"sum({name}::decimal(18, 9))::{_SUM}"
         squares = f"sum(({name} * {name})::decimal(18, 9))::{_SUM}"
-        # To six decimals, as scores are compared everywhere.
+        # To six decimals: what differs by less is noise of the arithmetic.
         mark = f"mark_0 + mark_1 * (round({name} * 1e6)::bigint % {_MARKS}) % {_MARKS}"
     return (
         f"count({name}) as {name}_n, {total} as {name}_x, {squares} as {name}_q, "

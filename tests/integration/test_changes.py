@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ReleasedHome, run_rcs
+from tests.conftest import DEMO_DAY, ReleasedHome, run_rcs
 from tests.integration.installation import (
     ENGAGEMENT,
     OTHER,
@@ -80,6 +80,6 @@ def test_a_deleted_warehouse_is_rebuilt_from_the_drop_to_the_same_release(
     before = (home / "releases" / "current" / "manifest.json").read_bytes()
     for name in ("warehouse.duckdb", "vault.duckdb"):
         (home / name).unlink()
-    done = publish(home)
+    done = publish(home, "--as-of", DEMO_DAY)
     assert done.status == 0, done.output
     assert (home / "releases" / "current" / "manifest.json").read_bytes() == before

@@ -84,11 +84,10 @@ def least_changed(base: int, total: int, old_base: int, old_total: int) -> tuple
         "old_yes": [0.0],
     }
     row |= {"score_low": [float(LOW)], "score_high": [float(HIGH)]}
-    audited = _RESCORED.format(
-        sum="(sum_x - old_sum)", base="(base_n - old_base)", low="score_low", high="score_high"
-    )
+    audited = "sdc_rescored(sum_x - old_sum, base_n - old_base, score_low, score_high)"
     with duckdb.connect() as con:
         con.register("pair", pa.table(row))
+        con.execute(_RESCORED)
         found = con.execute(
             f"select {CHANGED_LEAST}, abs(base_n - old_base) + {audited} from pair"
         ).fetchall()

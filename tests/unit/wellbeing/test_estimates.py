@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pytest
 from scipy import stats
 
 from rcs_assets.codebook.model import VersionChange
 from rcs_assets.wellbeing.estimates import write_estimates
-from tests.unit.wellbeing.made import FEW, MANY, NO_P7, OUT, RULES, STAGES
+from tests.unit.wellbeing.made import FEW, MANY, NO_P7, OUT, RULES, STAGES, fill
 
 
 def row(con, **where):
@@ -291,3 +292,51 @@ def test_tranches_that_asked_another_question_are_counted_but_not_pooled(con, co
         # Its parts are shown, so disclosure needs the counts.
         assert (new["base_n"], new["numerator_n"]) == (old["base_n"], old["numerator_n"])
     assert barred == sum(is_pooled(old) and not old["reason"] for old in before) > 5
+
+
+def test_a_mark_says_that_somebody_answered_something_else_where_all_counts_stay(codebook):
+    """Two pupils of one school, stage and sex change places in an answer and in a score."""
+    cells = 'geography_level, engagement, geography_code, breakdown, "group"'
+    with duckdb.connect() as con:
+        fill(con)
+        write_estimates(con, codebook, [MANY, FEW], RULES)
+        con.execute("create table before as from wellbeing.estimates")
+        con.execute("""
+            create table two as
+            select seed_code, stage, sex, max(record_id) filter (primary_lonely = 1) as yes,
+                max(record_id) filter (primary_lonely = 0) as no
+            from wellbeing.indicator_values
+            where primary_lonely is not null and primary_mood_mean is not null
+            group by all having yes is not null and no is not null
+            order by all limit 1
+        """)
+        school = con.execute("select seed_code from two").fetchone()[0]
+        con.execute("""
+            update wellbeing.indicator_values as pupils
+            set primary_lonely = other.primary_lonely, primary_mood_mean = other.primary_mood_mean
+            from (
+                select yes as record_id, v.primary_lonely, v.primary_mood_mean
+                from two inner join wellbeing.indicator_values as v on v.record_id = no
+                union all
+                select no, v.primary_lonely, v.primary_mood_mean
+                from two inner join wellbeing.indicator_values as v on v.record_id = yes
+            ) as other
+            where other.record_id = pupils.record_id
+        """)
+        write_estimates(con, codebook, [MANY, FEW], RULES)
+        for indicator in ("primary_lonely", "primary_mood_mean"):
+            rows = con.execute(
+                f"""
+                select geography_level, geography_code, breakdown,
+                    now.answers_mark <> before.answers_mark as is_other,
+                    (now.base_n, now.numerator_n, now.sum_x)
+                    is not distinct from (before.base_n, before.numerator_n, before.sum_x) as same
+                from wellbeing.estimates as now
+                inner join before using (tranche, survey, indicator, statistic, {cells})
+                where indicator = ? and geography_level = 'school' and now.base_n > 0
+                """,
+                [indicator],
+            ).fetchall()
+            moved = {(code, breakdown) for _, code, breakdown, other, _ in rows if other}
+            assert moved == {(school, b) for b in ("total", "stage", "sex", "stage:sex")}
+            assert all(same for *_, same in rows)
