@@ -112,11 +112,12 @@ _OF_COMPARISONS = """(
         and beside.of_place = if(c.geography_level = 'cpp', own.tranche, c.engagement)
 )"""
 # Every total of every set of columns; whose money it is is told by a fingerprint of the name.
+# Sums of decimals are the same in whatever order they are added up.
 _OF_SPEND = f"""(
     select
         engagement, {", ".join(f"coalesce({name}, 'all') as {name}" for name in SPEND_COLUMNS)},
         concat_ws('|', sha256(provider_name)[:16], provider_type, is_confidential) as part,
-        sum(gbp) as gbp, sum(children_n) as children_n,
+        sum(gbp::decimal(18, 6)) as gbp, sum(children_n::decimal(18, 6)) as children_n,
     from services.spend
     group by engagement, provider_name, provider_type, is_confidential, cube ({_MONEY})
 )"""
