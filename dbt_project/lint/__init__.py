@@ -83,9 +83,14 @@ def ethnicity_group(code: str) -> str:
     return f"upper({code})"
 
 
-def has_additional_support_need(types: str) -> str:
+def has_additional_support_need(types: str, needs: str) -> str:
+    """An expression over the delivered types and needs."""
+    return f"concat({types}, {needs}) <> ''"
+
+
+def has_need_type_but_other(types: str) -> str:
     """An expression over the delivered types."""
-    return f"coalesce({types}, '') <> ''"
+    return f"coalesce({types}, '') <> '5'"
 
 
 def has_support_receipt(types: str, needs: str) -> str:

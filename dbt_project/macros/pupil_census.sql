@@ -23,10 +23,24 @@
 
 
 {#-
-    Any recorded type of need but 5 (other need type), as the Scottish Government's census
-    analysis counts. Types come as codes joined by semicolons; recorded need is no service.
+    Any recorded type or category of need, "other" among them, as published totals of the pupil
+    census count (domain.md 4.1). Codes come joined by semicolons; recorded need is no service,
+    and whoever has a support recorded (below) has a need recorded.
 -#}
-{% macro has_additional_support_need(types) -%}
+{% macro has_additional_support_need(types, needs) -%}
+    len(
+        list_filter(
+            string_split(concat_ws(';', {{ types }}, {{ needs }}), ';'), lambda kind: trim(kind) <> ''
+        )
+    ) > 0
+{%- endmacro %}
+
+
+{#-
+    Any recorded type of need but 5 (other need type), as the Scottish Government's analysis of
+    the Health and Wellbeing census counts (domain.md 4.1).
+-#}
+{% macro has_need_type_but_other(types) -%}
     len(
         list_filter(
             string_split(coalesce({{ types }}, ''), ';'),

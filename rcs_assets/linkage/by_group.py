@@ -248,6 +248,8 @@ SOCIAL_WORK_GROUPS = """
 
 def education_groups() -> str:
     """SQL: the groups that an education record tells of, as text."""
+    macros = census_macros()
+    has_need = macros.has_additional_support_need("payload.asn_types", "payload.asn_needs")
     return f"""
     select
         payload.engagement,
@@ -256,8 +258,8 @@ def education_groups() -> str:
         payload.seed_code as school,
         coalesce(zones.quintile::varchar, 'not known') as simd_quintile,
         if(payload.looked_after, 'Y', 'N') as looked_after,
-        {census_macros().ethnicity_group("payload.ethnic_background")} as ethnicity,
-        if({census_macros().has_additional_support_need("payload.asn_types")}, 'Y', 'N') as asn
+        {macros.ethnicity_group("payload.ethnic_background")} as ethnicity,
+        if({has_need}, 'Y', 'N') as asn
     from intake.education as payload
     left join intake.simd as zones
         on payload.datazone = zones.datazone and zones.vintage = {sql_literal(simd_vintage())}

@@ -44,9 +44,9 @@ _TABLES = {
             linked.tranche, linked.survey, linked.is_linked, linked.has_education,
             linked.education_pass, linked.stage, linked.sex, linked.simd_quintile,
             linked.ethnicity_group, linked.free_school_meal, linked.has_asn,
-            linked.has_asn_support, linked.has_social_work, linked.social_work_pass,
-            linked.looked_after, linked.looked_after_status, linked.child_protection_12m,
-            linked.has_open_case, linked.has_childs_plan,
+            linked.has_asn_but_other, linked.has_asn_support, linked.has_social_work,
+            linked.social_work_pass, linked.looked_after, linked.looked_after_status,
+            linked.child_protection_12m, linked.has_open_case, linked.has_childs_plan,
             round(weights.weight, 6)::decimal(15, 6) as weight,
             round(links.education, 6)::decimal(15, 6) as education_link_weight,
             round(links.social_work, 6)::decimal(15, 6) as social_work_link_weight

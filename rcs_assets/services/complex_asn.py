@@ -173,13 +173,15 @@ def _records_sql(rules: ComplexAsn) -> str:
         return " and ".join(parts)
 
     defined = " or ".join(f"({holds(condition)})" for condition in rules.conditions)
+    macros = census_macros()
+    has_need = macros.has_additional_support_need("payload.asn_types", "payload.asn_needs")
     return f"""
         create or replace temp table complex_records as
         with records as (
             select
                 links.engagement, links.project_id,
                 {codes("payload.asn_types")} as types, {codes("payload.asn_needs")} as needs,
-                {census_macros().has_additional_support_need("payload.asn_types")} as has_asn
+                {has_need} as has_asn
             from intake.education as payload
             inner join linkage.project_ids as links
                 on

@@ -61,7 +61,9 @@ def test_area_and_support_come_from_the_education_record(tables):
             continue
         assert row["education_pass"] == 2
         assert row["simd_quintile"] == (None if number % 6 == 5 else number % 6 + 1)
-        assert row["has_asn"] == (number % 4 == 0)
+        # Type 5 (other) is a recorded need as well.
+        assert row["has_asn"] == (number % 4 in (0, 1))
+        assert row["has_asn_but_other"] == (number % 4 == 0)
         assert row["ethnicity_group"] == "white_scottish"
         assert row["free_school_meal"] == (number % 5 == 0)
 

@@ -61,7 +61,8 @@ education as (
         zones.quintile as simd_quintile,
         {{ ethnicity_group('payload.ethnic_background') }} as ethnicity_group,
         payload.free_school_meal,
-        {{ has_additional_support_need('payload.asn_types') }} as has_asn,
+        {{ has_additional_support_need('payload.asn_types', 'payload.asn_needs') }} as has_asn,
+        {{ has_need_type_but_other('payload.asn_types') }} as has_asn_but_other,
         {{ has_support_receipt('payload.asn_types', 'payload.asn_needs') }} as has_asn_support,
         payload.looked_after,
     from {{ source('intake', 'education') }} as payload
@@ -117,6 +118,7 @@ joined as (
         education.ethnicity_group,
         education.free_school_meal,
         education.has_asn,
+        education.has_asn_but_other,
         education.has_asn_support,
         education.looked_after as is_looked_after_by_education,
         social_work.pass_no as social_work_pass,
@@ -180,6 +182,7 @@ select
     ethnicity_group,
     free_school_meal,
     has_asn,
+    has_asn_but_other,
     has_asn_support,
     case
         when starts_with(status, 'currently') then true

@@ -77,7 +77,8 @@ def world() -> Iterator[tuple[duckdb.DuckDBPyConnection, LinkedRows]]:
         select '{KEY}' as engagement, 'a' || i as record_id from people where i < 600;
         create table intake.education as
         select '{KEY}' as engagement, 'e' || i as record_id, '55' as seed_code, stage,
-            'S01' as datazone, looked_after, '01' as ethnic_background, '3' as asn_types
+            'S01' as datazone, looked_after, '01' as ethnic_background, '3' as asn_types,
+            null::varchar as asn_needs
         from people where i < 850;
         create table intake.simd as select '2016' as vintage, 'S01' as datazone, 1 as quintile;
         create table intake.social_work as

@@ -179,7 +179,8 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     con.execute("""
         create table intake.education (
             engagement varchar, record_id varchar, stage varchar, datazone varchar,
-            looked_after boolean, ethnic_background varchar, seed_code varchar, asn_types varchar
+            looked_after boolean, ethnic_background varchar, seed_code varchar, asn_types varchar,
+            asn_needs varchar
         )
     """)
     con.execute("create table intake.simd (vintage varchar, datazone varchar, quintile integer)")

@@ -46,7 +46,9 @@ def pupils() -> pd.DataFrame:
         for school in range(schools_n):
             for number in range(40):
                 types = random.choice(["", "1", "2", "02;5", "5", "4"], p=[0.5, 0.1, *[0.1] * 4])
-                needs = random.choice(["", "25", "22;10", "10", "11;12;13", "11;11; 12"])
+                coded = ["", "25", "22;10", "10", "11;12;13", "11;11; 12"]
+                needs = random.choice(coded, p=[0.5, *[0.1] * 5])
+                lonely = 0.2 + 0.2 * (types == "1") if area != "t2-few" or types or needs else 0.0
                 rows.append(
                     {
                         "project_id": f"{area}-{school}-{number}", "engagement": area,
@@ -55,7 +57,7 @@ def pupils() -> pd.DataFrame:
                         "asn_needs": needs, "has_record": number % 10 != 9,
                         "has_answered": number % 4 != 3, "weight": 1 + number % 3 / 4,
                         "simd_quintile": 1 + school % 5,
-                        "primary_lonely": float(random.random() < 0.2 + 0.2 * (types == "1")),
+                        "primary_lonely": float(random.random() < lonely),
                         "primary_mood_mean": float(random.integers(2, 11)) / 2,
                     }
                 )  # fmt: skip
@@ -68,7 +70,7 @@ def group_of(row: pd.Series) -> str:
     needs = {code.strip() for code in row["asn_needs"].split(";")} - {""}
     if "1" in types or ("2" in types and needs & {"25", "22"}) or len(needs) >= 3:
         return "complex"
-    return "other_asn" if types - {"5"} else "no_asn"
+    return "other_asn" if types | needs else "no_asn"
 
 
 @pytest.fixture(scope="module")
