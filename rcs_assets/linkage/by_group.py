@@ -405,7 +405,6 @@ def _rates(counts: str, groups: Groups) -> str:
                 coalesce(sum(missed::decimal(18, 9)), 0)::double as missed
             from ({counts})
             group by all
-            having sum(records_n) >= {smallest}
         ),
         shares as (
             select
@@ -415,11 +414,14 @@ def _rates(counts: str, groups: Groups) -> str:
                 records_n::double as n,
                 (p + {z2 / 2} / n) / (1 + {z2} / n) as centre,
                 {z} * sqrt(p * (1 - p) / n + {z2 / 4} / n ** 2) / (1 + {z2} / n) as half,
-                linked_n / nullif(sum(linked_n) over whole, 0) as linked_share,
-                others_n / nullif(sum(others_n) over whole, 0) as other_share,
+                -- Of all records: groups that are too small for a row, and what has none, count.
+                linked_n / nullif(max(linked_n) filter (breakdown = 'total') over whole, 0)
+                    as linked_share,
+                others_n / nullif(max(others_n) filter (breakdown = 'total') over whole, 0)
+                    as other_share,
                 linked_share * (1 - linked_share) + other_share * (1 - other_share) as spread
             from joined
-            window whole as (partition by engagement, dataset, breakdown)
+            window whole as (partition by engagement, dataset)
         )
         select
             shares.* exclude (p, n, centre, half, linked_share, other_share, spread),
@@ -435,6 +437,7 @@ def _rates(counts: str, groups: Groups) -> str:
             (rates.records_n - rates.linked_n)::double as all_others
         from shares
         left join linkage.link_rates as rates using (engagement, dataset)
+        where shares.records_n >= {smallest}
         order by engagement, dataset, breakdown, "group"
     """
 

@@ -83,7 +83,8 @@ def world() -> Iterator[tuple[duckdb.DuckDBPyConnection, LinkedRows]]:
         create table intake.simd as select '2016' as vintage, 'S01' as datazone, 1 as quintile;
         create table intake.social_work as
         select '{KEY}' as engagement, 'w' || i as record_id,
-            if(i % 20 = 0, 'currently_home', 'never') as looked_after_status,
+            case when i in (930, 950, 970) then 'previously'
+                when i % 20 = 0 then 'currently_home' else 'never' end as looked_after_status,
             true as open_case, false as child_protection_12m
         from people where i % 10 = 0 and (i < 800 or i >= 900);
     """)
@@ -126,6 +127,21 @@ def test_every_file_has_its_errors_with_intervals_that_hold_the_truth(world) -> 
         # The bound of the issue, of an estimate against the truth.
         assert abs(recall - (1 - missed / pairs)) <= max(0.002, (r_high - r_low) / 2)
         assert missed_n == pytest.approx(missed, abs=1.2)
+
+
+def test_a_group_that_is_too_small_for_a_row_is_still_part_of_the_whole(world) -> None:
+    con, _ = world
+    rows = con.execute(
+        'select "group", records_n, linked_n, linked_share_pct, unlinked_share_pct, '
+        "std_difference from linkage.link_rates_by_group "
+        "where dataset = 'social_work' and breakdown = 'looked_after_status' order by all"
+    ).fetchall()
+    # 80 of 90 are linked; of the other ten three are of a group that has no row.
+    assert [row[:5] for row in rows] == [
+        ("currently_home", 45, 40, 50.0, 50.0), ("never", 42, 40, 50.0, 20.0)
+    ]  # fmt: skip
+    assert rows[0][5] == 0
+    assert rows[1][5] == pytest.approx(0.3 / ((0.25 + 0.16) / 2) ** 0.5, abs=1e-4)
 
 
 def test_error_rates_of_groups_are_near_their_truth(world) -> None:
