@@ -74,8 +74,10 @@ spread as ({subsets}),
 sums as (
     select
         engagement, {key},
-        sum(gbp) as gbp,
-        if(count(children_n) = count(*), sum(children_n), null) as children_n,
+        -- Shares of a service's money are cut to six decimals; their sum is not to fall short of a
+        -- half that is rounded up.
+        round(sum(gbp), 4) as gbp,
+        if(count(children_n) = count(*), round(sum(children_n), 4), null) as children_n,
     from spread
     group by all
 ),
