@@ -328,7 +328,7 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
             con,
             home,
             policy,
-            lambda holds: protect_findings(con, policy.models, codebook, titles, alpha, holds),
+            lambda holds: protect_findings(con, policy, codebook, titles, alpha, holds),
             "risks",
             "models",
         )

@@ -43,7 +43,7 @@ REST = "rest"
 _TRUTH = """
 select
     r.survey, r.outcome, r.kind, r.domain, r.factor, r.level, r.n, r.with_outcome_n,
-    p.status = 'published' as is_shown, f.is_sensitive, {known} as is_known,
+    p.status in ('published', 'u') as is_shown, f.is_sensitive, {known} as is_known,
 from research.risks as r
 inner join {shown} as p using (survey, outcome, kind, domain, factor, level)
 inner join outcome_flags as f using (outcome)

@@ -21,16 +21,19 @@ from rcs_assets.codebook.model import Codebook
 from rcs_assets.disclosure.beside import PUBLIC
 from rcs_assets.disclosure.findings_attack import ALL, COUNT, FindingLeak, attack_findings
 from rcs_assets.disclosure.held import NO_HOLDS, Holds, is_held
+from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.rounding import register_rounding
 from rcs_assets.disclosure.service_rules import ModelRule
 from rcs_assets.errors import ConfigurationError
 
+SHOWN = ("published", "u")
 # Survey, outcome, kind, domain, factor: the groups that are shown whole or not at all.
 Split = tuple[str, str, str, str, str]
 
 
 def protect_findings(
     con: duckdb.DuckDBPyConnection,
-    rule: ModelRule,
+    policy: Policy,
     codebook: Codebook,
     titles: Mapping[str, str],
     alpha: float,
@@ -40,7 +43,7 @@ def protect_findings(
 
     Args:
         con: a connection that sees `research.*`, `wellbeing.estimates`, `disclosure.estimates`.
-        rule: Table A, row models.
+        policy: its row models of Table A, and what is unreliable.
         codebook: which outcomes are sensitive.
         titles: of the factors.
         alpha: the corrected p below which a term is clear.
@@ -49,13 +52,13 @@ def protect_findings(
     Raises:
         ConfigurationError: hiding all does not help, since the estimates tell too much.
     """
-    holds = holds or {}
+    holds, rule = holds or {}, policy.models
     models = protect_models(con, rule, codebook, alpha, holds.get("models", NO_HOLDS))
     con.register("shown_models", models)
     of_risks = holds.get("risks", NO_HOLDS)
     hidden: set[Split] = set()
     while True:
-        risks = protect_risks(con, rule, codebook, titles, hidden, of_risks)
+        risks = protect_risks(con, policy, codebook, titles, hidden, of_risks)
         con.register("shown_risks", risks)
         leaks, _ = attack_findings(
             con,
@@ -83,7 +86,7 @@ def _to_hide(risks: pa.Table, leaks: Iterable[FindingLeak]) -> set[Split]:
     """The groups that a leak is of or, where these are hidden, the smallest shown beside them."""
     least: dict[Split, float] = {}
     for row in risks.to_pylist():
-        if row["status"] == "published":
+        if row["status"] in SHOWN:
             key = (row["survey"], row["outcome"], row["kind"], row["domain"], row["factor"])
             least[key] = min(least.get(key, float("inf")), row["n"])
     found: set[Split] = set()
@@ -101,7 +104,7 @@ def _to_hide(risks: pa.Table, leaks: Iterable[FindingLeak]) -> set[Split]:
 
 def protect_risks(
     con: duckdb.DuckDBPyConnection,
-    rule: ModelRule,
+    policy: Policy,
     codebook: Codebook,
     titles: Mapping[str, str],
     also_hidden: Iterable[Split] = (),
@@ -109,8 +112,19 @@ def protect_risks(
 ) -> pa.Table:
     """`research.risks` as everybody may see it, with the factors' titles; hidden is null.
 
-    `also_hidden`: splits that would tell too much; `holds`: rows that releases before forbid.
+    An interval that is not made from schools is made anew from what is shown: it would else tell
+    what rounding hides.
+
+    Args:
+        con: a connection that sees the relation.
+        policy: its row models of Table A, and what is unreliable.
+        codebook: which outcomes are sensitive.
+        titles: of the factors.
+        also_hidden: splits that would tell too much.
+        holds: rows that releases before forbid.
     """
+    rule = policy.models
+    register_rounding(con)
     holds.register(con)
     register_flags(con, codebook)
     hidden = sorted(also_hidden)
@@ -126,6 +140,10 @@ def protect_risks(
     )
     con.register(
         "factor_titles", pa.table({"factor": list(titles), "title": list(titles.values())})
+    )
+    shown = ", ".join(
+        f"if(status in {SHOWN}, {name}, null) as {name}"
+        for name in ("n", "share_pct", "outcome_pct", "ci_low", "ci_high")
     )
     return con.execute(
         f"""
@@ -148,24 +166,44 @@ def protect_risks(
             inner join outcome_flags using (outcome)
             left join factor_titles as titles using (factor)
         ),
+        rounded as (
+            select
+                * replace (
+                    {_step("n", rule.n_step)} as n,
+                    {_step("share_pct", rule.pct_step)} as share_pct,
+                    {_step("outcome_pct", rule.pct_step)} as outcome_pct
+                )
+            from judged
+        ),
+        ranged as (
+            select * replace (
+                if(
+                    design_effect is null, {_out("floor", "ci_low", rule.pct_step)},
+                    rcs_round(rcs_wilson(outcome_pct, n / design_effect, -1), {rule.pct_step})
+                ) as ci_low,
+                if(
+                    design_effect is null, {_out("ceil", "ci_high", rule.pct_step)},
+                    rcs_round(rcs_wilson(outcome_pct, n / design_effect, 1), {rule.pct_step})
+                ) as ci_high
+            )
+            from rounded
+        ),
         stated as (
             select *, case
                 when not is_safe
                     or (survey, outcome, kind, domain, factor) in (
                         select (survey, outcome, kind, domain, factor) from hidden_splits
                     ) then 'c'
-                when is_missing then 'x' else 'published' end
+                when is_missing then 'x'
+                when n < {policy.unreliable_n_below}
+                    or ci_high - ci_low > {policy.unreliable_interval_wider_than} then 'u'
+                else 'published' end
                 as status
-            from judged
+            from ranged
         )
         select
             survey, outcome, kind, domain, factor, coalesce(title, '') as title, level,
-            if(status = 'published', {_step("n", rule.n_step)}, null) as n,
-            if(status = 'published', {_step("share_pct", rule.pct_step)}, null) as share_pct,
-            if(status = 'published', {_step("outcome_pct", rule.pct_step)}, null) as outcome_pct,
-            if(status = 'published', {_out("floor", "ci_low", rule.pct_step)}, null) as ci_low,
-            if(status = 'published', {_out("ceil", "ci_high", rule.pct_step)}, null) as ci_high,
-            status
+            {shown}, status
         from stated
         order by all
         """

@@ -12,6 +12,7 @@ from rcs_assets.research.findings import write_findings
 from rcs_assets.research.rules import load_findings_rules
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.resources import HomeResource, asset_options
+from rcs_assets.wellbeing.estimators import load_estimators
 
 
 @dg.asset(
@@ -38,7 +39,8 @@ def findings(home: HomeResource) -> dg.MaterializeResult[None]:
     delivered = engagements_in_scope(home.home(), home.programme())
     kept = [key for key in delivered if key not in home.left_out]
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        risks_n, models_n = write_findings(con, kept, rules, home.codebook())
+        estimators = load_estimators(home.home().config)
+        risks_n, models_n = write_findings(con, kept, rules, home.codebook(), estimators)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": risks_n + models_n, "risks": risks_n, "models": models_n}
     )

@@ -9,7 +9,7 @@ volunteering areas, not Scotland. What goes together with an outcome need not ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -25,8 +25,11 @@ from rcs_assets.estimation import (
     fit_glm,
     marginal_effects,
     model_checks,
+    pooled_design_effect,
 )
+from rcs_assets.estimation.intervals import wilson_interval
 from rcs_assets.research.rules import DOMAINS, FindingsRules
+from rcs_assets.wellbeing.estimators import Estimators
 
 DESIGN = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
 RISKS_SCHEMA = pa.schema(
@@ -36,6 +39,7 @@ RISKS_SCHEMA = pa.schema(
         ("n", pa.int64()),
         ("with_outcome_n", pa.int64()),
         *((name, pa.float64()) for name in ("share_pct", "outcome_pct", "ci_low", "ci_high")),
+        ("design_effect", pa.float64()),
         ("reason", pa.string()),
     ]
 )
@@ -60,12 +64,14 @@ def write_findings(
     engagements: Sequence[str],
     rules: FindingsRules,
     codebook: Codebook,
+    estimators: Estimators,
 ) -> tuple[int, int]:
     """Make research.risks and research.models anew.
 
     `risks`: a row a factor (kind `factor`, level `risk` or `protective`) or count of risks of
     a domain or of all (kind `count`, level `0` … `3+`) and outcome: pupils, their share of
-    those who answered, how many have the outcome, with its interval. `models`: logistic
+    those who answered, how many have the outcome, with its interval: from school clusters, or,
+    of too few schools, Wilson's on n / `design_effect` (null otherwise). `models`: logistic
     models of each outcome on all factors, adjusted: adjusted odds (kind `term`), average
     marginal effects in points, and figures of the model (kind `check`).
 
@@ -78,6 +84,7 @@ def write_findings(
         engagements: the engagements that enter.
         rules: what is analysed.
         codebook: what changed between versions of a questionnaire.
+        estimators: from how many schools on an interval is made from them (policy.md, Table B).
 
     Returns:
         Numbers of rows of both.
@@ -89,7 +96,7 @@ def write_findings(
         unlike = rules.unlike(survey, codebook, tranches_of(con, survey))
         alike = rules.without(unlike)
         con.execute(_pupils_sql(survey, rules, alike))
-        rates = _rates(con, survey, rules, alike)
+        rates = _rates(con, survey, rules, alike, estimators)
         for outcome in outcomes:
             risks += _factor_rows(con, survey, outcome, rules, unlike, rates)
             if outcome in unlike:
@@ -174,22 +181,56 @@ Rates = dict[str, dict[tuple[str, Any], dict[str, Any]]]
 
 
 def _rates(
-    con: duckdb.DuckDBPyConnection, survey: str, rules: FindingsRules, alike: FindingsRules
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    rules: FindingsRules,
+    alike: FindingsRules,
+    estimators: Estimators,
 ) -> Rates:
     """All outcomes in each group of every factor and count: one pass a column."""
     columns = [factor.name for factor in rules.factors_of(survey)]
     if survey in rules.counted_surveys:
         columns += [f"risks_{domain}" for domain in _counted(survey, alike)]
-    return {
-        column: {
-            (row["variable"], row[column]): row
-            for row in estimate(
-                con, "research_pupils", DESIGN, rules.outcomes[survey], by=column, ci="logit",
-                level=rules.confidence,
-            ).to_pylist()
-        }
+    found = {
+        column: estimate(
+            con, "research_pupils", DESIGN, rules.outcomes[survey], by=column, ci="logit",
+            level=rules.confidence,
+        )
         for column in columns
     }  # fmt: skip
+    effects = _design_effects(con, list(found.values()), estimators)
+    rates: Rates = {}
+    for column, table in found.items():
+        rows = [_with_range(row, effects, rules.confidence) for row in table.to_pylist()]
+        rates[column] = {(row["variable"], row[column]): row for row in rows}
+    return rates
+
+
+def _design_effects(
+    con: duckdb.DuckDBPyConnection, found: Sequence[pa.Table], estimators: Estimators
+) -> dict[str, float]:
+    """Outcome → design effect, pooled over all groups; empty where there are schools enough."""
+    sql = "select count(distinct (engagement, seed_code)) from research_pupils"
+    if con.execute(sql).fetchall()[0][0] >= estimators.schools_for_clusters:
+        return {}
+    floor, step = estimators.design_effect_floor, estimators.design_effect_step
+    told = pa.concat_tables(table.select(["variable", "n", "se", "deff", "df"]) for table in found)
+    return {
+        row["variable"]: round((row["design_effect"] or floor) / step) * step
+        for row in pooled_design_effect(con, told, floor=floor).to_pylist()
+    }
+
+
+def _with_range(
+    row: dict[str, Any], effects: Mapping[str, float], confidence: float
+) -> dict[str, Any]:
+    """A rate with Wilson's interval in the place of one that few schools make."""
+    effect = effects.get(row["variable"])
+    if effect is None or row["estimate"] is None:
+        return row | {"design_effect": None}
+    share, n = np.array([row["estimate"]]), np.array([row["n"]], dtype=np.float64)
+    (low,), (high,) = wilson_interval(share, n, confidence, effect)
+    return row | {"ci_low": float(low), "ci_high": float(high), "design_effect": effect}
 
 
 def _factor_rows(
@@ -200,7 +241,7 @@ def _factor_rows(
     unlike: frozenset[str],
     rates: Rates,
 ) -> list[dict[str, Any]]:
-    withheld = dict.fromkeys(("share_pct", "outcome_pct", "ci_low", "ci_high"))
+    withheld = dict.fromkeys(("share_pct", "outcome_pct", "ci_low", "ci_high", "design_effect"))
     rows = []
     for factor in rules.factors_of(survey):
         levels = {1: "risk", 0: "protective"}
@@ -258,6 +299,7 @@ def _group_rows(
                 "outcome_pct": _percent(rate.get("estimate")),
                 "ci_low": _percent(rate.get("ci_low")),
                 "ci_high": _percent(rate.get("ci_high")),
+                "design_effect": rate.get("design_effect"),
                 "reason": rate.get("reason", "no_data") if n else "no_data",
             }
         )  # fmt: skip

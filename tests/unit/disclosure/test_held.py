@@ -70,7 +70,8 @@ class Installation:
             create table research.risks as
             select 'secondary' as survey, 'factor' as kind, 'peer' as domain, factor, level,
                 '{OUTCOME}' as outcome, n, yes as with_outcome_n, n / 10.0 as share_pct,
-                100.0 * yes / n as outcome_pct, 10.0 as ci_low, 60.0 as ci_high, '' as reason
+                100.0 * yes / n as outcome_pct, 10.0 as ci_low, 60.0 as ci_high,
+                null::double as design_effect, '' as reason
             from (values ('lonely', 'risk', 380, 100), ('lonely', 'protective', 600, 200),
                 ('bullied', 'risk', 280, 80), ('bullied', 'protective', 700, 220)
             ) as t(factor, level, n, yes);
@@ -171,7 +172,7 @@ class Installation:
                 return {name: protect_changes(con, POLICY, CODEBOOK, own)}
             if name in ("risks", "models"):
                 titles = {"lonely": "Lonely", "bullied": "Bullied"}
-                return protect_findings(con, POLICY.models, CODEBOOK, titles, 0.05, holds)
+                return protect_findings(con, POLICY, CODEBOOK, titles, 0.05, holds)
             protect = {"participation": protect_participation, "comparisons": protect_comparisons}
             return {name: protect[name](con, POLICY, AUDIENCES, own)}
 

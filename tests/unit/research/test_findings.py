@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.model import VersionChange
@@ -17,15 +17,18 @@ from rcs_assets.disclosure.models import protect_models, protect_risks
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.research import load_findings_rules, write_findings
+from rcs_assets.wellbeing.estimators import load_estimators
 
 CODEBOOK = load_codebook()
 RULES = load_findings_rules(CODEBOOK)
+ESTIMATORS = load_estimators()
+Z = stats.norm.ppf(0.975)
 OUTCOME = "secondary_sdq_very_high_emotional"
 TITLES = {factor.name: factor.title for factor in RULES.factors}
 
 
-def make(n: int = 3000) -> duckdb.DuckDBPyConnection:
-    """Pupils of two surveys in 60 schools of two areas; lonely ones do worse."""
+def make(n: int = 3000, schools_n: int = 60) -> duckdb.DuckDBPyConnection:
+    """Pupils of two surveys in so many schools of two areas; lonely ones do worse."""
     rng = np.random.default_rng(20)
     con = duckdb.connect()
     con.execute("create schema wellbeing")
@@ -35,8 +38,8 @@ def make(n: int = 3000) -> duckdb.DuckDBPyConnection:
         ("secondary", ["S1", "S2", "S3", "S4"]),
     ):
         frame = pd.DataFrame({"record_id": [f"{survey}{i}" for i in range(n)], "survey": survey})
-        school = rng.integers(0, 60, n)
-        frame["engagement"] = np.where(school < 30, "t1-one", "t2-two")
+        school = rng.integers(0, schools_n, n)
+        frame["engagement"] = np.where(school < schools_n / 2, "t1-one", "t2-two")
         frame["tranche"] = frame["engagement"].str[:2]
         frame["seed_code"] = school
         frame["stage"] = rng.choice(stages, n)
@@ -73,7 +76,7 @@ def make(n: int = 3000) -> duckdb.DuckDBPyConnection:
 @pytest.fixture(scope="module")
 def con() -> duckdb.DuckDBPyConnection:
     made = make()
-    write_findings(made, ["t1-one", "t2-two"], RULES, CODEBOOK)
+    write_findings(made, ["t1-one", "t2-two"], RULES, CODEBOOK, ESTIMATORS)
     return made
 
 
@@ -165,7 +168,7 @@ def test_a_model_shows_what_its_groups_allow(con) -> None:
 
 
 def test_groups_are_shown_together_or_not_at_all(con) -> None:
-    policy = load_policy().models
+    policy = load_policy()
     con.execute("create or replace temp table kept as from research.risks")
     con.execute(
         "update research.risks set with_outcome_n = 9 where factor = 'often_lonely' "
@@ -183,9 +186,39 @@ def test_groups_are_shown_together_or_not_at_all(con) -> None:
     con.execute("create or replace table research.risks as from kept")
 
 
+def test_a_range_of_few_schools_is_wilsons_on_what_is_shown() -> None:
+    """Two schools an area: what they differ by is no width, and would tell of them."""
+    few = make(schools_n=4)
+    write_findings(few, ["t1-one", "t2-two"], RULES, CODEBOOK, ESTIMATORS)
+    effects = {row["outcome"]: row["design_effect"] for row in rows(few, "from research.risks")}
+    assert len(effects) == sum(map(len, RULES.outcomes.values()))
+    assert min(effects.values()) >= 1
+    shown = protect_risks(few, load_policy(), CODEBOOK, TITLES).to_pylist()
+    told = [row for row in shown if row["status"] in ("published", "u")]
+    assert len(told) > 100
+    for row in told:
+        # Where the score test just rejects: (share - p)² n = z² p (1 - p).
+        share, size = row["outcome_pct"] / 100, row["n"] / effects[row["outcome"]]
+        high, low = np.roots([size + Z**2, -2 * size * share - Z**2, size * share**2])
+        assert (row["ci_low"], row["ci_high"]) == (round(100 * low), round(100 * high))
+        assert row["status"] == ("u" if row["ci_high"] - row["ci_low"] > 30 else "published")
+
+
+def test_a_range_wider_than_the_policy_is_shown_as_unreliable(con) -> None:
+    con.execute("create or replace temp table kept as from research.risks")
+    con.execute(
+        "update research.risks set ci_low = 10, ci_high = 40.5 where factor = 'no_trusted_adult'"
+    )
+    shown = protect_risks(con, load_policy(), CODEBOOK, TITLES).to_pylist()
+    assert {row["status"] for row in shown if row["factor"] == "no_trusted_adult"} == {"u"}
+    assert all(row["n"] and row["outcome_pct"] for row in shown if row["status"] == "u")
+    assert {row["status"] for row in shown if row["factor"] == "often_lonely"} == {"published"}
+    con.execute("create or replace table research.risks as from kept")
+
+
 def test_an_area_without_a_survey_has_rows_without_figures() -> None:
     con = make(200)
-    write_findings(con, ["t9-nobody"], RULES, CODEBOOK)
+    write_findings(con, ["t9-nobody"], RULES, CODEBOOK, ESTIMATORS)
     assert {row["reason"] for row in rows(con, "from research.risks")} == {"no_data"}
     assert rows(con, "from research.models where odds_ratio is not null") == []
 
@@ -232,7 +265,7 @@ def test_a_question_that_changed_between_tranches_is_not_pooled() -> None:
     assert len(others) > 1
     assert not {"secondary_sdq_very_high_conduct"} & barred
     con = make(600)
-    write_findings(con, ["t1-one", "t2-two"], few, unlike)
+    write_findings(con, ["t1-one", "t2-two"], few, unlike, ESTIMATORS)
     found = rows(con, "from research.risks where survey = 'secondary' and kind = 'factor'")
     for row in found:
         if {row["factor"], row["outcome"]} & barred:
@@ -246,5 +279,5 @@ def test_a_question_that_changed_between_tranches_is_not_pooled() -> None:
     assert {row["outcome"] for row in modelled} == set(outcomes) - barred
     assert factor.name not in {row["factor"] for row in modelled}
     # One tranche alone asked one question.
-    write_findings(con, ["t1-one"], few, unlike)
+    write_findings(con, ["t1-one"], few, unlike, ESTIMATORS)
     assert not rows(con, "from research.risks where reason = 'not_comparable'")
