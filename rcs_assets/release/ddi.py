@@ -173,7 +173,11 @@ def _file(root: ET.Element, file: DescribedFile, number: int) -> None:
     text = _add(_add(root, "fileDscr", ID=f"F{number}"), "fileTxt")
     _add(text, "fileName", f"microdata/{file.name}.tab")
     part = f" (a part of microdata/{file.survey}.tab)" if file.is_extract else ""
-    content = f"Anonymised answers to the {file.survey} survey, one record a pupil{part}"
+    content = (
+        f"Anonymised answers to the {file.survey} survey, one record a pupil{part}. The number of "
+        "cases is to the nearest 10 here, since this document is open (1 to 9: <10); the file has "
+        "the exact one"
+    )
     _add(text, "fileCont", content)
     size = _add(text, "dimensns")
     _add(size, "caseQnty", str(rounded_count(file.records_n)))

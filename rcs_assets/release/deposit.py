@@ -458,7 +458,7 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
     names = " and ".join(f"`{s.survey}`" for s in surveys)
     groups = ", ".join(dict.fromkeys(rule.simd_groups.values()))
     facts = "\n".join(
-        f"| {s.survey} | {rounded_count(s.records_n)} | {rounded_count(s.left_out_n)} "
+        f"| {s.survey} | {s.records_n} | {rounded_count(s.left_out_n)} "
         f"| {rounded_count(s.coarser_n)} | {rounded_count(s.withheld_n)} |"
         for s in surveys
     )

@@ -94,7 +94,9 @@ def column_comment(column: ColumnSpec) -> str:
     return f"{column.description}.{unit} Source: {column.source}."
 
 
-_FRICTIONLESS = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date"}
+_FRICTIONLESS = {
+    "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "BIGINT": "integer"
+}  # fmt: skip
 # The last column of a CSV file, which has no place for a comment: SIMULATED or delivered.
 DATA_SOURCE = "data_source"
 _CSV_FIELDS = [
@@ -183,8 +185,9 @@ def _csv_resource(spec: TableSpec, *, is_simulated: bool) -> dict[str, Any]:
 
 
 def _field(column: ColumnSpec) -> dict[str, str]:
+    kind = "integer" if column.type.endswith(",0)") else "number"
     return {
         "name": column.name,
-        "type": _FRICTIONLESS.get(column.type, "number"),
+        "type": _FRICTIONLESS.get(column.type, kind),
         "description": column_comment(column),
     }

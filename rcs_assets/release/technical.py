@@ -297,7 +297,8 @@ def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:
         _table(columns, rows),
         '"Left out" and "with coarser keys" count pupils (1 to 9 read <10); "answers withheld" '
         f"counts sensitive variables by class of keys. At least {rule.k} records share each "
-        "combination of area, survey, stage, sex, SIMD group and support that occurs; in each, "
+        "combination of area, survey, stage, sex, SIMD group and support that occurs, with what "
+        "was asked where forms of a questionnaire leave something out (a class); in each, "
         f"every sensitive variable has at least {rule.l} values or is withheld.",
         "A record's weight is the number of pupils on the roll that it stands for, the mean of "
         f"its area, stage and sex, in steps of {rule.weight_step}. Finer weights would tell "

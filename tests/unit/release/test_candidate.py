@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -257,6 +258,8 @@ def test_the_public_csv_files_are_the_tables_as_the_datapackage_describes_them(b
         types = dict(
             duckdb.sql(f"select column_name, column_type from (describe '{parquet}')").fetchall()
         )
+        whole = {name for name, kind in types.items() if re.search(r"INT$|,0\)$", kind)}
+        assert {field["name"] for field in fields if field["type"] == "integer"} == whole
         read = (
             f"read_csv('{folder / path}', header=true, auto_detect=false, delim=',', quote='\"', "
             f"escape='\"', columns={types | {'data_source': 'VARCHAR'}})"
