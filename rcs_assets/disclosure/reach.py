@@ -64,11 +64,13 @@ select count(*) from (
         - max(served_n) filter (service = 'any_service') as any_error,
         max(need_n) - max(served_n) filter (service = 'any_service')
         - max(served_n) filter (service = 'none') as none_error,
+        max(served_n) filter (service = 'any_asn')
+        - max(served_n) filter (service = 'asn_support') as without_support_n,
     from {reach}
     group by engagement, need, need_level, breakdown, "group"
 )
 where rows_n <> 6 or services_n <> 6 or bases_n <> 1 or least_n < 0 or more_n > 0
-or any_error <> 0 or none_error <> 0
+or any_error <> 0 or none_error <> 0 or without_support_n < 0
 """
 
 _ROW = """
@@ -359,7 +361,8 @@ def protect_reach(
         raise InputError(
             "A row of need × reach has counts that do not fit one another",
             where=reach,
-            why="any = one + other - both, none = n - any: protection follows these sums",
+            why="any = one + other - both, none = n - any, and whoever has a support for learning "
+            "on record has a need on record: protection follows these sums",
             fix="correct room services; nothing is protected until then",
         )
     pairs = [(need, name) for need, names in needs.items() for name in names]

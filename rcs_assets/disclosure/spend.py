@@ -74,10 +74,8 @@ spread as ({subsets}),
 sums as (
     select
         engagement, {key},
-        -- Shares of a service's money are cut to six decimals; their sum is not to fall short of a
-        -- half that is rounded up.
-        round(sum(gbp), 4) as gbp,
-        if(count(children_n) = count(*), round(sum(children_n), 4), null) as children_n,
+        sum(gbp) as gbp,
+        if(count(children_n) = count(*), sum(children_n), null) as children_n,
     from spread
     group by all
 ),
@@ -182,15 +180,18 @@ group by engagement
 
 _TOTALS_N = " + ".join(f"(grid.{column} = '{TOTAL}')::int" for column in SPEND_COLUMNS)
 
-_SHOWN = """
+# Parts of a service's money have six decimals: their sum must not fall short of a half, which is
+# rounded up.
+_WHOLE = "round({}, 4)::double"
+_SHOWN = f"""
 select
     audiences.audience,
     cells.engagement,
-    {key},
-    if(hidden.cell_id is null, rcs_round(cells.gbp::double, {gbp_step}), null)::decimal(15, 0)
-        as gbp,
-    if(hidden.cell_id is null, rcs_round(cells.children_n::double, {n_step}), null)::decimal(9, 0)
-        as children_n,
+    {_KEY},
+    if(hidden.cell_id is null, rcs_round({_WHOLE.format("cells.gbp")}, {{gbp_step}}), null)
+        ::decimal(15, 0) as gbp,
+    if(hidden.cell_id is null, rcs_round({_WHOLE.format("cells.children_n")}, {{n_step}}), null)
+        ::decimal(9, 0) as children_n,
     if(hidden.cell_id is null, 'published', 'c') as status,
 from sdc_spend_cell as cells
 left join sdc_spend_hidden as hidden using (cell_id)
@@ -239,7 +240,7 @@ def protect_spend(
     _make_cells(con, rule)
     _hide(con, rule)
     shown = con.execute(
-        _SHOWN.format(key=_KEY, gbp_step=rule.gbp_step, n_step=rule.n_step), [list(audiences)]
+        _SHOWN.format(gbp_step=rule.gbp_step, n_step=rule.n_step), [list(audiences)]
     ).to_arrow_table()
     for name in ("part", "holding", "cell", "sum", "hidden", "open", "unsafe"):
         con.execute(f"drop table if exists temp.sdc_spend_{name}")
@@ -342,7 +343,7 @@ def _released(rule: SpendRule) -> str:
             cells.*,
             if(
                 hidden.cell_id is null or cells.is_known,
-                rcs_round(cells.gbp::double, {rule.gbp_step}),
+                rcs_round({_WHOLE.format("cells.gbp")}, {rule.gbp_step}),
                 null
             ) as shown_gbp,
             cells.is_known as is_told,

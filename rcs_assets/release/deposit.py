@@ -490,6 +490,8 @@ withheld is missing there, so that their figures differ a little from the publis
 - {len(rule.merged_missing)} missing code is merged into another, so that every contractor's data
   has the same ones.
 
+Records are those of the file; all other counts are to the nearest 10 (1 to 9 read <10).
+
 | survey | records | left out | with coarser keys | answers withheld (in classes) |
 |---|---|---|---|---|
 {facts}

@@ -44,11 +44,17 @@ class AreaChange:
         return any((self.moved_n, self.shown_now_n, self.hidden_now_n, self.new_n, self.gone_n))
 
 
-_KEY = 'survey, geography_level, geography_code, breakdown, "group", indicator, statistic'
+# A council can have been asked in two tranches.
+_KEY = (
+    "survey, tranche, engagement, geography_level, geography_code, breakdown, "
+    '"group", indicator, statistic'
+)
+# An area above the engagements has none.
+_NAMED = "* replace (coalesce(tranche, '') as tranche, coalesce(engagement, '') as engagement)"
 _SHOWN = "{0}.status in ('published', 'u')"
 _DIFF = f"""
-with old as (from read_parquet({{old}}) where geography_level in {LEVELS}),
-new as (from read_parquet({{new}}) where geography_level in {LEVELS})
+with old as (select {_NAMED} from read_parquet({{old}}) where geography_level in {LEVELS}),
+new as (select {_NAMED} from read_parquet({{new}}) where geography_level in {LEVELS})
 select
     coalesce(any_value(geography_level), '') as geography_level, geography_code,
     any_value(coalesce(new.geography_name, old.geography_name)) as geography_name, survey,

@@ -9,7 +9,8 @@ volunteering areas, not Scotland. What goes together with an outcome need not ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -32,6 +33,8 @@ from rcs_assets.research.rules import DOMAINS, FindingsRules
 from rcs_assets.wellbeing.estimators import Estimators
 
 DESIGN = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
+# Where an area has one school alone: for a design effect its square is better than no variance.
+_WITH_LONELY = replace(DESIGN, lonely_psu="adjust")
 RISKS_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("survey", "kind", "domain", "factor", "level")),
@@ -191,28 +194,37 @@ def _rates(
     columns = [factor.name for factor in rules.factors_of(survey)]
     if survey in rules.counted_surveys:
         columns += [f"risks_{domain}" for domain in _counted(survey, alike)]
-    found = {
-        column: estimate(
-            con, "research_pupils", DESIGN, rules.outcomes[survey], by=column, ci="logit",
-            level=rules.confidence,
-        )
-        for column in columns
-    }  # fmt: skip
-    effects = _design_effects(con, list(found.values()), estimators)
+
+    def estimated(design: Design) -> dict[str, pa.Table]:
+        return {
+            column: estimate(
+                con, "research_pupils", design, rules.outcomes[survey], by=column, ci="logit",
+                level=rules.confidence,
+            )
+            for column in columns
+        }  # fmt: skip
+
+    found = estimated(DESIGN)
+    has_lonely = any("lonely_psu" in table["reason"].to_pylist() for table in found.values())
+    spread = estimated(_WITH_LONELY) if has_lonely else found
+    effects = _design_effects(con, list(spread.values()), estimators)
+    sql = "select count(distinct (engagement, seed_code)) from research_pupils"
+    has_clusters = con.execute(sql).fetchall()[0][0] >= estimators.schools_for_clusters
     rates: Rates = {}
     for column, table in found.items():
-        rows = [_with_range(row, effects, rules.confidence) for row in table.to_pylist()]
-        rates[column] = {(row["variable"], row[column]): row for row in rows}
+        rates[column] = {
+            (row["variable"], row[column]): row | {"design_effect": None}
+            if has_clusters and row["ci_low"] is not None
+            else _with_wilson(row, effects[row["variable"]], rules.confidence)
+            for row in table.to_pylist()
+        }
     return rates
 
 
 def _design_effects(
     con: duckdb.DuckDBPyConnection, found: Sequence[pa.Table], estimators: Estimators
 ) -> dict[str, float]:
-    """Outcome → design effect, pooled over all groups; empty where there are schools enough."""
-    sql = "select count(distinct (engagement, seed_code)) from research_pupils"
-    if con.execute(sql).fetchall()[0][0] >= estimators.schools_for_clusters:
-        return {}
+    """Outcome → design effect, pooled over all groups that have a variance."""
     floor, step = estimators.design_effect_floor, estimators.design_effect_step
     told = pa.concat_tables(table.select(["variable", "n", "se", "deff", "df"]) for table in found)
     return {
@@ -221,16 +233,14 @@ def _design_effects(
     }
 
 
-def _with_range(
-    row: dict[str, Any], effects: Mapping[str, float], confidence: float
-) -> dict[str, Any]:
-    """A rate with Wilson's interval in the place of one that few schools make."""
-    effect = effects.get(row["variable"])
-    if effect is None or row["estimate"] is None:
+def _with_wilson(row: dict[str, Any], effect: float, confidence: float) -> dict[str, Any]:
+    """A rate with Wilson's interval, where few schools, or one alone in its area, make none."""
+    if row["estimate"] is None:
         return row | {"design_effect": None}
     share, n = np.array([row["estimate"]]), np.array([row["n"]], dtype=np.float64)
     (low,), (high,) = wilson_interval(share, n, confidence, effect)
-    return row | {"ci_low": float(low), "ci_high": float(high), "design_effect": effect}
+    own = {"ci_low": float(low), "ci_high": float(high), "design_effect": effect, "reason": ""}
+    return row | own
 
 
 def _factor_rows(

@@ -109,7 +109,7 @@ def test_pounds_go_to_thousands_and_places_to_tens():
     rows = [row(f"p{n}", gbp, children=child) for n, gbp, child in
             [(1, 40e3, 11), (2, 30e3, 12), (3, 30_500.0, 12)]]  # fmt: skip
     assert protect(rows)["voluntary", "universal"] == (101_000, 40, "published")
-    # Thirds and twelfths as they come, cut to six decimals: a half is rounded up all the same.
+    # Thirds as they come, to six decimals: a half is rounded up all the same.
     cut = [row(f"p{n}", 33_500.0, children=11.666666) for n in range(3)]
     assert protect(cut)["voluntary", "universal"] == (101_000, 40, "published")
     unknown = [*rows, row("p4", 100.0, children=None)]

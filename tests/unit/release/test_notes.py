@@ -3,11 +3,12 @@
 import json
 from datetime import date
 
+import duckdb
 import pytest
 import yaml
 
 from rcs_assets.cli import main
-from rcs_assets.release.diff import change_table, compare
+from rcs_assets.release.diff import ESTIMATES, change_table, compare
 from rcs_assets.release.notes import notes_problem
 from rcs_assets.release.publish import publish_candidate
 from rcs_assets.release.withdraw import record_erratum, withdraw_release
@@ -47,6 +48,24 @@ def test_changes_are_counted_by_area_and_nothing_finer(changed):
 def test_a_release_compared_with_itself_did_not_change(released):
     folder = released.releases / FIRST
     assert change_table(compare(folder, folder)) == "No cell of an area changed.\n"
+
+
+def test_a_council_that_was_asked_twice_is_compared_wave_by_wave(released, tmp_path):
+    """Both waves have its code: each is the same as itself."""
+    file = tmp_path / ESTIMATES
+    file.parent.mkdir(parents=True)
+    duckdb.sql(
+        f"""
+        copy (
+            from '{released.releases / FIRST / ESTIMATES}'
+            union all by name
+            select * replace ('t9' as tranche, 't9-falkirk' as engagement, n + 100 as n)
+            from '{released.releases / FIRST / ESTIMATES}' where geography_name = 'Falkirk'
+        ) to '{file}'
+        """
+    )
+    (falkirk,) = (c for c in compare(tmp_path, tmp_path) if c.geography_name == "Falkirk")
+    assert (falkirk.cells_n, falkirk.is_changed) == (6, False)
 
 
 def test_notes_name_the_release_before_its_errata_and_what_changed(changed):

@@ -204,6 +204,21 @@ def test_a_range_of_few_schools_is_wilsons_on_what_is_shown() -> None:
         assert row["status"] == ("u" if row["ci_high"] - row["ci_low"] > 30 else "published")
 
 
+@pytest.mark.parametrize("schools_n", [3, 39])
+def test_a_school_that_is_alone_in_its_area_takes_no_range_away(schools_n: int) -> None:
+    made = make(schools_n=schools_n)
+    made.execute(f"update pupils set engagement = 't2-alone' where seed_code = {schools_n - 1}")
+    write_findings(made, ["t1-one", "t2-two", "t2-alone"], RULES, CODEBOOK, ESTIMATORS)
+    found = rows(made, "from research.risks where n >= 20")
+    assert {row["reason"] for row in found} == {""} and len(found) > 150
+    assert all(row["ci_low"] < row["outcome_pct"] < row["ci_high"] for row in found)
+    # Groups that nobody of the lonely school is in have a range from schools, if there are enough.
+    effects = [row["design_effect"] for row in found if row["design_effect"] is not None]
+    assert len(effects) > 150 and min(effects) >= 1 and max(effects) > 1
+    shown = protect_risks(made, load_policy(), CODEBOOK, TITLES).to_pylist()
+    assert len([row for row in shown if row["status"] in ("published", "u")]) > 100
+
+
 def test_a_range_wider_than_the_policy_is_shown_as_unreliable(con) -> None:
     con.execute("create or replace temp table kept as from research.risks")
     con.execute(
