@@ -29,6 +29,7 @@ from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recipients import wrong_recipients
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
 from rcs_assets.disclosure.recount_services import REACH_RULES, SPEND_RULES, Look, Recount
+from rcs_assets.disclosure.rounding import Z_95
 from rcs_assets.errors import InputError
 from rcs_assets.intake.checks import no_identifier_columns
 from rcs_assets.services import load_reach_rules
@@ -273,6 +274,58 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
     return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups and terms"))
 
 
+def findings_are_rounded(bench: Bench) -> Verdict:
+    """Shown figures of risks are multiples of their steps, near the truth, marked where wide.
+
+    A range that is not made from schools follows from the figures beside it (Wilson).
+    """
+    policy = load_policy(bench.home.config)
+    step, n_step = policy.models.pct_step, policy.models.n_step
+    shares = ("share_pct", "outcome_pct", "ci_low", "ci_high")
+    whole = " and ".join(f"s.{name}::double % {step} = 0" for name in shares)
+    empty = " and ".join(f"s.{name} is null" for name in ("n", *shares))
+    rows = bench.con.execute(
+        f"""
+        with cells as (
+            select
+                concat_ws(': ', outcome, factor || ' ' || s.level || ' ' || domain) as place,
+                s.status in ('published', 'u') as is_shown,
+                {empty} as is_empty,
+                {whole} and s.n::double % {n_step} = 0
+                and abs(s.n::double - t.n) <= {n_step / 2}
+                and abs(s.share_pct::double - t.share_pct) <= {step / 2} + 1e-6
+                and abs(s.outcome_pct::double - t.outcome_pct) <= {step / 2} + 1e-6
+                    as is_near,
+                s.n::double / t.design_effect as size,
+                s.outcome_pct::double / 100 as share,
+                {Z_95} * sqrt(share * (1 - share) / size + pow({Z_95} / size / 2, 2)) as half,
+                share + pow({Z_95}, 2) / size / 2 as middle,
+                100 / (1 + pow({Z_95}, 2) / size) as scale,
+                if(
+                    t.design_effect is null,
+                    s.ci_low::double between t.ci_low - {step} and t.ci_low + 1e-6
+                    and s.ci_high::double between t.ci_high - 1e-6 and t.ci_high + {step},
+                    abs(s.ci_low::double - scale * (middle - half)) <= {step / 2} + 1e-6
+                    and abs(s.ci_high::double - scale * (middle + half)) <= {step / 2} + 1e-6
+                ) as is_range,
+                s.status = 'u' as is_marked,
+                s.n < {policy.unreliable_n_below}
+                or s.ci_high - s.ci_low > {policy.unreliable_interval_wider_than} as is_wide,
+            from disclosure.risks as s
+            inner join research.risks as t using (survey, outcome, kind, domain, factor, level)
+        )
+        select
+            place,
+            if(is_shown, not coalesce(is_near and is_range and is_marked = is_wide, false),
+                not is_empty)
+        from cells
+        order by all
+        """
+    ).fetchall()
+    wrong = [place for place, is_wrong in rows if is_wrong]
+    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups"))
+
+
 def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
     """Nobody works out a small group from all splits, models and totals of an outcome together."""
     register_flags(bench.con, bench.codebook)
@@ -302,6 +355,15 @@ FINDINGS_CHECKS = (
         "policy.md, Table A, models",
         "do not publish; report a defect of disclosure",
         findings_obey_table_a,
+    ),
+    PythonCheck(
+        ("disclosure", "findings"),
+        "findings_are_rounded",
+        "Shown figures of risks are multiples of their steps, nearest to the truth, and marked "
+        "where the range is wide; hidden rows have none",
+        "policy.md, Tables A and B; How protection is judged (Status)",
+        "do not publish; report a defect of disclosure",
+        findings_are_rounded,
     ),
     PythonCheck(
         ("disclosure", "findings"),

@@ -182,8 +182,10 @@ def _spend_row(found: Mapping[tuple[str, str], Spend], sector: str, settings: Se
     }
     whole = sum(amounts.values())
     if len(amounts) < len(tiers) or not whole:
-        chart: Chart = NotDrawn("[c] not shown")
-        prevention = "[c]"
+        # Of a sector on which nothing is spent nothing is hidden.
+        mark = "c" if len(amounts) < len(tiers) else "z"
+        chart: Chart = NotDrawn(f"[{mark}] {settings.marks[mark].short}")
+        prevention = f"[{mark}]"
     else:
         share = sum(amounts[tier] for tier in settings.spend.prevention) / whole
         prevention = f"{int(100 * share + 0.5)}%"

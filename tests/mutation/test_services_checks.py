@@ -177,6 +177,17 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update research.risks set with_outcome_n = 9 where kind = 'factor'",
         "delete from disclosure.risks; delete from disclosure.models",
     ),
+    "findings_are_rounded": (
+        "update disclosure.risks set n = n + 1",
+        "update disclosure.risks set n = n + 20",
+        "update disclosure.risks set outcome_pct = outcome_pct + 1",
+        "update disclosure.risks set share_pct = share_pct + 2",
+        "update disclosure.risks set ci_low = ci_low - 2",
+        "update research.risks set design_effect = 4, ci_low = 0, ci_high = 100",
+        "update disclosure.risks set status = 'u'",
+        "update disclosure.risks set status = 'c'",
+        "delete from disclosure.risks",
+    ),
     "findings_cannot_be_worked_out": (
         # All groups hidden but those of the count: who has no risk has this one's good side.
         "update disclosure.risks set status = if(kind = 'count', 'published', 'c')",

@@ -94,7 +94,7 @@ def test_spend_for_each_child(gbp, children, said) -> None:
         ({"universal": "50", "targeted": "25", "specialist": "25"}, "75%"),
         ({"universal": "50", "targeted": "", "specialist": "25"}, "[c]"),
         ({"universal": "50", "specialist": "25"}, "[c]"),
-        ({"universal": "0", "targeted": "0", "specialist": "0"}, "[c]"),
+        ({"universal": "0", "targeted": "0", "specialist": "0"}, "[z]"),
     ],
 )
 def test_prevention_is_told_where_all_tiers_are_shown(tiers, prevention) -> None:

@@ -298,7 +298,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
         key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
         head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
-        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : "[c]"] : [])]),
+        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : mark(r.cell)] : [])]),
       };
     },
     profile() {
@@ -353,14 +353,16 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         const cells = tiers.map((t) => of(s, t)), sum = cells.reduce((a, r) => a + Number(r && r[6]), 0);
         return cells.every((r) => r && r[6] !== "") && sum ? cells.map((r, i) => [tiers[i], r[6] / sum]) : null;
       };
+      // Of a sector on which nothing is spent nothing is hidden.
+      const gap = (s) => tiers.every((t) => of(s, t) && of(s, t)[6] !== "") ? "z" : "c";
       return {
         title: `${p.name}: spend by tier`, about: "A year, by whom services are for. Prevention is what goes to all children or to children at risk.",
         boxes: tiers.map((t) => [t, meta.tiers[t]]),
-        chart: sectors.length ? bars("Spend by tier", sectors.map((s) => ({ label: name(s), parts: parts(s), words: parts(s) ? "" : "[c] not shown" }))) : null,
+        chart: sectors.length ? bars("Spend by tier", sectors.map((s) => ({ label: name(s), parts: parts(s), words: parts(s) ? "" : `[${gap(s)}] ${SHORT[gap(s)]}` }))) : null,
         head: ["Sector", ...tiers.map((t) => meta.tiers[t]), "Total", "Prevention"],
         rows: sectors.map((s) => {
           const found = parts(s);
-          return [name(s), ...tiers.map((t) => pounds(of(s, t))), pounds(of(s, "all")), found ? `${Math.round(100 * found.filter(([t]) => meta.prevention.includes(t)).reduce((a, b) => a + b[1], 0))}%` : "[c]"];
+          return [name(s), ...tiers.map((t) => pounds(of(s, t))), pounds(of(s, "all")), found ? `${Math.round(100 * found.filter(([t]) => meta.prevention.includes(t)).reduce((a, b) => a + b[1], 0))}%` : `[${gap(s)}]`];
         }),
       };
     },
