@@ -100,67 +100,86 @@ select
     ) as changed_n,
 from pairs
 """
+# Of every cell and release before, how many have changed at least.
+_CHANGE = """
+create or replace temp table sdc_change as
+select
+    t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
+    e.geography_code, e.breakdown, e."group",
+    coalesce(e.base_n, 0) - t.old_base as base_change,
+    greatest(
+        coalesce(e.answers_mark <> t.old_mark, false)::int,
+        if(
+            e.statistic = 'mean',
+            abs(base_change) + coalesce(
+                sdc_rescored(
+                    coalesce(e.sum_x, 0) - t.old_sum, base_change, i.score_low, i.score_high
+                ),
+                0
+            ),
+            greatest(
+                abs(base_change),
+                abs(coalesce(e.numerator_n, 0) - t.old_yes),
+                abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
+            )
+        )
+    ) as changed_n,
+from {estimates} as e
+left join {indicators} as i on i.indicator = e.indicator
+inner join sdc_then as t
+    on t.survey = e.survey and t.indicator = e.indicator
+    and t.tranche = coalesce(e.tranche, '') and t.engagement = coalesce(e.engagement, '')
+    and t.geography_level = e.geography_level and t.geography_code = e.geography_code
+    and t.breakdown = e.breakdown and t."group" = e."group"
+"""
+# Whose cells have changed, as everybody sees them and as the holder of a CPP's package does.
+_ASTIR = """
+create or replace temp table sdc_astir as
+select distinct release, survey, indicator, 'public' as audience
+from sdc_change where changed_n > 0 and geography_level = 'cpp'
+union
+select distinct release, survey, indicator, 'cpp/' || engagement
+from sdc_change where changed_n > 0 and geography_level in ('cpp', 'cluster', 'school')
+"""
 # Shown now, not then, and (nearly) nobody in it has changed: a figure of then, which with others of
 # then tells what was hidden beside it and has changed since.
 _FREED = f"""
 create or replace temp table sdc_freed as
-with cells as (
-    select
-        t.release, e.survey, e.indicator, t.tranche, t.engagement, e.geography_level,
-        e.geography_code, e.breakdown, e."group",
-        coalesce(e.base_n, 0) - t.old_base as base_change,
-        greatest(
-            coalesce(e.answers_mark <> t.old_mark, false)::int,
-            if(
-                e.statistic = 'mean',
-                abs(base_change) + coalesce(
-                    sdc_rescored(
-                        coalesce(e.sum_x, 0) - t.old_sum, base_change, i.score_low, i.score_high
-                    ),
-                    0
-                ),
-                greatest(
-                    abs(base_change),
-                    abs(coalesce(e.numerator_n, 0) - t.old_yes),
-                    abs(coalesce(e.base_n - e.numerator_n, 0) - (t.old_base - t.old_yes))
-                )
-            )
-        ) as changed_n,
-    from {{estimates}} as e
-    left join {{indicators}} as i on i.indicator = e.indicator
-    inner join sdc_then as t
-        on t.survey = e.survey and t.indicator = e.indicator
-        and t.tranche = coalesce(e.tranche, '') and t.engagement = coalesce(e.engagement, '')
-        and t.geography_level = e.geography_level and t.geography_code = e.geography_code
-        and t.breakdown = e.breakdown and t."group" = e."group"
-),
--- Whose cells have changed, as everybody sees them and as the holder of a CPP's package does.
-moved as (
-    select distinct release, survey, indicator, 'public' as audience
-    from cells where changed_n > 0 and geography_level = 'cpp'
-    union
-    select distinct release, survey, indicator, 'cpp/' || engagement
-    from cells where changed_n > 0 and geography_level in ('cpp', 'cluster', 'school')
-),
-told as (
+with told as (
     from sdc_told where status in ('published', 'u')
 ),
 -- Told already by some release.
 known as (
     select audience, {CELL},
-    from told inner join cells using (release, {CELL})
+    from told inner join sdc_change using (release, {CELL})
     where has_counts and changed_n = 0
 ),
 shown as (
     select audience, {KEYED} from {{released}} where status in ('published', 'u')
 )
-select cells.release, shown.*
+select sdc_change.release, shown.*
 from shown
-inner join cells using ({CELL})
-inner join moved using (release, survey, indicator, audience)
+inner join sdc_change using ({CELL})
+inner join sdc_astir using (release, survey, indicator, audience)
 anti join told using (release, audience, {CELL})
 anti join known using (audience, {CELL})
 where changed_n < $least
+"""
+# A note that was not there then, of a cell in which (nearly) nobody has changed: what it says of
+# now it says of then, up to those who have changed.
+_NOTED = f"""
+create or replace temp table sdc_noted as
+with said as (
+    select audience, {KEYED}, note from {{released}} where status = 'c' and note in ('low', 'high')
+)
+select sdc_change.release, said.* exclude (note)
+from said
+inner join sdc_change using ({CELL})
+inner join sdc_astir using (release, survey, indicator, audience)
+inner join sdc_told as t using (release, audience, {CELL})
+where
+    changed_n < $least and t.status in ('published', 'u', 'c')
+    and t.note is distinct from said.note
 """
 # An area's figure that is the same though a few have changed: some answer of one of them can be
 # ruled out, whatever the others said, since it would have made another figure.
@@ -237,6 +256,8 @@ union
 select {_PLACE} from sdc_still
 union
 select {_PLACE} from sdc_freed
+union
+select {_PLACE} from sdc_noted
 order by all
 """
 _COUNTED = """
@@ -285,12 +306,14 @@ def find_differences(
             released=released, estimates=estimates, indicators=indicators, small=SMALL_SUFFIX
         )
     )
-    freed = _FREED.format(released=released, estimates=estimates, indicators=indicators)
-    con.execute(freed, {"least": least})
+    con.execute(_CHANGE.format(estimates=estimates, indicators=indicators))
+    con.execute(_ASTIR)
+    for sql in (_FREED, _NOTED):
+        con.execute(sql.format(released=released), {"least": least})
     con.execute(_STILL.format(place=_PLACE), {"least": least})
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
-    for name in ("difference", "freed", "still", "told", "then"):
+    for name in ("difference", "change", "astir", "freed", "noted", "still", "told", "then"):
         con.execute(f"drop table sdc_{name}")
     unsafe = Counter(places["release"].to_pylist())
     # A release that shares no cell with this one was compared as well.

@@ -12,7 +12,7 @@ not changed is known to every reader, notes too, and what has no row any more: t
 as shown, with the rounding of then, so that two releases with different cells hidden do not fill
 each other. What was not shown then stays hidden while fewer than ten have changed in it, if
 anything of the indicator has: it would be a figure of then, and tell what was hidden beside it then
-and is another now.
+and is another now. So would a note that was not there then: it is not written.
 
 What has not changed at all since the last release is hidden as it was, if the same rules made
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
@@ -239,6 +239,9 @@ select
         bool_or(changed_n < $least and not was_shown and has_counts and is_astir)
         and not is_known
     ) as is_held,
+    -- A note that was not there would say what a few of then and those who changed are together.
+    bool_or(was_noted <> may_note and changed_n < $least and is_astir and (was_c or was_shown))
+        as is_silent,
     any_value(was_noted) filter (
         was_noted <> '' and was_noted = may_note and has_counts and changed_n = 0
     ) as known_note,
@@ -269,7 +272,8 @@ from last
 _CODE = f"case {{}} when 'low' then {LOW} when 'high' then {HIGH} else 0 end"
 _MASKS = f"""
 select
-    coalesce(is_held, false) as is_held, coalesce(is_known, false) as is_known,
+    coalesce(is_held, false) as is_held, coalesce(is_silent, false) as is_silent,
+    coalesce(is_known, false) as is_known,
     {_CODE.format("known_note")} as known_note, known_n, known_estimate,
     coalesce(was_hidden, false) as was_hidden,
     {_CODE.format("was_noted")} as was_noted,
@@ -288,6 +292,7 @@ class Earlier:
     """Of one survey's nodes, indicators × places.
 
     `held`: not shown now, since it would tell what 1-9 pupils changed, or what was hidden then;
+    `silent`: without a note, since there was none and fewer than ten have changed in it;
     `known`: shown before, and nobody's answer has changed since, as `known_n` pupils and
     `known_estimate` (0 elsewhere); `known_note` (as `Suppression.note`): so with a note.
     `is_as_before` (indicators): nothing of it has changed since the last release, which
@@ -295,6 +300,7 @@ class Earlier:
     """
 
     held: Bools
+    silent: Bools
     known: Bools
     known_note: NDArray[np.int8]
     known_n: Floats
@@ -309,7 +315,15 @@ class Earlier:
         nothing = np.zeros(grid.base.shape, dtype=bool)
         no_note, no_figure = nothing.astype(np.int8), nothing.astype(np.float64)
         return Earlier(
-            nothing, nothing, no_note, no_figure, no_figure, nothing[:, 0], nothing, no_note
+            held=nothing,
+            silent=nothing,
+            known=nothing,
+            known_note=no_note,
+            known_n=no_figure,
+            known_estimate=no_figure,
+            is_as_before=nothing[:, 0],
+            was_hidden=nothing,
+            was_noted=no_note,
         )
 
 
@@ -523,6 +537,7 @@ def read_earlier(con: duckdb.DuckDBPyConnection, grid: Grid) -> Earlier:
 
     return Earlier(
         flags("is_held"),
+        flags("is_silent"),
         flags("is_known"),
         notes("known_note"),
         numbers("known_n"),

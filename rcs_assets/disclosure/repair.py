@@ -112,7 +112,9 @@ class _Protection:
     def __init__(self, survey: Survey) -> None:
         self.grid, rule, self.earlier = survey.grid, survey.rule, survey.earlier
         counted = counted_places(self.grid, rule.simd_groups) if "cpp" in rule.purposes else None
-        self.suppression = Suppression(self.grid, survey.lines, survey.linked, counted)
+        self.suppression = Suppression(
+            self.grid, survey.lines, survey.linked, counted, self.earlier.silent
+        )
         self.suppression.hidden |= self.earlier.held & self.grid.is_showable
         self.names = coalitions(self.grid)
         self.attackers = attackers_of(self.grid, survey.structure, rule)

@@ -59,6 +59,7 @@ class Suppression:
         lines: Lines,
         linked: Sequence[Sequence[int]] = (),
         counted: Bools | None = None,
+        silent: Bools | None = None,
     ) -> None:
         """Start from the primary cells.
 
@@ -67,6 +68,7 @@ class Suppression:
             lines: what is part of what.
             linked: rows of indicators whose numerators add up; hidden alike.
             counted: places of a CPP's own package that its file of answers counts exactly.
+            silent: cells (indicators × places) that get no note, since releases before had none.
         """
         self.grid, self.lines = grid, lines
         self.linked = [np.array(rows, dtype=np.int64) for rows in linked]
@@ -76,6 +78,7 @@ class Suppression:
         shape = (len(lines.total), grid.base.shape[1])
         self.sums = csr_array((ones, (lines.line, lines.part)), shape=shape)
         self.of_line = csr_array((ones, (lines.line, pairs)), shape=(shape[0], len(pairs)))
+        self.silent = np.zeros(grid.base.shape, dtype=bool) if silent is None else silent
         self.is_counted = np.zeros(shape[1], dtype=bool) if counted is None else counted
         self.if_shown = _if_shown(grid)
         areas = (grid.view + "|" + grid.unit).astype(str)
@@ -144,7 +147,7 @@ class Suppression:
         return bool(told.any())
 
     def write_notes(self, rows: Ints) -> None:
-        """`low` or `high` on primary cells whose base passes; never in a linked set.
+        """`low` or `high` on primary cells whose base passes; never in a linked set, nor anew.
 
         A note speaks of all that its cell holds: it stands only where every released part
         of the cell has the same note, else a hidden part would be known to be small.
@@ -152,7 +155,7 @@ class Suppression:
         Args:
             rows: indicators to write notes of.
         """
-        self.note[rows] = self._due_notes(rows)
+        self.note[rows] = np.where(self.silent[rows], 0, self._due_notes(rows))
         for linked in self.linked:
             self.note[linked] = 0
         self.keep_notes(rows)

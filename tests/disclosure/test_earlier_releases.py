@@ -524,6 +524,35 @@ def test_what_a_school_showed_before_it_became_smaller_is_known(tmp_path: Path) 
     assert programme.audit([before]).unsafe_n == 0
 
 
+def test_a_note_that_was_not_there_is_not_written_of_a_cell_in_which_few_have_changed(
+    tmp_path: Path,
+) -> None:
+    """Two groups were hidden beside a shown sum: that one is small tells what the other was."""
+    measures = (Measure("some", 0.05), Measure("score", statistic="mean"))
+    shape = replace(STEADY, measures=measures, roll=(200, 400))
+    programme = drawn(shape, 5)
+    for row in programme.released:
+        # As a release is that hides the same and says nothing of what is small.
+        row["note"] = None
+    before = programme.publish(tmp_path / "2026.01.01")
+    withdraw(programme, 3)
+
+    def noted() -> list[dict[str, Any]]:
+        # Nobody of the other CPP has changed.
+        return programme.pick(lambda r: r["note"] and r["audience"] == "cpp/t1-cpp0")
+
+    # As if there had been no release before.
+    programme.released = programme.protect().to_pylist()
+    found = programme.audit([before]).differences.places.to_pylist()
+    names = ("audience", "indicator", "geography_level", "geography_code", "breakdown", "group")
+    keys = {tuple(row[name] for name in names) for row in found}
+    assert len(noted()) > 3 and all(tuple(r[name] for name in names) in keys for r in noted())
+
+    programme.released = programme.protect(earlier=[before]).to_pylist()
+    assert programme.audit([before]).unsafe_n == 0
+    assert noted() == []
+
+
 def test_a_note_that_is_not_true_any_more_is_not_said_again(tmp_path: Path) -> None:
     """An indicator is not sensitive any more: below 10 was few then, below 5 is now."""
     shape = replace(STEADY, measures=(Measure("some", 0.07, is_sensitive=True),))
