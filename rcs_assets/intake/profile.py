@@ -124,7 +124,8 @@ measures as (
     select
         engagement,
         100.0 * avg(free_school_meal::integer) as free_school_meal_pct,
-        100.0 * avg((concat(asn_types, asn_needs) <> '')::integer) as asn_pct,
+        -- By types alone: categories without any type are an extract that lost a column.
+        100.0 * avg((asn_types is not null)::integer) as asn_pct,
         100.0 * avg(looked_after::integer) as looked_after_pct,
         avg(attendance_pct) as attendance_pct,
         1000.0 * avg(exclusions_n) as exclusions_per_1000,
