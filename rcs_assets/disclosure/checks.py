@@ -1,7 +1,8 @@
 """Checks of disclosure: Table A counted again, the audit, the expectations of the candidate.
 
 Belongs here: wiring the rules of `recount.py` and the outcome of `estimates_audit.py` as
-checks, and the suite of the boundary candidate. Does not belong here: rules, protection, attacks.
+checks, findings counted again, and the suite of the boundary candidate. Does not belong here: the
+recounts of estimates and services, protection, attacks.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from rcs_assets.disclosure.profile import disclosure_profiles
 from rcs_assets.disclosure.recipients import wrong_recipients
 from rcs_assets.disclosure.recount import is_recounted, recount, wrong_cells
 from rcs_assets.disclosure.recount_services import REACH_RULES, SPEND_RULES, Look, Recount
-from rcs_assets.disclosure.rounding import Z_95
 from rcs_assets.errors import InputError
+from rcs_assets.estimation import wilson_sql
 from rcs_assets.intake.checks import no_identifier_columns
 from rcs_assets.services import load_reach_rules
 from rcs_assets.storage import home_path
@@ -277,7 +278,8 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
 def findings_are_rounded(bench: Bench) -> Verdict:
     """Shown figures of risks are multiples of their steps, near the truth, marked where wide.
 
-    A range that is not made from schools follows from the figures beside it (Wilson).
+    A range that is not made from schools follows from the figures beside it (policy.md, Table B:
+    Wilson); the estimation engine's formula is used, not the one that protection rounds by.
     """
     policy = load_policy(bench.home.config)
     step, n_step = policy.models.pct_step, policy.models.n_step
@@ -296,17 +298,13 @@ def findings_are_rounded(bench: Bench) -> Verdict:
                 and abs(s.share_pct::double - t.share_pct) <= {step / 2} + 1e-6
                 and abs(s.outcome_pct::double - t.outcome_pct) <= {step / 2} + 1e-6
                     as is_near,
-                s.n::double / t.design_effect as size,
-                s.outcome_pct::double / 100 as share,
-                {Z_95} * sqrt(share * (1 - share) / size + pow({Z_95} / size / 2, 2)) as half,
-                share + pow({Z_95}, 2) / size / 2 as middle,
-                100 / (1 + pow({Z_95}, 2) / size) as scale,
+                {wilson_sql("s.n", "s.outcome_pct", "t.design_effect")} as wilson,
                 if(
                     t.design_effect is null,
                     s.ci_low::double between t.ci_low - {step} and t.ci_low + 1e-6
                     and s.ci_high::double between t.ci_high - 1e-6 and t.ci_high + {step},
-                    abs(s.ci_low::double - scale * (middle - half)) <= {step / 2} + 1e-6
-                    and abs(s.ci_high::double - scale * (middle + half)) <= {step / 2} + 1e-6
+                    abs(s.ci_low::double - wilson['low']) <= {step / 2} + 1e-6
+                    and abs(s.ci_high::double - wilson['high']) <= {step / 2} + 1e-6
                 ) as is_range,
                 s.status = 'u' as is_marked,
                 s.n < {policy.unreliable_n_below}
