@@ -7,8 +7,8 @@ waves' own figures (`rules.py`), Dagster.
 A change is made of two figures that the public package shows: it is their difference as they are
 shown, never that of the unrounded ones, which would tell what rounding hides. Its likely range
 follows from their ranges as they are shown (square and add: Newcombe 1998, Zou and Donner 2008)
-and from their correlation, rounded down to 0.1 and never below 0, as a pooled design effect is
-rounded. So nothing in a row tells more than the package does, but for one digit of the
+and from their correlation, rounded down to 0.1 (a negative one, which makes the range wider, away
+from 0). So nothing in a row tells more than the package does, but for one digit of the
 correlation; `tells_nothing_new` proves that of the rows as they stand. A CPP's own package has
 the public rows: figures that only it sees make no change.
 """
@@ -60,7 +60,7 @@ _SHOWN = """
 with judged as (
     select
         *,
-        greatest(rcs_round_down(coalesce(correlation, 0), {correlation_step}), 0) as r,
+        rcs_round_down(coalesce(correlation, 0), {correlation_step}) as r,
         least(shown_n_earlier, shown_n_later) as least_n,
         case
             when reason in ({no_change}) then 'x'
@@ -327,7 +327,7 @@ def tells_nothing_new(
     """Rows that do not follow from what the public package shows beside them.
 
     Each shown change is the difference of the two shown figures, its range the one that their
-    ranges give for one of the ten correlations; a hidden row holds nothing.
+    ranges give for one of the 21 correlations from -1 to 1; a hidden row holds nothing.
     """
     row = policy.output_classes[CHANGE]
     register_rounding(con)
@@ -342,7 +342,7 @@ def tells_nothing_new(
             from disclosure.estimates
             where audience = 'public' and geography_level = 'cpp' and estimate is not null
         ),
-        rs as (select i * {CORRELATION_STEP} as r from range(11) as t(i)),
+        rs as (select i * {CORRELATION_STEP} as r from range(-10, 11) as t(i)),
         tried as (
             select
                 {_PLACE} as place, changes.*,

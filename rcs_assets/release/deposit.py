@@ -474,7 +474,8 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
 R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables
 and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
 `derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
-withheld is missing there, so that their figures differ a little from the published ones.
+withheld counts there as not answered (a score is prorated over the other items, or missing), so
+that their figures differ a little from the published ones.
 {_parts(surveys, rule)}
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.charts import Chart, NotDrawn
-from rcs_assets.reporting.package import SHOWN, Change, Measure, Package, Place
+from rcs_assets.reporting.package import SHOWN, Change, Measure, Package, Place, tranche_of
 from rcs_assets.reporting.parts import LEGEND, RATINGS, Rating
 from rcs_assets.reporting.settings import Settings
 
@@ -107,7 +107,7 @@ def _part(package: Package, settings: Settings, survey: str, rows: Sequence[Chan
 
 def _wave(package: Package, engagement: str) -> str:
     """The name of the engagement's tranche; empty where the package does not name it."""
-    key = engagement.partition("-")[0]
+    key = tranche_of(engagement)
     names = (g.name for g in package.geographies if (g.level, g.code) == ("tranche", key))
     return next(names, "")
 
@@ -137,7 +137,7 @@ def change_sentence(better: int, similar: int, worse: int, *, shown: int, hidden
         return f"{of} got worse.{more}"
     if similar == tested:
         measures = wording.plural(tested, "tested measure")
-        return f"No clear change on {measures}: a change of this size could be chance.{more}"
+        return f"No clear change on {measures}: a change of this size is small or could be chance.{more}"
     parts = [f"{n} got {word}" for n, word in ((better, "better"), (worse, "worse")) if n]
     rest = f" {similar} with no clear change." if similar else ""
     return f"Of {tested} tested measures {' and '.join(parts)}.{rest}{more}"

@@ -239,7 +239,8 @@ class Risk(NamedTuple):
 class Package:
     """All that a page may say.
 
-    `own` is the school or CPP of the package; for `public` it is the programme as a whole.
+    `own` is the school or CPP of the package; for `public` it is the programme as a whole. Of a
+    school that was asked in several waves it is the school of the last one.
     `summary` is the authored summary of a CPP, None where nobody wrote one; `technical` is the
     technical report, which a school's package does not have. `data_file` is
     the file of the estimates in the package, `fingerprint` that of all its tables.
@@ -417,15 +418,25 @@ def _own(name: str, places: Iterable[Place]) -> Place:
     kind, _, key = name.partition("/")
     if kind == "public":
         return Place("all", "all", "")
-    for place in places:
-        if place.level == kind and key in (place.code, place.engagement):
-            return place
-    raise InputError(
-        f"The package {name} has no rows of its own",
-        where=f"estimates of {name}",
-        why="a page shows its own school or area",
-        fix="run: rcs materialise",
-    )
+    own = [place for place in places if place.level == kind and key in (place.code, place[2])]
+    if not own:
+        raise InputError(
+            f"The package {name} has no rows of its own",
+            where=f"estimates of {name}",
+            why="a page shows its own school or area",
+            fix="run: rcs materialise",
+        )
+    return max(own, key=wave_of)
+
+
+def tranche_of(engagement: str) -> str:
+    """Key of an engagement's tranche."""
+    return engagement.partition("-")[0]
+
+
+def wave_of(place: Place) -> int:
+    """Number of the tranche of a school or CPP, which its key says (`t4`); later ones are higher."""
+    return int(tranche_of(place.engagement).removeprefix("t"))
 
 
 def _told_apart(
@@ -436,7 +447,7 @@ def _told_apart(
     tranches = {g.code: g.name for g in geographies if g.level == "tranche"}
 
     def name(place: Place, found: str) -> str:
-        key = place.engagement.partition("-")[0]
+        key = tranche_of(place.engagement)
         if place.level != "cpp" or waves[place.code] == 1 or key not in tranches:
             return found
         return f"{found}, {tranches[key]}"

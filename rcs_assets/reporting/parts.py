@@ -308,13 +308,19 @@ def _domain(
 
 def _counts(rows: Sequence[MeasureRow]) -> Counts:
     kinds = [row.rating.kind for row in rows]
+    is_hidden = [row.value.startswith("[c]") for row in rows]
+    has_figure = [not row.value.startswith("[") for row in rows]
     return Counts(
         measures=len(rows),
         better=kinds.count("better"),
         similar=kinds.count("similar"),
         worse=kinds.count("worse"),
-        hidden=sum(row.value.startswith("[c]") for row in rows),
+        hidden=sum(is_hidden),
+        absent=len(rows) - sum(is_hidden) - sum(has_figure),
         withheld=kinds.count("hidden"),
+        withheld_alone=sum(
+            kind == "hidden" and shown for kind, shown in zip(kinds, has_figure, strict=True)
+        ),
     )
 
 
@@ -378,6 +384,9 @@ def _own_cell(subject: Subject, survey: str, indicator: str) -> Cell:
 
 
 def _rating(package: Package, place: Place, survey: str, indicator: str, cell: Cell) -> Rating:
+    if package.measures[indicator].direction == "context":
+        # It has no good side: nothing was compared, so that nothing is hidden either.
+        return _NOT_RATED
     found = package.verdict(place, survey, indicator)
     if cell.status == "c" or (found is not None and found.status == "c"):
         return _HIDDEN

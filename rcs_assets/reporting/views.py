@@ -7,7 +7,7 @@ are told (`layout.py`), and looks (templates).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rcs_assets.reporting import charts, wording
@@ -20,7 +20,15 @@ from rcs_assets.reporting.findings import (
     finding_parts,
     outcome_parts,
 )
-from rcs_assets.reporting.package import SHOWN, Measure, Package, Participation, Place
+from rcs_assets.reporting.package import (
+    SHOWN,
+    Measure,
+    Package,
+    Participation,
+    Place,
+    tranche_of,
+    wave_of,
+)
 from rcs_assets.reporting.parts import (
     PlaceTable,
     StandOut,
@@ -123,8 +131,8 @@ def package_pages(package: Package, settings: Settings) -> tuple[Page, ...]:
 
 
 def school_page(package: Package, settings: Settings) -> Page:
-    """The page of one school, beside its CPP's published figures."""
-    area = _first(package, "cpp")
+    """The page of one school in its last wave, beside its CPP's published figures of that wave."""
+    area = _area_of(package, package.own)
     area_name = package.name_of(area) if area else "its area"
     subject = Subject(
         package, settings, package.own, "your school", area, area_name, _others(area_name)
@@ -330,12 +338,17 @@ def _about(surveys: Sequence[SurveyPart]) -> str:
 def _year(package: Package) -> str:
     """The name of the tranche, which holds the years of the survey."""
     names = {g.code: g.name for g in package.geographies if g.level == "tranche"}
-    own = package.own.engagement.partition("-")[0]
-    return names.get(own) or (next(iter(names.values())) if len(names) == 1 else "")
+    return names.get(tranche_of(package.own.engagement)) or (next(iter(names.values())) if len(names) == 1 else "")
 
 
 def _first(package: Package, level: str) -> Place | None:
     return next((place for place in package.cells.places if place.level == level), None)
+
+
+def _area_of(package: Package, place: Place) -> Place | None:
+    """The CPP of a place, in the same wave."""
+    cpps = (other for other in package.cells.places if other.level == "cpp")
+    return next((cpp for cpp in cpps if cpp.engagement == place.engagement), None)
 
 
 def _places(package: Package, level: str) -> list[Place]:
@@ -395,7 +408,7 @@ def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> t
         if subject.package.kind == "public":
             n = len({code for level, code, _ in subject.package.cells.places if level == "cpp"})
             tiles.append(Tile("plain", str(n), wording.plural(n, "area")[2:]))
-        shown = sum(part.measures_n for part in surveys) - sum(part.hidden for part in surveys)
+        shown = sum(part.shown_n for part in surveys)
         return (*tiles, Tile("plain", str(shown), "measures with results"))
     if not any(part.count("rated") for part in surveys):
         return (*tiles, Tile("plain", "[c]", "Ratings are not shown"))
@@ -460,12 +473,28 @@ def _definitions(package: Package, surveys: Sequence[SurveyPart]) -> tuple[Measu
     return tuple(sorted(found, key=lambda m: (m.indicator.split("_", 1)[0], m.title, m.indicator)))
 
 
+def _other_waves(package: Package) -> Iterator[tuple[str, str]]:
+    """That the data file of a school holds earlier waves, of which the page says nothing."""
+    names = {g.code: g.name for g in package.geographies if g.level == "tranche"}
+    own = package.own
+    others = {
+        tranche_of(place.engagement): wave_of(place)
+        for place in package.cells.places
+        if (place.level, place.code) == (own.level, own.code) and place != own
+    }
+    if others:
+        listed = sorted(others, key=lambda tranche: others[tranche])
+        waves = ", ".join(names.get(tranche, tranche) for tranche in listed)
+        yield "Earlier waves", f"{waves}: in the data file alone"
+
+
 def _facts(package: Package) -> tuple[tuple[str, str], ...]:
     return (
         ("Release", package.release),
         ("Day", package.as_of),
         ("Disclosure policy", package.policy_version),
         ("Package", package.name),
+        *_other_waves(package),
         ("Data", package.data_file),
         ("Fingerprint", package.fingerprint),
     )

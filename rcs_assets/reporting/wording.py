@@ -16,8 +16,8 @@ from rcs_assets.reporting.package import Cell
 class Counts:
     """Measures of a domain by rating.
 
-    `hidden`: the figure is not shown; `withheld`: the rating is not shown, with its figure or
-    without.
+    `hidden`: the figure is not shown; `absent`: there is none; `withheld`: the rating is not
+    shown, with its figure or without; `withheld_alone`: without it the figure is shown.
     """
 
     measures: int = 0
@@ -25,7 +25,9 @@ class Counts:
     similar: int = 0
     worse: int = 0
     hidden: int = 0
+    absent: int = 0
     withheld: int = 0
+    withheld_alone: int = 0
 
     @property
     def rated(self) -> int:
@@ -108,10 +110,10 @@ def domain_sentence(counts: Counts, others: str) -> str:
         words = f"{plural(worse, 'measure')} {_verb(worse)} worse"
         parts.append(f"{worse} {_verb(worse)} worse" if better else words)
     if not parts:
-        sentence = f"No clear difference from {others}: gaps of this size could be chance."
+        sentence = f"No clear difference from {others}: gaps of this size are small or could be chance."
     else:
         sentence = f"{' and '.join(parts)} than {others}."
-    withheld = counts.withheld - counts.hidden
+    withheld = counts.withheld_alone
     more = f" {plural(withheld, 'rating')} {_verb(withheld)} not shown." if withheld else ""
     return sentence + hidden_sentence(counts.hidden) + more
 
@@ -119,13 +121,13 @@ def domain_sentence(counts: Counts, others: str) -> str:
 def _without_ratings(counts: Counts) -> str:
     if counts.hidden == counts.measures and counts.hidden:
         return "Results are not shown."
-    if withheld := counts.withheld - counts.hidden:
+    if withheld := counts.withheld_alone:
         said = "Ratings are not shown."
         if apart := counts.unrated:
             said = f"{plural(withheld, 'rating')} {_verb(withheld)} not shown; "
             said += f"{plural(apart, 'measure')} {_verb(apart)} not rated."
         return said + hidden_sentence(counts.hidden)
-    shown = counts.measures - counts.hidden
+    shown = counts.measures - counts.hidden - counts.absent
     return f"{plural(shown, 'measure')} with results." + hidden_sentence(counts.hidden)
 
 

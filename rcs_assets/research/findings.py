@@ -32,7 +32,8 @@ from rcs_assets.estimation.intervals import wilson_interval
 from rcs_assets.research.rules import DOMAINS, FindingsRules
 from rcs_assets.wellbeing.estimators import Estimators
 
-DESIGN = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
+# A school that was asked in two waves is one cluster.
+DESIGN = Design(strata="council_code", clusters="seed_code", weight="weight", nest=True)
 # Where an area has one school alone: for a design effect its square is better than no variance.
 _WITH_LONELY = replace(DESIGN, lonely_psu="adjust")
 RISKS_SCHEMA = pa.schema(
@@ -155,8 +156,8 @@ def _pupils_sql(survey: str, rules: FindingsRules, alike: FindingsRules) -> str:
         create or replace temp table research_pupils as
         with factors as (
             select
-                values_.record_id, values_.engagement, values_.seed_code, values_.stage,
-                values_.sex, values_.simd_quintile, weights.weight, {outcomes}, {factors},
+                values_.record_id, values_.council_code, values_.seed_code,
+                values_.stage, values_.sex, values_.simd_quintile, weights.weight, {outcomes}, {factors},
             from wellbeing.indicator_values as values_
             inner join wellbeing.weights as weights using (engagement, record_id)
             inner join wellbeing.item_answers as answers using (engagement, record_id)
@@ -208,7 +209,7 @@ def _rates(
     has_lonely = any("lonely_psu" in table["reason"].to_pylist() for table in found.values())
     spread = estimated(_WITH_LONELY) if has_lonely else found
     effects = _design_effects(con, list(spread.values()), estimators)
-    sql = "select count(distinct (engagement, seed_code)) from research_pupils"
+    sql = "select count(distinct (council_code, seed_code)) from research_pupils"
     has_clusters = con.execute(sql).fetchall()[0][0] >= estimators.schools_for_clusters
     rates: Rates = {}
     for column, table in found.items():

@@ -392,24 +392,40 @@ def comparisons_cover_the_estimates(look: Look) -> Found:
     return Found(wrong, len(rows), "comparisons")
 
 
+# What one report tests is a family, of all surveys together: of a school or cluster its measures,
+# of a CPP its headlines, and these again between waves.
+_COMPARED = """
+    select
+        *, geography_level || ' ' || geography_code || ' ' || indicator as place,
+        engagement || ' ' || geography_level || ' ' || geography_code as family,
+        geography_level = 'cpp' as is_holm
+    from wellbeing.comparisons
+"""
+_CHANGED = """
+    select
+        *, engagement || ' ' || indicator || ' ' || breakdown || ' ' || "group" as place,
+        engagement as family, true as is_holm
+    from wellbeing.changes
+"""
 # Corrections as sets: what Benjamini-Hochberg and Holm reject, found without adjusted values.
 _RULED = """
     with ranked as (
         select
-            comparisons.*, directions.direction,
-            count(p_value) over family as tests_n,
-            row_number() over (family order by p_value nulls last, indicator) as place
-        from wellbeing.comparisons as comparisons
+            judged.*, directions.direction,
+            count(p_value) over (partition by family) as tests_n,
+            row_number() over (
+                partition by family order by p_value nulls last, indicator
+            ) as rank_no
+        from ({judged}) as judged
         inner join (
             select name as indicator, direction from codebook.indicators
         ) as directions using (indicator)
-        window family as (partition by engagement, survey, geography_level, geography_code)
     ),
     limits as (
         select
-            engagement, survey, geography_level, geography_code,
-            max(p_value) filter (p_value * tests_n / place < {alpha}) as last_rejected,
-            min(p_value) filter (p_value * (tests_n - place + 1) >= {alpha}) as first_kept
+            family,
+            max(p_value) filter (p_value * tests_n / rank_no < {alpha}) as last_rejected,
+            min(p_value) filter (p_value * (tests_n - rank_no + 1) >= {alpha}) as first_kept
         from ranked
         group by all
     ),
@@ -418,23 +434,25 @@ _RULED = """
             ranked.*,
             p_value is not null
             and if(
-                geography_level = 'cpp',
+                is_holm,
                 p_value < coalesce(first_kept, 2),
                 p_value <= coalesce(last_rejected, -1)
             ) as is_rejected
         from ranked
-        inner join limits using (engagement, survey, geography_level, geography_code)
+        inner join limits using (family)
     )
     select
-        geography_level || ' ' || geography_code || ' ' || indicator as place,
+        place,
         coalesce(
             case
                 when statistic = 'pct'
                 then is_marked = (is_rejected and abs(difference) >= {points})
                 else is_rejected or not is_marked
             end
+            -- What has no good side is no test: it would make the others' harder to pass.
+            and (direction <> 'context' or p_value is null)
             and verdict is not distinct from case
-                when p_value is null or direction = 'context' then null
+                when p_value is null then null
                 when not is_marked then 'similar'
                 when direction = 'higher_better' then if(difference > 0, 'better', 'worse')
                 else if(difference < 0, 'better', 'worse')
@@ -448,11 +466,17 @@ _RULED = """
 
 def verdicts_follow_the_rule(look: Look) -> Found:
     """Marked is what the correction rejects and is large enough; the verdict fits its sign."""
+    return _ruled(look, _COMPARED, "comparisons")
+
+
+def _ruled(look: Look, judged: str, what: str) -> Found:
+    rules = look.rules
     rows = look.con.execute(
-        _RULED.format(alpha=look.rules.comparison_alpha, points=look.rules.comparison_least_points)
+        _RULED.format(
+            judged=judged, alpha=rules.comparison_alpha, points=rules.comparison_least_points
+        )
     ).fetchall()
-    wrong = [place for place, is_right in rows if not is_right]
-    return Found(wrong, len(rows), "comparisons")
+    return Found([place for place, is_right in rows if not is_right], len(rows), what)
 
 
 # Each total of a CPP once; what is compared is the two figures' difference, and nothing else is.
@@ -506,6 +530,11 @@ def changes_cover_the_waves(look: Look) -> Found:
         if not is_right or (earlier and indicator in unlike[earlier, later])
     ]
     return Found(wrong, len(rows), "totals")
+
+
+def changes_follow_the_rule(look: Look) -> Found:
+    """A marked change is what the correction rejects and is large enough; its verdict fits."""
+    return _ruled(look, _CHANGED, "changes")
 
 
 _NONRESPONSE = """

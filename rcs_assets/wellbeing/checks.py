@@ -226,6 +226,15 @@ ESTIMATE_CHECKS = (
         _judged(audit.changes_cover_the_waves),
     ),
     PythonCheck(
+        CHANGES,
+        "changes_follow_the_rule",
+        "A change is called better or worse where Holm's correction over the headlines of its CPP "
+        "rejects it and it is large enough",
+        "policy.md, Table B",
+        "do not publish; report a defect of wellbeing",
+        _judged(audit.changes_follow_the_rule),
+    ),
+    PythonCheck(
         NONRESPONSE,
         "nonresponse_adds_up",
         "Respondents are the weighted pupils, groups add up, and each question's answers and "

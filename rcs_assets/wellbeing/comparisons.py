@@ -40,7 +40,8 @@ def write_comparisons(
 
     Columns: engagement, survey, geography_level, geography_code, indicator, statistic,
     comparator (`rest_of_cpp`, `tranche`), difference (points, or scores; own less others';
-    null where there are no others), p_value (before correction; null where not tested),
+    null where there are no others), p_value (before correction; null where not tested, as of an
+    indicator that has no good side and is not rated),
     is_marked, verdict (better, similar, worse; null where not tested or where the indicator
     has no good side), base_n (own pupils compared), rest_n and rest_schools_n (the others).
 
@@ -60,8 +61,8 @@ def write_comparisons(
     con.execute("create or replace temp table compared as " + _against_the_rest())
     _headline_moments(con, [i for i in indicators if i.name in rules.headlines], rules)
     con.execute("insert into compared by name " + _against_the_tranche())
-    _p_values(con)
     con.register("directions", _directions(indicators))
+    _p_values(con)
     con.execute("create or replace table wellbeing.comparisons as " + _verdicts(rules))
     con.unregister("directions")
     return int(con.execute("select count(*) from wellbeing.comparisons").fetchall()[0][0])
@@ -309,7 +310,10 @@ def _against_the_tranche() -> str:
 
 
 def _p_values(con: duckdb.DuckDBPyConnection) -> None:
-    """Make `tested`: `compared` with two-sided p values; null without a variance."""
+    """Make `tested`: `compared` with direction and two-sided p values; null without a variance.
+
+    What has no good side is no test: it would make the others' harder to pass, and says nothing.
+    """
     found = con.execute("from compared order by all").to_arrow_table()
 
     def column(name: str) -> npt.NDArray[np.float64]:
@@ -321,7 +325,12 @@ def _p_values(con: duckdb.DuckDBPyConnection) -> None:
     score = np.abs(column("difference")) / np.sqrt(np.where(has_spread, variance, 1.0))
     p_value = np.where(has_spread, two_sided(score, column("df")), np.nan)
     con.register("found", found.append_column("p_value", floats_or_null(p_value)))
-    con.execute("create or replace temp table tested as from found")
+    con.execute("""
+        create or replace temp table tested as
+        select found.* replace (if(direction = 'context', null, p_value) as p_value), direction
+        from found
+        inner join directions using (indicator)
+    """)
     con.unregister("found")
 
 
@@ -379,7 +388,8 @@ def _verdicts(rules: Estimators) -> str:
     corrected = corrected_query(
         "tested",
         "if(geography_level = 'cpp', 'holm', 'bh')",
-        family=["engagement", "survey", "geography_level", "geography_code"],
+        # A report speaks of all surveys of its place.
+        family=["engagement", "geography_level", "geography_code"],
         tie=["indicator"],
     )
     return f"""
@@ -388,9 +398,8 @@ def _verdicts(rules: Estimators) -> str:
             marked.engagement, marked.survey, marked.geography_level, marked.geography_code,
             indicator, marked.statistic, marked.comparator, marked.difference, marked.p_value,
             marked.is_marked,
-            {verdict_sql("directions.direction")} as verdict,
+            {verdict_sql("marked.direction")} as verdict,
             marked.base_n, marked.rest_n, marked.rest_schools_n
         from marked
-        inner join directions using (indicator)
         order by all
     """

@@ -38,7 +38,8 @@ def prepare_pupils(
         con.execute(f"""
             create or replace temp table estimated_{survey} as
             select
-                pupils.engagement, pupils.tranche, 'all' as everywhere, pupils.seed_code,
+                pupils.engagement, pupils.tranche, 'all' as everywhere, pupils.council_code,
+                pupils.seed_code,
                 {cluster} as cluster_code,
                 pupils.engagement || ' ' || pupils.seed_code as school_area,
                 pupils.engagement || ' ' || {cluster} as cluster_area,

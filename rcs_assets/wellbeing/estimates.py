@@ -12,7 +12,8 @@ use, since the released interval is computed again from rounded values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import duckdb
@@ -38,6 +39,9 @@ from rcs_assets.wellbeing.grid import make_grid, make_rolls
 
 WEIGHTED_LEVELS = tuple(level for level in AREAS if level not in COUNTED_LEVELS)
 _WEIGHTED = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
+# Of all areas a school that was asked in two waves is one cluster.
+_ACROSS_WAVES = replace(_WEIGHTED, strata="council_code")
+_DESIGNS = {_WEIGHTED: ("cpp", "tranche"), _ACROSS_WAVES: ("all",)}
 _WITHIN_CLUSTERS = Design(strata="cluster_area", clusters="seed_code", nest=True)
 
 
@@ -152,17 +156,17 @@ def _estimate_by_design(run: _Run) -> None:
 
 
 def _estimate_survey(run: _Run, survey: str, statistic: str) -> None:
-    for breakdowns in _batches(run.rules):
+    for (design, levels), breakdowns in product(_DESIGNS.items(), _batches(run.rules)):
         tables = [
             (level, breakdown)
-            for level in WEIGHTED_LEVELS
+            for level in levels
             for breakdown in run.rules.breakdowns[level]
             if breakdown in breakdowns
         ]
         results = estimate_each(
             run.con,
             f"estimated_{survey}",
-            _WEIGHTED,
+            design,
             run.of(survey, statistic),
             statistic="mean",
             by_sets=[(AREAS[level], *BREAKDOWNS[breakdown]) for level, breakdown in tables],

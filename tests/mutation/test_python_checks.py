@@ -310,6 +310,10 @@ DAMAGE: dict[str, tuple[str, ...]] = {
         "update wellbeing.changes set difference = 3 where rowid = 0",
         "update wellbeing.changes set reason = '' where rowid = 0",
     ),
+    "changes_follow_the_rule": (
+        "update wellbeing.changes set is_marked = true where rowid = 0",
+        "update wellbeing.changes set verdict = 'better' where rowid = 0",
+    ),
     "changes_obey_table_a": (
         "update disclosure.changes set change = 5, status = 'published' where rowid = 0",
         "delete from disclosure.changes",

@@ -25,8 +25,8 @@ from tests.unit.reporting.test_pages import headings
         ((3, 0, 0), 5, 0, "All 3 tested measures got better."),
         ((1, 0, 0), 5, 0, "The one tested measure got better."),
         ((0, 0, 2), 5, 2, "All 2 tested measures got worse. 2 results are not shown."),
-        ((0, 3, 0), 5, 0, "No clear change on 3 tested measures: a change of this size could be "
-         "chance."),
+        ((0, 3, 0), 5, 0, "No clear change on 3 tested measures: a change of this size is small or "
+         "could be chance."),
         ((1, 0, 1), 5, 0, "Of 2 tested measures 1 got better and 1 got worse."),
         ((1, 1, 1), 5, 0, "Of 3 tested measures 1 got better and 1 got worse. 1 with no clear "
          "change."),

@@ -30,25 +30,35 @@ def cell(**values: str) -> Cell:
     ("counts", "said"),
     [
         (Counts(measures=4, hidden=4, withheld=4), "Results are not shown."),
-        (Counts(measures=4, withheld=4), "Ratings are not shown."),
+        (Counts(measures=4, withheld=4, withheld_alone=4), "Ratings are not shown."),
         (
-            Counts(measures=4, hidden=1, withheld=4),
+            Counts(measures=4, hidden=1, withheld=4, withheld_alone=3),
             "Ratings are not shown. 1 result is not shown.",
         ),
         (
-            Counts(measures=6, hidden=1, withheld=3),
+            Counts(measures=6, hidden=1, withheld=3, withheld_alone=2),
             "2 ratings are not shown; 3 measures are not rated. 1 result is not shown.",
         ),
-        (Counts(measures=2, withheld=1), "1 rating is not shown; 1 measure is not rated."),
+        (
+            Counts(measures=2, withheld=1, withheld_alone=1),
+            "1 rating is not shown; 1 measure is not rated.",
+        ),
         (Counts(measures=4), "4 measures with results."),
+        (Counts(measures=6, hidden=1, absent=2), "3 measures with results. 1 result is not shown."),
+        (
+            # The figure of a measure that is not rated is hidden: no rating is.
+            Counts(measures=3, similar=2, hidden=1),
+            "No clear difference from Falkirk: gaps of this size are small or could be chance. "
+            "1 result is not shown.",
+        ),
         (Counts(measures=1), "1 measure with results."),
         (
             Counts(measures=3, similar=3),
-            "No clear difference from Falkirk: gaps of this size could be chance.",
+            "No clear difference from Falkirk: gaps of this size are small or could be chance.",
         ),
         (
             Counts(measures=5, similar=3, hidden=2, withheld=2),
-            "No clear difference from Falkirk: gaps of this size could be chance. "
+            "No clear difference from Falkirk: gaps of this size are small or could be chance. "
             "2 results are not shown.",
         ),
         (Counts(measures=3, better=1, similar=2), "1 measure is better than Falkirk."),
@@ -61,7 +71,7 @@ def cell(**values: str) -> Cell:
             "1 measure is better and 2 are worse than Falkirk.",
         ),
         (
-            Counts(measures=4, better=1, similar=1, withheld=2),
+            Counts(measures=4, better=1, similar=1, withheld=2, withheld_alone=2),
             "1 measure is better than Falkirk. 2 ratings are not shown.",
         ),
     ],
@@ -220,12 +230,14 @@ def test_every_text_of_a_page_reads_at_age_eleven() -> None:
     assert {name: found for name, found in grades.items() if found > 6} == {}
 
 
-MIXED = Counts(measures=9, better=2, similar=3, worse=2, hidden=2, withheld=3)
+MIXED = Counts(measures=9, better=2, similar=3, worse=2, hidden=2, withheld=3, withheld_alone=1)
 SAID = [
     wording.domain_sentence(MIXED, "X"),
     wording.domain_sentence(Counts(measures=3, similar=3), "X"),
-    wording.domain_sentence(Counts(measures=3, hidden=1, withheld=3), "X"),
-    wording.domain_sentence(Counts(measures=5, hidden=1, withheld=3), "the other schools of X"),
+    wording.domain_sentence(Counts(measures=3, hidden=1, withheld=3, withheld_alone=2), "X"),
+    wording.domain_sentence(
+        Counts(measures=5, hidden=1, withheld=3, withheld_alone=2), "the other schools of X"
+    ),
     wording.empty_list("better", 0, 9), wording.empty_list("worse", 2, 9),
     wording.finding_sentence(0, 2, 3), wording.finding_sentence(2, 3, 3),
     "No clear gap between girls and boys on 9 measures.",

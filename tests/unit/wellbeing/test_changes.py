@@ -8,6 +8,7 @@ from dataclasses import replace
 import duckdb
 import numpy as np
 import pytest
+from scipy import stats
 
 from rcs_assets.codebook.model import VersionChange
 from rcs_assets.wellbeing.changes import write_changes
@@ -179,6 +180,29 @@ def test_headlines_are_tested_and_marked_by_holm(rows):
             assert row["verdict"] == (sign if is_marked else "similar")
     assert {r["verdict"] for r in rows.values() if r["p_value"] is None} == {None}
     assert any(r["is_marked"] for r in rows.values())
+
+
+def test_a_school_of_two_waves_is_one_cluster_of_all_areas(made, pupils):
+    """Table B: clusters within CPPs; two waves of a school are not two schools drawn apart."""
+    asked = [p for p in pupils if p["primary_lonely"] is not None]
+    mean, _ = _scores(asked, "primary_lonely", "seed_code")
+    total = sum(p["weight"] for p in asked)
+    schools: dict[str, dict[str, float]] = {}
+    for p in asked:
+        of_council = schools.setdefault(p["engagement"].partition("-")[2], {})
+        z = p["weight"] * (p["primary_lonely"] - mean) / total
+        of_council[p["seed_code"]] = of_council.get(p["seed_code"], 0.0) + z
+    variance = sum(len(z) * np.var(list(z.values()), ddof=1) for z in schools.values())
+    df = sum(len(z) - 1 for z in schools.values())
+    half = stats.t.ppf(0.975, df) * math.sqrt(variance) / (mean * (1 - mean))
+    row = made.execute(
+        "select method, ci_low, ci_high from wellbeing.estimates where geography_level = 'all' "
+        "and indicator = 'primary_lonely' and breakdown = 'total'"
+    ).fetchall()
+    logit = math.log(mean / (1 - mean))
+    wanted = [100 / (1 + math.exp(-(logit + side * half))) for side in (-1, 1)]
+    assert row == [("logit", pytest.approx(wanted[0]), pytest.approx(wanted[1]))]
+    assert df < len({(p["engagement"], p["seed_code"]) for p in asked}) - 4
 
 
 def test_a_first_wave_has_its_totals_and_the_reason(rows):

@@ -292,10 +292,12 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       if (uppers.size > 1) for (const r of found) r.beside = beside(r.p) && cellOf(beside(r.p), m, state.group);
       const n = (kind) => found.filter((r) => r.verdict === kind && isShown(r.cell)).length;
       const hidden = found.filter((r) => !isShown(r.cell)).length, level = LEVELS[state.level].toLowerCase();
+      // A school or cluster is held against the others, not against the whole that it is part of.
+      const others = ["school", "cluster"].includes(state.level) ? `the other schools of ${upper ? upper.name : "their area"}` : upper ? upper.name : "those above them";
       const isRated = n("better") + n("similar") + n("worse") > 0;
       return {
-        title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${upper ? upper.name : "those above them"}` : `${m.title}: ${found.length} ${level}`,
-        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
+        title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${others}` : `${m.title}: ${found.length} ${level}`,
+        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size is small or could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
         key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
         head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
         rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : mark(r.cell)] : [])]),
@@ -480,7 +482,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     },
     about() {
       return {
-        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test of at least 5 points; about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time.\nAccessibility statement: ${meta.accessibility.join(" ")}`,
+        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test, of gaps of at least 5 points (average scores: a fifth of their spread); about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time.\nAccessibility statement: ${meta.accessibility.join(" ")}`,
         head: ["Mark", "Meaning"], rows: Object.entries(meta.marks).map(([k, text]) => [`[${k}]`, text]), files: true,
       };
     },
