@@ -137,7 +137,8 @@ def change_sentence(better: int, similar: int, worse: int, *, shown: int, hidden
         return f"{of} got worse.{more}"
     if similar == tested:
         measures = wording.plural(tested, "tested measure")
-        return f"No clear change on {measures}: a change of this size is small or could be chance.{more}"
+        size = "a change of this size is small or could be chance"
+        return f"No clear change on {measures}: {size}.{more}"
     parts = [f"{n} got {word}" for n, word in ((better, "better"), (worse, "worse")) if n]
     rest = f" {similar} with no clear change." if similar else ""
     return f"Of {tested} tested measures {' and '.join(parts)}.{rest}{more}"

@@ -366,7 +366,7 @@ def read_package(folder: Path, name: str) -> Package:
     """
     manifest = read_manifest(folder)
     geographies = tuple(_rows(folder, "geographies"))
-    cells, data_file = _cells(folder, geographies)
+    cells, data_file = _cells(folder, geographies, name)
     return Package(
         name=name,
         kind=name.split("/")[0],
@@ -435,7 +435,7 @@ def tranche_of(engagement: str) -> str:
 
 
 def wave_of(place: Place) -> int:
-    """Number of the tranche of a school or CPP, which its key says (`t4`); later ones are higher."""
+    """Number of the tranche of a school or CPP, which its key says (`t4`); later is higher."""
     return int(tranche_of(place.engagement).removeprefix("t"))
 
 
@@ -455,8 +455,8 @@ def _told_apart(
     return {place: name(place, found) for place, found in places.items()}
 
 
-def _cells(folder: Path, geographies: Iterable[Geography]) -> tuple[Cells, str]:
-    """The estimates, and the path of their file in the package."""
+def _cells(folder: Path, geographies: Iterable[Geography], name: str) -> tuple[Cells, str]:
+    """The estimates, and the path of their file in the package of this name."""
     header, rows, file = _read(folder, "estimates", needed=True)
 
     def columns(names: str) -> Callable[[Sequence[str]], tuple[str, ...]]:
@@ -465,10 +465,14 @@ def _cells(folder: Path, geographies: Iterable[Geography]) -> tuple[Cells, str]:
     keys = map(columns(f"{_PLACE} survey indicator breakdown group"), rows)
     named = columns(f"{_PLACE} survey breakdown group status geography_name")
     held = tuple(map(Held._make, dict.fromkeys(map(named, rows))))
+    places = {Place(*h[:3]): h.name for h in held}
+    if name == "public":
+        # All waves stand side by side there; any other page is of one, and says of which.
+        places = dict(_told_apart(places, geographies))
     cells = Cells(
         rows=dict(zip(keys, rows, strict=True)),
         pick=columns(_CELL),
-        places=_told_apart({Place(*h[:3]): h.name for h in held}, geographies),
+        places=places,
         held=held,
     )
     return cells, file.relative_to(folder).as_posix()

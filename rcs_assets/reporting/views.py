@@ -338,7 +338,9 @@ def _about(surveys: Sequence[SurveyPart]) -> str:
 def _year(package: Package) -> str:
     """The name of the tranche, which holds the years of the survey."""
     names = {g.code: g.name for g in package.geographies if g.level == "tranche"}
-    return names.get(tranche_of(package.own.engagement)) or (next(iter(names.values())) if len(names) == 1 else "")
+    return names.get(tranche_of(package.own.engagement)) or (
+        next(iter(names.values())) if len(names) == 1 else ""
+    )
 
 
 def _first(package: Package, level: str) -> Place | None:

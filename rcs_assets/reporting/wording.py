@@ -110,7 +110,8 @@ def domain_sentence(counts: Counts, others: str) -> str:
         words = f"{plural(worse, 'measure')} {_verb(worse)} worse"
         parts.append(f"{worse} {_verb(worse)} worse" if better else words)
     if not parts:
-        sentence = f"No clear difference from {others}: gaps of this size are small or could be chance."
+        size = "gaps of this size are small or could be chance"
+        sentence = f"No clear difference from {others}: {size}."
     else:
         sentence = f"{' and '.join(parts)} than {others}."
     withheld = counts.withheld_alone

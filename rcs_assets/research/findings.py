@@ -156,8 +156,8 @@ def _pupils_sql(survey: str, rules: FindingsRules, alike: FindingsRules) -> str:
         create or replace temp table research_pupils as
         with factors as (
             select
-                values_.record_id, values_.council_code, values_.seed_code,
-                values_.stage, values_.sex, values_.simd_quintile, weights.weight, {outcomes}, {factors},
+                values_.record_id, values_.council_code, values_.seed_code, values_.stage,
+                values_.sex, values_.simd_quintile, weights.weight, {outcomes}, {factors},
             from wellbeing.indicator_values as values_
             inner join wellbeing.weights as weights using (engagement, record_id)
             inner join wellbeing.item_answers as answers using (engagement, record_id)

@@ -392,9 +392,7 @@ def _test(con: duckdb.DuckDBPyConnection, rules: Estimators) -> None:
 
 def _rows_sql(rules: Estimators) -> str:
     """Every row with its reason; marked is what Holm rejects and is large enough (Table B)."""
-    corrected = corrected_query(
-        "change_tested", "'holm'", family=["engagement"], tie=["indicator"]
-    )
+    corrected = corrected_query("change_tested", "'holm'", family=["engagement"], tie=["indicator"])
     return f"""
         with marked as ({marked_query(rules, corrected, "earlier_sd")})
         select

@@ -123,7 +123,9 @@ def waves(
     return made
 
 
-@pytest.mark.parametrize(("correlation", "r"), [(-0.62, -0.7), (-0.4, -0.4), (0.0, 0.0), (0.19, 0.1), (0.55, 0.5)])
+@pytest.mark.parametrize(
+    ("correlation", "r"), [(-0.62, -0.7), (-0.4, -0.4), (0.0, 0.0), (0.19, 0.1), (0.55, 0.5)]
+)
 def test_range_and_change_follow_from_the_figures_shown(correlation, r):
     made = waves()
     row = made.change(correlation=correlation)

@@ -400,3 +400,35 @@ def test_the_overview_has_one_mark_a_measure(cpp_pages, cpp_folder) -> None:
     )
     numbers = [int(c.text or 0) for c in domains.iter("td") if c.get("class") == "number"]
     assert sum(numbers) == len(measures)
+
+
+def test_a_school_of_two_waves_is_told_of_the_last_and_where_the_other_is(tmp_path) -> None:
+    folder = made.write_school(tmp_path, statuses=made.all_shown)
+    alone = rendered(folder, SCHOOL)["report.html"]
+    for file in ("table", "comparisons", "participation"):
+        _add_a_wave_before(folder / f"{file}.csv")
+    with (folder / "geographies.csv").open("a", encoding="utf-8") as stream:
+        stream.write("tranche,t1,Tranche 1 (2015-16),all,all\n")
+    package = read_package(folder, SCHOOL)
+    assert {place.engagement for place in package.cells.places} == {"t1-falkirk", "t2-falkirk"}
+    assert package.own.engagement == "t2-falkirk"
+    page = rendered(folder, SCHOOL)["report.html"]
+    assert "Tranche 1 (2015-16): in the data file alone" in text(page)
+    assert "Earlier waves" not in text(alone)
+    cells = [[" ".join(cell.itertext()) for cell in tree(p).iter("td")] for p in (alone, page)]
+    assert cells[0] == cells[1]
+    assert headings(page, "h1") == headings(alone, "h1")
+
+
+def _add_a_wave_before(file: Path) -> None:
+    """The same rows of tranche 1 before those of a table, with other figures."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    own = [row for row in rows if row["engagement"] == "t2-falkirk"]
+    earlier = [row | {"engagement": "t1-falkirk"} for row in own]
+    for row in earlier:
+        row |= {name: "17" for name in ("estimate", "respondents_n") if row.get(name)}
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*earlier, *rows])

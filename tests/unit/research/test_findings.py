@@ -208,7 +208,10 @@ def test_a_range_of_few_schools_is_wilsons_on_what_is_shown() -> None:
 @pytest.mark.parametrize("schools_n", [3, 39])
 def test_a_school_that_is_alone_in_its_area_takes_no_range_away(schools_n: int) -> None:
     made = make(schools_n=schools_n)
-    made.execute(f"update pupils set engagement = 't2-alone', council_code = 'alone' where seed_code = {schools_n - 1}")
+    made.execute(
+        "update pupils set engagement = 't2-alone', council_code = 'alone' "
+        f"where seed_code = {schools_n - 1}"
+    )
     write_findings(made, ["t1-one", "t2-two", "t2-alone"], RULES, CODEBOOK, ESTIMATORS)
     found = rows(made, "from research.risks where n >= 20")
     assert {row["reason"] for row in found} == {""} and len(found) > 150
