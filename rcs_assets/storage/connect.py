@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 import duckdb
@@ -21,6 +20,7 @@ import duckdb
 from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import StorageError
 from rcs_assets.storage.access_log import Access, process_purpose, record_access
+from rcs_assets.storage.encryption import CONFIG, connect_encrypting
 from rcs_assets.storage.guard import identifier_columns, payload_columns, refuse_names
 from rcs_assets.storage.home import Home
 from rcs_assets.storage.keyring import VAULT, finish_rotation, read_key
@@ -86,7 +86,7 @@ def _warehouse(
     home: Home, read_only: bool, settings: Settings | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        con = duckdb.connect(str(home.warehouse), read_only=read_only, config=_config())
+        con = duckdb.connect(str(home.warehouse), read_only=read_only, config=CONFIG)
     except duckdb.Error as error:
         raise _cannot_open("warehouse", home.warehouse, error) from None
     try:
@@ -170,10 +170,9 @@ def _vault(
         with write_lock(home, "finishing a rotation of keys"):
             finish_rotation(home)
     key = read_key(home, VAULT)
-    con = duckdb.connect(":memory:", config=_config())
+    con = connect_encrypting()
     try:
         _apply(con, home, settings)
-        _load_encryption(con)
         mode = ", read_only" if read_only else ""
         try:
             con.execute(
@@ -205,11 +204,10 @@ def copy_encrypted(home: Home, source: Path, key: bytes, target: Path, new_key: 
     Raises:
         StorageError: the key does not open it, or the copy failed; the target is removed.
     """
-    con = duckdb.connect(":memory:", config=_config())
+    con = connect_encrypting()
     target.unlink(missing_ok=True)
     try:
         _apply(con, home, None)
-        _load_encryption(con)
         try:
             con.execute(f"attach {sql_literal(source)} as old (encryption_key '{key.hex()}')")
         except duckdb.Error as error:
@@ -231,19 +229,13 @@ def open_memory(
     home: Home, *, settings: Settings | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A scratch connection; what does not fit into memory goes encrypted into the home's tmp."""
-    con = duckdb.connect(":memory:", config=_config())
+    con = connect_encrypting()
     try:
         _apply(con, home, settings)
-        _load_encryption(con)
         with _without_values("a delivered file", keep_sql_errors=False):
             yield con
     finally:
         con.close()
-
-
-def _config() -> dict[str, str | bool | int | float | list[str]]:
-    """Nothing is fetched at run time: no extension is looked for on the network."""
-    return {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 
 
 def _apply(con: duckdb.DuckDBPyConnection, home: Home, settings: Settings | None) -> None:
@@ -253,25 +245,6 @@ def _apply(con: duckdb.DuckDBPyConnection, home: Home, settings: Settings | None
     con.execute(f"set temp_directory = {sql_literal(home.tmp)}")
     con.execute("set enable_progress_bar = false")
     con.execute("set timezone = 'UTC'")
-
-
-def _load_encryption(con: duckdb.DuckDBPyConnection) -> None:
-    """From here on the engine can write encrypted files, and so it does what memory cannot hold.
-
-    The warehouse, which holds no identifier, is not encrypted; without this library the engine
-    would refuse to encrypt its temporary files, and so to write any.
-    """
-    folder = resources.files("duckdb_extension_httpfs") / "extensions"
-    binary = folder / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
-    if not binary.is_file():
-        raise StorageError(
-            "The encryption library of DuckDB is missing",
-            why=f"the vault needs duckdb-extension-httpfs {duckdb.__version__}",
-            fix="run: make demo (it installs the pinned packages)",
-        )
-    with resources.as_file(binary) as path:
-        con.execute(f"load {sql_literal(path)}")
-    con.execute("set temp_file_encryption = true")
 
 
 @contextmanager
