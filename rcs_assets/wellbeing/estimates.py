@@ -41,7 +41,6 @@ WEIGHTED_LEVELS = tuple(level for level in AREAS if level not in COUNTED_LEVELS)
 _WEIGHTED = Design(strata="engagement", clusters="seed_code", weight="weight", nest=True)
 # Of all areas a school that was asked in two waves is one cluster.
 _ACROSS_WAVES = replace(_WEIGHTED, strata="council_code")
-_DESIGNS = {_WEIGHTED: ("cpp", "tranche"), _ACROSS_WAVES: ("all",)}
 _WITHIN_CLUSTERS = Design(strata="cluster_area", clusters="seed_code", nest=True)
 
 
@@ -156,7 +155,7 @@ def _estimate_by_design(run: _Run) -> None:
 
 
 def _estimate_survey(run: _Run, survey: str, statistic: str) -> None:
-    for (design, levels), breakdowns in product(_DESIGNS.items(), _batches(run.rules)):
+    for (design, levels), breakdowns in product(_designs(run, survey), _batches(run.rules)):
         tables = [
             (level, breakdown)
             for level in levels
@@ -175,6 +174,17 @@ def _estimate_survey(run: _Run, survey: str, statistic: str) -> None:
         )
         for (level, breakdown), found in zip(tables, results, strict=True):
             _keep(run, survey, level, breakdown, found)
+
+
+def _designs(run: _Run, survey: str) -> list[tuple[Design, tuple[str, ...]]]:
+    """Designs and the levels that each is of; where no council was asked twice, one does for all."""
+    twice = run.con.execute(
+        f"select count(distinct engagement) > count(distinct council_code) from estimated_{survey}"
+    ).fetchall()[0][0]
+    if not twice:
+        return [(_WEIGHTED, WEIGHTED_LEVELS)]
+    within = tuple(level for level in WEIGHTED_LEVELS if level != "all")
+    return [(_WEIGHTED, within), (_ACROSS_WAVES, ("all",))]
 
 
 def _batches(rules: Estimators) -> list[tuple[str, ...]]:
