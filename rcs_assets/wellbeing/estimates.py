@@ -177,7 +177,7 @@ def _estimate_survey(run: _Run, survey: str, statistic: str) -> None:
 
 
 def _designs(run: _Run, survey: str) -> list[tuple[Design, tuple[str, ...]]]:
-    """Designs and the levels that each is of; where no council was asked twice, one does for all."""
+    """Designs and their levels; where no council was asked twice, one does for all."""
     twice = run.con.execute(
         f"select count(distinct engagement) > count(distinct council_code) from estimated_{survey}"
     ).fetchall()[0][0]

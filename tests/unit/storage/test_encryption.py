@@ -34,7 +34,7 @@ def change_a_byte(file: Path) -> None:
         stream.write(bytes([byte ^ 1]))
 
 
-def test_the_library_encrypts(library: Path, tmp_path: Path) -> None:  # noqa: ARG001
+def test_the_library_encrypts(library: Path, tmp_path: Path) -> None:
     with encryption.connect_encrypting() as con:
         con.execute(f"attach '{tmp_path / 'a.duckdb'}' as a (encryption_key 'secret')")
         con.execute("create table a.t as select 'Qwyxcanary' as name from range(1000)")
