@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from rcs_assets.disclosure.given import as_tables, column
-from rcs_assets.disclosure.lp import SLACK
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.structure import (
     TOTAL,
@@ -23,7 +22,13 @@ from rcs_assets.disclosure.structure import (
     as_structures,
     read_cells,
 )
-from rcs_assets.disclosure.tabular import Rule, intervals_of, is_published, needs_of
+from rcs_assets.disclosure.tabular import (
+    Rule,
+    at_least_one,
+    intervals_of,
+    is_published,
+    needs_of,
+)
 from rcs_assets.errors import InputError
 from rcs_assets.given import need_kind
 
@@ -64,8 +69,15 @@ def find_leaks(
     need_kind(rule, Rule, "argument rule", "give Rule(k=…)")
     _need_dimension(answers, structures)
     cells = read_cells(tables, structures)
+    # Where a zero is hidden all the same, nobody can know of a hidden cell that it is none.
+    zeros = rule.zeros or any(
+        bool((~is_published(given) & (cells.value[rows] == 0)).any())
+        for given, rows in zip(tables, cells.rows, strict=True)
+    )
+    if not zeros and (cells.value % 1 == 0).all():
+        cells = at_least_one(cells, cells.value > 0)
     need = needs_of(tables, cells, rule)
-    low, high = intervals_of(tables, structures, rounding=rule.rounding)
+    low, high, slack = intervals_of(tables, structures, rounding=rule.rounding, zeros=zeros)
     found = []
     for given, one, rows, least, most in zip(
         tables, structures, cells.rows, low, high, strict=True
@@ -74,12 +86,12 @@ def find_leaks(
         is_open = cells.known_low[rows] < cells.known_high[rows]
         leak = np.full(len(rows), None, dtype=object)
         is_small = need.is_primary[rows]
-        is_narrow = (least > need.low_ok[rows] + SLACK) | (most < need.high_ok[rows] - SLACK)
+        is_narrow = (least > need.low_ok[rows] + slack) | (most < need.high_ok[rows] - slack)
         leak[is_hidden & is_small & is_narrow] = NARROW
-        leak[is_hidden & is_open & (most - least <= SLACK)] = EXACT
+        leak[is_hidden & is_open & (most - least <= slack)] = EXACT
         leak[~is_hidden & is_small] = SHOWN
         if answers is not None and answers in one.dimensions:
-            leak[_is_nobodys(given, one, answers, least, most)] = GROUP
+            leak[_is_nobodys(given, one, answers, least, most, slack)] = GROUP
         found.append(_listed(given, one, leak, least, most))
     return found if isinstance(table, (list, tuple)) else found[0]
 
@@ -98,7 +110,12 @@ def _need_dimension(answers: str | None, structures: Sequence[Structure]) -> Non
 
 
 def _is_nobodys(
-    table: pa.Table, structure: Structure, answers: str, low: FloatArray, high: FloatArray
+    table: pa.Table,
+    structure: Structure,
+    answers: str,
+    low: FloatArray,
+    high: FloatArray,
+    slack: float,
 ) -> Mask:
     """Answers that provably nobody of a group with somebody in it gave."""
     names = list(structure.dimensions)
@@ -108,10 +125,10 @@ def _is_nobodys(
         group = [()] * len(table)
     is_base = np.array([code == TOTAL for code in codes[answers]])
     somebody = {
-        key for key, base, least in zip(group, is_base, low, strict=True) if base and least > SLACK
+        key for key, base, least in zip(group, is_base, low, strict=True) if base and least > slack
     }
     has_somebody = np.array([key in somebody for key in group])
-    return np.asarray(~is_base & has_somebody & (high <= SLACK), dtype=bool)
+    return np.asarray(~is_base & has_somebody & (high <= slack), dtype=bool)
 
 
 def _listed(

@@ -39,6 +39,9 @@ from rcs_assets.errors import InputError
 # Feasibility tolerance of the solver; a value is compared with ten times that.
 TOLERANCE = 1e-7
 SLACK = 1e-6
+# HiGHS loses its way with bounds from about 2^30 on (it finds no end where there is one): amounts
+# beyond are counted in larger units.
+MOST = 2.0**27
 # Shared programs stop once one certifies fewer targets than this share of those open.
 WORTH_SHARE = 0.05
 # Of the open targets half are pushed, then a quarter and so on: a part for as long as a program
@@ -129,6 +132,23 @@ class System:
         """A."""
         return Rows(self.starts, self.index, self.value, len(self.lower))
 
+    def unit(self) -> float:
+        """A power of two in which no bound is above `MOST`: 1 unless amounts are very large."""
+        bounds = np.concatenate([self.lower, self.upper, self.row_lower, self.row_upper])
+        most = np.abs(bounds[np.isfinite(bounds)]).max(initial=0.0)
+        return float(2.0 ** max(np.ceil(np.log2(most / MOST)), 0.0)) if most > MOST else 1.0
+
+    def counted_in(self, unit: float) -> System:
+        """The same in other units: exact, as they are a power of two."""
+        return replace(
+            self,
+            lower=self.lower / unit,
+            upper=self.upper / unit,
+            row_lower=self.row_lower / unit,
+            row_upper=self.row_upper / unit,
+            start=None if self.start is None else self.start / unit,
+        )
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -164,6 +184,7 @@ class Reached:
     (maximum), as it is wherever `reach` finds a target not safe; elsewhere it is low (high)
     enough, or, after `certify`, just the best point found, which proves no target unsafe.
     Infinite of the wrong sign where nobody asked. `programs_n`: linear programs solved.
+    `slack`: what lies closer together is the same, given the noise of the arithmetic.
     """
 
     low: FloatArray
@@ -171,6 +192,11 @@ class Reached:
     is_exact_low: BoolArray
     is_exact_high: BoolArray
     programs_n: int
+    slack: float = SLACK
+
+    def counted_in(self, unit: float) -> Reached:
+        """The same in other units."""
+        return replace(self, low=self.low / unit, high=self.high / unit, slack=self.slack / unit)
 
     def some(self, at: NDArray[np.int64]) -> Reached:
         """Of some targets."""
@@ -180,11 +206,13 @@ class Reached:
             self.is_exact_low[at],
             self.is_exact_high[at],
             self.programs_n,
+            self.slack,
         )
 
     def unsafe(self, targets: Targets) -> BoolArray:
         """Targets of which the attacker learns too much."""
-        low, high = self.low > targets.low_ok + SLACK, self.high < targets.high_ok - SLACK
+        low = self.low > targets.low_ok + self.slack
+        high = self.high < targets.high_ok - self.slack
         return np.where(targets.is_either(), low & high, low | high)
 
 
@@ -198,6 +226,10 @@ def reach(system: System, targets: Targets, *, exact: bool = False) -> Reached:
         InputError: no x fits the system; the truth always does, so the release
             contradicts itself or was written down wrongly.
     """
+    unit = system.unit()
+    if unit > 1:
+        less = replace(targets, low_ok=targets.low_ok / unit, high_ok=targets.high_ok / unit)
+        return reach(system.counted_in(unit), less, exact=exact).counted_in(1 / unit)
     smaller, asked, offset = system, targets, np.zeros(len(targets.low_ok))
     if system.basis is None:
         smaller, asked, offset = without_fixed(system, targets)

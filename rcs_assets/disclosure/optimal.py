@@ -268,7 +268,8 @@ class _Attack:
             row_lower=-fixed,
             row_upper=-fixed,
         )
-        self.highs = load(system)
+        # Prices are the same in all units.
+        self.highs = load(system.counted_in(system.unit()))
         # Only costs change from one program to the next: its point is where the next one starts.
         self.highs.run()
         self.highs.setOptionValue("simplex_strategy", PRIMAL)

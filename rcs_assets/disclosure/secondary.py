@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach
+from rcs_assets.disclosure.lp import Reached, System, Targets, reach
 from rcs_assets.disclosure.rows import FloatArray
 from rcs_assets.disclosure.structure import Cells, Index, Mask
 from rcs_assets.errors import ConfigurationError
@@ -177,7 +177,7 @@ class Plan:
         if not len(asked):
             return asked
         found = reach_cells(self.cells, self.is_hidden, rounding, asked, low_ok, high_ok)
-        is_unsafe = (found.low > low_ok + SLACK) | (found.high < high_ok - SLACK)
+        is_unsafe = (found.low > low_ok + found.slack) | (found.high < high_ok - found.slack)
         return asked[is_unsafe]
 
     def close_lines(self) -> None:

@@ -26,7 +26,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from rcs_assets.disclosure.lp import SLACK, Reached, System, Targets, reach, reach_each
+from rcs_assets.disclosure.lp import Reached, System, Targets, reach, reach_each
 from rcs_assets.disclosure.rows import BoolArray, FloatArray
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS, SpendRule
 
@@ -163,7 +163,7 @@ def _told_now(job: _Job, found: Reached) -> BoolArray:
     known = reach(job.before, job.targets)
     least = np.maximum(job.targets.low_ok, known.low)
     most = np.minimum(job.targets.high_ok, known.high)
-    adds = (found.low > least + SLACK) | (found.high < most - SLACK)
+    adds = (found.low > least + found.slack) | (found.high < most - found.slack)
     return np.asarray(is_unsafe & adds, dtype=bool)
 
 

@@ -58,7 +58,7 @@ class Rule:
         k: values below it are small (Table A of policy.md: 10 and more); None: only the
             columns `low_ok` and `high_ok` say what needs protection.
         zeros: a zero is small too ("no child feels unsafe" discloses); otherwise zeros are
-            shown.
+            shown, so that every reader knows of a hidden count that it is 1 at least.
         rounding: shown values are multiples of this; what stays unknown by it protects, so
             that less is hidden. The table still comes in exact.
         low_ok: column of per-cell requirements: where not null the cell is hidden and an
@@ -186,6 +186,8 @@ def protect_with_bound(
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
     check_counts(cells.value, rule.rounding)
+    if not rule.zeros and (cells.value % 1 == 0).all():
+        cells = at_least_one(cells, cells.value > 0)
     need = _in_doubt(cells, needs_of(tables, cells, rule))
     is_small = len(need.is_primary) <= OPTIMAL_MOST
     is_best = rule.search == OPTIMAL or (rule.search == AUTO and is_small)
@@ -205,7 +207,11 @@ def protect_with_bound(
 
 
 def audit(
-    table: Any, structure: Structure | Sequence[Structure], *, rounding: int | None = None
+    table: Any,
+    structure: Structure | Sequence[Structure],
+    *,
+    rounding: int | None = None,
+    zeros: bool = True,
 ) -> Any:
     """What a reader can work out of each hidden cell, by exact linear programs.
 
@@ -216,6 +222,7 @@ def audit(
         table: long table with `status` (anything but `published` is hidden), or a list.
         structure: its structure, or a list of them.
         rounding: published values are known only to the nearest multiple of this.
+        zeros: zeros may be hidden; if not, readers know that no hidden cell is 0.
 
     Returns:
         pyarrow table of the hidden cells in row order, or a list of them: the dimensions,
@@ -227,9 +234,10 @@ def audit(
         ConfigurationError: rounding is no whole number from 1 on.
     """
     check_whole("rounding", rounding)
+    need_kind(zeros, bool, "argument zeros", "say True or False")
     tables = as_tables(table)
     structures = as_structures(structure, len(tables))
-    low, high = intervals_of(tables, structures, rounding=rounding)
+    low, high, slack = intervals_of(tables, structures, rounding=rounding, zeros=zeros)
     shown = [is_published(t) for t in tables]
     is_whole = all(
         bool((numbers(t, s.value)[is_shown] % 1 == 0).all())
@@ -237,18 +245,23 @@ def audit(
     )
     kind = pa.int64() if is_whole else pa.float64()
     answers = [
-        _answer(t, s, ~is_shown, least, most, kind)
+        _answer(t, s, ~is_shown, least, most, slack, kind)
         for t, s, is_shown, least, most in zip(tables, structures, shown, low, high, strict=True)
     ]
     return answers if isinstance(table, (list, tuple)) else answers[0]
 
 
 def intervals_of(
-    tables: Sequence[pa.Table], structures: Sequence[Structure], *, rounding: int | None
-) -> tuple[list[FloatArray], list[FloatArray]]:
+    tables: Sequence[pa.Table],
+    structures: Sequence[Structure],
+    *,
+    rounding: int | None,
+    zeros: bool = True,
+) -> tuple[list[FloatArray], list[FloatArray], float]:
     """Least and most that each row of each table can be for a reader of the published rows.
 
-    Rounded inward to whole numbers where all shown values are whole; `inf`: no limit.
+    Rounded inward to whole numbers where all shown values are whole; `inf`: no limit. Third: what
+    lies closer together is the same (`lp.Reached.slack`). `zeros`: as in `audit`.
 
     Raises:
         InputError: a table breaks its structure, or none fits what is shown.
@@ -258,16 +271,37 @@ def intervals_of(
     # A cell that any table publishes is known.
     is_hidden = np.isnan(cells.value)
     check_counts(cells.value[~is_hidden], rounding)
+    is_whole = bool((cells.value[~is_hidden] % 1 == 0).all())
+    if not zeros and is_whole:
+        cells = at_least_one(cells, is_hidden)
     hidden = np.flatnonzero(is_hidden)
     never = np.full(len(hidden), -np.inf)
     found = reach_cells(cells, is_hidden, rounding, hidden, never, -never, exact=True)
     lower, upper = found.low, found.high
-    if (cells.value[~is_hidden] % 1 == 0).all():
-        lower, upper = np.ceil(lower - SLACK), np.floor(upper + SLACK)
-    low, high = shown_bounds(cells.value, rounding)
-    low, high = np.maximum(low, cells.known_low), np.minimum(high, cells.known_high)
+    if is_whole:
+        lower, upper = np.ceil(lower - found.slack), np.floor(upper + found.slack)
+    low, high = (bound.copy() for bound in shown_bounds(cells.value, rounding))
     low[hidden], high[hidden] = lower, upper
-    return [low[rows] for rows in cells.rows], [high[rows] for rows in cells.rows]
+    low, high = np.maximum(low, cells.known_low), np.minimum(high, cells.known_high)
+    return (
+        [low[rows] for rows in cells.rows],
+        [high[rows] for rows in cells.rows],
+        SLACK if is_whole else found.slack,
+    )
+
+
+def at_least_one(cells: Cells, among: Mask) -> Cells:
+    """What everybody knows of hidden counts where no zero is hidden: they are 1 at least.
+
+    So a total is at least as large as it has such parts.
+    """
+    low = np.where(among, np.maximum(cells.known_low, 1.0), cells.known_low)
+    parts, totals = cells.equations.maximum(0), (-cells.equations).maximum(0).indices
+    while True:
+        before = low.copy()
+        np.maximum.at(low, totals, np.asarray(parts @ before))
+        if (low == before).all():
+            return replace(cells, known_low=low)
 
 
 def is_published(table: pa.Table) -> Mask:
@@ -291,6 +325,7 @@ def _answer(
     is_hidden: Mask,
     low: FloatArray,
     high: FloatArray,
+    slack: float,
     kind: pa.DataType,
 ) -> pa.Table:
     """The hidden rows of one table with their intervals."""
@@ -300,7 +335,7 @@ def _answer(
     return (
         picked.append_column("lower", pa.array(low).cast(kind))
         .append_column("upper", limit.cast(kind))
-        .append_column("exact", pa.array(high - low <= SLACK))
+        .append_column("exact", pa.array(high - low <= slack))
     )
 
 

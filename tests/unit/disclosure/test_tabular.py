@@ -248,6 +248,63 @@ def test_a_shown_zero_is_never_a_secondary_cell() -> None:
     assert status_of(protected, "A", "z") == "secondary"
 
 
+def test_where_no_zero_is_hidden_a_hidden_count_is_one_at_least() -> None:
+    """Three hidden counts that add up to 3 are 1 each for whoever knows that none is 0."""
+    structure = Structure(dimensions={"row": Hierarchy.flat(["A", "B", "C"])})
+    table = pd.DataFrame({"row": ["A", "B", "C", "Total"], "n": [1, 1, 1, 3]})
+    rule = Rule(k=3, zeros=False)
+    told = table.assign(status=["hidden"] * 3 + ["published"])
+    assert audit(told, structure, zeros=False).column("exact").to_pylist() == [True] * 3
+    assert audit(told, structure).column("exact").to_pylist() == [False] * 3
+    assert find_leaks(told, structure, rule).column("leak").to_pylist() == ["exact"] * 3
+    protected = protect(table, structure, rule)
+    assert protected.column("status").to_pylist() == ["primary"] * 3 + ["secondary"]
+    assert len(find_leaks(protected, structure, rule)) == 0
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(leaves=st.lists(st.integers(0, 12), min_size=6, max_size=6))
+def test_small_cells_stay_uncertain_whatever_is_known_of_zeros(
+    leaves: list[int], zeros: bool
+) -> None:
+    rule = Rule(k=4, zeros=zeros)
+    protected = protect(flat_table(leaves), FLAT, rule).to_pandas()
+    assert len(find_leaks(protected, FLAT, rule)) == 0
+    found = audit(protected, FLAT, zeros=zeros).to_pandas().set_index(["row", "column"])
+    least = 0 if zeros else 1
+    assert (found.lower >= least).all()
+    small = protected[(protected.status == "primary") & (protected.row != "Total")]
+    reached = found.loc[small[small.column != "Total"].set_index(["row", "column"]).index]
+    assert (reached.lower <= 1).all()
+    assert ((reached.upper >= 4) | reached.upper.isna()).all()
+
+
+@pytest.mark.parametrize("size", [1e6, 1.1e9, 5e12])
+def test_large_amounts_are_followed_as_far_as_small_ones(size: float) -> None:
+    """Bounds beyond 2^30 are where a solver may say that there is no end."""
+    structure = Structure(
+        dimensions={"row": Hierarchy.flat(ROWS), "column": Hierarchy.flat(COLUMNS)}
+    )
+    table = flat_table([101, 210, 250, 140, 170, 190])
+    table = table.assign(n=table.n * size + 0.25 * (table.n * 0 + 1))
+    table = with_totals(
+        table[(table.row != "Total") & (table.column != "Total")], dict(structure.dimensions)
+    )
+    is_hidden = table.row.isin(ROWS) & table.column.isin(["x", "y"])
+    told = hide(table, list(is_hidden)).assign(high=np.nan)
+    own = (told.row == "A") & (told.column == "x")
+    told.loc[own, "high"] = 300 * size
+    found = audit(told, structure).to_pandas().set_index(["row", "column"])
+    assert found.loc[("A", "x"), "upper"] == pytest.approx(241 * size, rel=1e-6)
+    leaks = find_leaks(told, structure, Rule(k=None, high_ok="high")).to_pandas()
+    assert leaks.leak.tolist() == ["narrow"]
+    safe = protect(told.drop(columns="status"), structure, Rule(k=None, high_ok="high"))
+    assert len(find_leaks(safe, structure, Rule(k=None, high_ok="high"))) == 0
+    reach = audit(safe, structure).to_pandas().set_index(["row", "column"]).loc[("A", "x")]
+    assert pd.isna(reach.upper) or reach.upper >= 300 * size
+
+
 def test_what_everybody_knows_needs_no_protection() -> None:
     """A roll of 4 pupils in a cell: no release can hide that it is at most 4."""
     table = flat_table([2, 30, 30, 30, 30, 30]).assign(roll=1000.0)
