@@ -231,8 +231,8 @@ def protect_models(
     decimals, points = rule.decimals, rule.pct_step
     shown = {
         "odds_ratio": f"round(odds_ratio, {decimals})",
-        "ci_low": f"round(ci_low, {decimals})",
-        "ci_high": f"round(ci_high, {decimals})",
+        "ci_low": _out("floor", "ci_low", 10**-decimals),
+        "ci_high": _out("ceil", "ci_high", 10**-decimals),
         "is_clear": f"corrected_p < {alpha}",
         "effect_points": _step("effect_points", points),
         "effect_low": _out("floor", "effect_low", points),
@@ -279,9 +279,9 @@ def register_flags(con: duckdb.DuckDBPyConnection, codebook: Codebook) -> None:
 
 def _step(column: str, step: float) -> str:
     """Nearest multiple, halves away from zero."""
-    return f"round({column} / {step}) * {step}"
+    return f"round(round({column} / {step}, 9)) * {step}"
 
 
 def _out(way: str, column: str, step: float) -> str:
     """Outward to a multiple: a range never narrows by rounding."""
-    return f"{way}({column} / {step}) * {step}"
+    return f"{way}(round({column} / {step}, 9)) * {step}"

@@ -136,7 +136,8 @@ def _packages(manifest: Mapping[str, Any]) -> str:
         for name, group in _groups(manifest).items()
     ]
     table = _table(
-        "Packages, their size, their tables, and the cells of the table estimates by status",
+        "Packages, their size, their tables, and the cells of the table estimates by status (of "
+        "schools, their own)",
         ["Package", "Tables", "Packages", "Files", "MB", *(_STATUS_WORDS[s] for s in statuses)],
         rows,
         numbers=len(statuses) + 3,

@@ -295,7 +295,8 @@ def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:
     return [
         "## Files of answers, and what anonymising lost",
         _table(columns, rows),
-        "Counts are to the nearest 10 (1 to 9 read <10), since this document is open. "
+        "Counts of pupils, records and answers are to the nearest 10 (1 to 9 read <10), since this "
+        "document is open; classes of keys are counted exactly. "
         '"Left out" and "with coarser keys" count pupils; "answers withheld" '
         f"counts sensitive variables by class of keys. At least {rule.k} records share each "
         "combination of area, survey, stage, sex, SIMD group and support that occurs, with what "

@@ -111,7 +111,9 @@ def _reach_sentences(
             f"Support recorded, no need reported: {_pct(none.observed_pct)} of pupils who "
             "reported no need."
         )
-    return tuple(said) or ("Results are not shown.",)
+    if not said and not any(row.status in SHOWN for row in by_key.values()):
+        return ("Results are not shown.",)
+    return tuple(said)
 
 
 def _reach_row(row: Reach, settings: Settings) -> ReachRow:

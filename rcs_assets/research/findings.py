@@ -73,11 +73,11 @@ def write_findings(
     """Make research.risks and research.models anew.
 
     `risks`: a row a factor (kind `factor`, level `risk` or `protective`) or count of risks of
-    a domain or of all (kind `count`, level `0` … `3+`) and outcome: pupils, their share of
-    those who answered, how many have the outcome, with its interval: from school clusters, or,
-    of too few schools, Wilson's on n / `design_effect` (null otherwise). `models`: logistic
-    models of each outcome on all factors, adjusted: adjusted odds (kind `term`), average
-    marginal effects in points, and figures of the model (kind `check`).
+    a domain or of all (kind `count`, level `0` … `3+`, as far as it has so many factors) and
+    outcome: pupils, their share of those who answered, how many have the outcome, with its
+    interval: from school clusters, or, of too few schools, Wilson's on n / `design_effect` (null
+    otherwise). `models`: logistic models of each outcome on all factors, adjusted: adjusted odds
+    (kind `term`), average marginal effects in points, and figures of the model (kind `check`).
 
     Pooled are answers to the same question only: an outcome or factor whose question changed
     between the tranches has its counts with the reason `not_comparable`, and stands in no count
@@ -271,13 +271,18 @@ def _count_rows(
     rules: FindingsRules,
     rates: Rates,
 ) -> list[dict[str, Any]]:
-    most = rules.most_risks
-    levels = {str(number): str(number) for number in range(most)} | {f"{most}+": f"{most}+"}
     rows = []
-    for domain in _counted(survey, rules):
+    for domain, names in _counted(survey, rules).items():
+        levels = {label: label for label in _levels(len(names), rules.most_risks)}
         place = {"kind": "count", "domain": domain, "factor": "risks"}
         rows += _group_rows(con, survey, outcome, f"risks_{domain}", levels, place, rates)
     return rows
+
+
+def _levels(factors_n: int, most: int) -> list[str]:
+    """Numbers of risks that can be: of two factors nobody has three."""
+    levels = [str(number) for number in range(min(most, factors_n + 1))]
+    return [*levels, f"{most}+"] if factors_n >= most else levels
 
 
 def _group_rows(

@@ -11,7 +11,8 @@ A link that linkage missed reads as "no support". Three figures say how far that
 - corrected: each pupil's support found is divided by the sensitivity of that link for pupils
   of the same stage and sex (share of true records found), both links by the product, taken as
   missed independently; capped at 0 and 100.
-- bounds of the true rate, whoever the missed ones are. Low: the observed rate (no link is
+- bounds of the true rate, whoever the missed ones are, if the estimated sensitivity is right
+  (its own uncertainty is not in them). Low: the observed rate (no link is
   false; `linkage` estimates its precision). High: observed + 100 × max(1 - sensitivity, share
   of these pupils whose receipt is not known): all of whom no record would have been found
   received it. For `none` the bounds of `any_service` turn round.

@@ -123,6 +123,19 @@ def test_counts_of_risks_need_every_answer_and_are_of_the_secondary_survey(con) 
     assert rows(con, "from research.risks where kind = 'count' and survey = 'primary'") == []
 
 
+@pytest.mark.parametrize("domain", ["area", "health"])
+def test_a_count_has_no_group_that_nobody_can_be_in(con, domain: str) -> None:
+    """Of two factors nobody has three: an empty group would hide the domain for ever."""
+    where = f"where kind = 'count' and domain = '{domain}' and outcome = '{OUTCOME}'"
+    counted = rows(con, f"from research.risks {where}")
+    assert len(RULES.factors_of("secondary", domain)) == 2
+    assert {row["level"] for row in counted} == {"0", "1", "2"}
+    assert all(row["n"] > 100 for row in counted)
+    shown = protect_risks(con, load_policy(), CODEBOOK, TITLES).to_pylist()
+    own = [r for r in shown if (r["kind"], r["domain"], r["outcome"]) == ("count", domain, OUTCOME)]
+    assert {row["status"] for row in own} <= {"published", "u"}
+
+
 def test_adjusted_odds_are_those_of_a_general_optimiser(con) -> None:
     frame = con.sql("select * from pupils where survey = 'secondary'").df()
     factors = RULES.factors_of("secondary")
@@ -154,6 +167,15 @@ def test_a_model_shows_what_its_groups_allow(con) -> None:
     policy = load_policy().models
     shown = protect_models(con, policy, CODEBOOK, 0.05).to_pylist()
     assert {row["status"] for row in shown if row["kind"] == "term"} == {"published"}
+    exact = {
+        (row["outcome"], row["factor"], row["level"]): row
+        for row in rows(con, "from research.models where kind = 'term'")
+    }
+    for row in (row for row in shown if row["kind"] == "term"):
+        true = exact[row["outcome"], row["factor"], row["level"]]
+        # Outward: no range narrows by rounding, nor widens by more than it has to.
+        assert 0 <= true["ci_low"] - row["ci_low"] < 0.01
+        assert 0 <= row["ci_high"] - true["ci_high"] < 0.01
     con.execute("create or replace temp table kept as from research.models")
     con.execute(
         "update research.models set least_cell_n = 39 where factor = 'often_lonely' "
