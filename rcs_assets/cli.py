@@ -40,12 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The graph uses these Dagster features on purpose; the pins hold them still.
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview).*")
     try:
-        return int(options.command(options))
+        status = int(options.command(options))
+        sys.stdout.flush()
+        return status
     except WrongUseError as error:
         print(f"rcs: {error}", file=sys.stderr)
         return WRONG_USE
     except RcsError as error:
         print(f"rcs: {error}", file=sys.stderr)
+        return REFUSED
+    except BrokenPipeError:
+        # Who reads the output has seen enough (`rcs status | head`); nothing is left to say to him.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
     except OSError as error:
         if error.errno not in NO_ROOM:

@@ -69,6 +69,11 @@ class OutputClass:
     n_step: float = 0
     school_pct_step: float = 0
 
+    @property
+    def base_said(self) -> str:
+        """The least base as documents say it: `+10` of another row's, empty if there is none."""
+        return f"+{self.base_plus}" if self.base_plus else str(self.base or "")
+
     def base_for(self, breakdown: str) -> int:
         """The least base of a cell of a breakdown: total, single groups, or pairs."""
         if ":" in breakdown and self.pair_base:

@@ -114,8 +114,8 @@ def _report(folder: Path, head: Head) -> str:
         found = con.execute(_BY_PLACE.format(sql_literal(folder / ESTIMATES))).fetchall()
     rows = "".join("| " + " | ".join(_cell(value) for value in row) + " |\n" for row in found)
     thresholds = "".join(
-        f"| {row.title} | {row.base or '–'} | {row.numerator or '–'} | {row.complement or '–'} "
-        f"| {row.pct_step or '–'} | {row.n_step or '–'} |\n"
+        f"| {row.title} | {row.base_said or '–'} | {row.numerator or '–'} "
+        f"| {row.complement or '–'} | {row.pct_step or '–'} | {row.n_step or '–'} |\n"
         for row in policy.output_classes.values()
     )
     return f"""Policy {policy.version}. No value of a hidden cell, and nothing that tells which of

@@ -272,9 +272,8 @@ def _protection(package: Package, run: Run) -> list[str]:
 
 
 def _threshold(row: OutputClass) -> tuple[object, ...]:
-    base = f"+{row.base_plus}" if row.base_plus else row.base or ""
     steps = (f"{step:g}" if step else "" for step in (row.pct_step, row.n_step))
-    return row.title, base, row.numerator or "", *steps
+    return row.title, row.base_said, row.numerator or "", *steps
 
 
 def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:

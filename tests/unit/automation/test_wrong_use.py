@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,17 @@ def test_a_folder_of_something_else_is_not_made_an_installation(
     assert str(tmp_path / "letters" / ".rcs") in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "letters", tmp_path / "letters" / "a.txt"]
     assert (tmp_path / "letters").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("command", ["codebook differences --json", "codebook --help"])
+def test_who_reads_no_further_ends_a_command_without_a_trace(command: str) -> None:
+    """As `rcs … | head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    rcs = Path(sys.executable).with_name("rcs")
+    ended = subprocess.run(
+        [rcs, *command.split()], stdout=write, stderr=subprocess.PIPE, check=False, timeout=120
+    )
+    os.close(write)
+    assert b"Traceback" not in ended.stderr
+    assert b"BrokenPipe" not in ended.stderr
