@@ -554,10 +554,12 @@ def _group_table(
     rows, statuses = [], set()
     for indicator in subject.settings.priority.get(survey, ()):
         measure = subject.package.measures.get(indicator)
-        cells = [
-            subject.package.cell(subject.place, survey, indicator, breakdown, group)
-            for group in groups
-        ]
+        cells = _as_split(
+            [
+                subject.package.cell(subject.place, survey, indicator, breakdown, group)
+                for group in groups
+            ]
+        )
         if measure is not None and any(cells):
             statuses |= {cell.status for cell in cells if cell is not None}
             rows.append(_group_row(subject, measure, breakdown, groups, cells))
@@ -571,6 +573,16 @@ def _group_table(
         has_gap=breakdown == "simd_quintile",
         rows=tuple(rows) if statuses & set(SHOWN) else (),
     )
+
+
+def _as_split(cells: Sequence[Cell | None]) -> Sequence[Cell | None]:
+    """Of two groups both or none (outputs.md 4.6): one side alone would be read as the whole."""
+    if len(cells) != 2 or not any(cell is not None and cell.status == "c" for cell in cells):
+        return cells
+    nothing = {"n": "", "estimate": "", "ci_low": "", "ci_high": "", "status": "c", "note": ""}
+    return [
+        cell._replace(**nothing) if cell is not None and cell.is_shown else cell for cell in cells
+    ]
 
 
 def _group_row(

@@ -228,3 +228,20 @@ def test_the_explorer_sets_nobody_beside_himself(tmp_path, other) -> None:
 def test_a_figure_that_differs_or_a_rating_keeps_the_tranche_on_the_page(tmp_path, other) -> None:
     package = read_package(write_alone(tmp_path, **other), CPP)
     assert cpp_page(package, load_settings()).has_area
+
+
+@pytest.mark.parametrize("breakdown", ["asn", "looked_after"])
+def test_a_split_is_hidden_whole_if_one_side_is(tmp_path, breakdown) -> None:
+    """outputs.md 4.6: of two groups no figure stands alone; of five each stands for itself."""
+
+    def hides_no(indicator: str, of: str, group: str) -> str:
+        return "c low" if (of, group) in ((breakdown, "N"), ("simd_quintile", "1")) else "published"
+
+    package = read_package(made.write_cpp(tmp_path, statuses=hides_no), CPP)
+    page = cpp_page(package, load_settings())
+    tables = {table.key: table for part in page.surveys for table in part.groups}
+    assert tables[breakdown].rows == ()
+    assert any("[c]" in row.values[0] for row in tables["simd_quintile"].rows)
+    assert all("[c]" not in row.values[1] for row in tables["simd_quintile"].rows)
+    other = {"asn": "looked_after", "looked_after": "asn"}[breakdown]
+    assert all("[c]" not in value for row in tables[other].rows for value in row.values)
