@@ -320,6 +320,10 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     groups() {
       const p = place(), m = measure();
       const found = meta.groups.map((g, i) => ({ g, label: g[2], cell: cellOf(p, m, i) })).filter((r) => r.g[0] === state.breakdown && r.cell && r.cell.mark !== "z");
+      // Of two groups both or none: one side alone would be read as the whole.
+      if (found.length === 2 && found.some((r) => "clh".includes(r.cell.mark))) {
+        for (const r of found) if (isShown(r.cell)) r.cell = { mark: "c" };
+      }
       return {
         title: `${m.title}: ${(meta.breakdowns[state.breakdown] || "no groups").toLowerCase()}`,
         about: `${p.name}. Groups not shown: ${found.filter((r) => !isShown(r.cell)).length} of ${found.length}. Groups of pupils differ in many ways; a gap does not say why.`,
