@@ -89,8 +89,9 @@ def refuse_columns(
     is_header = len(problems["missing"]) <= len(expected) // 2
 
     def shown(names: Sequence[str]) -> str:
-        listed = [name for name in names if is_header or name in known][:_COLUMNS_SHOWN]
-        more = len(names) - len(listed)
+        told = [name for name in names if is_header or name in known][:_COLUMNS_SHOWN]
+        listed = [name.strip() or "one without a name" for name in told]
+        more = len(names) - len(told)
         return ", ".join([*listed, *([f"and {more} more"] if more else [])])
 
     raise InputError(

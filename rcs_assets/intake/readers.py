@@ -16,7 +16,8 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -49,6 +50,8 @@ _ERROR_CELL = re.compile(rb"\bt=[\"']e[\"']")
 _OVERLAP = 64
 _CHUNK_BYTES = 1 << 20
 _BAD_LINES_SHOWN = 5
+# Names of the columns of `delivered`, from those of a header and the file's name.
+_Naming = Callable[[Sequence[str], str], Sequence[str]]
 
 
 def quoted(name: str) -> str:
@@ -70,8 +73,9 @@ def probe(path: Path, dataset: Dataset) -> None:
     """Refuse a file that cannot be complete or is not what its name says.
 
     Raises:
-        InputError: empty, too large, truncated, or not the format of its name.
+        InputError: no file, empty, too large, truncated, or not the format of its name.
     """
+    _require_file(path)
     size = path.stat().st_size
     if size == 0:
         raise InputError(
@@ -99,14 +103,14 @@ def read_header(path: Path, dataset: Dataset) -> tuple[str, ...]:
     """The column names of a file in file order.
 
     Raises:
-        InputError: the header cannot be read.
+        InputError: no file, or the header cannot be read.
     """
+    _require_file(path)
     if is_sav(path):
-        return tuple(_sav_metadata(path).column_names)
+        # A damaged name comes as None.
+        return tuple(name or "" for name in _sav_metadata(path).column_names)
     if ending_of(path) == "xlsx":
-        return tuple(
-            str(name or "") for name in _sheet(path, dataset).slice(0, 1).to_pylist()[0].values()
-        )
+        return _sheet_header(_sheet(path, dataset))
     with text_of(path, dataset) as text:
         return _csv_header(text, path.name, dataset)
 
@@ -120,13 +124,50 @@ def read_text(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> N
         dataset: its encoding and delimiter.
 
     Raises:
-        InputError: a line with another number of columns, bytes outside the encoding.
+        InputError: no file, a column without a name or one that stands twice, a line with another
+            number of columns, bytes outside the encoding.
     """
+    _read_cells(con, path, dataset, _own_names)
+
+
+def _read_cells(
+    con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset, naming: _Naming
+) -> None:
+    _require_file(path)
     if ending_of(path) == "xlsx":
-        _read_xlsx(con, path, dataset)
+        _read_xlsx(con, path, dataset, naming)
     else:
         with text_of(path, dataset) as text:
-            _read_csv(con, text, path.name, dataset)
+            _read_csv(con, text, path.name, dataset, naming)
+
+
+def _own_names(header: Sequence[str], file: str) -> Sequence[str]:
+    """The header's own names; SQL tells no capitals from small letters."""
+    counted = Counter(name.lower() for name in header)
+    bad = [n for n, name in enumerate(header, 1) if not name or counted[name.lower()] > 1]
+    if bad:
+        raise InputError(
+            "Columns have no name, or one that stands twice",
+            where=f"file {file}, header, column {', '.join(map(str, bad[:_BAD_LINES_SHOWN]))}"
+            + (", …" if len(bad) > _BAD_LINES_SHOWN else ""),
+            why="each column has a name of its own, whatever its capitals",
+            fix="ask the supplier to write the file again with one name a column",
+        )
+    return header
+
+
+def _by_position(header: Sequence[str], _file: str) -> Sequence[str]:
+    return [f"column_{n}" for n in range(1, len(header) + 1)]
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            "There is no such file",
+            where=f"file {path.name}",
+            why="it does not exist, or is a folder",
+            fix="check the path",
+        )
 
 
 def read_sav(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]) -> None:
@@ -180,6 +221,8 @@ def sav_labels(path: Path) -> Mapping[str, Mapping[float, str]]:
 def count_records(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> int:
     """The records of a file that intake refused, as far as they can be read; else 0.
 
+    By position: a header whose names no table can have is one of the reasons to refuse a file.
+
     Args:
         con: an empty scratch connection.
         path: the file.
@@ -188,7 +231,7 @@ def count_records(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) 
     try:
         if is_sav(path):
             return max(0, int(_sav_metadata(path).number_rows or 0))
-        read_text(con, path, dataset)
+        _read_cells(con, path, dataset, _by_position)
         return int(con.execute("select count(*) from delivered").fetchall()[0][0])
     except InputError:
         return 0
@@ -352,8 +395,10 @@ def _delimiter(line: str, dataset: Dataset) -> str:
     return dataset.delimiter
 
 
-def _read_csv(con: duckdb.DuckDBPyConnection, text: Path, file: str, dataset: Dataset) -> None:
-    header = _csv_header(text, file, dataset)
+def _read_csv(
+    con: duckdb.DuckDBPyConnection, text: Path, file: str, dataset: Dataset, naming: _Naming
+) -> None:
+    header = naming(_csv_header(text, file, dataset), file)
     delimiter = _delimiter(read_first_line(text, file), dataset)
     names = ", ".join(f"{sql_literal(name)}: 'VARCHAR'" for name in header)
     # store_rejects collects broken lines instead of raising an error that quotes them.
@@ -418,9 +463,15 @@ def _sheet(path: Path, dataset: Dataset) -> pa.Table:
     return table
 
 
-def _read_xlsx(con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset) -> None:
+def _sheet_header(sheet: pa.Table) -> tuple[str, ...]:
+    return tuple(str(name or "") for name in sheet.slice(0, 1).to_pylist()[0].values())
+
+
+def _read_xlsx(
+    con: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset, naming: _Naming
+) -> None:
     sheet = _sheet(path, dataset)
-    header = [str(name or "") for name in sheet.slice(0, 1).to_pylist()[0].values()]
+    header = list(naming(_sheet_header(sheet), path.name))
     # A day is stored as a number with a format; read as text it has a time of midnight.
     days = {field.column for field in dataset.fields if field.kind == "date"}
     cells = ", ".join(

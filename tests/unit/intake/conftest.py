@@ -206,13 +206,17 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]], header: Sequence[st
 
 def write_xlsx(path: Path, rows: Sequence[Mapping[str, Any]], sheet: str = "services") -> Path:
     """Rows as the only sheet of a workbook."""
+    return write_sheet(path, [list(rows[0]), *(list(row.values()) for row in rows)], sheet)
+
+
+def write_sheet(path: Path, lines: Sequence[Sequence[Any]], sheet: str = "services") -> Path:
+    """Lines of cells, the header among them, as the only sheet of a workbook."""
     book = openpyxl.Workbook()
     page = book.active
     assert page is not None
     page.title = sheet
-    page.append(list(rows[0]))
-    for row in rows:
-        page.append(list(row.values()))
+    for line in lines:
+        page.append(line)
     book.save(path)
     return path
 

@@ -11,8 +11,21 @@ import pytest
 
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.errors import InputError
-from rcs_assets.intake.readers import count_records, read_header, read_sav, read_text
-from tests.unit.intake.conftest import services, survey_frame, write_sav, write_xlsx
+from rcs_assets.intake.readers import (
+    count_records,
+    probe,
+    read_header,
+    read_sav,
+    read_text,
+)
+from rcs_assets.intake.survey import check_survey_header
+from tests.unit.intake.conftest import (
+    services,
+    survey_frame,
+    write_sav,
+    write_sheet,
+    write_xlsx,
+)
 
 SECRET = "Zyxwvut"
 
@@ -138,3 +151,48 @@ def test_records_of_a_refused_file_are_counted_where_they_can_be_read(
     assert count_records(con, survey, codebook.datasets["secondary_survey"]) == 3
     book = write_xlsx(tmp_path / "a.xlsx", services(), sheet="other")
     assert count_records(con, book, codebook.datasets["service_map"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [(["a", "a"], "1, 2"), (["a", "A"], "1, 2"), (["a", None], "2"), ([None, "b"], "1")],
+)
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_columns_without_a_name_of_their_own(
+    con: duckdb.DuckDBPyConnection,
+    tmp_path: Path,
+    dataset: Dataset,
+    ending: str,
+    header: list[str | None],
+    column: str,
+) -> None:
+    """They are refused by their place, and the records below them are counted all the same."""
+    path = tmp_path / f"a.{ending}"
+    if ending == "csv":
+        path.write_text(",".join(name or "" for name in header) + f"\n1,{SECRET}\n3,4\n")
+    else:
+        write_sheet(path, [header, ["1", SECRET], ["3", "4"]])
+    assert f"header, column {column}." in refusal(con, path, dataset)
+    assert count_records(con, path, dataset) == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "sav"])
+def test_a_path_without_a_file(tmp_path: Path, dataset: Dataset, ending: str) -> None:
+    (tmp_path / f"folder.{ending}").mkdir()
+    for name in ("missing", "folder"):
+        path = tmp_path / f"{name}.{ending}"
+        for read_from in (probe, read_header):
+            with pytest.raises(InputError, match=path.name):
+                read_from(path, dataset)
+
+
+def test_a_survey_with_a_damaged_name(tmp_path: Path, codebook: Codebook) -> None:
+    questionnaire = codebook.questionnaire_for("t1", "primary")
+    path = write_sav(tmp_path / "a.sav", survey_frame(questionnaire, ["CA00000001"]))
+    # Not one of up to eight letters: without it the file cannot be read at all.
+    names = (asked.supplier_name for asked in questionnaire.variables)
+    name = next(name.encode() for name in names if len(name) > 8)
+    path.write_bytes(path.read_bytes().replace(name, b" " * len(name)))
+    header = read_header(path, codebook.datasets["primary_survey"])
+    with pytest.raises(InputError, match="one without a name"):
+        check_survey_header(header, questionnaire, path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Mapping
 from datetime import date
 
@@ -35,6 +36,7 @@ from tests.unit.intake.conftest import (
     survey_frame,
     write_csv,
     write_sav,
+    write_sheet,
     write_xlsx,
 )
 
@@ -348,6 +350,37 @@ def test_a_missing_column_rejects_the_file_and_the_rest_goes_on(delivered: World
     ]
     assert receipts["education_ids"].status == ReceiptStatus.ACCEPTED
     assert incomplete(world) == {ENGAGEMENT: (reason,)}
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "zip"])
+@pytest.mark.parametrize(
+    ("name", "fault"), [("postcode", "twice: postcode"), (None, "one without a name")]
+)
+def test_a_header_that_no_table_can_have_rejects_the_file_and_the_rest_goes_on(
+    delivered: World, ending: str, name: str | None, fault: str
+) -> None:
+    """The last column twice, or one more without a name: both happen in Excel."""
+    world = delivered
+    rows = [[*education_ids()[0], name], *([*row.values(), "x"] for row in education_ids())]
+    path = world.path("education_ids")
+    if ending == "csv":
+        path.write_text("".join(",".join(cell or "" for cell in row) + "\n" for row in rows))
+    else:
+        path = write_sheet(path.with_suffix(".xlsx"), rows)
+    if ending == "zip":
+        packed = world.path("sample_file").with_name("education.zip")
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.write(path, path.name)
+        path = packed
+    world.deliver(path)
+    receipts = take_all(world)
+    refused = receipts["education_ids"]
+    assert refused.status == ReceiptStatus.REJECTED
+    assert fault in refused.reason and "education-identifiers" in refused.reason
+    counts = (refused.received_n, refused.accepted_n, refused.quarantined_n, refused.withdrawn_n)
+    assert counts == (6, 0, 6, 0)
+    assert len(receipts) == 11
+    assert receipts["social_work_payload"].accepted_n == 4
 
 
 def test_a_file_refused_at_delivery_counts_as_rejected(delivered: World) -> None:
