@@ -30,7 +30,7 @@ from rcs_assets.commands.terminal import (
     say_progress,
 )
 from rcs_assets.errors import ConfigurationError, InputError, WrongUseError
-from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries
+from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries, named_files
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
@@ -95,17 +95,12 @@ def simulate(options: argparse.Namespace) -> int:
 
 def deliver(options: argparse.Namespace) -> int:
     """Register files; each that is refused is named, the others go on."""
+    # Before the home: a mistyped path must not make an installation.
+    _require_files(options.paths)
     home = make_home(options)
     # What lies in a drop without keys looks like an installation that has lost them.
     require_keys(home)
     outcomes = _register(home, options.paths)
-    if not outcomes:
-        raise InputError(
-            "There is no file to deliver",
-            where=", ".join(map(str, options.paths)),
-            why="a folder means its own files, and not those of folders in it",
-            fix="name the files, or the folder that they lie in",
-        )
     if options.json:
         print_json(outcomes)
     else:
@@ -237,6 +232,17 @@ def _report_failures(home: Home, outcomes: Iterable[Any]) -> int:
     for outcome in failed:
         print(f"rcs: {outcome.error}", file=sys.stderr)
     return REFUSED if failed else DONE
+
+
+def _require_files(paths: Sequence[Path]) -> None:
+    """Raises InputError where the paths name no file that is there."""
+    if not any(path.is_file() for path in named_files(paths)):
+        raise InputError(
+            "There is no file to deliver",
+            where=", ".join(map(str, paths)),
+            why="a path has to exist, and a folder means its own files, not those of folders in it",
+            fix="name the files, or the folder that they lie in",
+        )
 
 
 def _register(home: Home, paths: Sequence[Path]) -> list[DeliveryOutcome]:

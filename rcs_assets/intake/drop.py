@@ -148,7 +148,7 @@ def deliver(
         StorageError: the register is damaged, or another process writes to the home.
     """
     day = (received_on or date.today()).isoformat()
-    files = _files(paths)
+    files = named_files(paths)
     desk = _Door(home, programme, codebook, day, tuple(files))
     with write_lock(home, "registering deliveries"):
         return [outcome for path in files for outcome in _deliver_path(desk, path)]
@@ -189,7 +189,11 @@ def engagements_in_scope(home: Home, programme: Programme) -> tuple[str, ...]:
     return tuple(key for key in programme.engagement_keys if key in delivered)
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def named_files(paths: Iterable[Path]) -> list[Path]:
+    """What paths name, in their order: a file itself, of a folder its own files, each once.
+
+    A path at which nothing lies is among them, so that its refusal can name it.
+    """
     found: dict[Path, None] = {}
     for path in paths:
         members = sorted(path.iterdir()) if path.is_dir() else [path]

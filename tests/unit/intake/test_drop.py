@@ -101,6 +101,31 @@ def test_a_folder_without_files_is_refused(
     assert "There is no file to deliver" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("profile", ["demo", "production"])
+def test_a_path_without_a_file_makes_no_installation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert main(["deliver", *home, "--profile", profile, str(tmp_path / "nope.csv")]) == 1
+    said = capsys.readouterr().err
+    assert "There is no file to deliver" in said and "nope.csv" in said
+    assert main(["status", *home]) == 1
+    assert "There is no installation here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_without_a_file_stops_no_other(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sample(world)
+    write_simulated_manifest(world.folder, [path], 1)
+    nope = str(world.folder / "nope.csv")
+    assert main(["deliver", "--home", str(world.home.path), nope, str(path)]) == 1
+    said = capsys.readouterr()
+    assert "1 new of 2 files" in said.out
+    assert "There is no such file" in said.err and "nope.csv" in said.err
+
+
 def test_incoming_files_are_removed_once_registered(world: World) -> None:
     inside = World(world.home, world.programme, world.codebook, world.settings, world.home.incoming)
     path = write_csv(inside.path("sample_file"), pupils())
