@@ -47,7 +47,12 @@ from rcs_assets.linkage.probabilistic import (
 )
 from rcs_assets.linkage.quality import LinkQuality, estimate_quality, missed_chances
 from rcs_assets.linkage.remainder import link_remainder
-from rcs_assets.linkage.settings import LinkRules, LinkSettings, load_link_rules
+from rcs_assets.linkage.settings import (
+    LinkRules,
+    LinkSettings,
+    inner_name,
+    load_link_rules,
+)
 from rcs_assets.linkage.standardise import FIELDS, known, standardised
 
 # Types of the standardised fields that are no text.
@@ -254,11 +259,13 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, table: Any, settings: LinkS
             where=side,
             fix="add the columns to both tables, or take them out of LinkSettings.extra_fields",
         )
+    table = table.rename_columns([inner_name(column) for column in columns])
     con.register("delivered", table)
     _refuse_empty(con, side, columns)
     if "clk" in columns:
         _refuse_broken_encodings(con, side)
-    named = [field for field in fields if field in columns]
+    fields = tuple(map(inner_name, fields))
+    named = [field for field in fields if field in table.column_names]
     cells = [f"{known(_cell(table, field))} as {_quoted(field)}" for field in named]
     parts = [
         f"{standardised(field, _quoted(field)) if field in named else _blank(field)} "
@@ -301,7 +308,6 @@ def _cell(table: pa.Table, field: str) -> str:
 
 
 def _quoted(column: str) -> str:
-    """An extra field may have a name that is a word of SQL."""
     return f'"{column}"'
 
 
@@ -361,7 +367,7 @@ def _stands(column: pa.ChunkedArray) -> bool:
 
 def _refuse_empty(con: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> None:
     """No row, or a column of blanks: rather a wrong file than a file of strangers."""
-    counted = ", ".join(f"count({known(_quoted(column))})" for column in columns)
+    counted = ", ".join(f"count({known(_quoted(inner_name(column)))})" for column in columns)
     rows, *filled_n = con.execute(f"select count(*), {counted} from delivered").fetchall()[0]
     if not rows:
         raise InputError("A table has no rows", where=side, fix="hand over records of both sides")

@@ -20,7 +20,7 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.linkage.settings import LinkRules, LinkSettings
+from rcs_assets.linkage.settings import LinkRules, LinkSettings, inner_name
 from rcs_assets.linkage.years_alone import for_years_alone, has_years_alone
 
 # Parameters that were fitted are rounded to this many digits before anything is scored, so
@@ -133,7 +133,7 @@ def _counted_alike(
 
     Nobody can ship it: of a number none agree by chance, of a sex every second pair.
     """
-    field = f'"{comparison["output_column_name"]}"'
+    field = f'"{inner_name(comparison["output_column_name"])}"'
     left, right = ("lhs", "lhs" if settings.mode == "dedupe" else "rhs")
     own = 1 if settings.mode == "dedupe" else 0  # a record is no pair with itself
     alike, left_n, right_n = con.execute(f"""
@@ -276,7 +276,8 @@ def extra_blocks(
     """Agreement of each extra field that tells records apart: a number does, a sex does not."""
     sides = ["lhs"] if settings.mode == "dedupe" else ["lhs", "rhs"]
     most = rules.block_records * sum(len_of(con, table) for table in sides)
-    named = [f'l."{field}" = r."{field}"' for field in settings.extra_fields]
+    columns = map(inner_name, settings.extra_fields)
+    named = [f'l."{column}" = r."{column}"' for column in columns]
     return [block for block in named if _pairs_n(con, sides, block, most) <= most]
 
 
@@ -361,7 +362,7 @@ def _present_fields(
 ) -> list[str]:
     """Fields that are filled somewhere in the tables; a former surname in one is enough."""
     fields = [entry["field"] for entry in _comparisons(rules, settings)]
-    counted = ", ".join(f'count("{field}")' for field in (*fields, "previous_surname"))
+    counted = ", ".join(f'count("{inner_name(field)}")' for field in (*fields, "previous_surname"))
     counts = [con.execute(f"select {counted} from {table}").fetchall()[0] for table in tables]
     present = [field for field, *n in zip(fields, *counts, strict=False) if all(n)]
     return [*present, *(["previous_surname"] if any(n[-1] for n in counts) else [])]
@@ -409,13 +410,28 @@ def _linker(
         api.register(table, dataset_display_name=name)
         for table, name in zip(tables, _NAMES, strict=False)
     ]
-    linker = Linker(frames, model, log_level=None, validate_settings=False)
+    named = {**model, "comparisons": [_with_inner_names(entry) for entry in model["comparisons"]]}
+    linker = Linker(frames, named, log_level=None, validate_settings=False)
     compared = {entry["output_column_name"] for entry in model["comparisons"]}
     for field in _adjusted_fields(rules.model["comparisons"]):
         if field in compared:
             lookup = api.register(f"tf_{field}")
             linker.table_management.register_term_frequency_lookup(lookup, field)
     return linker
+
+
+def _with_inner_names(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """A model names fields as its caller does; Splink gets the columns of the engine's tables."""
+    field = comparison["output_column_name"]
+    column = inner_name(field)
+    levels = [
+        {
+            **level,
+            "sql_condition": re.sub(rf"\b{field}(?=_[lr]\b)", column, level["sql_condition"]),
+        }
+        for level in comparison["comparison_levels"]
+    ]
+    return {**comparison, "output_column_name": column, "comparison_levels": levels}
 
 
 def _fitted(
@@ -446,7 +462,7 @@ def _fitted(
                     _rounded(old, new)
                     for old, new in zip(
                         entry["comparison_levels"],
-                        fitted[entry["output_column_name"]]["comparison_levels"],
+                        fitted[inner_name(entry["output_column_name"])]["comparison_levels"],
                         strict=True,
                     )
                 ]

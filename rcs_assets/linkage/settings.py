@@ -28,8 +28,6 @@ FORMS_FILE = "diminutives.yaml"
 QUALITY_FILE = "quality.yaml"
 MODES = ("link", "dedupe")
 _YEAR_KEYS = ("from_share", "records", "pairs_seen", "both", "one")
-# Columns of the engine's own tables, beside the fields.
-_OWN_COLUMNS = ("record_id", "unique_id", "forename_forms")
 TRAINING = ("auto", "fixed", "fit")
 # Columns of a council's record that make cells of weights (by_group.py).
 WEIGHT_COLUMNS = {
@@ -95,13 +93,22 @@ class LinkSettings:
             raise _wrong("extra_fields", "a tuple of column names is needed")
         # SQL tells no capitals from small letters.
         small = [name.lower() for name in fields]
-        taken = sorted(set(small) & {*_OWN_COLUMNS, *FIELDS})
+        taken = sorted(set(small) & {"record_id", *FIELDS})
         if taken or len(set(small)) < len(small) or not all(map(str.isidentifier, fields)):
             raise _wrong(
                 "extra_fields",
                 "further columns by plain names, each once whatever its capitals, "
                 f"without {taken or 'fields that are compared anyway'}",
             )
+
+
+def inner_name(column: str) -> str:
+    """A column of a caller's table in the engine's own tables.
+
+    One that he named himself has a prefix: its name means nothing to the engine, nor to Splink,
+    whose columns and prefixes (source_dataset, tf_) no caller can know.
+    """
+    return column if column in ("record_id", *FIELDS) else f"extra_{column}"
 
 
 @dataclass(frozen=True)

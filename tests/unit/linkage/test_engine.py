@@ -18,7 +18,7 @@ import pytest
 
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.linkage import LinkSettings, link
-from rcs_assets.linkage.engine import link_each
+from rcs_assets.linkage.engine import Links, link_each
 from rcs_assets.linkage.probabilistic import QUIET
 
 ANNE = {
@@ -301,6 +301,23 @@ def test_extra_fields_are_compared() -> None:
     settings = LinkSettings(training="fixed", extra_fields=("code",))
     without = link(left.drop_columns(["code"]), left.drop_columns(["code"]), FIXED)
     assert pairs(without) < pairs(link(left, left, settings))
+
+
+@pytest.mark.parametrize("mode", ["link", "dedupe"])
+def test_the_name_of_an_extra_field_changes_nothing(mode: str, quick_fit: Path) -> None:
+    """Splink and the engine have columns of these names, or columns that begin so."""
+    left = crowd("select record_id, * exclude (record_id, scn), left(surname, 1) as c from crowd")
+    right = left.drop_columns(["surname"]) if mode == "link" else None
+
+    def result(name: str) -> Links:
+        files = [t and t.rename_columns({"c": name}) for t in (left, right)]
+        chosen = LinkSettings(mode=mode, training="fit", overlay=quick_fit, extra_fields=(name,))
+        return link(*files, chosen)
+
+    expected = result("initial")
+    assert "initial" in expected.model.fields
+    for name in ("source_dataset", "left_id", "tf_surname", "unique_id", "forename_forms", "l"):
+        assert result(name).table.equals(expected.table), name
 
 
 def test_dedupe_finds_pairs_within_one_table() -> None:
