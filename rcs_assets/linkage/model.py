@@ -24,6 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
+from rcs_assets.given import need_kind
 from rcs_assets.linkage.probabilistic import MatchModel, splink_settings
 from rcs_assets.linkage.settings import (
     FORMS_FILE,
@@ -87,31 +88,45 @@ def shipped_model(rules: LinkRules) -> MatchModel:
     return MatchModel((*fields, "previous_surname"), settings)
 
 
-def save_model(model: MatchModel, path: Path) -> str:
+def save_model(model: MatchModel, path: str | Path) -> str:
     """Write a model, for instance `Links.model`, to a file.
 
     Returns:
         Its id, which stands in the file.
+
+    Raises:
+        InputError: it is no model, or no file can be written there.
     """
+    need_kind(model, MatchModel, "model", "give Links.model of a call")
+    file = Path(path)
     name = model_id(model)
     content = {"model_id": name, "model": json.loads(_text(model))}
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    try:
+        write_atomically(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        raise InputError(
+            "The match model cannot be saved",
+            where=str(file),
+            why=f"no file can be written there ({type(error).__name__})",
+            fix="name a file in a folder that is there and can be written",
+        ) from None
     return name
 
 
-def load_model(path: Path) -> MatchModel:
+def load_model(path: str | Path) -> MatchModel:
     """A model from its file, for `LinkSettings.model`.
 
     Raises:
         InputError: the file is not in its form, or was changed after it was written.
     """
+    file = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         return _model(content["model"], content["model_id"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The file of the match model cannot be used",
-            where=path.name,
+            where=file.name,
             why=f"it is not a model that was saved ({type(error).__name__})",
             fix="save it anew from Links.model (rcs_assets.linkage.save_model), or remove it",
         ) from None

@@ -37,6 +37,20 @@ def test_a_prediction_is_repeated_from_the_file_of_a_fitted_model(files, tmp_pat
     assert not link(*files, LinkSettings(training="fixed")).table.equals(first.table)
 
 
+def test_a_path_may_be_a_text_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+    model = platform_model().model
+    file = str(tmp_path / "m.json")
+    assert save_model(model, file) == model_id(load_model(file))
+    for path in (tmp_path / "nowhere" / "m.json", tmp_path):
+        with pytest.raises(InputError, match="cannot be saved") as refused:
+            save_model(model, path)
+        assert str(path) in str(refused.value)
+        with pytest.raises(InputError, match="cannot be used"):
+            load_model(str(path))
+    with pytest.raises(InputError, match="MatchModel"):
+        save_model("model", file)  # type: ignore[arg-type]
+
+
 def test_the_table_gives_the_links_of_the_rules_it_was_made_of(files) -> None:
     con = duckdb.connect()
     write_model(con, platform_model())
