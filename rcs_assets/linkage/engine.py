@@ -97,7 +97,8 @@ def link(left: Any, right: Any = None, settings: LinkSettings | None = None) -> 
     Raises:
         InputError: no table, no rows, no `record_id`, an id that is null or stands twice, a
             column that is neither a field nor named, or has no value at all, an extra field
-            that is missing, birth dates of which most cannot be read, no field in common.
+            that is missing, birth dates of which most cannot be read, no field in common,
+            decisions (`settings.decided`) that contradict each other or name no record.
     """
     chosen = LinkSettings() if settings is None else settings
     need_kind(chosen, LinkSettings, "settings", "give LinkSettings(…), or leave it out")
@@ -156,7 +157,7 @@ def _link(
     add_forename_forms(con, rules, loaded)
     count_frequencies(con, rules, loaded)
     run_cascade(con, rules, dedupe=settings.mode == "dedupe")
-    apply_decisions(con, rules, settings.decided)
+    apply_decisions(con, rules, settings)
     _rest(con, settings)
     prior = _prior(con, rules, settings)
     model = match_model(con, rules, settings, prior=prior)

@@ -47,7 +47,8 @@ class LinkSettings:
     and `clerical_weight` (log2 of the odds) override the thresholds of the rules.
     `overlay`: folder with an adopter's files of rules. `model`: that of an earlier call
     (`Links.model`), used again as it is. `decided`: pyarrow.Table of left_id, right_id, is_same:
-    pairs that people decided, which no model decides again.
+    pairs of these records that people decided, which no model decides again; one that is decided
+    both ways, or joins a record with two of the other table, is refused.
     """
 
     mode: str = "link"

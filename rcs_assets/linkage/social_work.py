@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from rcs_assets.linkage.engine import filled, link_each
 from rcs_assets.linkage.missed import Quality, add_chances
@@ -54,7 +55,7 @@ def link_social_work(
             con, "social_work_records", engagement, f"{_PERSON}, previous_surname"
         )
         if pupils.num_rows and records.num_rows:
-            decided = replace(settings, decided=_decided(con, engagement))
+            decided = replace(settings, decided=_decided(con, engagement, pupils, records))
             files[engagement] = (pupils, records, decided)
     for engagement, links in zip(files, link_each([*files.values()]), strict=True):
         quality["social_work", engagement] = links.quality
@@ -74,14 +75,44 @@ def _identifiers(con: duckdb.DuckDBPyConnection, table: str, engagement: str, co
     return filled(rows)
 
 
-def _decided(con: duckdb.DuckDBPyConnection, engagement: str) -> Any:
-    """The pairs of the engagement that clerks decided, as far as the decisions hold."""
-    return con.execute(
-        "select left_id, right_id, verdict = 'same' as is_same from judged "
-        "where engagement = ? and is_settled and outcome = 'holds' and verdict <> 'unsure' "
-        "order by all",
+def _decided(
+    con: duckdb.DuckDBPyConnection, engagement: str, pupils: pa.Table, records: pa.Table
+) -> pa.Table:
+    """The pairs of these records that clerks decided, as far as the decisions hold.
+
+    Of two decisions that join one record with two, neither is followed; nor is one on a record
+    that is not linked now, for instance for want of a payload.
+    """
+    con.register("pupil_rows", pupils)
+    con.register("record_rows", records)
+    known = con.execute(
+        """
+        with holding as (
+            select left_id, right_id, verdict = 'same' as is_same
+            from judged
+            where engagement = ? and is_settled and outcome = 'holds' and verdict <> 'unsure'
+        ),
+        single as (
+            select *
+            from holding
+            qualify
+                not is_same
+                or (
+                    count(*) over (partition by left_id, is_same) = 1
+                    and count(*) over (partition by right_id, is_same) = 1
+                )
+        )
+        select single.*
+        from single
+        semi join pupil_rows on single.left_id = pupil_rows.record_id
+        semi join record_rows on single.right_id = record_rows.record_id
+        order by all
+        """,
         [engagement],
     ).to_arrow_table()
+    con.unregister("pupil_rows")
+    con.unregister("record_rows")
+    return known
 
 
 def _links_query(chosen: str) -> str:

@@ -14,12 +14,12 @@ import pytest
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.intake.freshness import settled_marks
 from rcs_assets.intake.vault import prepare_vault
-from rcs_assets.linkage import LinkKeys, LinkSettings, link, link_engagements
+from rcs_assets.linkage import LinkKeys, link_engagements
 from rcs_assets.linkage.agreement import agreement
-from rcs_assets.linkage.clerical import clerical_input, refuse_other_log
+from rcs_assets.linkage.clerical import clerical_input, pairs_query, refuse_other_log
 from rcs_assets.linkage.engagements import DATASETS
 from rcs_assets.linkage.review import Seat, progress, verified_decisions
-from rcs_assets.storage import Home, Settings, open_vault
+from rcs_assets.storage import Home, Settings, hmac_expression, open_vault
 from rcs_assets.storage.decision_log import forget, forget_engagement, head_file, log_file
 from rcs_assets.storage.settings import parse_day
 
@@ -223,7 +223,7 @@ def test_a_decision_on_records_that_changed_is_not_applied_and_says_so(home):
 
 
 def test_decided_pairs_respect_one_to_one(home):
-    """An exact link that came since goes before; two decisions for one pupil link neither."""
+    """An exact link that came since goes before."""
     case, (record, _) = next(iter(queue(home).items()))
     for name in ("clerk-a", "clerk-b"):
         decide(home, name, case, "same")
@@ -238,12 +238,41 @@ def test_decided_pairs_respect_one_to_one(home):
     rows = run(home)
     assert linked(rows) == {"exact": "exact"}
     assert rows.not_applied == [(ENGAGEMENT, "overtaken", 1)]
-    decided = pa.table({"left_id": ["l", "l"], "right_id": ["r1", "r2"], "is_same": [True, True]})
-    left = pa.table({"record_id": ["l"], "surname": ["ORR"], "first_forename": ["ANNE"]})
-    right = pa.table({"record_id": ["r1", "r2"], "surname": ["ROSS", "MUIR"]})
-    assert link(left, right, LinkSettings(decided=decided)).table.num_rows == 0
-    one = LinkSettings(decided=decided.slice(0, 1))
-    assert link(left, right, one).table.column("band").to_pylist() == ["decided"]
+
+
+def followed(home: Home, pairs: list[tuple[str, str]], accepted: pa.Table | None = None):
+    """A run with exactly these pairs decided as one child."""
+    given = clerical_input(home)
+    with open_vault(home, settings=SETTINGS, purpose="test") as con:
+        hmac_expression(con, "case", given.key)
+        con.execute(
+            "create temp table wanted (engagement varchar, left_id varchar, right_id varchar)"
+        )
+        con.executemany(f"insert into wanted values ('{ENGAGEMENT}', ?, ?)", pairs)
+        decisions = con.execute(
+            "select *, 'same' as verdict, true as is_settled, true as is_readable "
+            f"from ({pairs_query('wanted')})"
+        ).to_arrow_table()
+        chosen = replace(given, decisions=decisions.select(given.decisions.column_names))
+        return link_engagements(con, KEYS, [ENGAGEMENT], None, accepted, chosen)
+
+
+def test_of_two_decisions_for_one_pupil_neither_is_followed(home):
+    change(
+        home,
+        "insert into social_work_identifiers by name select * replace ('twin' as record_id) "
+        "from social_work_identifiers where record_id = 'w7'",
+    )
+    rows = followed(home, [("s7", "w7"), ("s7", "twin"), ("s14", "w14")])
+    assert linked(rows) == {"w14": "decided"}
+    assert rows.not_applied == [(ENGAGEMENT, "overtaken", 2)]
+
+
+def test_a_decision_on_a_record_without_payload_waits(home):
+    accepted = pa.table({"dataset": ["social_work"], "record_id": ["w14"]})
+    rows = followed(home, [("s7", "w7"), ("s14", "w14")], accepted)
+    assert linked(rows) == {"w14": "decided"}
+    assert rows.not_applied == [(ENGAGEMENT, "overtaken", 1)]
 
 
 def test_a_withdrawn_child_disappears_from_queue_and_log(home):

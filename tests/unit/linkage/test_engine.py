@@ -401,6 +401,53 @@ def test_settings_that_cannot_be_used_are_refused(settings: Any, named: str) -> 
         link(table(ANNE), table(ANNE), settings)
 
 
+def decisions(*rows: tuple[str | None, str | None, bool | None]) -> pa.Table:
+    left, right, same = zip(*rows, strict=True)
+    types = {"left_id": pa.string(), "right_id": pa.string(), "is_same": pa.bool_()}
+    return pa.table(dict(zip(types, (left, right, same), strict=True)), pa.schema(types))
+
+
+ORR = pa.table({"record_id": ["l1", "l2"], "surname": ["ORR", "GUNN"]})
+ROSS = pa.table({"record_id": ["r1", "r2", "r3"], "surname": ["ROSS", "MUIR", "BAIN"]})
+
+
+def test_a_decision_is_followed_once_however_often_it_stands() -> None:
+    decided = decisions(("l1", "r1", True), ("l1", "r1", True), ("l1", "r2", False))
+    links = link(ORR, ROSS, replace(FIXED, decided=decided))
+    assert pairs(links, "decided") == {("l1", "r1")}
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([("l1", "r1", True), ("l1", "r1", False)], "one child or two, not both"),
+        ([("l1", "r1", True), ("l1", "r2", True)], "one record joins one other"),
+        ([("l1", "r1", True), ("l2", "r1", True)], "one record joins one other"),
+        ([("l1", "SECRET", False)], "both records stand in the tables"),
+        ([("SECRET", "r1", True)], "both records stand in the tables"),
+        ([(None, "r1", True)], "filled in every row"),
+        ([("l1", None, False)], "filled in every row"),
+        ([("l1", "r1", None)], "filled in every row"),
+    ],
+)
+def test_decisions_that_cannot_be_followed_are_refused(
+    rows: list[tuple[str | None, str | None, bool | None]], why: str
+) -> None:
+    with pytest.raises(InputError, match=f"{len(rows)} of its rows.*{why}") as refused:
+        link(ORR, ROSS, replace(FIXED, decided=decisions(*rows)))
+    assert "SECRET" not in str(refused.value)
+
+
+def test_within_one_table_a_decided_pair_has_no_order_and_a_record_several() -> None:
+    dedupe = replace(FIXED, mode="dedupe")
+    decided = decisions(("r2", "r1", True), ("r3", "r1", True))
+    links = link(ROSS, settings=replace(dedupe, decided=decided))
+    assert pairs(links, "decided") == {("r1", "r2"), ("r1", "r3")}
+    for rows in ([("r1", "r2", True), ("r2", "r1", False)], [("r1", "r1", True)]):
+        with pytest.raises(InputError, match="cannot be followed"):
+            link(ROSS, settings=replace(dedupe, decided=decisions(*rows)))
+
+
 def test_an_error_of_the_engine_says_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(con: duckdb.DuckDBPyConnection, *_: object, **__: object) -> None:
         con.execute("select surname::integer from lhs")
