@@ -11,7 +11,7 @@ Everything is vectorised over arrays. Nothing here knows where the numbers came 
 from __future__ import annotations
 
 from numbers import Real
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow as pa
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.relation import literal, quote
+from rcs_assets.estimation.small_tables import number_column, small_table
 from rcs_assets.given import need_kind
 
 INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin", "likelihood")
@@ -151,7 +152,7 @@ def _bound(sign: str, z: str) -> str:
 
 
 def add_wilson(
-    table: pa.Table,
+    table: Any,
     *,
     n: str = "n",
     pct: str = "estimate",
@@ -160,39 +161,28 @@ def add_wilson(
 ) -> pa.Table:
     """The table with `ci_low` and `ci_high` (percent) by Wilson, from its own columns.
 
-    Columns of these names are replaced. Null where n or pct is null or n is 0.
+    Columns of these names are replaced. Null where n or pct is null or n is 0. The table is a
+    pyarrow.Table, a pandas.DataFrame or a DuckDB relation.
 
     Raises:
-        InputError: a named column is missing, or a percentage is outside 0..100.
+        InputError: it is no table; a named column is missing or holds no numbers; a percentage
+            is outside 0..100.
     """
-    for name in (n, pct, *((design_effect,) if design_effect else ())):
-        if name not in table.column_names or not _is_number(table.schema.field(name).type):
-            raise InputError(
-                f"Unknown column: {name}, or one that holds no numbers",
-                where="add_wilson, argument table",
-                fix=f"the table has: {', '.join(table.column_names)}",
-            )
-    share = _floats(table, pct) / 100.0
+    where = "add_wilson, argument table"
+    held = small_table(table, where)
+    share = number_column(held, pct, where) / 100.0
+    size = number_column(held, n, where)
+    effect = 1.0 if design_effect is None else number_column(held, design_effect, where)
     if ((share < 0) | (share > 1)).any():
         raise InputError(
             f"Column {pct} holds percentages outside 0 to 100",
-            where="add_wilson, argument table",
+            where=where,
             fix="give percentages, not shares or means",
         )
-    effect = _floats(table, design_effect) if design_effect else 1.0
-    low, high = wilson_interval(share, _floats(table, n), level, effect)
-    kept = table.drop_columns([c for c in ("ci_low", "ci_high") if c in table.column_names])
+    low, high = wilson_interval(share, size, level, effect)
+    kept = held.drop_columns([c for c in ("ci_low", "ci_high") if c in held.column_names])
     kept = kept.append_column("ci_low", floats_or_null(100.0 * low))
     return kept.append_column("ci_high", floats_or_null(100.0 * high))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
-    return any(test(kind) for test in tests)
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    return np.asarray(table.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
 def floats_or_null(values: Floats) -> pa.Array:

@@ -7,7 +7,7 @@ variables before anything is estimated. Does not belong here: the estimating que
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +35,25 @@ def quote(name: str) -> str:
 def quote_table(name: str) -> str:
     """A table name, qualified by dots or not, as SQL."""
     return ".".join(quote(part.strip('"')) for part in name.split("."))
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """The name, with as many underscores behind it as make it none of those taken.
+
+    DuckDB does not tell small letters from capitals.
+    """
+    held = {other.lower() for other in taken}
+    while name.lower() in held:
+        name += "_"
+    return name
+
+
+def unused_table(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """A name for a temporary view that stands for no table or view of the connection."""
+    rows = con.execute(
+        "select table_name from duckdb_tables() union all select view_name from duckdb_views()"
+    ).fetchall()
+    return unused(name, [str(row[0]) for row in rows])
 
 
 def literal(value: float) -> str:

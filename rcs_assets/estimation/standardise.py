@@ -7,17 +7,29 @@ the estimates with them. Does not belong here: variances and intervals (`engine`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
+from rcs_assets.estimation.compilation import power_of_two
 from rcs_assets.estimation.design import Design, as_names
 from rcs_assets.estimation.engine import estimate
-from rcs_assets.estimation.relation import open_relation, quote
+from rcs_assets.estimation.relation import (
+    Relation,
+    literal,
+    open_relation,
+    profile,
+    quote,
+    unused,
+    unused_table,
+)
+from rcs_assets.estimation.request import Request, check_request, columns_of
+from rcs_assets.estimation.small_tables import is_number, number_column
 from rcs_assets.estimation.weights import Margin, margin_table
-from rcs_assets.given import need_kind
 
 _STANDARD: Final = "rcs_standard"
 _VIEW: Final = "rcs_standardised"
@@ -43,7 +55,8 @@ def standardised(
         table: name of a table or view, one row a respondent.
         design: how the rows were drawn.
         variables: numeric or 0/1 columns; rows with a null leave the mix.
-        by: the groups.
+        by: the groups. A row in a cell that the standard does not name, or counts 0, weighs
+            nothing: it stays in the design alone.
         over: the columns whose mix is made equal, such as age and sex.
         population: counts of the standard by `over`, as a target of `Margin`.
         ci: as `estimate`.
@@ -54,12 +67,10 @@ def standardised(
         nobody in a cell that the standard counts: no mix can make up for it.
 
     Raises:
-        InputError: as `estimate`; a population without the columns `over`, or with a
-            negative count.
+        InputError: as `estimate`; a population without the columns `over`, with a count that
+            is negative or not finite, or with none above 0.
     """
-    names = (variables,) if isinstance(variables, str) else tuple(variables)
     groups, mix = as_names(by), as_names(over)
-    need_kind(design, Design, "argument design", "give Design(…); Design() is a simple sample")
     if not groups or not mix:
         raise InputError(
             "Nothing to compare, or nothing to make equal",
@@ -67,20 +78,24 @@ def standardised(
             why="groups are compared as if each had one mix",
             fix="name at least one column each",
         )
+    request = check_request(con, table, design, variables, "mean", groups, ci, level)
     relation = open_relation(con, table)
-    relation.need([*names, *groups, *mix, *design.columns], "standardised")
-    standard, count = margin_table(con, Margin(mix, population))
-    con.register(_STANDARD, standard)
+    relation.need(mix, "standardised")
+    names = columns_of(request.variables)
+    heaviest = profile(con, relation, design, names).weight.high
+    standard = unused_table(con, _STANDARD)
+    con.register(standard, _standard_shares(con, Margin(mix, population)))
     try:
-        _check_standard(con, count)
         parts = [
-            _one_variable(con, relation.sql, design, name, groups, mix, count, ci, level)
+            _one_variable(
+                con, relation, replace(request, variables=(name,)), design, mix, standard, heaviest
+            )
             for name in names
         ]
     except (duckdb.ConversionException, duckdb.BinderException):
         raise _other_kind(mix) from None
     finally:
-        con.unregister(_STANDARD)
+        con.unregister(standard)
     return pa.concat_tables(parts).sort_by([(name, "ascending") for name in groups])
 
 
@@ -93,106 +108,124 @@ def _other_kind(over: Sequence[str]) -> InputError:
     )
 
 
-def _check_standard(con: duckdb.DuckDBPyConnection, count: str) -> None:
-    name = quote(count)
-    wrong = con.execute(
-        f"select count(*) from {_STANDARD} where {name} is null or {name} < 0"
-    ).fetchall()[0][0]
-    if wrong:
+def _standard_shares(con: duckdb.DuckDBPyConnection, margin: Margin) -> pa.Table:
+    """The standard's cells, `rcs_over0` … in the order of its columns, and `rcs_share`.
+
+    Raises:
+        InputError: counts that are no numbers, negative, not finite, or 0 throughout.
+    """
+    table, count = margin_table(con, margin)
+    if not is_number(table.schema.field(count).type):
+        raise _other_kind(margin.names)
+    n = number_column(table, count, "argument population")
+    if not np.isfinite(n).all() or (n < 0).any() or not (n > 0).any():
         raise InputError(
-            "A standard population holds null or negative counts",
+            "A standard population holds null, infinite or negative counts, or none above 0",
             where="argument population",
             why="the mix of a standard is made of counts of 0 or more",
             fix="correct the counts",
         )
+    # Shares of the greatest count first: no sum of them is infinite.
+    parts = table.select(margin.names).rename_columns(_keys("over", margin.names))
+    parts = parts.append_column("rcs_n", pa.array(n / n.max()))
+    keys = ", ".join(parts.column_names[:-1])
+    name = unused_table(con, _STANDARD)
+    con.register(name, parts)
+    try:
+        # In their order: no order of rows shows.
+        return con.execute(
+            f"select {keys}, fsum(rcs_n order by rcs_n) "
+            f"/ (select fsum(rcs_n order by rcs_n) from {name}) as rcs_share "
+            f"from {name} group by {keys}"
+        ).to_arrow_table()
+    finally:
+        con.unregister(name)
+
+
+def _keys(role: str, columns: Sequence[str]) -> list[str]:
+    """Names of our own for columns, which may be called as ours are."""
+    return [f"rcs_{role}{number}" for number in range(len(columns))]
+
+
+def _matches(columns: Sequence[str], table: str, role: str) -> str:
+    pairs = zip(columns, _keys(role, columns), strict=True)
+    return " and ".join(f"rows.{quote(name)} = {table}.{key}" for name, key in pairs)
 
 
 def _one_variable(
     con: duckdb.DuckDBPyConnection,
-    relation: str,
+    relation: Relation,
+    request: Request,
     design: Design,
-    variable: str,
-    by: tuple[str, ...],
     over: tuple[str, ...],
-    count: str,
-    ci: str,
-    level: float,
+    standard: str,
+    heaviest: float,
 ) -> pa.Table:
-    weight = f"{quote(design.weight)}::double" if design.weight else "1.0::double"
-    row_weight = f"rows.{weight}" if design.weight else weight
-    groups, mix = ", ".join(map(quote, by)), ", ".join(map(quote, over))
-    every = ", ".join(map(quote, (*by, *over)))
-    has_group = " and ".join(f"{quote(name)} is not null" for name in (*by, *over))
-    held = f"{quote(variable)} is not null and {has_group} and {weight} > 0"
-    standard = ", ".join(f"{_STANDARD}.{quote(name)}" for name in over)
+    variable, by = columns_of(request.variables)[0], request.by
+    # An exact power of two: what all weights have in common changes nothing.
+    scale = literal(power_of_two(heaviest))
+    weight = f"(rows.{quote(design.weight)}::double * {scale})" if design.weight else "1::double"
+    needed = " and ".join(f"rows.{quote(name)} is not null" for name in (variable, *by, *over))
+    by_keys = ", ".join(_keys("by", by))
+    keys = [f"rows.{quote(name)} as {key}" for name, key in zip(by, _keys("by", by), strict=True)]
+    keys += [
+        f"rows.{quote(name)} as {key}" for name, key in zip(over, _keys("over", over), strict=True)
+    ]
+    cells = f"""
+        select {", ".join(keys)}, fsum({weight} order by {weight}) as rcs_cell_weight
+        from {relation.sql} as rows
+        where {needed} and {weight} > 0
+        group by all
+    """
+    view, made = unused_table(con, _VIEW), unused(_WEIGHT, relation.types)
     con.execute(f"""
-        create or replace temp view {_VIEW} as
-        with shares as (
-            select {standard}, sum({quote(count)})::double as n,
-                sum(sum({quote(count)})) over ()::double as whole_n
-            from {_STANDARD}
-            group by all
-        ),
-        cells as (
-            select {every}, sum({weight}::decimal(38, 12))::double as cell_weight
-            from {relation}
-            where {held}
-            group by all
-        ),
+        create temp view {view} as
+        with cells as ({cells}),
         groups as (
-            select {groups}, sum(cell_weight::decimal(38, 12))::double as group_weight
+            select {by_keys}, fsum(rcs_cell_weight order by rcs_cell_weight) as rcs_group_weight
             from cells
             group by all
         )
         select
             rows.*,
             coalesce(
-                {row_weight} * shares.n / shares.whole_n * groups.group_weight / cells.cell_weight,
+                {weight} * shares.rcs_share * groups.rcs_group_weight / cells.rcs_cell_weight,
                 0
-            ) as {_WEIGHT}
-        from {relation} as rows
-        left join cells using ({every})
-        left join groups using ({groups})
-        left join shares using ({mix})
+            ) as {made}
+        from {relation.sql} as rows
+        left join cells
+            on {_matches(by, "cells", "by")} and {_matches(over, "cells", "over")}
+        left join groups on {_matches(by, "groups", "by")}
+        left join {standard} as shares on {_matches(over, "shares", "over")}
     """)
-    used = Design(
-        strata=design.strata,
-        clusters=design.clusters,
-        weight=_WEIGHT,
-        fpc=design.fpc,
-        lonely_psu=design.lonely_psu,
-        nest=design.nest,
-    )
+    used = replace(design, weight=made, calibrated=())
     try:
-        found = estimate(con, _VIEW, used, [variable], "mean", by=by, ci=ci, level=level)
-        empty = _incomplete(con, relation, held, by, over, count)
+        found = estimate(
+            con, view, used, variable, "mean", by=by, ci=request.ci, level=request.level
+        )
+        empty = _incomplete(con, cells, by, over, standard)
     finally:
-        con.execute(f"drop view {_VIEW}")
+        con.execute(f"drop view {view}")
     return _without_incomplete(found, by, empty)
 
 
 def _incomplete(
     con: duckdb.DuckDBPyConnection,
-    relation: str,
-    held: str,
+    cells: str,
     by: tuple[str, ...],
     over: tuple[str, ...],
-    count: str,
+    standard: str,
 ) -> set[tuple[Any, ...]]:
     """Groups that lack a cell of the standard."""
-    groups = ", ".join(map(quote, by))
-    every = ", ".join(map(quote, (*by, *over)))
-    mix = ", ".join(map(quote, over))
+    groups, mix = ", ".join(_keys("by", by)), ", ".join(_keys("over", over))
     rows = con.execute(f"""
-        with cells as (select distinct {every} from {relation} where {held}),
+        with cells as ({cells}),
         wanted as (
-            select {every}
+            select {groups}, {mix}
             from (select distinct {groups} from cells)
-            cross join (
-                select {mix} from {_STANDARD} group by all having sum({quote(count)}) > 0
-            )
+            cross join (select {mix} from {standard} where rcs_share > 0)
         )
-        select distinct {groups} from wanted anti join cells using ({every})
+        select distinct {groups} from wanted anti join cells using ({groups}, {mix})
     """).fetchall()
     return set(rows)
 

@@ -25,7 +25,14 @@ import pyarrow as pa
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats, Integers
 from rcs_assets.estimation.design import Design, as_names
-from rcs_assets.estimation.relation import Relation, open_relation, profile, quote, quote_table
+from rcs_assets.estimation.relation import (
+    Relation,
+    open_relation,
+    profile,
+    quote,
+    quote_table,
+    unused,
+)
 from rcs_assets.given import as_arrow, need_kind
 
 _TOTALS_AGREE: Final = 1e-8  # relative; totals of margins that differ more never converge
@@ -288,7 +295,8 @@ def _mapped_table(names: Sequence[str], target: Mapping[Any, Any], where: str) -
         )
     with suppress(pa.ArrowException, OverflowError):
         columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-        return pa.table(columns | {"n": [float(count) for count in counts]})
+        # A column of the margin may itself be called n.
+        return pa.table(columns | {unused("n", names): [float(count) for count in counts]})
     raise InputError(
         "The values of a margin are of several kinds",
         where=where,

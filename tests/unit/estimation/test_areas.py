@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import optimize, stats
 
@@ -260,3 +261,57 @@ def test_a_negative_standard_is_refused(pupils) -> None:
         standardised(
             pupils, "pupils", Design(weight="w"), "has_it", "area", "sex", {"F": -1, "M": 2}
         )
+
+
+@pytest.mark.parametrize("factor", [1e-60, 1e-11, 1e25, 1e60])
+def test_what_all_weights_have_in_common_changes_no_standardised_mean(pupils, factor) -> None:
+    pupils.execute(
+        f"create or replace temp view scaled as select *, w * {factor!r}::double as v from pupils"
+    )
+    call = ("has_it", "area", ["sex", "stage"], STANDARD)
+    plain = standardised(pupils, "pupils", Design(clusters="school", weight="w"), *call)
+    found = standardised(pupils, "scaled", Design(clusters="school", weight="v"), *call)
+    for name in ("estimate", "se", "ci_low", "ci_high"):
+        assert found[name].to_pylist() == pytest.approx(plain[name].to_pylist(), rel=1e-12)
+
+
+def test_names_of_the_caller_stay_apart_from_those_of_the_standardisation(pupils) -> None:
+    con = duckdb.connect()
+    con.register("given", pupils.sql("from pupils").to_arrow_table())
+    con.execute(
+        "create temp view rcs_standardised as select *, sex as n, stage as whole_n, "
+        "area as cell_weight, area as group_weight, 3 as rcs_standard_weight, 4 as rcs_by0 "
+        "from given"
+    )
+    con.register("rcs_standard", pa.table({"mine": [1]}))
+    design = Design(clusters="school", weight="w")
+    plain = standardised(con, "given", design, "has_it", "area", ["sex", "stage"], STANDARD)
+    for group in ("area", "cell_weight", "group_weight"):
+        found = standardised(
+            con, "rcs_standardised", design, "has_it", group, ["n", "whole_n"], STANDARD
+        )
+        assert found["estimate"].to_pylist() == plain["estimate"].to_pylist()
+    assert con.sql("select count(*) from rcs_standardised").fetchall()[0][0] > 0
+    assert con.sql("from rcs_standard").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (float("nan"), 1), (float("inf"), 1)])
+def test_a_standard_without_a_mix_is_refused_as_such(pupils, counts) -> None:
+    population = dict(zip("FM", counts, strict=True))
+    with pytest.raises(InputError, match="standard population"):
+        standardised(pupils, "pupils", Design(weight="w"), "has_it", "area", "sex", population)
+
+
+def test_the_order_of_rows_changes_no_bit_of_a_standardised_mean(pupils) -> None:
+    rows = pupils.sql("from pupils").to_arrow_table()
+    mix = [(*key, n / 7 + number / 3) for key, n in STANDARD.items() for number in range(50)]
+    standard = pd.DataFrame(mix, columns=["sex", "stage", "count"])
+    found = []
+    for seed in (1, 2, 3):
+        order = np.random.default_rng(seed)
+        con = duckdb.connect()
+        con.register("t", rows.take(order.permutation(rows.num_rows)))
+        shuffled = standard.iloc[order.permutation(len(standard))]
+        design = Design(clusters="school", weight="w")
+        found.append(standardised(con, "t", design, "has_it", "area", ["sex", "stage"], shuffled))
+    assert found[0] == found[1] == found[2]
