@@ -8,6 +8,8 @@ disclosure).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +18,21 @@ import pyarrow as pa
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.intervals import check_level, floats_or_null, normal_quantile
+from rcs_assets.estimation.small_tables import number_column, small_table
+from rcs_assets.given import need_kind
 
 OVERDISPERSION: Final = ("none", "multiplicative", "additive")
+_FIGURES: Final = (
+    "share",
+    "target",
+    "dispersion",
+    "between_variance",
+    "z",
+    "low_inner",
+    "high_inner",
+    "low_outer",
+    "high_outer",
+)
 
 
 def binomial_limits(n: Floats, target: float, level: float) -> tuple[Floats, Floats]:
@@ -93,29 +108,21 @@ def funnel(
 
     Returns:
         The table with `share`, `target`, `dispersion`, `between_variance`, `z`, `low_inner`,
-        `high_inner`, `low_outer`, `high_outer`, `outside` ("", "inner", "outer"). Null
-        where n is 0 or the target is 0 or 1 (nothing can differ by chance).
+        `high_inner`, `low_outer`, `high_outer`, `outside` ("", "inner", "outer"). An area's
+        figures are null where n is 0, or n or the count is null (the area counts in no
+        target then), or the target is 0 or 1 (nothing can differ by chance).
 
     Raises:
-        InputError: unknown columns or choices; counts outside 0 to n.
+        InputError: no table; unknown columns, or without numbers; columns named as those that
+            are added; unknown choices; n that is no whole number; counts outside 0 to n.
     """
-    areas = as_table(table)
-    for name in (n, count):
-        if name not in areas.column_names:
-            raise InputError(f"Unknown column: {name}", where="funnel, argument table")
-    if overdispersion not in OVERDISPERSION:
-        raise InputError(
-            f"overdispersion '{overdispersion}' is not available",
-            where="argument overdispersion",
-            fix=f"choose one of {', '.join(OVERDISPERSION)}",
-        )
-    size, held = _floats(areas, n), _floats(areas, count)
-    if ((held < 0) | (held > size)).any():
-        raise InputError("Counts lie outside 0 to n", where=f"funnel, columns {count}, {n}")
-    known = size > 0
+    _check_choices(target, overdispersion, levels, winsorised)
+    areas = small_table(table, "funnel, argument table", (*_FIGURES, "outside"))
+    size, held = _counts(areas, n, count)
+    known = (size > 0) & np.isfinite(held)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(known, held / size, np.nan)
-        goal = float(held[known].sum() / size[known].sum()) if target is None else target
+        goal = _overall(size[known], held[known]) if target is None else float(target)
         se = np.sqrt(goal * (1.0 - goal) / size)
         naive = np.where(known & (se > 0), (share - goal) / se, np.nan)
     phi = max(1.0, dispersion(naive, winsorised))
@@ -128,29 +135,94 @@ def funnel(
         for pair in (_limits(size, goal, wide, level, overdispersion) for level in levels)
     ]
     outside = [np.where((share < low) | (share > high), 1, 0) for low, high in limits]
-    made = {
-        "share": share,
-        "target": np.full(len(size), goal),
-        "dispersion": np.full(len(size), phi),
-        "between_variance": np.full(len(size), between),
-        "z": z,
-        "low_inner": limits[0][0],
-        "high_inner": limits[0][1],
-        "low_outer": limits[1][0],
-        "high_outer": limits[1][1],
-    }
-    for name, values in made.items():
+    made = (
+        share,
+        np.full(len(size), goal),
+        np.full(len(size), phi),
+        np.full(len(size), between),
+        z,
+        *limits[0],
+        *limits[1],
+    )
+    for name, values in zip(_FIGURES, made, strict=True):
         areas = areas.append_column(name, floats_or_null(values))
     marks = np.array(["", "inner", "outer"])[outside[0] + outside[1]]
     return areas.append_column("outside", pa.array(marks.tolist(), pa.string()))
 
 
+def _check_choices(
+    target: float | None, overdispersion: str, levels: tuple[float, float], winsorised: float
+) -> None:
+    if overdispersion not in OVERDISPERSION:
+        raise InputError(
+            f"overdispersion '{overdispersion}' is not available",
+            where="argument overdispersion",
+            fix=f"choose one of {', '.join(OVERDISPERSION)}",
+        )
+    if target is not None:
+        need_kind(target, Real, "argument target", "give a share such as 0.2, or None")
+        if not 0.0 <= target <= 1.0:
+            raise InputError(
+                "The target is no share",
+                where="argument target",
+                why="areas are held against a share from 0 to 1",
+                fix="give a share such as 0.2, or None for that of all areas",
+            )
+    need_kind(levels, Sequence, "argument levels", "give a pair such as (0.95, 0.998)")
+    if len(levels) != 2:
+        raise InputError(
+            f"{len(levels)} levels for two pairs of limits",
+            where="argument levels",
+            fix="give a pair such as (0.95, 0.998)",
+        )
+    for level in levels:
+        check_level(level)
+    if levels[0] > levels[1]:
+        raise InputError(
+            "The inner limits would be wider than the outer",
+            where="argument levels",
+            fix="give the smaller level first, such as (0.95, 0.998)",
+        )
+    need_kind(winsorised, Real, "argument winsorised", "give a share such as 0.1")
+    if not 0.0 <= winsorised < 0.5:
+        raise InputError(
+            "winsorised is no share below a half",
+            where="argument winsorised",
+            why="it is the share of z scores that is pulled in at each end",
+            fix="give a share such as 0.1",
+        )
+
+
+def _counts(areas: pa.Table, n: str, count: str) -> tuple[Floats, Floats]:
+    """Observations and those with the outcome, NaN where one is null."""
+    where = f"funnel, columns {count}, {n}"
+    size, held = (number_column(areas, name, where) for name in (n, count))
+    given = size[~np.isnan(size)]
+    if not np.isfinite(given).all() or (given != np.floor(given)).any():
+        raise InputError(
+            "Observations are not counted in whole numbers",
+            where=f"funnel, column {n}",
+            why="the limits are those of a share of n observations",
+            fix="give whole numbers, null where an area has none",
+        )
+    if (size < 0).any() or ((held < 0) | (held > size)).any():
+        raise InputError("Counts lie outside 0 to n", where=where)
+    return size, held
+
+
+def _overall(size: Floats, held: Floats) -> float:
+    """The share of all areas, whatever their order."""
+    return math.fsum(held) / math.fsum(size) if len(size) else math.nan
+
+
 def _between(phi: float, se: Floats) -> float:
     """Variance between areas by moments: (I phi - (I - 1)) / (sum w - sum w² / sum w)."""
+    # Summed without rounding: the order of areas does not show.
     areas_n, w = len(se), 1.0 / se**2
     if areas_n < 2 or areas_n * phi < areas_n - 1.0:
         return 0.0
-    return float((areas_n * phi - (areas_n - 1.0)) / (w.sum() - (w**2).sum() / w.sum()))
+    total = math.fsum(w)
+    return (areas_n * phi - (areas_n - 1.0)) / (total - math.fsum(w**2) / total)
 
 
 def _limits(
@@ -160,16 +232,3 @@ def _limits(
         return binomial_limits(n, goal, level)
     half = normal_quantile(level) * wide
     return np.maximum(goal - half, 0.0), np.minimum(goal + half, 1.0)
-
-
-def as_table(table: Any) -> pa.Table:
-    """A pyarrow.Table of any of the three kinds that are taken."""
-    if isinstance(table, pa.Table):
-        return table
-    if hasattr(table, "to_arrow_table"):
-        return table.to_arrow_table()
-    return pa.Table.from_pandas(table, preserve_index=False)
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    return np.asarray(table.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.design import as_names
-from rcs_assets.estimation.funnel import as_table
 from rcs_assets.estimation.relation import quote
+from rcs_assets.estimation.small_tables import need_columns, number_column, small_table
 
 METHODS: Final = ("holm", "bh")
 
@@ -71,7 +72,8 @@ def adjust(
         by: columns whose combinations are families.
 
     Raises:
-        InputError: an unknown method or column; a p value outside 0 to 1.
+        InputError: no table, or one with a column `corrected_p`; an unknown method or column;
+            p values that are no numbers from 0 to 1.
     """
     if method not in METHODS:
         raise InputError(
@@ -79,19 +81,20 @@ def adjust(
             where="argument method",
             fix=f"choose one of {', '.join(METHODS)}",
         )
-    tests, family = as_table(table), as_names(by)
-    for name in (p_value, *family):
-        if name not in tests.column_names:
-            raise InputError(f"Unknown column: {name}", where="adjust, argument table")
-    numbered = tests.append_column("rcs_row", pa.array(range(tests.num_rows), pa.int64()))
+    where, family = "adjust, argument table", as_names(by)
+    tests = small_table(table, where, ("corrected_p",))
+    need_columns(tests, (p_value, *family), where)
+    p = number_column(tests, p_value, where)
+    unknown_n = tests.column(p_value).null_count
+    if np.isnan(p).sum() > unknown_n or ((p < 0) | (p > 1)).any():
+        raise InputError("A p value lies outside 0 to 1", where=f"adjust, column {p_value}")
+    # By names of our own: those of the table may differ in capitals alone.
+    keys = [f"rcs_family{number}" for number in range(len(family))]
+    numbered = tests.select(family).rename_columns(keys)
+    numbered = numbered.append_column("rcs_p", pa.array(p, from_pandas=True))
+    numbered = numbered.append_column("rcs_row", pa.array(range(len(p)), pa.int64()))
     with duckdb.connect() as con:
         con.register("tests", numbered)
-        wrong = con.execute(
-            f"select count(*) from tests where {quote(p_value)} not between 0 and 1"
-        ).fetchall()
-        if wrong != [(0,)]:
-            raise InputError("A p value lies outside 0 to 1", where=f"adjust, column {p_value}")
-        query = corrected_query("tests", f"'{method}'", family, ["rcs_row"], p_value)
-        return con.execute(
-            f"select * exclude (rcs_row) from ({query}) order by rcs_row"
-        ).to_arrow_table()
+        query = corrected_query("tests", f"'{method}'", keys, ["rcs_row"], "rcs_p")
+        found = con.execute(f"select corrected_p from ({query}) order by rcs_row").to_arrow_table()
+    return tests.append_column("corrected_p", found.column("corrected_p"))

@@ -315,3 +315,127 @@ def test_the_order_of_rows_changes_no_bit_of_a_standardised_mean(pupils) -> None
         design = Design(clusters="school", weight="w")
         found.append(standardised(con, "t", design, "has_it", "area", ["sex", "stage"], shuffled))
     assert found[0] == found[1] == found[2]
+
+
+def test_an_unknown_count_leaves_out_its_own_area_alone() -> None:
+    given = pd.DataFrame({"n": [5, 10, 20, 400], "count": [None, 2, 3, 300]})
+    found = funnel(given).to_pylist()
+    known = funnel(given.iloc[1:]).to_pylist()
+    assert (found[0]["share"], found[0]["z"], found[0]["low_outer"]) == (None, None, None)
+    assert [row["target"] for row in found] == [305 / 430] * 4
+    assert [row["high_inner"] for row in found[1:]] == [row["high_inner"] for row in known]
+
+
+AREAS = pd.DataFrame({"n": [30, 40, 50], "count": [3, 9, 20]})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": 2},
+        {"target": -0.1},
+        {"target": float("nan")},
+        {"target": "x"},
+        {"levels": (0.998, 0.95)},
+        {"levels": 0.95},
+        {"levels": (0.95,)},
+        {"levels": ("a", "b")},
+        {"winsorised": -1},
+        {"winsorised": 0.5},
+        {"winsorised": float("nan")},
+        {"winsorised": "a"},
+    ],
+)
+def test_what_a_funnel_cannot_use_is_refused(options) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))}|argument level"):
+        funnel(AREAS, **options)
+
+
+@pytest.mark.parametrize("n", [5.5, float("inf"), -5])
+def test_observations_are_counted_in_whole_numbers(n) -> None:
+    with pytest.raises(InputError, match="column"):
+        funnel(pd.DataFrame({"n": [n, 40.0], "count": [None, 2.0]}))
+
+
+MEANS = {"n": [5, 6, 7], "mean": [1.0, 2.0, 4.0], "sd": [1.0, 1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "column"),
+    [
+        ({"n": [-5, 6, 7]}, "n"),
+        ({"n": [float("inf"), 6, 7]}, "n"),
+        ({"mean": [None, 2.0, 4.0]}, "mean"),
+        ({"mean": [float("nan"), 2.0, 4.0]}, "mean"),
+        ({"mean": [float("inf"), 2.0, 4.0]}, "mean"),
+        ({"sd": [None, 1.0, 2.0]}, "sd"),
+        ({"sd": [-1.0, 1.0, 2.0]}, "sd"),
+    ],
+)
+def test_areas_without_a_usable_mean_or_spread_are_refused(changed, column) -> None:
+    with pytest.raises(InputError, match=f"Column {column} cannot be used"):
+        shrink(pa.table(MEANS | changed))
+
+
+def test_shares_beyond_one_and_a_nameless_spread_are_refused() -> None:
+    with pytest.raises(InputError, match="Column mean cannot be used"):
+        shrink(pa.table(MEANS | {"mean": [0.5, 1.5, 0.2]}), sd=None)
+    with pytest.raises(InputError, match="Unknown column"):
+        shrink(pa.table(MEANS), sd="")
+
+
+def corrected(table):
+    return adjust(table, "holm", p_value="n")
+
+
+@pytest.mark.parametrize("engine", [funnel, shrink, corrected])
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "SECRET",
+        [1, 2],
+        pd.DataFrame([[1, 1]], columns=["n", "n"]),
+        pa.table([[1], [1]], names=["n", "n"]),
+        pd.DataFrame({"n": [1, "SECRET"], "count": 1, "mean": 1.0, "sd": 1.0}),
+        pd.DataFrame({"n": ["SECRET"], "count": 1, "mean": 1.0, "sd": 1.0}),
+        pd.DataFrame({"n": [pd.Timestamp("1999-01-01")], "count": 1, "mean": 1.0, "sd": 1.0}),
+        pd.DataFrame({"n": [True], "count": 1, "mean": 1.0, "sd": 1.0}),
+        duckdb.connect().sql("select error('SECRET')::int as n, 1 as count, 1 as mean, 1 as sd"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused_without_its_values(engine, given) -> None:
+    with pytest.raises(InputError) as refused:
+        engine(given)
+    shown = str(refused.value) + str(refused.value.__cause__ or "")
+    assert "SECRET" not in shown
+    assert "1999" not in shown
+
+
+def test_columns_that_a_result_adds_are_not_doubled() -> None:
+    for name in ("share", "z", "outside"):
+        with pytest.raises(InputError, match=f"adds: {name}"):
+            funnel(AREAS.assign(**{name: 1}))
+    with pytest.raises(InputError, match="adds: reliability"):
+        shrink(pd.DataFrame(MEANS).assign(reliability=1))
+    with pytest.raises(InputError, match="adds: corrected_p"):
+        adjust(pd.DataFrame({"p_value": [0.1], "corrected_p": [0.1]}), "bh")
+
+
+def test_corrected_p_values_leave_the_names_of_the_table() -> None:
+    given = pa.table({"p_value": [0.02, 0.01], "P_VALUE": [0.9, 0.8], "rcs_row": [7, 7]})
+    found = adjust(given, "holm")
+    assert found.drop_columns(["corrected_p"]) == given
+    assert found["corrected_p"].to_pylist() == [0.02, 0.02]
+
+
+def test_the_order_of_areas_changes_no_bit() -> None:
+    rng = np.random.default_rng(4)
+    n = rng.integers(2, 90, size=500)
+    areas = pd.DataFrame({"area": np.arange(500), "n": n, "count": rng.binomial(n, 0.3)})
+    areas = areas.assign(mean=rng.normal(size=500) * 1e3, sd=rng.uniform(0.1, 9.0, size=500))
+    for engine in (funnel, lambda table: shrink(table).table):
+        straight = engine(areas).to_pandas()
+        mixed = engine(areas.sample(frac=1.0, random_state=1)).to_pandas()
+        mixed = mixed.sort_values("area", ignore_index=True)
+        pd.testing.assert_frame_equal(straight, mixed, check_exact=True)
