@@ -333,8 +333,11 @@ def _rank(path: Sequence[str], name: str) -> str:
 
 
 def _numbers(table: pa.Table, name: str) -> Floats:
-    column = table.column(name).to_numpy()
-    return np.nan_to_num(np.asarray(column, dtype=np.float64), nan=0.0)
+    return np.nan_to_num(_values(table, name), nan=0.0)
+
+
+def _values(table: pa.Table, name: str) -> Floats:
+    return np.asarray(table.column(name).to_numpy(), dtype=np.float64)
 
 
 def _codes(table: pa.Table, name: str) -> Integers:
@@ -352,8 +355,9 @@ def _unpack(
 ) -> Cells:
     stages = range(design.stages_used)
     keys = table.select([f"b{i}" for i in range(len(by))]).rename_columns(list(by))
+    # As they are, to be refused where they are not finite: a null is refused before.
     fpc = [
-        (_numbers(table, f"f{k}_min"), _numbers(table, f"f{k}_max"))
+        (_values(table, f"f{k}_min"), _values(table, f"f{k}_max"))
         for k in range(len(design.fpc_names))
     ]
     cells = Cells(

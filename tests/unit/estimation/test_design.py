@@ -224,6 +224,8 @@ def test_a_design_that_contradicts_itself_is_refused(arguments: dict) -> None:
         ("2", "smaller than the sample"),
         ("if(y = 1, 5, 6)", "varies"),
         ("-1", "negative"),
+        ("'nan'::double", "not finite"),
+        ("'inf'::double", "not finite"),
         ("if(stratum = 's1', 0.5, 9)", "mixed"),
     ],
 )
