@@ -2,7 +2,8 @@
 
 Belongs here: reading the rows that a model needs, in an order of their own, and the matrix
 with R's names of coefficients. Does not belong here: fitting (`glm`). The formula language
-is that of the package formulaic, which follows R: `y ~ a + C(b) + a:b`.
+is that of the package formulaic, which follows R: `y ~ a + C(b) + a:b`. That package runs
+whatever Python a formula holds: nothing reaches it but columns, numbers and what is named here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -20,7 +21,22 @@ import pyarrow as pa
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
 from rcs_assets.estimation.design import Design
-from rcs_assets.estimation.relation import Relation, quote
+from rcs_assets.estimation.relation import Relation, profile, quote
+
+_FUNCTIONS: Final = (
+    *("C", "I", "bs", "center", "exp", "log", "log10", "log2", "poly", "scale"),
+    *("np.abs", "np.exp", "np.log", "np.sqrt"),
+)
+# What formulaic lets through from Python where a term has no meaning.
+_UNREADABLE: Final = (AttributeError, LookupError, SyntaxError, NameError, TypeError, ValueError)
+_WORDS: Final = (
+    r"\s+",
+    r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])",
+    r"[<>=!]=|[-+*/:^()<>~]",
+    rf"(?<![\w.])(?:{'|'.join(map(re.escape, _FUNCTIONS))})\s*(?=\()",
+    # A second argument is a number: a column there would be written to.
+    r",\s*(?:(?:df|degree)\s*=\s*)?\d+(?=\s*[,)])",
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +75,11 @@ def read_model(
     Rows are sorted by all that is read, so that no order of rows or threads shows.
 
     Raises:
-        InputError: the formula cannot be read or names no column; the outcome is no number.
+        InputError: the formula cannot be read or names no column; a variable holds what is not
+            finite; the outcome is no number; the design as `profile`.
     """
     aliases = _aliases(relation, formula)
+    profile(con, relation, design, [name for name in aliases if relation.is_number(name)])
     columns = list(dict.fromkeys([*design.columns, *aliases]))
     names = ", ".join(quote(name) for name in columns)
     table = con.execute(f"select {names} from {relation.sql} order by all").to_arrow_table()
@@ -86,9 +104,36 @@ def _aliases(relation: Relation, formula: str) -> dict[str, str]:
             fix="write outcome ~ terms, such as y ~ age + C(sex)",
         )
     found = [name for name in relation.types if re.search(_pattern(name), formula)]
-    if not re.search("|".join(map(_pattern, found)) or "(?!)", formula.split("~")[0]):
-        relation.need([formula.split("~")[0].strip()], "formula")
+    left, right = formula.split("~")
+    outcomes = [name for name in found if re.search(_pattern(name), left)]
+    if not outcomes:
+        relation.need([left.strip()], "formula")
+    _check_words(formula, found)
+    both = [name for name in outcomes if re.search(_pattern(name), right)]
+    if both:
+        raise InputError(
+            f"The outcome explains itself: {', '.join(both)}",
+            where=f"formula {formula}",
+            why="a column stands on both sides of ~",
+            fix="leave it out of the terms",
+        )
     return {name: f"rcs_v{number}" for number, name in enumerate(found)}
+
+
+def _check_words(formula: str, columns: Sequence[str]) -> None:
+    """Refuse all that is no column, number, operator or function of formulas."""
+    word, at = re.compile("|".join([*map(_pattern, columns), *_WORDS])), 0
+    while at < len(formula):
+        found = word.match(formula, at)
+        if not found or found.end() == at:
+            raise InputError(
+                f"The formula '{formula}' cannot be used",
+                where=f"argument formula, from character {at + 1} on",
+                why="it is no column of the table, no number and nothing that formulas know: "
+                f"+ - * / : ^ ( ), comparisons, {', '.join(_FUNCTIONS)}",
+                fix="make a column of it in a view, and name that",
+            )
+        at = found.end()
 
 
 def _pattern(name: str) -> str:
@@ -136,7 +181,7 @@ def _matrices(
     try:
         made = Formula(formula).get_model_matrix(used)
         outcome, matrix = made.lhs, made.rhs
-    except (FormulaicError, AttributeError, SyntaxError, NameError, ValueError) as error:
+    except (FormulaicError, *_UNREADABLE) as error:
         raise InputError(
             f"The formula '{written}' cannot be used",
             where="argument formula",

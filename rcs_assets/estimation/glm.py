@@ -118,9 +118,12 @@ def glm(
         con: any DuckDB connection that can read the table.
         table: name of a table or view, one row a respondent.
         design: how the rows were drawn.
-        formula: `outcome ~ terms` in R's manner: `+`, `:`, `*`, `- 1`; text columns are
-            categories, `C(x)` makes one of a number, the first level is the reference. A
-            row with a null in any of them is outside the model and inside the design.
+        formula: `outcome ~ terms` in R's manner: `+`, `:`, `*`, `/`, `^`, `- 1`; text columns
+            are categories, `C(x)` makes one of a number, the first level is the reference.
+            `I(…)` holds arithmetic and comparisons; `log`, `log2`, `log10`, `exp`, `np.sqrt`,
+            `np.abs`, `center`, `scale`, `poly(x, 2)` and `bs(x, df=4)` are known, nothing
+            else. Names that are no words stand in backticks. A row with a null in any of the
+            columns is outside the model and inside the design; a NaN is refused.
         family: "gaussian", "binomial", "poisson" ("quasibinomial" and "quasipoisson" are
             the same here), each with its canonical link.
         level: confidence level.
@@ -154,7 +157,6 @@ def fit_glm(
     relation = open_relation(con, table)
     relation.need(design.columns, "design")
     relation.need_numbers([n for n in (design.weight, *design.fpc_names) if n], "design")
-    profile(con, relation, design, [])
     data = read_model(con, relation, design, formula)
     chosen = FAMILIES[family]
     _check_outcome(data.outcome, chosen, formula)

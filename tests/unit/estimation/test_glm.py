@@ -259,3 +259,60 @@ def test_what_is_no_argument_of_a_model_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"argument (design|formula)"):
         glm(con, "t", design, formula)
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        '{__import__("os").mkdir("PWNED")*x}',
+        '{__import__("os").mkdir("PWNED")}',
+        'I(__import__("os").mkdir("PWNED"))',
+        "x.__class__",
+        "np.core",
+        "np.load('PWNED')",
+        "log(x, y)",
+        "rcs_v1",
+        "`no such column`",
+        "C(x, 'SECRET')",
+        "x|g",
+        "x + 2x",
+        "C(x, 2)",
+        ".",
+    ],
+)
+def test_a_formula_runs_nothing_but_what_formulas_know(con, tmp_path, monkeypatch, term) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="cannot be used"):
+        glm(con, "t", DESIGN, f"y ~ {term}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("term", "names"),
+    [
+        ("poly(x, 2)", ["poly(x, 2)1", "poly(x, 2)2"]),
+        ("bs(x, df=4)", ["bs(x, df=4)1", "bs(x, df=4)2", "bs(x, df=4)3", "bs(x, df=4)4"]),
+        ("I(x ** 2) + np.sqrt(x + 1)", ["I(x ** 2)", "np.sqrt(x + 1)"]),
+        ("I(x > 1.5e0) - 1 + x:flag", ["I(x > 1.5)", "x:flag"]),
+    ],
+)
+def test_documented_functions_of_formulas_stay(con, term, names) -> None:
+    rows = glm(con, "t", DESIGN, f"y ~ {term}")
+    found = rows["variable"].to_pylist()
+    assert [name for name in found if name != "(Intercept)"][-len(names) :] == names
+    assert set(rows["reason"].to_pylist()) <= {"", "collinear"}
+
+
+@pytest.mark.parametrize("formula", ["y ~ y", "log(y + 1) ~ x + I(y ** 2)", "`y` ~ x:y"])
+def test_an_outcome_that_explains_itself_is_refused(con, formula: str) -> None:
+    with pytest.raises(InputError, match="explains itself: y"):
+        glm(con, "t", DESIGN, formula)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_a_variable_that_is_not_finite_is_refused_as_by_estimate(con, column, value) -> None:
+    other = f"case when area = 3 then '{value}'::double else {column} end as {column}"
+    con.execute(f"create or replace temp view odd as select * replace ({other}) from t")
+    with pytest.raises(InputError, match=f"Column {column} holds values that are not finite"):
+        glm(con, "odd", DESIGN, "y ~ x")
