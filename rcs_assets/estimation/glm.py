@@ -32,6 +32,7 @@ from rcs_assets.estimation.variance import Estimates
 from rcs_assets.given import need_kind
 
 _COLLINEAR: Final = 1e-7  # R's tolerance: less of a column is left by those before it
+_FLAT: Final = 1e-11  # R's tolerance in glm: a smaller spread, of a column's size, is rounding
 _STEPS: Final = 100
 _CONVERGED: Final = 1e-14
 _SEPARATED: Final = 15.0  # a fitted logit beyond it: a share within 3e-7 of 0 or 1
@@ -244,9 +245,16 @@ def _refusals(data: ModelData, family: Family) -> list[str]:
 
 
 def collinear(matrix: Floats, weight: Floats) -> list[bool]:
-    """Columns of which the columns before them leave (almost) nothing."""
-    scale = np.sqrt(_sums(weight, matrix**2))
-    gram = _gram(matrix / np.where(scale > 0, scale, 1.0), weight)
+    """Columns of which the columns before them leave (almost) nothing.
+
+    Columns are taken about their means, as they are fitted: a small spread far from zero
+    loses nothing. What is left of it all the same is R's tolerance in `glm`.
+    """
+    total = weight.sum()
+    size = np.sqrt(_sums(weight, matrix**2) / total)
+    z, transform = _standardised(matrix, weight)
+    is_flat = 1.0 / np.diag(transform) <= _FLAT * size
+    gram = _gram(z, weight / total)
     kept: list[int] = []
     lost: list[bool] = []
     for column in range(matrix.shape[1]):
@@ -254,7 +262,7 @@ def collinear(matrix: Floats, weight: Floats) -> list[bool]:
         if kept:
             cross = gram[kept, column]
             left = left - cross @ np.linalg.solve(gram[np.ix_(kept, kept)], cross)
-        lost.append(bool(left <= _COLLINEAR**1.5))
+        lost.append(bool(is_flat[column] or left <= _COLLINEAR**1.5))
         kept += [] if lost[-1] else [column]
     return lost
 

@@ -316,3 +316,21 @@ def test_a_variable_that_is_not_finite_is_refused_as_by_estimate(con, column, va
     con.execute(f"create or replace temp view odd as select * replace ({other}) from t")
     with pytest.raises(InputError, match=f"Column {column} holds values that are not finite"):
         glm(con, "odd", DESIGN, "y ~ x")
+
+
+@pytest.mark.parametrize("far", [2e5, 1e8, 1e10])
+@pytest.mark.parametrize(("outcome", "family"), [("y", "gaussian"), ("flag", "binomial")])
+def test_a_variable_far_from_zero_is_not_collinear(con, outcome, family, far) -> None:
+    con.execute(f"create or replace temp view odd as select *, x + {far} as z from t")
+    near = glm(con, "t", DESIGN, f"{outcome} ~ x + g", family).to_pylist()
+    found = glm(con, "odd", DESIGN, f"{outcome} ~ z + g", family).to_pylist()
+    for ours, wanted in zip(found[1:], near[1:], strict=True):
+        assert (ours["reason"], ours["n"]) == ("", wanted["n"])
+        for name in ("estimate", "se", "p_value"):
+            assert ours[name] == pytest.approx(wanted[name], rel=far * 1e-15 + 1e-9)
+
+
+def test_a_spread_that_is_rounding_stays_collinear(con) -> None:
+    con.execute("create or replace temp view odd as select *, x + 1e13 as z from t")
+    rows = glm(con, "odd", DESIGN, "y ~ z + g").to_pylist()
+    assert [row["reason"] for row in rows] == ["", "collinear", "", ""]
