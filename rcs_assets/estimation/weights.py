@@ -145,6 +145,7 @@ def rake(
     need_kind(tolerance, Real, "argument tolerance", "give a number such as 1e-12")
     need_kind(max_iterations, Integral, "argument max_iterations", "give a whole number")
     relation = open_relation(con, table)
+    _check_key(as_names(key))
     _check_table(con, relation, known, as_names(key), weight)
     _check_range(bounds, "bounds")
     _check_range(trim, "trim")
@@ -223,6 +224,16 @@ def _check_range(pair: tuple[float, float] | None, argument: str) -> None:
         )
 
 
+def _check_key(key: Sequence[str]) -> None:
+    if not key or any(name.lower() == "weight" for name in key):
+        raise InputError(
+            "The key has no columns, or one that is called weight",
+            where="argument key",
+            why="the result is the key and a column weight, and is joined by the key",
+            fix="name with key= the columns that name a row; rename one called weight in a view",
+        )
+
+
 def _check_table(
     con: duckdb.DuckDBPyConnection,
     relation: Relation,
@@ -250,6 +261,12 @@ def _refuse_shared_keys(
     rows_n, keys_n, blank_n = con.execute(
         f"select count(*), count(distinct row({names})), count_if({blank}) from {relation.sql}"
     ).fetchall()[0]
+    if not rows_n:
+        raise InputError(
+            "The table has no rows to weigh",
+            where=f"table {relation.sql}",
+            fix="give the table of the respondents",
+        )
     if blank_n or keys_n < rows_n:
         raise InputError(
             "The key is null, or stands twice",
@@ -373,9 +390,10 @@ def _asked(con: duckdb.DuckDBPyConnection, sql: str, margins: Sequence[Margin]) 
 
 
 def _margin_sql(margin: Margin, number: int, count: str) -> str:
-    names = ", ".join(quote(name) for name in margin.names)
+    names, n = ", ".join(quote(name) for name in margin.names), f"{quote(count)}::double"
+    # In their own order: fractional counts of finer rows show no order of rows.
     return (
-        f"select {names}, sum({quote(count)}::double) as rcs_target, "
+        f"select {names}, fsum({n} order by {n}) as rcs_target, "
         f"row_number() over (order by {names}) - 1 as rcs_code "
         f"from rcs_margin_{number} group by {names} order by rcs_code"
     )
@@ -454,6 +472,13 @@ def _cell_error(what: str, where: str, names: Sequence[str], fix: str) -> InputE
 
 def _check_totals(margins: Sequence[Margin], cells: _Cells) -> None:
     totals = [float(target.sum()) for target in cells.targets]
+    if not max(totals) > 0:
+        raise InputError(
+            "The margins count nobody",
+            where="argument margins",
+            why="all counts are 0: no weight can be shared out",
+            fix="correct the counts",
+        )
     if max(totals) - min(totals) > _TOTALS_AGREE * max(totals):
         raise InputError(
             "Margins have different totals",
@@ -536,7 +561,9 @@ def _report(
     gap: float,
 ) -> WeightReport:
     final, rows_n = cells.weight * factors, cells.rows_n
-    total, squares = float((final * rows_n).sum()), float((final**2 * rows_n).sum())
+    # By an exact power of two near 1: squares of any weights stay inside a DOUBLE.
+    near = np.ldexp(final, -int(np.frexp(final.max())[1]))
+    total, squares = float((near * rows_n).sum()), float((near**2 * rows_n).sum())
     held = (factors <= limits[0]) | (factors >= limits[1])
     n = float(rows_n.sum())
     return WeightReport(
@@ -546,7 +573,7 @@ def _report(
         at_bounds_n=int(rows_n[held & (cells.weight > 0)].sum()),
         smallest=float(final.min()),
         largest=float(final.max()),
-        mean=total / n,
+        mean=float((final * rows_n).sum()) / n,
         effective_n=total**2 / squares,
         design_effect=n * squares / total**2,
     )

@@ -229,3 +229,49 @@ def test_true_is_no_count() -> None:
     con.execute("create table t as select 1 as record_id, 'F' as s")
     with pytest.raises(InputError, match="something else than"):
         rake(con, "t", {"s": {"F": True}})
+
+
+@pytest.mark.parametrize("key", [(), "weight", ["record_id", "Weight"]])
+def test_a_key_without_columns_or_called_weight_is_refused(key) -> None:
+    con = pupils()
+    con.execute("create table s as select *, record_id as weight, record_id as Weight_ from t")
+    with pytest.raises(InputError, match="The key has no columns"):
+        rake(con, "s", {"sex": SEX}, key=key)
+
+
+def test_nobody_to_weigh_and_nobody_counted_are_refused() -> None:
+    con = pupils()
+    con.execute("create table s as from t where false")
+    with pytest.raises(InputError, match="no rows to weigh"):
+        rake(con, "s", {"sex": pa.table({"sex": pa.array([], pa.string()), "n": [1.0][:0]})})
+    con.execute("create table zero as select * replace (0.0 as w) from t")
+    with pytest.raises(InputError, match="count nobody"):
+        rake(con, "zero", {"sex": {"F": 0, "M": 0}}, weight="w")
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_counts_of_any_size_have_a_report(factor: float) -> None:
+    plain = rake(pupils(), "t", {"sex": SEX, "stage": STAGE}, weight="w").report
+    margins = [{key: n * factor for key, n in counts.items()} for counts in (SEX, STAGE)]
+    found = rake(pupils(), "t", dict(zip(["sex", "stage"], margins, strict=True)), weight="w")
+    assert found.report.effective_n == pytest.approx(plain.effective_n, rel=1e-12)
+    assert found.report.design_effect == pytest.approx(plain.design_effect, rel=1e-12)
+    assert found.report.mean == pytest.approx(plain.mean * factor, rel=1e-12)
+
+
+def test_the_order_of_finer_rows_changes_no_bit_of_a_weight() -> None:
+    finer = pd.DataFrame(
+        [(key, n / 700 + i / 3) for key, n in SEX.items() for i in range(300)],
+        columns=["sex", "count"],
+    )
+    straight = post_stratify(pupils(), "t", "sex", finer)
+    for seed in range(4):
+        mixed = finer.sample(frac=1.0, random_state=seed)
+        assert post_stratify(pupils(), "t", "sex", mixed).table == straight.table
+        assert rake(pupils(), "t", {"sex": mixed}).table == straight.table
+
+
+def test_a_margin_may_have_a_column_called_n() -> None:
+    con = pupils()
+    con.execute("create table s as select *, sex as n from t")
+    assert rake(con, "s", {"n": SEX}).table == rake(con, "s", {"sex": SEX}).table
