@@ -10,6 +10,8 @@ Everything is vectorised over arrays. Nothing here knows where the numbers came 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, Final
 
@@ -19,8 +21,9 @@ import pyarrow as pa
 
 from rcs_assets.errors import InputError
 from rcs_assets.estimation.compilation import Floats
+from rcs_assets.estimation.design import as_names
 from rcs_assets.estimation.relation import literal, quote
-from rcs_assets.estimation.small_tables import number_column, small_table
+from rcs_assets.estimation.small_tables import need_columns, number_column, small_table
 from rcs_assets.given import need_kind
 
 INTERVALS: Final = ("t", "logit", "beta", "wilson", "asin", "likelihood")
@@ -192,9 +195,9 @@ def floats_or_null(values: Floats) -> pa.Array:
 
 def pooled_design_effect(
     con: duckdb.DuckDBPyConnection,
-    estimates: pa.Table,
+    estimates: Any,
     *,
-    by: tuple[str, ...] = ("variable",),
+    by: str | Iterable[str] = ("variable",),
     floor: float = 1.0,
 ) -> pa.Table:
     """One design effect a group of estimates: columns `by` and `design_effect`, `df`.
@@ -210,9 +213,25 @@ def pooled_design_effect(
         estimates: a result of `estimate` by area, statistic mean or proportion.
         by: columns that make a group.
         floor: smallest design effect.
+
+    Raises:
+        InputError: no table; a column of `by`, or one of n, se, df and deff, is missing or
+            holds no numbers; a floor that is no finite number.
     """
-    keys = ", ".join(quote(name) for name in by)
-    con.register("rcs_pooled_estimates", estimates)
+    where, groups = "pooled_design_effect, argument estimates", as_names(by)
+    need_kind(floor, Real, "argument floor", "give a number such as 1.0")
+    if not groups or not math.isfinite(floor):
+        raise InputError(
+            "Nothing to pool by, or a floor that is not finite",
+            where="arguments by and floor",
+            fix='name at least one column, such as "variable", and a floor such as 1.0',
+        )
+    held = small_table(estimates, where)
+    need_columns(held, groups, where)
+    for name in ("n", "se", "df", "deff"):
+        number_column(held, name, where)
+    keys = ", ".join(quote(name) for name in groups)
+    con.register("rcs_pooled_estimates", held)
     try:
         return con.execute(
             f"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import special, stats
@@ -153,3 +154,36 @@ def test_likelihood_intervals_do_not_depend_on_the_order_of_rows() -> None:
         for repeats, by in ((1, "yes_n"), (2, "yes_n"))
     ]
     assert found[0].equals(found[1])
+
+
+POOLED = {"variable": ["a"], "n": [9], "se": [0.1], "df": [3], "deff": [1.5]}
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (None, {}),
+        (pa.table({name: values for name, values in POOLED.items() if name != "se"}), {}),
+        (pa.table(POOLED | {"deff": ["SECRET"]}), {}),
+        (pa.table(POOLED), {"by": ("zz",)}),
+        (pa.table(POOLED), {"by": ()}),
+        (pa.table(POOLED), {"floor": float("nan")}),
+        (pa.table(POOLED), {"floor": "SECRET"}),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(given, options) -> None:
+    with pytest.raises(InputError) as refused:
+        pooled_design_effect(duckdb.connect(), given, **options)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_helpers_take_tables_of_every_kind() -> None:
+    con = duckdb.connect()
+    wanted = pooled_design_effect(con, pa.table(POOLED))
+    frame = pd.DataFrame(POOLED)
+    assert pooled_design_effect(con, frame, by="variable") == wanted
+    shares = pa.table({"n": [10], "estimate": [40.0]})
+    for given in (shares.to_pandas(), con.from_arrow(shares)):
+        assert add_wilson(given).to_pylist() == add_wilson(shares).to_pylist()
+    with pytest.raises(InputError, match="no table"):
+        add_wilson(None)
