@@ -27,7 +27,13 @@ from rcs_assets.estimation.covariance import covariance_of
 from rcs_assets.estimation.design import Design
 from rcs_assets.estimation.formula import ModelData, read_model
 from rcs_assets.estimation.intervals import check_level, floats_or_null, t_quantile
-from rcs_assets.estimation.relation import Bounds, open_relation, profile, with_row_units
+from rcs_assets.estimation.relation import (
+    Bounds,
+    open_relation,
+    profile,
+    unused,
+    with_row_units,
+)
 from rcs_assets.estimation.variance import Estimates
 from rcs_assets.given import need_kind
 
@@ -366,18 +372,22 @@ def row_covariance(
     con: duckdb.DuckDBPyConnection, design: Design, data: ModelData, influence: Floats
 ) -> tuple[Floats, Estimates]:
     """Covariance of the weighted totals of the rows' influences, over the whole design."""
-    columns = influence.shape[1]
-    held = {f"rcs_u{k}": _spread(influence[:, k], data.is_complete, np.nan) for k in range(columns)}
+    # Columns of the design may be called as ours are.
+    names = [unused(f"rcs_u{k}", design.columns) for k in range(influence.shape[1])]
+    inside_name = unused("rcs_inside", design.columns)
+    held = {
+        name: _spread(influence[:, k], data.is_complete, np.nan) for k, name in enumerate(names)
+    }
     inside = _spread(np.ones(len(influence)), data.is_complete, np.nan)
     table = data.rows if design.columns else pa.table({"rcs_row": np.arange(len(inside))})
-    for name, column in (held | {"rcs_inside": inside}).items():
+    for name, column in (held | {inside_name: inside}).items():
         table = table.append_column(name, pa.array(column, from_pandas=True))
     measures = [_influence_measure(name, held[name]) for name in held]
     con.register(_MODEL_ROWS, table)
     try:
         rows, units = with_row_units(open_relation(con, _MODEL_ROWS), design)
         found = profile(con, rows, units, [])
-        cells = fetch_cells(con, rows, units, found, measures, ["rcs_inside"])
+        cells = fetch_cells(con, rows, units, found, measures, [inside_name])
     finally:
         con.unregister(_MODEL_ROWS)
     values, covariance = covariance_of(cells, units, measures, "total")

@@ -334,3 +334,14 @@ def test_a_spread_that_is_rounding_stays_collinear(con) -> None:
     con.execute("create or replace temp view odd as select *, x + 1e13 as z from t")
     rows = glm(con, "odd", DESIGN, "y ~ z + g").to_pylist()
     assert [row["reason"] for row in rows] == ["", "collinear", "", ""]
+
+
+@pytest.mark.parametrize("name", ["rcs_u0", "rcs_inside", "RCS_U1"])
+def test_a_design_column_may_be_called_as_ours_are(con, name: str) -> None:
+    con.execute(f'create or replace temp view odd as select *, area % 2 as "{name}" from t')
+    con.execute("create or replace temp view even as select *, area % 2 as half from t")
+    found, wanted = (
+        glm(con, table, Design(strata=stratum, clusters="area", weight="w"), "y ~ x")
+        for table, stratum in (("odd", name), ("even", "half"))
+    )
+    assert found == wanted
