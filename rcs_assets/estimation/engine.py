@@ -34,6 +34,7 @@ from rcs_assets.estimation.replicates import Replicates, replicate_variance
 from rcs_assets.estimation.request import Request, Variable, check_request, columns_of
 from rcs_assets.estimation.result import assemble, reasons
 from rcs_assets.estimation.variance import Estimates, estimate_cells, estimate_differences
+from rcs_assets.given import need_kind
 
 _MAX_LEVELS: Final = 1000
 
@@ -116,6 +117,7 @@ def estimate_each(
     Raises:
         InputError: as `estimate`.
     """
+    need_kind(by_sets, Iterable, "argument by_sets", "give a list: a set of columns a result")
     sets = [as_names(names) for names in by_sets]
     every = tuple(dict.fromkeys(name for names in sets for name in names))
     request = check_request(con, table, design, variables, statistic, every, ci, level)

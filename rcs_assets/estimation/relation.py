@@ -22,6 +22,7 @@ _INTEGER: Final = frozenset(
     for sign in ("", "U")
     for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 )
+_NESTED: Final = ("INTERVAL", "MAP", "UNION")
 _FLOATING: Final = frozenset({"FLOAT", "DOUBLE"})
 _ROW_UNIT: Final = "rcs_row_unit"
 _LARGEST: Final = 1e70  # squares of values and weights stay inside a DOUBLE
@@ -95,6 +96,24 @@ class Relation:
                 f"Not numeric: {', '.join(f'{name} ({self.types[name]})' for name in wrong)}",
                 where=f"table {self.sql}, {role}",
                 fix="cast the column, or use statistic='proportion' for categories",
+            )
+
+    def need_single_values(
+        self, columns: Sequence[str], role: str, *, is_struct_taken: bool = False
+    ) -> None:
+        """Raise InputError where the values of a column are lists, structs, maps or spans."""
+        refused = _NESTED if is_struct_taken else (*_NESTED, "STRUCT")
+        wrong = [
+            name
+            for name in columns
+            if self.types[name].endswith("]") or self.types[name].startswith(refused)
+        ]
+        if wrong:
+            raise InputError(
+                f"Values that hold several: {', '.join(wrong)}",
+                where=f"table {self.sql}, {role}",
+                why="groups are told by single values: texts, numbers or dates",
+                fix="make columns of the parts in a view",
             )
 
 

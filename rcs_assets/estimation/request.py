@@ -134,6 +134,9 @@ def _check_columns(
             where="argument by",
             fix="give them other names in a view",
         )
+    if statistic in ("difference", "quantile"):
+        # Arrow neither sorts nor names the others.
+        relation.need_single_values(by, "by", is_struct_taken=statistic == "quantile")
     if statistic != "proportion":
         relation.need_numbers(variables, "variables")
 

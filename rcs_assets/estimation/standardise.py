@@ -81,6 +81,7 @@ def standardised(
     request = check_request(con, table, design, variables, "mean", groups, ci, level)
     relation = open_relation(con, table)
     relation.need(mix, "standardised")
+    relation.need_single_values(groups, "argument by")
     names = columns_of(request.variables)
     heaviest = profile(con, relation, design, names).weight.high
     standard = unused_table(con, _STANDARD)

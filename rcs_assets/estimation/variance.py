@@ -121,13 +121,14 @@ def estimate_differences(
         cells, design, design_stages(cells, design), paired, len(pairs)
     )
     difference = values[second] - values[first]
+    units_n = degrees_of_freedom(cells, paired.cell, paired.domain, len(pairs))
     return Estimates(
         estimate=difference,
         variance=np.where(np.isnan(difference), np.nan, variance),
         n=sums.n[first] + sums.n[second],
         deff=np.full_like(difference, np.nan),
         rows_n=_group(cells.rows_n[paired.cell], paired.domain, len(pairs)),
-        df=degrees_of_freedom(cells, paired.cell, paired.domain, len(pairs)) - 1.0,
+        df=np.maximum(units_n - 1.0, 0.0),
         is_lonely=is_lonely,
     )
 

@@ -439,3 +439,11 @@ def test_the_order_of_areas_changes_no_bit() -> None:
         mixed = engine(areas.sample(frac=1.0, random_state=1)).to_pandas()
         mixed = mixed.sort_values("area", ignore_index=True)
         pd.testing.assert_frame_equal(straight, mixed, check_exact=True)
+
+
+def test_groups_of_lists_are_not_standardised(pupils) -> None:
+    pupils.execute("create or replace temp view listed as select *, [area] as areas from pupils")
+    with pytest.raises(InputError, match="Values that hold several: areas"):
+        standardised(
+            pupils, "listed", Design(weight="w"), "has_it", "areas", "sex", {"F": 1, "M": 2}
+        )

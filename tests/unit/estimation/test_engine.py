@@ -360,3 +360,38 @@ def test_a_category_that_reads_like_a_number_keeps_its_name() -> None:
     for name, level in (("form", "v1.0 - v1"), ("size", "2 - 1")):
         apart = estimate(con, "t", Design(), "y", "difference", by=name)
         assert apart.column("level").to_pylist() == [level]
+
+
+def grouped(group: str) -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute(f"create table t as select {group} as g, i::double as y from range(9) r(i)")
+    return con
+
+
+@pytest.mark.parametrize("statistic", ["difference", "quantile"])
+@pytest.mark.parametrize("group", ["[i % 2]", "map {'part': i % 2}", "interval (i % 2) day"])
+def test_groups_of_lists_and_maps_are_refused(group: str, statistic: str) -> None:
+    with pytest.raises(InputError, match="Values that hold several: g"):
+        estimate(grouped(group), "t", Design(), "y", statistic, by="g")
+
+
+def test_groups_of_structs_have_quantiles_and_no_differences() -> None:
+    con = grouped("{'part': i % 2}")
+    assert estimate(con, "t", Design(), "y", "quantile", by="g")["estimate"].to_pylist() == [4, 3]
+    with pytest.raises(InputError, match="Values that hold several: g"):
+        estimate(con, "t", Design(), "y", "difference", by="g")
+
+
+def test_a_difference_without_weight_has_no_degrees_of_freedom() -> None:
+    con = duckdb.connect()
+    con.execute("create table t as select i % 2 as g, i as y, 0.0 as w from range(9) r(i)")
+    row = estimate(con, "t", Design(weight="w"), "y", "difference", by="g").to_pylist()[0]
+    assert (row["df"], row["estimate"], row["reason"]) == (0, None, "no_data")
+
+
+@pytest.mark.parametrize("by_sets", [None, 3])
+def test_sets_of_groups_are_a_list(by_sets) -> None:
+    con = duckdb.connect()
+    con.execute("create table t as select i as y from range(9) r(i)")
+    with pytest.raises(InputError, match="argument by_sets"):
+        estimate_each(con, "t", Design(), "y", by_sets=by_sets)
