@@ -217,12 +217,13 @@ def _overall(size: Floats, held: Floats) -> float:
 
 def _between(phi: float, se: Floats) -> float:
     """Variance between areas by moments: (I phi - (I - 1)) / (sum w - sum w² / sum w)."""
-    # Summed without rounding: the order of areas does not show.
+    # Summed without rounding: the order of areas does not show. Each weight times those of the
+    # others is never 0, as the difference of the two sums is beside one huge area.
     areas_n, w = len(se), 1.0 / se**2
     if areas_n < 2 or areas_n * phi < areas_n - 1.0:
         return 0.0
     total = math.fsum(w)
-    return (areas_n * phi - (areas_n - 1.0)) / (total - math.fsum(w**2) / total)
+    return (areas_n * phi - (areas_n - 1.0)) / (math.fsum(w * (total - w)) / total)
 
 
 def _limits(

@@ -447,3 +447,8 @@ def test_groups_of_lists_are_not_standardised(pupils) -> None:
         standardised(
             pupils, "listed", Design(weight="w"), "has_it", "areas", "sex", {"F": 1, "M": 2}
         )
+
+
+def test_one_huge_area_leaves_the_variance_between_areas_finite() -> None:
+    found = funnel(pa.table({"n": [2**62, 5, 9], "count": [2**61, 5, 0]}), winsorised=0.0)
+    assert 0 < found["between_variance"][0].as_py() < 1
