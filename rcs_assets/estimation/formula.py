@@ -79,6 +79,7 @@ def read_model(
             finite; the outcome is no number; the design as `profile`.
     """
     aliases = _aliases(relation, formula)
+    relation.need_single_values(list(aliases), "formula")
     profile(con, relation, design, [name for name in aliases if relation.is_number(name)])
     columns = list(dict.fromkeys([*design.columns, *aliases]))
     names = ", ".join(quote(name) for name in columns)

@@ -112,7 +112,7 @@ class Relation:
             raise InputError(
                 f"Values that hold several: {', '.join(wrong)}",
                 where=f"table {self.sql}, {role}",
-                why="groups are told by single values: texts, numbers or dates",
+                why="groups and categories are single values: texts, numbers or dates",
                 fix="make columns of the parts in a view",
             )
 

@@ -471,12 +471,13 @@ def _cell_error(what: str, where: str, names: Sequence[str], fix: str) -> InputE
 
 
 def _check_totals(margins: Sequence[Margin], cells: _Cells) -> None:
-    totals = [float(target.sum()) for target in cells.targets]
-    if not max(totals) > 0:
+    with np.errstate(over="ignore"):
+        totals = [float(target.sum()) for target in cells.targets]
+    if not 0 < max(totals) < np.inf:
         raise InputError(
-            "The margins count nobody",
+            "The margins count nobody, or more than a number holds",
             where="argument margins",
-            why="all counts are 0: no weight can be shared out",
+            why="weights share out a total that is above 0 and finite",
             fix="correct the counts",
         )
     if max(totals) - min(totals) > _TOTALS_AGREE * max(totals):

@@ -345,3 +345,9 @@ def test_a_design_column_may_be_called_as_ours_are(con, name: str) -> None:
         for table, stratum in (("odd", name), ("even", "half"))
     )
     assert found == wanted
+
+
+def test_a_variable_of_lists_is_refused(con) -> None:
+    con.execute("create or replace temp view odd as select *, [g] as listed from t")
+    with pytest.raises(InputError, match="Values that hold several: listed"):
+        glm(con, "odd", DESIGN, "y ~ listed")

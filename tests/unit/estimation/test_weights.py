@@ -247,6 +247,8 @@ def test_nobody_to_weigh_and_nobody_counted_are_refused() -> None:
     con.execute("create table zero as select * replace (0.0 as w) from t")
     with pytest.raises(InputError, match="count nobody"):
         rake(con, "zero", {"sex": {"F": 0, "M": 0}}, weight="w")
+    with pytest.raises(InputError, match="more than a number holds"):
+        rake(con, "t", {"sex": {"F": 1e308, "M": 1e308}})
 
 
 @pytest.mark.parametrize("factor", [1e200, 1e-200])
