@@ -529,8 +529,9 @@ class _Solver:
         self.is_near = self.start is not None
         if system.basis is not None and not self.is_near:
             self.is_near = self.highs.setBasis(system.basis.of_highs()) == highspy.HighsStatus.kOk
+        self.by_primal = False
         if self.is_near:
-            self.highs.setOptionValue("simplex_strategy", PRIMAL)
+            self._go_on_by_primal()
 
     def expect_little(self) -> None:
         """Few targets: presolve the first program, and go on from there by the primal method."""
@@ -539,21 +540,21 @@ class _Solver:
         if self.programs_n == 0:
             self.highs.setOptionValue("presolve", "on")
         else:
-            self.highs.setOptionValue("simplex_strategy", PRIMAL)
+            self._go_on_by_primal()
 
     def minimise(self, cost: FloatArray) -> FloatArray | None:
         """The x of least cost; None where the cost has no lower bound."""
         if self.programs_n == FAR_N:
             self.highs.setOptionValue(PERTURBATION, 0.0)
-            self.highs.setOptionValue("simplex_strategy", PRIMAL)
+            self._go_on_by_primal()
         moved = cost if self.start is None else np.r_[cost, -cost]
         self.highs.changeColsCost(len(moved), self.columns, moved)
         status = self._run()
-        if status not in SETTLED:
-            # Lost its way from the last basis: once more from none, with perturbed costs.
-            self.highs.clearSolver()
-            self.highs.setOptionValue(PERTURBATION, 1.0)
-            status = self._run()
+        is_lost = status not in SETTLED
+        if is_lost or (self.by_primal and status != highspy.HighsModelStatus.kOptimal):
+            # The primal method can stop at a best point without knowing it, or see no end where
+            # there is one.
+            status = self._run_afresh()
         if status == highspy.HighsModelStatus.kOptimal:
             x = np.asarray(self.highs.getSolution().col_value)
             if self.start is None:
@@ -565,6 +566,20 @@ class _Solver:
         if status == highspy.HighsModelStatus.kInfeasible:
             raise _contradiction(len(cost))
         raise InputError(f"The audit's linear program ended as {status.name}")
+
+    def _go_on_by_primal(self) -> None:
+        self.by_primal = True
+        self.highs.setOptionValue("simplex_strategy", PRIMAL)
+
+    def _run_afresh(self) -> highspy.HighsModelStatus:
+        """The same program from nothing, by the dual method with perturbed costs."""
+        self.highs.clearSolver()
+        self.highs.setOptionValue("simplex_strategy", DUAL)
+        self.highs.setOptionValue(PERTURBATION, 1.0)
+        status = self._run()
+        if self.by_primal:
+            self._go_on_by_primal()
+        return status
 
     def _run(self) -> highspy.HighsModelStatus:
         self.programs_n += 1

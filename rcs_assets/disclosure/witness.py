@@ -440,9 +440,11 @@ class _Search:
         self._run(steps)
         self.solver.setOptionValue("simplex_strategy", PRIMAL)
         if not self._has_table():
-            # Lost its way from the last basis: once more from none.
+            # Lost its way from the last basis: once more from none, by the dual method.
             self.solver.clearSolver()
+            self.solver.setOptionValue("simplex_strategy", DUAL)
             self._run(NO_LIMIT)
+            self.solver.setOptionValue("simplex_strategy", PRIMAL)
         if not self._has_table():
             raise InputError(
                 "No table fits what the release shows",

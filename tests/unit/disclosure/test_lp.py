@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import linprog
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from rcs_assets.disclosure.lp import (
     SLACK,
     Reached,
     System,
     Targets,
+    _Solver,
     certify,
     reach,
     reach_each,
@@ -316,3 +318,25 @@ def test_known_counts_that_contradict_a_row_are_refused() -> None:
     system = replace(make_system([[1, 1]], [9], [9]), lower=np.array([3.0, 4.0]))
     with pytest.raises(InputError, match="contradict"):
         reach(replace(system, upper=system.lower), make_targets([[1, 0]], 1, 10))
+
+
+def test_a_program_in_which_the_primal_method_loses_its_way_is_solved() -> None:
+    """Met in a release after an engagement's retention had ended: HiGHS said `kUnknown`."""
+    with np.load(Path(__file__).with_name("lost_program.npz")) as held:
+        arrays = dict(held)
+    cost = arrays.pop("cost")
+    system = System(**arrays)
+    solver = _Solver(system)
+    x = solver.minimise(cost)
+    assert solver.programs_n == 2, "the primal method does not lose its way any more: drop this"
+    a = csr_array((system.value, system.index, system.starts), (len(system.row_lower), len(cost)))
+    limits = np.r_[system.row_upper, -system.row_lower]
+    has_limit = np.isfinite(limits)
+    by_scipy = linprog(
+        cost,
+        A_ub=csr_array(vstack([a, -a]))[has_limit],
+        b_ub=limits[has_limit],
+        bounds=np.c_[system.lower, system.upper],
+    )
+    assert x is not None
+    assert cost @ x == pytest.approx(by_scipy.fun)
