@@ -161,6 +161,7 @@ def test_no_connection_of_a_whole_run_holds_both(
     seen = json.loads(report.read_text(encoding="utf-8"))
     together = {opener for opener, counts in seen.items() if counts["together"]}
     assert together == {
+        "rcs_assets.storage.encryption.connect_encrypting < "
         "rcs_assets.storage.connect.open_memory < rcs_assets.intake.desk.open_desk"
     }, json.dumps(seen, indent=1)
     vault = {opener for opener in seen if "connect._vault" in opener}
