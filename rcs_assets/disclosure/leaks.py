@@ -74,7 +74,7 @@ def find_leaks(
         bool((~is_published(given) & (cells.value[rows] == 0)).any())
         for given, rows in zip(tables, cells.rows, strict=True)
     )
-    if not zeros and (cells.value % 1 == 0).all():
+    if not zeros:
         cells = at_least_one(cells, cells.value > 0)
     need = needs_of(tables, cells, rule)
     low, high, slack = intervals_of(tables, structures, rounding=rule.rounding, zeros=zeros)

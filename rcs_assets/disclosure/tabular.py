@@ -186,7 +186,7 @@ def protect_with_bound(
     structures = as_structures(structure, len(tables))
     cells = read_cells(tables, structures)
     check_counts(cells.value, rule.rounding)
-    if not rule.zeros and (cells.value % 1 == 0).all():
+    if not rule.zeros:
         cells = at_least_one(cells, cells.value > 0)
     need = _in_doubt(cells, needs_of(tables, cells, rule))
     is_small = len(need.is_primary) <= OPTIMAL_MOST
@@ -272,7 +272,7 @@ def intervals_of(
     is_hidden = np.isnan(cells.value)
     check_counts(cells.value[~is_hidden], rounding)
     is_whole = bool((cells.value[~is_hidden] % 1 == 0).all())
-    if not zeros and is_whole:
+    if not zeros:
         cells = at_least_one(cells, is_hidden)
     hidden = np.flatnonzero(is_hidden)
     never = np.full(len(hidden), -np.inf)
@@ -293,8 +293,10 @@ def intervals_of(
 def at_least_one(cells: Cells, among: Mask) -> Cells:
     """What everybody knows of hidden counts where no zero is hidden: they are 1 at least.
 
-    So a total is at least as large as it has such parts.
+    So a total is at least as large as it has such parts. Of amounts nothing follows.
     """
+    if (cells.value[~np.isnan(cells.value)] % 1 != 0).any():
+        return cells
     low = np.where(among, np.maximum(cells.known_low, 1.0), cells.known_low)
     parts, totals = cells.equations.maximum(0), (-cells.equations).maximum(0).indices
     while True:
