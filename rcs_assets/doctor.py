@@ -56,7 +56,11 @@ def _package(name: str) -> Finding:
 
 def _disk(home: Home) -> Finding:
     free = shutil.disk_usage(home.path).free
-    return Finding("disk", free >= FREE_BYTES_NEEDED, f"{free / 1024**3:.0f} GiB free")
+    return Finding(
+        "disk",
+        free >= FREE_BYTES_NEEDED,
+        f"{free / 1024**3:.1f} GiB free, {FREE_BYTES_NEEDED / 1024**3:.0f} needed",
+    )
 
 
 def _keys(home: Home) -> Finding:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from rcs_assets.doctor import FREE_BYTES_NEEDED
 from tests.acceptance.documentation import blocks, commands, pages
 
 
@@ -68,13 +70,21 @@ def test_tutorials_python_runs(repo_root: Path, released_home) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["doctor"], ["release", "list"], ["release", "show"], ["release", "verify"]],
+    [["status"], ["release", "list"], ["release", "show"], ["release", "verify"]],
     ids=" ".join,
 )
 def test_commands_that_only_read(rcs, released_home, words: list[str]) -> None:
     done = rcs(*words, "--home", released_home.path)
     assert done.status == 0, done.output
     assert done.stdout.strip()
+
+
+def test_the_doctor_finds_nothing_but_what_the_machine_lacks(rcs, released_home) -> None:
+    is_disk_short = shutil.disk_usage(released_home.path).free < FREE_BYTES_NEEDED
+    done = rcs("doctor", "--home", released_home.path)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == is_disk_short and all("disk" in line for line in failed), done.output
+    assert done.status == (1 if is_disk_short else 0), done.output
 
 
 def test_demo_says_what_was_published_where_and_what_next(released_home) -> None:
