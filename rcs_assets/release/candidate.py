@@ -3,8 +3,8 @@
 Belongs here: the order of the work, the content hash, the version, Parquet and databases,
 putting the candidate in its place. Does not belong here: which rows go into a package
 (`contents.py`), what a table looks like (`tables.py`), school packages (`schools.py`),
-microdata (`microdata.py`, `deposit.py`), manifests and certificates (`describe.py`), asking
-the gate (`gate.py`), publishing (`publish.py`).
+microdata (`microdata.py`, `deposit.py`, `microdata_described.py`), manifests and certificates
+(`describe.py`), asking the gate (`gate.py`), publishing (`publish.py`).
 
 The candidate lies in `releases/.candidate/`; it is built in a folder aside and takes the
 place of the one before when it is complete. Its content hash covers every row of every
@@ -30,6 +30,7 @@ import duckdb
 from rcs_assets.errors import InputError
 from rcs_assets.release.certificate import Told, read_audit
 from rcs_assets.release.contents import (
+    SAFE_HAVEN,
     Package,
     Sources,
     packages_due,
@@ -42,6 +43,7 @@ from rcs_assets.release.database import write_database
 from rcs_assets.release.deposit import (
     Deposit,
     complete_deposit,
+    described_files,
     described_microdata,
     document_deposits,
     write_deposit,
@@ -54,6 +56,12 @@ from rcs_assets.release.describe import (
 )
 from rcs_assets.release.files import file_list, sync_tree
 from rcs_assets.release.microdata import write_microdata
+from rcs_assets.release.microdata_described import (
+    FOLDER,
+    microdata_resources,
+    safe_haven_tables,
+    write_safe_haven_dictionary,
+)
 from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
@@ -101,7 +109,9 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     prepare_schools(con)
     summaries = _copy_summaries(home, folder, packages)
     key = home.key("release")
-    write_microdata(con, key, folder / "safe_haven" / "microdata", is_simulated=is_simulated)
+    haven = safe_haven_tables(sources.codebook)
+    write_microdata(con, key, folder / SAFE_HAVEN / FOLDER, is_simulated=is_simulated)
+    write_safe_haven_dictionary(con, folder / SAFE_HAVEN / FOLDER, haven)
     deposit = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
     witnesses = {
         package.name: write_witnesses(
@@ -110,10 +120,10 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         for package in packages
         if package.kind in ("public", "cpp")
     }
-    files = file_list(folder)
+    listed = file_list(folder)
     with ThreadPoolExecutor(max_workers=1) as beside:
         completed = beside.submit(complete_deposit, deposit)
-        content_hash = _content_hash(con, files, packages, sources, is_simulated)
+        content_hash = _content_hash(con, listed, packages, sources, is_simulated)
         version = next_version(home, sources.as_of, content_hash)
         register_history(con, home, sources, version)
         head = Head(sources, version, content_hash, is_simulated, read_audit(con))
@@ -127,7 +137,11 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     for package in packages:
         if package.has_database:
             told = Told(deposit.told.get(package.name), witnesses.get(package.name))
-            describe_package(folder, package, head, written[package.name], told)
+            files = haven if package.name == SAFE_HAVEN else described_files(package, deposit)
+            answers = microdata_resources(
+                con, folder / package.name, files, is_simulated=is_simulated
+            )
+            describe_package(folder, package, head, written[package.name], told, answers)
     describe_candidate(con, folder, packages, head, written, summaries)
     _put_in_place(home, folder)
     names = tuple(package.name for package in packages)

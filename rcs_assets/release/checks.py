@@ -22,10 +22,12 @@ from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.errors import StorageError
+from rcs_assets.release.contents import SAFE_HAVEN
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
     csv_columns,
+    description_problems,
     fingerprint,
     form_problems,
     k_problems,
@@ -56,7 +58,6 @@ SCHOOL_FILES = frozenset(
         "certificate.json",
     }
 )
-SAFE_HAVEN = "safe_haven"
 # policy.md, How protection is judged: what never leaves the safe haven.
 INSIDE_ONLY = frozenset(
     {
@@ -152,7 +153,7 @@ def _sha256(path: Path) -> str:
 
 
 def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
-    """Each database opens read-only; its tables are filled; tables and columns have comments."""
+    """Databases open read-only and are filled; columns and files of answers are described."""
     found = []
     may_be_empty = {spec.name for spec in table_specs().values() if spec.may_be_empty}
     packages = _with_database(bench)
@@ -169,6 +170,7 @@ def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
             found += [f"{name} {t} is empty" for t in filled if _is_empty(con, t)]
             if not {"estimates", "dictionary"} <= {table for table, _ in tables}:
                 found.append(f"{name} has no estimates or no dictionary")
+        found += [f"{name} {problem}" for problem in description_problems(bench.con, folder)]
     return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
 
 
@@ -401,7 +403,7 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "packages_open_and_explain_themselves",
-        "Each database opens read-only; its tables are filled; tables and columns have comments",
+        "Databases open read-only and are filled; columns and files of answers are described",
         "interfaces.md, A release",
         NO_RELEASE,
         packages_open_and_explain_themselves,

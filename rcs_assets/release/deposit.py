@@ -30,16 +30,15 @@ from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import load_terms, write_documents
+from rcs_assets.release.microdata_described import DICTIONARY, FOLDER, Described, DescribedTable
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
 from rcs_assets.release.syntax import NAME, write_syntax
+from rcs_assets.release.tables import DATA_SOURCE
 from rcs_assets.release.technical import DescribedMicrodata
 from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
-FOLDER = "microdata"
-DICTIONARY = "data_dictionary.csv"
 README = "README.md"
 WEIGHT = "weight"
-DATA_SOURCE = "data_source"
 _ROLES = {DATA_SOURCE: "technical", WEIGHT: "weight"}
 _WITHHELD = "Withheld to protect children"
 _KEY_LABELS = {
@@ -227,6 +226,19 @@ def described_microdata(package: Package, deposit: Deposit) -> DescribedMicrodat
     files = deposit.described[str(package.engagement)]
     variables = {file.name: len(file.variables) for file in files if not file.is_extract}
     return DescribedMicrodata(variables, deposit.told[package.name])
+
+
+def described_files(package: Package, deposit: Deposit) -> dict[str, DescribedTable]:
+    """The files of answers of a package as its datapackage tells of them."""
+    if package.name not in deposit.told:
+        return {}
+    return {
+        file.name: DescribedTable(
+            f"Anonymised answers, one row a pupil. {file.universe}",
+            {v.name: Described(v.label, "", v.values, v.missing) for v in file.variables},
+        )
+        for file in deposit.described[str(package.engagement)]
+    }
 
 
 def complete_deposit(deposit: Deposit) -> None:

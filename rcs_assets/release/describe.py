@@ -60,8 +60,12 @@ def describe_package(
     head: Head,
     written: Written,
     told: Told | None = None,
+    beside: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """`datapackage.json` (where there are Parquet files), `certificate.json`, `manifest.json`."""
+    """`datapackage.json` (where there are Parquet files), `certificate.json`, `manifest.json`.
+
+    `beside`: resources of its files of answers.
+    """
     target = folder / package.name
     policy, mark = head.sources.policy, head.is_simulated
     if package.has_database:
@@ -71,6 +75,7 @@ def describe_package(
             specs_of(package.kind),
             is_simulated=mark,
             has_csv=package.has_csv,
+            beside=beside,
         )
         write_json(target / "datapackage.json", said)
     write_json(

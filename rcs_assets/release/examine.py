@@ -7,6 +7,7 @@ that code nothing is used), and Dagster (`checks.py` wraps these functions).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,26 @@ STATA_NAME = 28
 def answer_files(folder: Path) -> list[Path]:
     """The Parquet form of each survey in a package's `microdata/`."""
     return sorted((folder / "microdata").glob("*.parquet"))
+
+
+def description_problems(con: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    """Files of answers of a package that its datapackage does not describe column by column."""
+    datapackage = folder / "datapackage.json"
+    if not datapackage.is_file():
+        return ["datapackage.json is not there"]
+    listed = json.loads(datapackage.read_text(encoding="utf-8"))["resources"]
+    said = {
+        one["path"]: [field["name"] for field in one["schema"]["fields"] if field["description"]]
+        for one in listed
+    }
+    forms = [
+        (form, _columns(con, file))
+        for file in answer_files(folder)
+        for form in (file, file.with_suffix(".tab"))
+        if form.is_file()
+    ]
+    paths = {form.relative_to(folder).as_posix(): columns for form, columns in forms}
+    return [f"{path} is not described" for path, held in paths.items() if said.get(path) != held]
 
 
 def k_problems(con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule) -> list[str]:

@@ -7,7 +7,7 @@ the comments and the Frictionless datapackage. Does not belong here: where rows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -95,7 +95,8 @@ def column_comment(column: ColumnSpec) -> str:
 
 
 _FRICTIONLESS = {
-    "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "BIGINT": "integer"
+    "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "TINYINT": "integer",
+    "SMALLINT": "integer", "INTEGER": "integer", "BIGINT": "integer",
 }  # fmt: skip
 # The last column of a CSV file, which has no place for a comment: SIMULATED or delivered.
 DATA_SOURCE = "data_source"
@@ -140,8 +141,11 @@ def datapackage(
     *,
     is_simulated: bool,
     has_csv: bool = False,
+    beside: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The Frictionless description of a package's tables: Parquet files, and CSV where it has any.
+    """The Frictionless description of a package: Parquet files, CSV where it has any, and more.
+
+    `beside`: resources of files that are no tables of the declaration, such as files of answers.
 
     A CSV resource is a `tabular-data-resource` (Frictionless v1): any of its tools reads and
     checks the file by it.
@@ -164,7 +168,8 @@ def datapackage(
             }
             for spec in specs
         ]
-        + csv,
+        + csv
+        + [*beside],
     }
 
 
@@ -185,9 +190,13 @@ def _csv_resource(spec: TableSpec, *, is_simulated: bool) -> dict[str, Any]:
 
 
 def _field(column: ColumnSpec) -> dict[str, str]:
-    kind = "integer" if column.type.endswith(",0)") else "number"
     return {
         "name": column.name,
-        "type": _FRICTIONLESS.get(column.type, kind),
+        "type": frictionless_type(column.type),
         "description": column_comment(column),
     }
+
+
+def frictionless_type(kind: str) -> str:
+    """Frictionless's name of a type of DuckDB's."""
+    return _FRICTIONLESS.get(kind, "integer" if kind.endswith(",0)") else "number")

@@ -403,6 +403,11 @@ def unmarked_manifest(folder: Path) -> None:
     rewrite(folder / "public" / "manifest.json", '"simulated": true', '"simulated": false')
 
 
+def nameless_answers(folder: Path) -> None:
+    """A datapackage that speaks of another column than the file of answers has."""
+    rewrite(folder / "safe_haven" / "datapackage.json", '"happy_at_school"', '"happy"')
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -538,6 +543,8 @@ SPOIL: dict[str, tuple[Callable[[Path], None], ...]] = {
         in_database("comment on column estimates.n is null"),
         in_database("delete from indicators"),
         in_database("drop table dictionary"),
+        nameless_answers,
+        remove("safe_haven/datapackage.json"),
     ),
     "simulated_is_stated": (
         in_database("comment on table estimates is 'Estimates'"),

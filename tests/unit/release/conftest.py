@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from rcs_assets.codebook import load_codebook
+from rcs_assets.codebook import PUPIL_SURVEYS, load_codebook
 from rcs_assets.disclosure import load_policy
 from rcs_assets.programme import load_programme
 from rcs_assets.release.candidate import Candidate, build_candidate
@@ -95,6 +95,7 @@ def _fill(con: duckdb.DuckDBPyConnection) -> None:
         f"if(form = 'main' and {variable.name in main.left_out}, -4, "
         f"hash(record_id || '{variable.name}') % 2)::tinyint as {variable.name}"
         for variable in load_codebook().variables.values()
+        if set(variable.surveys) & set(PUPIL_SURVEYS)
     )
     con.execute(
         f"""

@@ -281,6 +281,58 @@ def test_the_public_csv_files_are_the_tables_as_the_datapackage_describes_them(b
         assert sources == [("SIMULATED",)], path
 
 
+def test_files_of_answers_are_described_column_by_column(built):
+    for package, file, column, said in (
+        ("safe_haven", "item_answers.parquet", "happy_at_school", "5 Strongly agree"),
+        ("safe_haven", "scores.parquet", "sdq_total", "Total difficulties (Strengths"),
+        ("safe_haven", "linked.parquet", "simd_quintile", "1 Most deprived fifth"),
+        ("cpp/t2-falkirk", "secondary.tab", "happy_at_school", "-9 Not answered"),
+        ("archive/t2-falkirk", "secondary.parquet", "any_support", "Y Recorded"),
+    ):
+        folder = built.path / package
+        listed = json.loads((folder / "datapackage.json").read_text())["resources"]
+        (found,) = [r for r in listed if r["path"] == f"microdata/{file}"]
+        fields = {field["name"]: field for field in found["schema"]["fields"]}
+        assert said in fields[column]["description"], (package, file)
+        assert found["description"].startswith("SIMULATED")
+
+
+def test_a_tab_file_reads_as_its_datapackage_says(built):
+    folder = built.path / "archive" / "t2-falkirk"
+    listed = json.loads((folder / "datapackage.json").read_text())["resources"]
+    (said,) = [r for r in listed if r["path"] == "microdata/secondary.tab"]
+    kinds = {"string": "VARCHAR", "integer": "INTEGER", "number": "DOUBLE"}
+    columns = {field["name"]: kinds[field["type"]] for field in said["schema"]["fields"]}
+    missing = said["schema"]["missingValues"]
+    assert missing[0] == "" and {"-9", "-7"} <= set(missing)
+    read = (
+        f"read_csv('{folder / said['path']}', header=true, auto_detect=false, nullstr={missing}, "
+        f"delim='{said['dialect']['delimiter']}', columns={columns})"
+    )
+    valid = ", ".join(
+        f'if("{name}" < 0, null, "{name}") as "{name}"'
+        for name, kind in columns.items()
+        if kind == "INTEGER"
+    )
+    parquet = f"(select * replace ({valid}) from '{folder / 'microdata/secondary.parquet'}')"
+    for one, other in ((read, parquet), (parquet, read)):
+        assert duckdb.sql(f"from {one} except all from {other}").fetchall() == []
+    assert duckdb.sql(f"select count(happy_at_school) from {read}").fetchall()[0][0] > 0
+
+
+def test_the_safe_havens_dictionary_explains_every_column_of_every_file(built):
+    folder = built.path / "safe_haven" / "microdata"
+    with (folder / "data_dictionary.csv").open(encoding="utf-8", newline="") as stream:
+        said = list(csv.DictReader(stream))
+    for file in ("linked", "item_answers", "scores"):
+        columns = [r[0] for r in duckdb.sql(f"describe from '{folder}/{file}.parquet'").fetchall()]
+        own = [row for row in said if row["file"] == file]
+        assert list(dict.fromkeys(row["variable"] for row in own)) == columns
+        assert all(row["label"] and row["source"] for row in own)
+    codes = {(row["code"], row["missing"]) for row in said if row["variable"] == "happy_at_school"}
+    assert {("5", "no"), ("-9", "yes")} <= codes
+
+
 def test_small_counts_of_deliveries_do_not_stand_in_the_candidate(built):
     (delivery,) = json.loads((built.path / CANDIDATE_FILE).read_text())["deliveries"]
     assert (delivery["received"], delivery["accepted"]) == (2000, 2000)

@@ -11,6 +11,7 @@ from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
     csv_columns,
+    description_problems,
     form_problems,
     k_problems,
     key_problems,
@@ -54,6 +55,19 @@ def test_written_files_have_no_problems(con, package):
         assert form_problems(con, file) == []
         assert part_problems(con, file, RULE, CODEBOOK) == []
     assert unmarked(package) == []
+    assert description_problems(con, package) == []
+
+
+def test_a_file_of_answers_that_is_not_described_is_found(con, package):
+    spoilt(con, package, "select *, 1 as another from '{}'")
+    shutil.copy(package / "microdata" / "salsus.tab", package / "microdata" / "other.tab")
+    shutil.copy(package / "microdata" / "salsus.parquet", package / "microdata" / "other.parquet")
+    assert description_problems(con, package) == [
+        f"microdata/{name} is not described"
+        for name in ("other.parquet", "other.tab", "secondary.parquet", "secondary.tab")
+    ]
+    (package / "datapackage.json").unlink()
+    assert description_problems(con, package) == ["datapackage.json is not there"]
 
 
 def test_an_extract_holds_its_own_stages_and_questions_only(con, package):
