@@ -64,6 +64,7 @@ from rcs_assets.release.microdata_described import (
 )
 from rcs_assets.release.notes import write_notes
 from rcs_assets.release.packages import CANDIDATE, clean_leftovers, next_version
+from rcs_assets.release.rules_in_force import rules_in_force
 from rcs_assets.release.schools import prepare_schools, schools_hash, write_schools
 from rcs_assets.release.tables import DATA_SOURCE, refuse_formulas, specs_of
 from rcs_assets.release.technical import FILE as TECHNICAL
@@ -126,7 +127,8 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
         content_hash = _content_hash(con, listed, packages, sources, is_simulated)
         version = next_version(home, sources.as_of, content_hash)
         register_history(con, home, sources, version)
-        head = Head(sources, version, content_hash, is_simulated, read_audit(con))
+        rules = rules_in_force(home.config)
+        head = Head(sources, version, content_hash, is_simulated, read_audit(con), rules)
         written = _write_packages(con, folder, packages, head)
         completed.result()
     reports = _write_reports(con, home, folder, packages, head, written, deposit)

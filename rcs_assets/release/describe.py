@@ -31,13 +31,14 @@ CellCounts = Sequence[tuple[str, str, int]]
 
 @dataclass(frozen=True)
 class Head:
-    """What every manifest of a candidate says."""
+    """What every manifest of a candidate says; `rules`: room → version (`rules_in_force.py`)."""
 
     sources: Sources
     version: str
     content_hash: str
     is_simulated: bool
     audited: Audited
+    rules: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def describe_candidate(
             "codebook_version": sources.codebook.version,
             "policy_version": sources.policy.version,
             "programme_version": sources.programme.version,
+            "rules": dict(head.rules),
             "left_out": sorted(sources.left_out),
             "statuses": dict(sources.policy.statuses),
             "audit": head.audited.words(),

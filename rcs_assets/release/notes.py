@@ -16,6 +16,7 @@ from rcs_assets.release.audit_log import AuditLog, Event, read_log
 from rcs_assets.release.describe import Head
 from rcs_assets.release.diff import ESTIMATES, change_table, compare
 from rcs_assets.release.packages import CANDIDATE, current_version, read_manifest
+from rcs_assets.release.rules_in_force import changed_rules
 from rcs_assets.storage import Home, sql_literal
 
 NOTES = "RELEASE_NOTES.md"
@@ -67,6 +68,7 @@ def _notes(home: Home, folder: Path, head: Head) -> str:
         for name, words in _COMPARED.items()
         if manifest[name] != getattr(head.sources, name.removesuffix("_version")).version
     ]
+    changed += [f"- {words}\n" for words in changed_rules(manifest.get("rules", {}), head.rules)]
     changes = compare(home.releases / before, folder)
     return (
         f"{_COMPARED_WITH.format(before)} in cells of the public tables of areas; how smaller "

@@ -11,6 +11,8 @@ from rcs_assets.cli import main
 from rcs_assets.release.diff import ESTIMATES, change_table, compare
 from rcs_assets.release.notes import notes_problem
 from rcs_assets.release.publish import publish_candidate
+from rcs_assets.release.rules_in_force import FILES as RULE_FILES
+from rcs_assets.release.rules_in_force import changed_rules
 from rcs_assets.release.withdraw import record_erratum, withdraw_release
 from rcs_assets.storage import open_warehouse
 
@@ -74,6 +76,30 @@ def test_notes_name_the_release_before_its_errata_and_what_changed(changed):
     assert "SIMULATED" in notes and f"Compared with release {FIRST}" in notes
     assert "| Falkirk | secondary | 3 | 1 | 0 | 0 | 0 | 0 |" in notes
     assert "erratum of 2020-06-30: Falkirk: see below" in notes
+
+
+def test_notes_name_the_rules_that_changed(released, build):
+    released.config.mkdir(exist_ok=True)
+    (released.config / "estimators.yaml").write_text("comparison_least_points: 6\n")
+    built = build(released)
+    notes = (built.path / "public" / "RELEASE_NOTES.md").read_text()
+    assert "- other rules for how estimates and comparisons are made\n" in notes
+    assert "records are linked" not in notes
+    before = json.loads((released.releases / FIRST / "manifest.json").read_text())["rules"]
+    now = json.loads((built.path / "candidate.json").read_text())["rules"]
+    assert {room for room in now if now[room] != before[room]} == {"wellbeing"}
+    assert list(changed_rules({}, now)) == []
+
+
+def test_every_file_of_rules_that_an_adopter_may_lay_over_has_a_version(repo_root):
+    """What no loader of the five rooms reads is not laid over: each file is named once."""
+    there = {
+        f"{room}/{file.name}"
+        for room in RULE_FILES
+        for file in (repo_root / "rcs_assets" / room / "data").iterdir()
+        if file.suffix in (".yaml", ".csv")
+    }
+    assert there == {f"{room}/{name}" for room, names in RULE_FILES.items() for name in names}
 
 
 def test_notes_that_were_written_before_an_erratum_do_not_hold(changed):
