@@ -35,6 +35,7 @@ HAVEN_MARK = b"NOT FOR RELEASE"
 EXPLORER = "explorer"
 _ESTIMATES = ("n", "estimate", "ci_low", "ci_high")
 _REACH = ("n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")
+_RECIPIENTS = ("n", "not_responded_pct")
 _SPEND = ("gbp", "children_n")
 _CHANGES = ("earlier_estimate", "later_estimate", "change", "ci_low", "ci_high")
 _MODELS = ("effect_points", "effect_low", "effect_high")
@@ -140,7 +141,7 @@ def _tables(
 ) -> dict[str, frozenset[str]]:
     return {
         table: frozenset().union(*figures[table].get(package, {"": frozenset()}).values())
-        for table in ("reach", "spend", "models", "changes")
+        for table in ("reach", "recipients", "spend", "models", "changes")
     }
 
 
@@ -151,6 +152,7 @@ def _figures(bench: Bench) -> dict[str, dict[str, dict[str, frozenset[str]]]]:
     for table, key, columns in (
         ("estimates", "indicator", _ESTIMATES),
         ("reach", "need", _REACH),
+        ("recipients", "service", _RECIPIENTS),
         ("spend", "sector", _SPEND),
         ("models", "outcome", _MODELS),
         ("changes", "indicator", _CHANGES),

@@ -549,11 +549,15 @@ class _Setter:
     # --- services ----------------------------------------------------------------------
 
     def services(self, part: ServicePart, at: int) -> Iterator[Section]:
-        """Need and reach, and spend."""
+        """Need and reach, support without answers, and spend."""
         if part.reach:
             about = Paragraph(plain(self.word("reach_about")))
             tables = tuple(self.reach(table, at) for table in part.reach)
             yield Section(f"reach-{at}", 2, self.of(part, "reach"), (about, *tables), "page")
+        if part.recipients:
+            yield Section(
+                f"recipients-{at}", 2, self.of(part, "recipients"), self.recipients(part), "page"
+            )
         if part.spend:
             yield Section(
                 f"spend-{at}", 2, self.of(part, "spend"), tuple(self.spend(part, part.spend))
@@ -593,6 +597,26 @@ class _Setter:
             caption = self.word("reach_caption")
             blocks.append(Table("measures stacks reach", caption, columns, tuple(rows)))
         return Section(f"reach-{at}-{table.need}", 3, table.title, tuple(blocks), "domain")
+
+    def recipients(self, part: ServicePart) -> tuple[Block, ...]:
+        """Pupils with support on record of whom no answer says what they need."""
+        columns = (
+            Column(self.word("reach_head")),
+            Column(self.word("not_answered"), "number"),
+            Column(self.word("pupils"), "number"),
+        )
+        rows = (
+            Row(
+                plain(f"{row.survey}: {row.service.lower()}"),
+                (Cell(row.value, "number own"), Cell(row.n, "number")),
+                table="recipients",
+            )
+            for row in part.recipients
+        )
+        caption = self.word("recipients_caption")
+        scroll = self.word("recipients_scroll", name=part.name)
+        table = Table("plan", caption, columns, tuple(rows), scroll=scroll)
+        return Paragraph(plain(self.word("recipients_about"))), table
 
     def spend(self, part: ServicePart, table: SpendTable) -> Iterator[Block]:
         """One stacked bar a sector, the prevention share as text."""

@@ -167,6 +167,17 @@ class Participation(NamedTuple):
     status: str
 
 
+class Recipient(NamedTuple):
+    """One row of `recipients`; numbers are released text."""
+
+    engagement: str
+    survey: str
+    service: str
+    n: str
+    not_responded_pct: str
+    status: str
+
+
 class Reach(NamedTuple):
     """One row of `reach`; numbers are released text."""
 
@@ -258,6 +269,7 @@ class Package:
     verdicts: Mapping[tuple[str, ...], Verdict]
     participation: tuple[Participation, ...]
     reach: tuple[Reach, ...]
+    recipients: tuple[Recipient, ...]
     spend: tuple[Spend, ...]
     outcomes: tuple[Outcome, ...]
     changes: tuple[Change, ...]
@@ -318,6 +330,7 @@ class Package:
 # What a row that is not shown must leave empty, in whatever table it stands.
 _FIGURES = frozenset(
     "n estimate ci_low ci_high verdict respondents_n roll_n response_band schools_n observed_pct "
+    "not_responded_pct "
     "corrected_pct bound_low bound_high gbp children_n odds_ratio effect_points effect_low "
     "effect_high value share_pct outcome_pct sentence earlier_estimate later_estimate "
     "change".split()
@@ -347,6 +360,7 @@ _COLUMNS: Mapping[str, tuple[Any, str]] = {
         "schools_n status",
     ),
     "reach": (Reach, " ".join(Reach._fields)),
+    "recipients": (Recipient, " ".join(Recipient._fields)),
     "spend": (Spend, " ".join(Spend._fields)),
     "outcomes": (Outcome, " ".join(Outcome._fields)),
     "models": (Model, " ".join(Model._fields)),
@@ -380,6 +394,7 @@ def read_package(folder: Path, name: str) -> Package:
         verdicts={row[:5]: row for row in _rows(folder, "comparisons")},
         participation=tuple(_rows(folder, "participation", needed=False)),
         reach=tuple(_rows(folder, "reach", needed=False)),
+        recipients=tuple(_rows(folder, "recipients", needed=False)),
         spend=tuple(_rows(folder, "spend", needed=False)),
         outcomes=tuple(_rows(folder, "outcomes", needed=False)),
         changes=tuple(_rows(folder, "changes", needed=False)),

@@ -1,7 +1,8 @@
-"""Need and reach, and spend by tier, as parts of a page.
+"""Need and reach, support without answers, and spend by tier, as parts of a page.
 
-Belongs here: views of the tables `reach` and `spend` of one package. Does not belong here:
-how they were made or protected (rooms services and disclosure). Never said: over-reach.
+Belongs here: views of the tables `reach`, `recipients` and `spend` of one package. Does not
+belong here: how they were made or protected (rooms services and disclosure). Never said:
+over-reach.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.charts import Chart, NotDrawn
-from rcs_assets.reporting.package import SHOWN, Reach, Spend
+from rcs_assets.reporting.package import SHOWN, Reach, Recipient, Spend
 from rcs_assets.reporting.settings import Settings
 
 
@@ -40,6 +41,16 @@ class ReachTable:
     title: str
     sentences: tuple[str, ...]
     rows: tuple[ReachRow, ...]
+
+
+@dataclass(frozen=True)
+class RecipientRow:
+    """Pupils of one survey with one kind of support on record: what share did not answer."""
+
+    survey: str
+    service: str
+    value: str
+    n: str
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,30 @@ def _reach_row(row: Reach, settings: Settings) -> ReachRow:
         f"{_pct(row.bound_low)} to {_pct(row.bound_high)}" if row.bound_low else "[x]",
         wording.thousands(row.n) if row.n else "[x]",
     )
+
+
+def recipient_rows(
+    rows: Iterable[Recipient], settings: Settings, engagement: str
+) -> tuple[RecipientRow, ...]:
+    """Of those with support on record, who did not answer; none where no figure is shown."""
+    by_key = {(row.survey, row.service): row for row in rows if row.engagement == engagement}
+    found = [
+        by_key[survey, service]
+        for survey in settings.surveys
+        for service in settings.reach.drawn
+        if (survey, service) in by_key
+    ]
+    if not any(row.status in SHOWN for row in found):
+        return ()
+    return tuple(_recipient_row(row, settings) for row in found)
+
+
+def _recipient_row(row: Recipient, settings: Settings) -> RecipientRow:
+    names = settings.surveys[row.survey].who, settings.reach.services[row.service]
+    if row.status not in SHOWN:
+        return RecipientRow(*names, f"[{row.status}]", f"[{row.status}]")
+    flag = " [u]" if row.status == "u" else ""
+    return RecipientRow(*names, _pct(row.not_responded_pct) + flag, wording.thousands(row.n))
 
 
 def _pct(text: str) -> str:

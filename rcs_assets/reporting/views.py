@@ -39,7 +39,14 @@ from rcs_assets.reporting.parts import (
     survey_part,
     surveys_of,
 )
-from rcs_assets.reporting.services import ReachTable, SpendTable, reach_tables, spend_table
+from rcs_assets.reporting.services import (
+    ReachTable,
+    RecipientRow,
+    SpendTable,
+    reach_tables,
+    recipient_rows,
+    spend_table,
+)
 from rcs_assets.reporting.settings import Settings
 from rcs_assets.reporting.summary import summary_blocks
 
@@ -58,10 +65,11 @@ class PlacePart:
 
 @dataclass(frozen=True)
 class ServicePart:
-    """Need and reach, and spend, of one CPP."""
+    """Need and reach, support without answers, and spend, of one CPP."""
 
     name: str
     reach: tuple[ReachTable, ...]
+    recipients: tuple[RecipientRow, ...]
     spend: SpendTable | None
 
 
@@ -392,11 +400,12 @@ def _services(package: Package, settings: Settings, kind: str) -> tuple[ServiceP
         ServicePart(
             package.name_of(place),
             reach_tables(package.reach, settings, place.engagement),
+            recipient_rows(package.recipients, settings, place.engagement),
             spend_table(package.spend, settings, place.engagement),
         )
         for place in places
     )
-    return tuple(part for part in parts if part.reach or part.spend)
+    return tuple(part for part in parts if part.reach or part.recipients or part.spend)
 
 
 def _tiles(subject: Subject, surveys: Sequence[SurveyPart], is_rated: bool) -> tuple[Tile, ...]:

@@ -41,6 +41,7 @@ REACH = (
     "engagement breakdown group need need_level service n observed_pct ci_low ci_high "
     "corrected_pct bound_low bound_high status"
 ).split()
+RECIPIENTS = "engagement survey service n not_responded_pct status".split()
 SPEND = "engagement sector tier age_band funding_origin domain gbp children_n status".split()
 CHANGES = (
     "engagement earlier_engagement survey geography_code geography_name breakdown group indicator "
@@ -351,7 +352,11 @@ def write_cpp(
         "participation": (PARTICIPATION, shares),
     }
     if services:
-        tables |= {"reach": (REACH, reach(ENGAGEMENT)), "spend": (SPEND, spend(ENGAGEMENT))}
+        tables |= {
+            "reach": (REACH, reach(ENGAGEMENT)),
+            "recipients": (RECIPIENTS, recipients(ENGAGEMENT)),
+            "spend": (SPEND, spend(ENGAGEMENT)),
+        }
     if waves == 2:
         first = ("tranche", "t1", "Tranche 1 (2015-16)", "all", "all")
         tables["geographies"][1].append(dict(zip(GEOGRAPHIES, first, strict=True)))
@@ -413,6 +418,7 @@ def write_public(folder: Path, *, findings: str = "clear", waves: int = 1) -> Pa
         "geographies": (GEOGRAPHIES, listed),
         "participation": (PARTICIPATION, []),
         "reach": (REACH, reach(ENGAGEMENT)),
+        "recipients": (RECIPIENTS, recipients(ENGAGEMENT)),
         "spend": (SPEND, spend(ENGAGEMENT)),
     }
     if waves == 2:
@@ -608,6 +614,20 @@ def reach(engagement: str) -> list[dict[str, str]]:
                     "need_level": level, "service": service, "status": "c",
                 }  # fmt: skip
                 rows.append(row if hidden else row | figures)
+    return rows
+
+
+def recipients(engagement: str) -> list[dict[str, str]]:
+    """Of primary pupils all is shown, of secondary pupils the sum alone."""
+    rows = []
+    for survey, share in (("primary", 24), ("secondary", 87)):
+        for service in ("any_service", "asn_support", "social_work"):
+            figures = {"n": "1230", "not_responded_pct": f"{share}.0", "status": "published"}
+            row = dict.fromkeys(RECIPIENTS, "") | {
+                "engagement": engagement, "survey": survey, "service": service, "status": "c",
+            }  # fmt: skip
+            is_hidden = survey == "secondary" and service != "any_service"
+            rows.append(row if is_hidden else row | figures)
     return rows
 
 

@@ -13,9 +13,9 @@ import pytest
 from rcs_assets.codebook import load_codebook
 from rcs_assets.reporting.examine import unpacked
 from rcs_assets.reporting.explorer import explorer_files
-from rcs_assets.reporting.package import Participation, Reach, Spend, read_package
+from rcs_assets.reporting.package import Participation, Reach, Recipient, Spend, read_package
 from rcs_assets.reporting.parts import _pairs_sentence
-from rcs_assets.reporting.services import reach_tables, spend_table
+from rcs_assets.reporting.services import reach_tables, recipient_rows, spend_table
 from rcs_assets.reporting.settings import load_settings
 from rcs_assets.reporting.views import cpp_page
 from rcs_assets.reporting.views import school_page as page_of_school
@@ -69,6 +69,16 @@ def test_need_and_reach(rows, said) -> None:
     # No interval, no correction: marks, never an empty range.
     assert {row.bounds for row in table.rows} <= {"[x]", "[c]"}
     assert reach_tables(rows, load_settings(), "another") == ()
+
+
+def test_where_no_share_is_shown_nothing_is_said_of_who_did_not_answer() -> None:
+    hidden = Recipient("e", "primary", "any_service", "", "", "c")
+    shown = Recipient("e", "secondary", "any_service", "1200", "30.0", "u")
+    assert recipient_rows([hidden], load_settings(), "e") == ()
+    first, second = recipient_rows([shown, hidden], load_settings(), "e")
+    assert (first.survey, first.value, first.n) == ("Primary pupils", "[c]", "[c]")
+    assert (second.survey, second.value, second.n) == ("Secondary pupils", "30% [u]", "1,200")
+    assert recipient_rows([shown], load_settings(), "another") == ()
 
 
 def spend(sector: str, tier: str, gbp: str, children: str = "") -> Spend:

@@ -130,6 +130,8 @@ def test_reach_and_spend_are_looked_at_too(bench, change) -> None:
     assert "spend" in checks.pages_show_released_figures_only(bench).observed
     change(page, b">31% to 51%<", b">31% to 52%<")
     assert "reach" in checks.pages_show_released_figures_only(bench).observed
+    change(page, b">1,230<", b">1,240<")
+    assert "recipients" in checks.pages_show_released_figures_only(bench).observed
     change("public/report.html", b">7 points higher<", b">8 points higher<")
     assert "models" in checks.pages_show_released_figures_only(bench).observed
 

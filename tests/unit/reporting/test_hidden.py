@@ -30,6 +30,7 @@ CASES = [
     (CPP, "comparisons", "verdict"),
     *((CPP, "reach", column) for column in (
         "n", "observed_pct", "ci_low", "ci_high", "corrected_pct", "bound_low", "bound_high")),
+    *((CPP, "recipients", column) for column in ("n", "not_responded_pct")),
     *((CPP, "spend", column) for column in ("gbp", "children_n")),
     *((CPP, "outcomes", column) for column in ("estimate", "ci_low", "ci_high", "sentence")),
     *(("public", "changes", column) for column in (

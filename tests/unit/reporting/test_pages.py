@@ -224,6 +224,19 @@ def test_reach_and_spend_say_what_they_are(cpp_pages) -> None:
     assert len(hidden) == 1 and "£" not in hidden[0]
 
 
+def test_support_without_answers_is_an_aggregate_of_each_survey(cpp_pages) -> None:
+    """policy.md, Need and reach: recipients who did not respond are shown as an aggregate."""
+    page = tree(cpp_pages["report.html"])
+    rows = [r for r in page.iter("tr") if r.get("data-table") == "recipients"]
+    said = [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in rows]
+    assert said[0] == ["Primary pupils: any support on record", "24%", "1,230"]
+    assert said[3:] == [
+        ["Secondary pupils: any support on record", "87%", "1,230"],
+        ["Secondary pupils: additional support for learning", "[c]", "[c]"],
+        ["Secondary pupils: social work", "[c]", "[c]"],
+    ]
+
+
 def test_the_programme_is_not_scotland(public_page) -> None:
     said = text(public_page)
     assert "These are two areas that chose to take part" in said
@@ -296,6 +309,7 @@ def test_a_made_package_is_in_the_released_columns() -> None:
         ("indicators", made.INDICATORS), ("comparisons", made.COMPARISONS),
         ("participation", made.PARTICIPATION), ("reach", made.REACH), ("spend", made.SPEND),
         ("outcomes", made.OUTCOMES), ("models", made.MODELS), ("risks", made.RISKS),
+        ("recipients", made.RECIPIENTS),
     ):  # fmt: skip
         assert set(columns) == {c.name for c in specs[table].columns}, table
 
@@ -306,7 +320,9 @@ def test_manifests_of_made_packages_are_read(school_folder) -> None:
 
 def test_a_cpp_without_services_has_no_such_parts(tmp_path) -> None:
     page = rendered(made.write_cpp(tmp_path, services=False), CPP)["report.html"]
-    assert not {"Need and reach", "Spend by tier"} & set(headings(page, "h2"))
+    assert not {"Need and reach", "Support without answers", "Spend by tier"} & set(
+        headings(page, "h2")
+    )
 
 
 def section(page: bytes, anchor: str) -> str:
