@@ -475,6 +475,12 @@ class Codebook:
                 return questionnaire
         raise KeyError(f"{tranche}/{survey}")
 
+    def stages_of(self, survey: str) -> frozenset[str]:
+        """The stages that a survey asks: of its indicators, and of what is asked in no other."""
+        asked = [i.stages for i in self.indicators.values() if i.survey == survey]
+        asked += [v.stages for v in self.variables.values() if v.surveys == (survey,)]
+        return frozenset(stage for stages in asked for stage in stages)
+
     def variables_of(self, survey: str) -> tuple[Variable, ...]:
         """The variables of one survey in codebook order."""
         return tuple(v for v in self.variables.values() if survey in v.surveys)

@@ -1,9 +1,10 @@
 """Files of answers that may leave the safe haven: k-anonymous on few keys, l-diverse.
 
 Belongs here: which keys a record keeps so that it stands among at least k others, which
-sensitive answers are withheld where a class of the keys has one value of them only, coarse
-weights, one set of missing codes, an order that tells nothing. Does not belong here: the
-numbers (`data/policy.yaml`, block `microdata`), file formats and packages (`release`).
+sensitive answers are withheld where a class of the keys has one value of them only, and where
+else, so that this is not told by it, coarse weights, one set of missing codes, an order that
+tells nothing. Does not belong here: the numbers (`data/policy.yaml`, block `microdata`), file
+formats and packages (`release`).
 
 Source of the rules: policy.md, Table A, "microdata for CPP, safeguarded deposit", and
 "Microdata" under "How protection is judged". What k and l do not do: a file of answers
@@ -112,7 +113,7 @@ def anonymise(
         _generalise(con, level, rule.k)
     _keep_keys(con, rule, order_macro)
     for survey, asked in variables.items():
-        _find_withheld(con, answers, survey, asked, rule)
+        _find_withheld(con, answers, survey, asked, rule, order_macro)
         _put_together(con, answers, survey, asked, rule)
     return tuple(
         entry
@@ -230,13 +231,16 @@ def _find_withheld(
     survey: str,
     variables: Sequence[Variable],
     rule: MicrodataRule,
+    order_macro: str,
 ) -> None:
     """The classes where a variable is withheld.
 
     Where a sensitive one has fewer than l values: valid answers count as values, and so do the
     missing codes that tell what was answered before (routed past). Without any value there is
-    nothing to withhold. Where a class shows no stage of its own and a question was asked of some
-    of its stages only: not asked would tell the stage.
+    nothing to withhold. As many others of its engagement and about its size, drawn by a key, are
+    withheld beside: else the code would say that all answered alike, and what they answered can
+    be guessed. Where a class shows no stage of its own and a question was asked of some of its
+    stages only: not asked would tell the stage.
     """
     telling = ", ".join(str(code) for code in rule.telling_missing)
     not_asked = ", ".join(map(str, sorted({*rule.merged_missing, *rule.merged_missing.values()})))
@@ -254,17 +258,18 @@ def _find_withheld(
     def is_withheld(variable: Variable) -> str:
         name = variable.name
         tells_stage = f"(has_no_stage and skipped_{name} between 1 and n - 1)"
-        if not variable.is_sensitive:
-            return f"{tells_stage} as no_{name}"
-        return f"(bit_count({name}) between 1 and {rule.l - 1} or {tells_stage}) as no_{name}"
+        is_gone = f"coalesce(list_contains(gone, {sql_literal(name)}), false)"
+        return f"({is_gone} or {tells_stage}) as no_{name}"
 
     keys = ", ".join((*KEYS, _FORM))
     of_keys = ", ".join(f"keys.{key}" for key in (*KEYS, _FORM))
+    sensitive = [variable.name for variable in variables if variable.is_sensitive]
     con.execute(
         f"""
         create or replace temp table withheld_{survey} as
-        with counted as (
-            select {of_keys}, count(*) as n,
+        with counted as materialized (
+            select {of_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
+                {order_macro}('withheld|' || min(keys.row_order)) as draw,
                 any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
                 {", ".join(map(counted, variables))},
             from anonymised_keys as keys
@@ -272,11 +277,47 @@ def _find_withheld(
             where survey = {sql_literal(survey)}
             group by {of_keys}
         ),
-        flags as (select {keys}, {", ".join(map(is_withheld, variables))} from counted)
+        gone as ({_gone(sensitive, rule)}),
+        flags as (
+            select {keys}, {", ".join(map(is_withheld, variables))}
+            from counted
+            left join gone using (draw)
+        )
         select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n
         from flags
         """
     )
+
+
+def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
+    """SQL: `draw` of a class → the sensitive variables of which its answers are withheld."""
+    if not sensitive:
+        return "select ''::varchar as draw, []::varchar[] as gone where false"
+    return f"""
+        with each_one as (
+            unpivot (select engagement, size, draw, {", ".join(sensitive)} from counted)
+            on {", ".join(sensitive)} into name variable value bits
+        ),
+        alike as (
+            select *, bit_count(bits) between 1 and {rule.l - 1} as is_alike,
+                count_if(is_alike) over (partition by engagement, size, variable) as alike_n,
+            from each_one
+            where bits <> 0
+            qualify alike_n > 0
+        ),
+        drawn as (
+            select draw, variable, is_alike, alike_n,
+                row_number() over (
+                    partition by engagement, size, variable, is_alike
+                    order by sha256(draw || variable)
+                ) as place,
+            from alike
+        )
+        select draw, list(variable) as gone
+        from drawn
+        where is_alike or place <= alike_n
+        group by draw
+    """
 
 
 def _put_together(

@@ -21,7 +21,10 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 @dataclass(frozen=True)
 class DescribedVariable:
-    """One column: codes and labels of its values, missing ones apart; no codes: a number."""
+    """One column: codes and labels of its values, missing ones apart; no codes: a number.
+
+    `asked_of`: the stages of the file that were asked, where others were not.
+    """
 
     name: str
     label: str
@@ -29,6 +32,7 @@ class DescribedVariable:
     values: Mapping[str, str]
     missing: Mapping[str, str]
     is_weight: bool = False
+    asked_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class DescribedFile:
 
 @dataclass(frozen=True)
 class Study:
-    """What the description says of the study."""
+    """What the description says of the study; `contractors`: key in the register → name."""
 
     engagement: Engagement
     approval: Approval
@@ -63,6 +67,7 @@ class Study:
     restriction: str
     conditions: str
     files: Sequence[DescribedFile]
+    contractors: Mapping[str, str]
 
 
 def codebook_xml(study: Study) -> bytes:
@@ -151,7 +156,7 @@ def _method(described: ET.Element, study: Study) -> None:
     waves = [(f.survey, w) for f in _surveys(study) if (w := study.engagement.wave(f.survey))]
     # The schema wants each kind together, in this order.
     for contractor in dict.fromkeys(wave.contractor for _, wave in waves):
-        _add(collected, "dataCollector", contractor)
+        _add(collected, "dataCollector", study.contractors.get(contractor, contractor))
     for survey, wave in waves:
         _add(collected, "sampProc", f"{survey}: {wave.design}")
     for survey, wave in waves:
@@ -194,7 +199,8 @@ def _variable(
     kind = "contin" if variable.is_weight else "discrete"
     element = _add(data, "var", **attributes, intrvl=kind)
     _add(element, "labl", variable.label)
-    _add(element, "universe", file.universe)
+    asked = f"; asked of {', '.join(variable.asked_of)} only" if variable.asked_of else ""
+    _add(element, "universe", f"{file.universe}{asked}")
     for codes, missing in ((variable.values, "N"), (variable.missing, "Y")):
         for code, label in codes.items():
             category = _add(element, "catgry", missing=missing)

@@ -15,6 +15,7 @@ import csv
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,12 +30,13 @@ from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
-from rcs_assets.release.documents import load_terms, write_documents
+from rcs_assets.release.documents import write_documents
 from rcs_assets.release.microdata_described import DICTIONARY, FOLDER, Described, DescribedTable
 from rcs_assets.release.sav import SavTask, dta_names, write_savs
-from rcs_assets.release.syntax import NAME, write_syntax
+from rcs_assets.release.syntax import NAME, AnswerFile, write_syntax
 from rcs_assets.release.tables import DATA_SOURCE
 from rcs_assets.release.technical import DescribedMicrodata
+from rcs_assets.release.terms import load_terms
 from rcs_assets.storage import hmac_expression, rounded_count, sql_literal
 
 README = "README.md"
@@ -144,11 +146,18 @@ def _described(survey: AnonymisedSurvey, files: _Files) -> DescribedFile:
     asked = files.variables[survey.survey]
     universe = load_terms().universe[survey.survey]
     return DescribedFile(
-        survey.survey, survey.survey, survey.records_n, universe, _described_columns(asked, files)
+        survey.survey,
+        survey.survey,
+        survey.records_n,
+        universe,
+        _described_columns(asked, files, files.codebook.stages_of(survey.survey)),
     )
 
 
-def _described_columns(asked: Sequence[Variable], files: _Files) -> list[DescribedVariable]:
+def _described_columns(
+    asked: Sequence[Variable], files: _Files, there: AbstractSet[str]
+) -> list[DescribedVariable]:
+    """The columns of a file whose records are of the stages `there`."""
     missing = {str(code): label for code, label in files.missing.items()}
     columns = [
         DescribedVariable(
@@ -163,6 +172,9 @@ def _described_columns(asked: Sequence[Variable], files: _Files) -> list[Describ
             False,
             {str(code): label for code, label in files.values(variable).items()},
             missing,
+            asked_of=tuple(stage for stage in variable.stages if stage in there)
+            if there - set(variable.stages)
+            else (),
         )
         for variable in asked
     ]
@@ -205,6 +217,7 @@ def document_deposits(
             load_terms().licence["safeguarded"],
             load_terms().licence["open"],
             deposit.described[key],
+            load_terms().contractors,
         )
         target = folder / package.name
         there = [p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()]
@@ -305,7 +318,7 @@ def _write_engagement(
     target.mkdir(parents=True)
     for survey in surveys:
         _write_survey(con, target, survey, files)
-        _write_syntax(target, survey.survey, files)
+        _write_syntax(target, survey.survey, survey.survey, files.variables[survey.survey], files)
     asked = {survey.survey: files.variables[survey.survey] for survey in surveys}
     _write_dictionary(target / DICTIONARY, asked, files, mode="w")
     (target / README).write_text(_readme(surveys, files), encoding="utf-8")
@@ -334,8 +347,9 @@ def _write_extracts(
         if not rows.num_rows:
             continue
         _write_rows(con, rows, target, extract.name, files)
+        _write_syntax(target, extract.name, survey.survey, asked, files)
         universe = f"{load_terms().universe[survey.survey]}: {' and '.join(extract.stages)}"
-        columns = _described_columns(asked, files)
+        columns = _described_columns(asked, files, frozenset(extract.stages))
         described.append(
             DescribedFile(extract.name, survey.survey, rows.num_rows, universe, columns)
         )
@@ -373,11 +387,14 @@ def _write_rows(
     _write_tab(rows, target / f"{name}.tab")
 
 
-def _write_syntax(target: Path, survey: str, files: _Files) -> None:
+def _write_syntax(
+    target: Path, name: str, survey: str, asked: Sequence[Variable], files: _Files
+) -> None:
     """Commands that derive scores and indicators, for SPSS, Stata and R."""
-    columns = list(_column_labels(files.variables[survey]))
-    for suffix, text in write_syntax(files.codebook, survey, columns, files.mark).items():
-        path = target / f"{NAME.format(survey=survey)}{suffix}"
+    columns, answers = list(_column_labels(asked)), [variable.name for variable in asked]
+    file = AnswerFile(name, survey, columns, answers, files.rule.stage_bands)
+    for suffix, text in write_syntax(files.codebook, file, files.mark).items():
+        path = target / f"{NAME.format(file=name)}{suffix}"
         path.write_text(text, encoding="utf-8")
 
 
@@ -422,7 +439,7 @@ def _write_dictionary(
 ) -> None:
     """One row a file, variable and code: what .tab and Parquet do not say themselves."""
     columns = (
-        *("survey", "position", "variable", "label", "role", "code", "code_label", "missing"),
+        *("file", "position", "variable", "label", "role", "code", "code_label", "missing"),
         "stata_name",
     )
     with file.open(mode, encoding="utf-8", newline="") as stream:
@@ -483,27 +500,35 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
     return f"""# Anonymised answers
 
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
-R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`; the labels of variables
-and codes are in the first two and in `{DICTIONARY}`. Codes from -9 to -1 are missing values.
+R), `.dta` (Stata), `.tab` (tab-delimited text with codes) and `.parquet`. The labels of variables
+and codes are in the first two and in `{DICTIONARY}`; Stata has none for texts such as the keys, and
+cuts long names. Codes from -9 to -1 are missing values: the `.sav` says so, in Stata run
+`mvdecode _all, mv(-9/-1)`, after the `.do` if you use it.
 `derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
-withheld counts there as not answered (a score is prorated over the other items, or missing), so
-that their figures differ a little from the published ones.
+withheld counts there as not answered (a score is prorated over the other items, or missing).
+
+**Shares of sensitive answers come out too high**, by up to two points in the areas tried: classes
+in which all gave the same answer are withheld, and mostly that answer is no. For levels take the
+published tables; the file is for what goes together with what. Weights are coarse: they weigh
+shares and means, and do not add up to the roll.
 {_parts(surveys, rule)}
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least
   {rule.k} pupils share each combination that occurs. Where fewer did, SIMD was withheld, then
   support, then the stage was banded, then withheld; a record that was still too rare is left
   out.
-- In each such class every sensitive variable has at least {rule.l} values, or is withheld there
-  (code {rule.withheld_code}); so is, where the stage is withheld, a question that only some of
-  the stages were asked.
+- In each such class every sensitive variable has at least {rule.l} values (routed past counts as
+  one), or is withheld there (code {rule.withheld_code}). As many other classes of about the same
+  size are withheld beside, drawn by a key: that a class is withheld does not say that all answered
+  alike. Withheld is also, where the stage is, a question that only some of the stages were asked.
 - No school, class, data zone, sampling unit, date, device or other record field. Weights are
   the mean of area, stage and sex, in steps of {rule.weight_step}. Rows are in random order, and
   have no number.
 - {len(rule.merged_missing)} missing code is merged into another, so that every contractor's data
   has the same ones.
 
-Records are those of the file; all other counts are to the nearest 10 (1 to 9 read <10).
+Records are those of the file. Who could not be linked to the sample has no keys and is in none.
+All other counts are to the nearest 10 (1 to 9 read <10).
 
 | survey | records | left out | with coarser keys | answers withheld (in classes) |
 |---|---|---|---|---|

@@ -10,52 +10,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from fnmatch import fnmatch
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
-from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.programme.model import Approval
 from rcs_assets.release.ddi import FILE, Study, codebook_xml
 from rcs_assets.release.technical import SIMULATED_MARK
+from rcs_assets.release.terms import load_terms
 
 FOLDER = "documentation"
 ACCESS = "access.csv"
 FIVE_SAFES = "FIVE_SAFES.md"
 TECHNICAL_REPORT = "TECHNICAL_REPORT.md"
 TEXTS = ("LICENCE.md", "PRIVACY_NOTICE.md", "ETHICS.md", FIVE_SAFES, TECHNICAL_REPORT)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What `data/deposit.yaml` says: access by pattern of path, licence by access level."""
-
-    source: str
-    access: tuple[tuple[str, str, str], ...]
-    licence: Mapping[str, str]
-    universe: Mapping[str, str]
-
-    def level(self, path: str) -> tuple[str, str]:
-        """Access level of a file, and why."""
-        return next((level, why) for pattern, level, why in self.access if fnmatch(path, pattern))
-
-
-@cache
-def load_terms() -> Terms:
-    """The terms of deposits."""
-    text = (resources.files("rcs_assets.release") / "data" / "deposit.yaml").read_text("utf-8")
-    content: dict[str, Any] = parse_yaml(text)
-    return Terms(
-        content["source"],
-        tuple((row["pattern"], row["level"], row["reason"]) for row in content["access"]),
-        content["licence"],
-        content["universe"],
-    )
 
 
 def write_documents(

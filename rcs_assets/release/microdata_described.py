@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from rcs_assets.codebook import PUPIL_SURVEYS, Codebook
-from rcs_assets.codebook.model import Instrument
+from rcs_assets.codebook.model import Instrument, ScaleMethod
 from rcs_assets.errors import InputError
 from rcs_assets.programme.datafile import parse_yaml
 from rcs_assets.release.tables import SIMULATED_PREFIX, frictionless_type
@@ -90,9 +90,10 @@ def _scores(instrument: Instrument) -> dict[str, Described]:
     title = instrument.title
     found = {}
     for scale in instrument.scales:
-        found[scale.name] = Described(
-            f"{scale.title}: {scale.low:g} to {scale.high:g} ({title})", "codebook"
-        )
+        # What two answers stand for together has open ends.
+        is_open = scale.method is ScaleMethod.MATRIX
+        span = "" if is_open else f": {scale.low:g} to {scale.high:g}"
+        found[scale.name] = Described(f"{scale.title}{span} ({title})", "codebook")
         if scale.metric_name:
             found[scale.metric_name] = Described(f"{scale.title}, converted ({title})", "codebook")
     for composite in instrument.composites:

@@ -10,6 +10,7 @@ as JSON on standard input.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pyreadstat
 
-from rcs_assets.errors import StorageError
+from rcs_assets.errors import InputError, StorageError
 
 # Date and time stand at this place of a .sav; the stamp is data, not the machine's clock.
 _STAMP_AT, _STAMP = 92, b"01 Jan 2000:00:00"
@@ -100,11 +101,29 @@ def _write(task: SavTask) -> None:
 
 
 def dta_names(columns: Sequence[str]) -> dict[str, str]:
-    """Column → its name in Stata, of at most 28 bytes: the beginning, and its position."""
-    return {
-        name: name if len(name) <= _DTA_NAME else f"{name[: _DTA_NAME - 5]}_{position}"
-        for position, name in enumerate(columns, 1)
+    """Column → its name in Stata, of at most 28 bytes.
+
+    A longer one is its beginning and four digits that follow from all of it: the same in every
+    file, whatever stands before it.
+
+    Raises:
+        InputError: two columns would have one name.
+    """
+    named = {
+        name: name if len(name) <= _DTA_NAME else f"{name[: _DTA_NAME - 5]}_{_digits(name)}"
+        for name in columns
     }
+    if len(set(named.values())) < len(named):
+        raise InputError(
+            "Two columns of a file of answers would have the same name in Stata",
+            where=", ".join(sorted(n for n in columns if list(named.values()).count(named[n]) > 1)),
+            fix="name one of them otherwise in the codebook",
+        )
+    return named
+
+
+def _digits(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:4]
 
 
 def _write_dta(task: SavTask, frame: pd.DataFrame, file: Path) -> None:

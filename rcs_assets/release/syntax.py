@@ -11,13 +11,14 @@ lookup of two answers together is named at the end of each file as not derived.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from rcs_assets.codebook import Codebook
-from rcs_assets.codebook.model import Indicator, Item, RuleKind, Scale, ScaleMethod
+from rcs_assets.codebook.model import Indicator, Instrument, Item, RuleKind, Scale, ScaleMethod
 from rcs_assets.release.sav import dta_names
 
-NAME = "derive_{survey}"
+NAME = "derive_{file}"
 SUFFIXES = (".sps", ".do", ".R")
 # No code of an answer is larger.
 MOST_CODE = 999
@@ -30,13 +31,15 @@ _ANSWERED = (RuleKind.CODES, RuleKind.ALL_OF, RuleKind.ANY_OF)
 class Derived:
     """One new variable: its name, what it is, and `value` where `condition` holds, else missing.
 
-    Both are in the words of one language; an empty condition always holds.
+    Both are in the words of one language; an empty condition always holds. `whole_name` is the
+    one that the codebook has, where a language may cut it.
     """
 
     name: str
     title: str
     value: str
     condition: str = ""
+    whole_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class _Dialect:
 
     `name`: a variable's name in its file. `within`: 1 where an answer lies in a range, else 0,
     also where it is missing. `item`: what an answer counts, 0 where it is missing. `one_of`: an
-    answer is one of some codes. `define`: a command. `is_known`: a score is there.
+    answer is one of some codes. `define`: a command. `is_known`: a score is there. `load`: how a
+    file is opened. `tail`: what follows all commands, with places for first and last answer.
     """
 
     comment: Callable[[str], str]
@@ -59,7 +63,9 @@ class _Dialect:
     and_: str
     or_: str
     define: Callable[[Derived], str]
+    load: Callable[[str], str]
     head: str = ""
+    tail: str = ""
 
 
 def _points(variable: str, item: Item, times: str, equal: str) -> str:
@@ -108,7 +114,8 @@ def _sps_command(d: Derived) -> str:
 def _do_command(d: Derived) -> str:
     where = f" if {d.condition}" if d.condition else ""
     label = f"label variable {d.name} {_quoted(d.title[:80])}"
-    return f"generate {d.name} = ({d.value}){where}\n{label}"
+    whole = f"* {d.name} is {d.whole_name}\n" if d.whole_name not in ("", d.name) else ""
+    return f"{whole}generate {d.name} = ({d.value}){where}\n{label}"
 
 
 def _r_command(d: Derived) -> str:
@@ -145,8 +152,10 @@ def _sps() -> _Dialect:
         and_=" AND ",
         or_=" OR ",
         define=_sps_command,
+        load=lambda file: f"GET FILE='{file}.sav'",
         # Nothing is missing while it is counted: RANGE and ANY are then 0, never unknown.
         head="MISSING VALUES ALL ().",
+        tail="MISSING VALUES {first} TO {last} (-9 THRU -1).",
     )
 
 
@@ -166,6 +175,7 @@ def _do(named: Mapping[str, str]) -> _Dialect:
         and_=" & ",
         or_=" | ",
         define=_do_command,
+        load=lambda file: f'use "{file}.dta"',
     )
 
 
@@ -182,48 +192,69 @@ def _r() -> _Dialect:
         and_=" & ",
         or_=" | ",
         define=_r_command,
+        load=lambda file: (
+            f'answers <- haven::read_sav("{file}.sav", user_na = TRUE), or '
+            f'read.delim("{file}.tab"); not the .dta, in which long names are cut'
+        ),
         head="inside <- function(x, low, high) !is.na(x) & x >= low & x <= high",
     )
 
 
-def write_syntax(
-    codebook: Codebook, survey: str, columns: Sequence[str], mark: str
-) -> dict[str, str]:
-    """Text of the three files of one survey, by their suffix.
+@dataclass(frozen=True)
+class AnswerFile:
+    """The file that syntax is written for.
+
+    `name`: of a survey, or of a part of its file. `columns`: in its order, answers last.
+    `stage_bands`: stage → the band that may stand in its place.
+    """
+
+    name: str
+    survey: str
+    columns: Sequence[str]
+    answers: Sequence[str]
+    stage_bands: Mapping[str, str]
+
+
+def write_syntax(codebook: Codebook, file: AnswerFile, mark: str) -> dict[str, str]:
+    """Text of the three files that derive scores and indicators of one file, by their suffix.
 
     Args:
         codebook: scales, cut-offs and indicators.
-        survey: primary or secondary.
-        columns: of the deposited file, in its order.
+        file: what is derived needs no other columns.
         mark: SIMULATED or delivered.
     """
-    wanted = [*columns, *_new_names(codebook, survey)]
-    dialects = (_sps(), _do(dta_names(wanted)), _r())
+    dialects = (_sps(), _do(dta_names([*file.columns, *_new_names(codebook, file)])), _r())
     return {
-        suffix: _text(codebook, survey, mark, dialect)
+        suffix: _text(codebook, file, mark, dialect)
         for suffix, dialect in zip(SUFFIXES, dialects, strict=True)
     }
 
 
-def _scales(codebook: Codebook, survey: str) -> list[tuple[Scale, tuple[str, ...]]]:
-    """Scales that add up answers, with the stages that are asked."""
+def _instruments(codebook: Codebook, survey: str) -> list[Instrument]:
+    return [i for i in codebook.instruments.values() if survey in i.surveys]
+
+
+def _scales(codebook: Codebook, file: AnswerFile) -> list[tuple[Scale, tuple[str, ...]]]:
+    """Scales that add up answers of the file, with the stages that are asked."""
     return [
         (scale, instrument.stages)
-        for instrument in codebook.instruments.values()
-        if survey in instrument.surveys
+        for instrument in _instruments(codebook, file.survey)
         for scale in instrument.scales
-        if scale.method in _SUMS and not scale.zero_variable
+        if scale.method in _SUMS and not scale.zero_variable and _has_items(scale, file)
     ]
 
 
-def _scores(codebook: Codebook, survey: str) -> dict[str, tuple[str, ...]]:
+def _has_items(scale: Scale, file: AnswerFile) -> bool:
+    return {item.variable for item in scale.items} <= set(file.answers)
+
+
+def _scores(codebook: Codebook, file: AnswerFile) -> dict[str, tuple[str, ...]]:
     """Scores that the syntax makes: their name, and the stages that have them."""
-    found = {scale.name: stages for scale, stages in _scales(codebook, survey)}
-    for instrument in codebook.instruments.values():
-        if survey in instrument.surveys:
-            for composite in instrument.composites:
-                if set(composite.scales) <= set(found):
-                    found[composite.name] = instrument.stages
+    found = {scale.name: stages for scale, stages in _scales(codebook, file)}
+    for instrument in _instruments(codebook, file.survey):
+        for composite in instrument.composites:
+            if set(composite.scales) <= set(found):
+                found[composite.name] = instrument.stages
     return found
 
 
@@ -232,48 +263,68 @@ def _score_of(codebook: Codebook, indicator: Indicator) -> str:
     return codebook.cutoff_sets[rule.cutoff_set].score if rule.cutoff_set else rule.score
 
 
-def derived_indicators(codebook: Codebook, survey: str) -> list[Indicator]:
-    """The indicators of a survey that the syntax derives."""
-    scores = _scores(codebook, survey)
+def derived_indicators(codebook: Codebook, file: AnswerFile) -> list[Indicator]:
+    """The indicators that the syntax derives of a file."""
+    scores, asked = _scores(codebook, file), set(file.answers)
     return [
         indicator
         for indicator in codebook.indicators.values()
-        if indicator.survey == survey
-        and (indicator.rule.kind in _ANSWERED or _score_of(codebook, indicator) in scores)
+        if indicator.survey == file.survey
+        and (
+            set(indicator.rule.variables) <= asked
+            if indicator.rule.kind in _ANSWERED
+            else _score_of(codebook, indicator) in scores
+        )
     ]
 
 
-def _new_names(codebook: Codebook, survey: str) -> list[str]:
-    scales = [f"{s.name}_{part}" for s, _ in _scales(codebook, survey) for part in ("n", "sum")]
-    indicators = [i.name for i in derived_indicators(codebook, survey)]
-    return [*scales, *_scores(codebook, survey), *indicators]
+def _converted_indicators(codebook: Codebook, file: AnswerFile) -> list[Indicator]:
+    """Indicators whose answers are in the file, and that no sum of them makes."""
+    made = {indicator.name for indicator in derived_indicators(codebook, file)}
+    there = {
+        name
+        for instrument in _instruments(codebook, file.survey)
+        for scale in instrument.scales
+        if _has_items(scale, file)
+        for name in (scale.name, scale.metric_name)
+    }
+    return [
+        indicator
+        for indicator in codebook.indicators.values()
+        if indicator.survey == file.survey
+        and indicator.name not in made
+        and _score_of(codebook, indicator) in there
+    ]
 
 
-def _text(codebook: Codebook, survey: str, mark: str, d: _Dialect) -> str:
+def _new_names(codebook: Codebook, file: AnswerFile) -> list[str]:
+    scales = [f"{s.name}_{part}" for s, _ in _scales(codebook, file) for part in ("n", "sum")]
+    indicators = [i.name for i in derived_indicators(codebook, file)]
+    return [*scales, *_scores(codebook, file), *indicators]
+
+
+def _text(codebook: Codebook, file: AnswerFile, mark: str, d: _Dialect) -> str:
     lines = [
-        d.comment(f"{mark}: scores and indicators of the {survey} survey, from its answers"),
+        d.comment(f"{mark}: scores and indicators of the file {file.name}, from its answers"),
         d.comment("generated from the codebook; a code below 0 is no answer"),
-        *([d.head] if d.head else []),
-        *(d.define(derived) for derived in _derived(codebook, survey, d)),
+        d.comment(f"open the file first: {d.load(file.name)}"),
+        d.head,
+        *(d.define(derived) for derived in _derived(codebook, file, d)),
+        d.tail.format(first=file.answers[0], last=file.answers[-1]),
     ]
-    made = {i.name for i in derived_indicators(codebook, survey)}
-    left = [i.name for i in codebook.indicators.values() if i.survey == survey]
     lines += [
-        d.comment(f"not derived here, since it needs a conversion table: {name}")
-        for name in left
-        if name not in made
+        d.comment(f"not derived here, since it needs a conversion table: {indicator.name}")
+        for indicator in _converted_indicators(codebook, file)
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for line in lines if line) + "\n"
 
 
-def _derived(codebook: Codebook, survey: str, d: _Dialect) -> Iterator[Derived]:
-    for scale, _ in _scales(codebook, survey):
+def _derived(codebook: Codebook, file: AnswerFile, d: _Dialect) -> Iterator[Derived]:
+    for scale, _ in _scales(codebook, file):
         yield from _of_scale(scale, d)
-    for instrument in codebook.instruments.values():
-        if survey not in instrument.surveys:
-            continue
+    for instrument in _instruments(codebook, file.survey):
         for composite in instrument.composites:
-            if set(composite.scales) <= set(_scores(codebook, survey)):
+            if composite.name in _scores(codebook, file):
                 parts = [d.name(name) for name in composite.scales]
                 yield Derived(
                     d.name(composite.name),
@@ -281,8 +332,8 @@ def _derived(codebook: Codebook, survey: str, d: _Dialect) -> Iterator[Derived]:
                     " + ".join(parts),
                     d.and_.join(d.is_known(part) for part in parts),
                 )
-    for indicator in derived_indicators(codebook, survey):
-        yield _of_indicator(codebook, indicator, d)
+    for indicator in derived_indicators(codebook, file):
+        yield _of_indicator(codebook, indicator, file, d)
 
 
 def _of_scale(scale: Scale, d: _Dialect) -> Iterator[Derived]:
@@ -308,7 +359,9 @@ def _of_scale(scale: Scale, d: _Dialect) -> Iterator[Derived]:
     yield Derived(score, scale.title, value, f"{n} >= {needed}")
 
 
-def _of_indicator(codebook: Codebook, indicator: Indicator, d: _Dialect) -> Derived:
+def _of_indicator(
+    codebook: Codebook, indicator: Indicator, file: AnswerFile, d: _Dialect
+) -> Derived:
     rule = indicator.rule
     if rule.kind in _ANSWERED:
         variables = [d.name(name) for name in rule.variables]
@@ -325,10 +378,21 @@ def _of_indicator(codebook: Codebook, indicator: Indicator, d: _Dialect) -> Deri
         score = d.name(name)
         base = [d.is_known(score)]
         value = _of_score(codebook, indicator, score, d)
-        stages = set(_scores(codebook, indicator.survey)[name])
-    if not stages <= set(indicator.stages):
-        base.append(d.one_text_of(d.name("stage"), indicator.stages))
-    return Derived(d.name(indicator.name), indicator.title, value, d.and_.join(base))
+        stages = set(_scores(codebook, file)[name])
+    counted, there = set(indicator.stages), codebook.stages_of(file.survey)
+    if not stages & there <= counted:
+        base.append(d.one_text_of(d.name("stage"), _shown_stages(counted, there, file)))
+    name, title = indicator.name, indicator.title
+    return Derived(d.name(name), title, value, d.and_.join(base), whole_name=name)
+
+
+def _shown_stages(
+    counted: AbstractSet[str], there: AbstractSet[str], file: AnswerFile
+) -> list[str]:
+    """Stages that are counted, and bands of stages of which all are."""
+    bands = sorted({file.stage_bands[stage] for stage in there if stage in file.stage_bands})
+    of_band = {b: {s for s in there if file.stage_bands.get(s) == b} for b in bands}
+    return [*sorted(counted), *(band for band in bands if of_band[band] <= counted)]
 
 
 def _of_score(codebook: Codebook, indicator: Indicator, score: str, d: _Dialect) -> str:

@@ -18,6 +18,7 @@ from rcs_assets.disclosure.policy import OutputClass
 from rcs_assets.programme.model import Engagement, SurveyWave
 from rcs_assets.release.certificate import Audited, rows_in_force
 from rcs_assets.release.contents import PUBLIC, Package, Sources
+from rcs_assets.release.terms import load_terms
 from rcs_assets.storage import sql_literal
 from rcs_assets.wellbeing.estimators import Estimators
 
@@ -75,7 +76,7 @@ def technical_report(
         *_head(package, run),
         *_fieldwork(con, package, run),
         *_participation(con, package, run),
-        *_measures(run),
+        *_measures(con, package, run),
         *_estimation(con, package, run),
         *_protection(package, run),
         *(_microdata(microdata, run.sources.policy.microdata) if microdata else ()),
@@ -136,7 +137,7 @@ def _fieldwork(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -> li
         (
             _area(engagement, run),
             wave.survey,
-            wave.contractor,
+            load_terms().contractors.get(wave.contractor, wave.contractor),
             _design(wave),
             wave.mode.replace("_", " "),
             " ".join(wave.stages),
@@ -184,9 +185,10 @@ def _participation(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -
     return ["## Who took part", said, _table(columns, rows)] if rows else []
 
 
-def _measures(run: Run) -> list[str]:
+def _measures(con: duckdb.DuckDBPyConnection, package: Package, run: Run) -> list[str]:
     codebook = run.sources.codebook
-    surveys = dict.fromkeys(i.survey for i in codebook.indicators.values())
+    held = {wave.survey for e in _engagements(con, package, run) for wave in e.waves}
+    surveys = dict.fromkeys(i.survey for i in codebook.indicators.values() if i.survey in held)
     measures = [
         (
             survey,

@@ -19,7 +19,8 @@ def variable(name, is_sensitive):
 VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
 
 
-def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null"):
+def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null",
+        variables=VARIABLES):  # fmt: skip
     """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows."""
     con = duckdb.connect(config={"threads": 1})
     con.execute(
@@ -39,7 +40,7 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form=
         """
     )
     macro = hmac_expression(con, "release", key)
-    summary = anonymise(con, "pupils", "answers", VARIABLES, rule, macro)
+    summary = anonymise(con, "pupils", "answers", variables, rule, macro)
     rows = con.execute("select * from anonymised_secondary order by row_order").to_arrow_table()
     return summary[0], rows.to_pylist()
 
@@ -130,12 +131,46 @@ def test_every_class_has_k_whatever_the_pupils(seed):
     assert len(rows) + summary.left_out_n == sum(row[4] for row in classes)
 
 
-def test_a_sensitive_answer_that_all_share_is_withheld_in_that_class_only():
-    classes = [("S1", "F", 1, True, 10), ("S1", "M", 1, True, 12)]
+def test_a_sensitive_answer_that_all_share_is_withheld_in_that_class_and_one_of_its_size():
+    classes = [("S1", "F", 1, True, 10), ("S1", "M", 1, True, 12), ("S2", "M", 1, True, 40)]
     summary, rows = run(classes, secret="case when sex = 'F' then 1 else i % 2 end")
-    shown = {(row["sex"], row["secret"]) for row in rows}
-    assert shown == {("F", RULE.withheld_code), ("M", 0), ("M", 1)}
-    assert summary.withheld_n == 1
+    shown = {(row["stage"], row["sex"], row["secret"]) for row in rows}
+    gone = RULE.withheld_code
+    assert shown == {("S1", "F", gone), ("S1", "M", gone), ("S2", "M", 0), ("S2", "M", 1)}
+    assert summary.withheld_n == 2
+    # What is not sensitive stays.
+    assert {row["open"] for row in rows} == {0, 1, 2}
+
+
+def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
+    """Forty classes of ten to fifteen, in a quarter of which nobody said yes: drawn by the key."""
+    classes = [
+        (f"S{stage}", sex, quintile, support, 10 + (stage + quintile) % 6)
+        for stage in range(1, 7)
+        for sex in "FM"
+        for quintile in (1, 3, 5)
+        for support in (True, False)
+    ]
+    secret = "if(simd_quintile = 1 and stage in ('S1', 'S2', 'S3') and i >= 0, 0, i % 2)"
+
+    def withheld(key):
+        _, rows = run(classes, secret=secret, key=key)
+        keys = ("stage", "sex", "simd_group", "any_support")
+        return {tuple(r[k] for k in keys) for r in rows if r["secret"] == RULE.withheld_code}
+
+    first, other = withheld(b"k" * 32), withheld(b"l" * 32)
+    alike = {
+        (f"S{stage}", sex, "1", support) for stage in (1, 2, 3) for sex in "FM" for support in "YN"
+    }
+    assert alike < first and alike < other
+    assert len(first) == len(other) == 2 * len(alike)
+    assert first != other and withheld(b"k" * 32) == first
+
+
+def test_without_a_sensitive_question_nothing_is_withheld():
+    variables = {"secondary": [variable("open", False), variable("secret", False)]}
+    summary, rows = run([("S1", "F", 1, True, 10)], secret="1", variables=variables)
+    assert summary.withheld_n == 0 and {row["secret"] for row in rows} == {1}
 
 
 def test_missing_codes_of_the_pupil_are_no_second_value():
@@ -230,9 +265,9 @@ def test_what_a_form_did_not_ask_tells_of_no_class_below_k():
 
 
 def test_an_answer_that_all_of_one_form_share_is_withheld():
-    """The main form's ten say the same, the combined form's ten do not."""
+    """The main form's ten say the same, the combined form's thirty do not."""
     _, rows = run(
-        [("S2", "F", 1, True, 20)],
+        [("S2", "F", 1, True, 40)],
         secret="if(i < 10, 1, i % 2)",
         opened="if(i < 10, -5, i % 3)",
         form="if(i < 10, 'main', 'combined')",

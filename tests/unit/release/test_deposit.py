@@ -22,7 +22,8 @@ def test_each_survey_has_four_forms_with_the_same_rows(files):
     assert {p.name for p in files.iterdir()} == {
         "secondary.sav", "secondary.dta", "secondary.tab", "secondary.parquet",
         "data_dictionary.csv", "README.md", "derive_secondary.sps", "derive_secondary.do",
-        "derive_secondary.R", "salsus.sav", "salsus.dta", "salsus.tab", "salsus.parquet",
+        "derive_secondary.R", "derive_salsus.sps", "derive_salsus.do", "derive_salsus.R",
+        "salsus.sav", "salsus.dta", "salsus.tab", "salsus.parquet",
     }  # fmt: skip
     parquet = duckdb.execute(f"select * from '{files / 'secondary.parquet'}'").fetchall()
     tab = duckdb.execute(
@@ -124,11 +125,11 @@ def test_the_dictionary_explains_every_column(files):
         row[0]
         for row in duckdb.execute(f"describe from '{files / 'secondary.parquet'}'").fetchall()
     ]
-    own = [row for row in said if row["survey"] == "secondary"]
+    own = [row for row in said if row["file"] == "secondary"]
     assert list(dict.fromkeys(row["variable"] for row in own)) == columns
     positions = {row["variable"]: int(row["position"]) for row in own}
     assert [positions[name] for name in columns] == list(range(1, len(columns) + 1))
-    extract = list(dict.fromkeys(row["variable"] for row in said if row["survey"] == "salsus"))
+    extract = list(dict.fromkeys(row["variable"] for row in said if row["file"] == "salsus"))
     held = duckdb.execute(f"describe from '{files / 'salsus.parquet'}'").fetchall()
     assert extract == [row[0] for row in held]
     withheld = [row for row in said if row["code"] == "-7"]

@@ -12,8 +12,8 @@ from lxml import etree
 from rcs_assets.codebook import load_codebook
 from rcs_assets.programme import load_programme
 from rcs_assets.release.ddi import NAMESPACE
-from rcs_assets.release.documents import load_terms
 from rcs_assets.release.examine import ALLOWED_BESIDE_ANSWERS
+from rcs_assets.release.terms import load_terms
 from rcs_assets.storage import rounded_count
 
 DDI = {"d": NAMESPACE}

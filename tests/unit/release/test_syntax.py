@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.errors import InputError
 from rcs_assets.release.deposit import KEYS
 from rcs_assets.release.sav import dta_names
-from rcs_assets.release.syntax import SUFFIXES, derived_indicators, write_syntax
+from rcs_assets.release.syntax import SUFFIXES, AnswerFile, derived_indicators, write_syntax
 
 CODEBOOK = load_codebook()
 SURVEYS = ("primary", "secondary")
 RECORDS = 400
+STAGES = {"primary": ("P5", "P6", "P7"), "secondary": ("S1", "S2", "S3", "S4")}
 
 
-def columns(survey: str) -> list[str]:
-    return [*KEYS, *(v.name for v in CODEBOOK.variables_of(survey))]
+BANDS = load_policy().microdata.stage_bands
+
+
+def file_of(survey: str, themes: tuple[str, ...] = ()) -> AnswerFile:
+    asked = [v.name for v in CODEBOOK.variables_of(survey) if not themes or v.theme in themes]
+    return AnswerFile("part" if themes else survey, survey, [*KEYS, *asked], asked, BANDS)
 
 
 def texts(survey: str) -> dict[str, str]:
-    return write_syntax(CODEBOOK, survey, columns(survey), "SIMULATED")
+    return write_syntax(CODEBOOK, file_of(survey), "SIMULATED")
 
 
 def answers(survey: str) -> dict[str, np.ndarray]:
@@ -40,7 +48,7 @@ def answers(survey: str) -> dict[str, np.ndarray]:
 
 def run_stata(survey: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Carry out `generate NAME = (VALUE) if CONDITION`, as Stata's manual says it works."""
-    named = dta_names(columns(survey))
+    named = dta_names(file_of(survey).columns)
     made = {named[name]: values for name, values in data.items()}
     text = texts(survey)[".do"]
     words = {
@@ -72,7 +80,7 @@ def run_stata(survey: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 def test_every_language_derives_what_the_deposit_can_tell(survey: str) -> None:
     made = texts(survey)
     assert set(made) == set(SUFFIXES)
-    titles = [indicator.title for indicator in derived_indicators(CODEBOOK, survey)]
+    titles = [indicator.title for indicator in derived_indicators(CODEBOOK, file_of(survey))]
     assert len(titles) > 25
     for text in made.values():
         assert "SIMULATED" in text.splitlines()[0]
@@ -102,7 +110,7 @@ def test_an_indicator_is_positive_of_those_who_answered(survey: str) -> None:
     data = answers(survey)
     made = run_stata(survey, data)
     told = 0
-    for indicator in derived_indicators(CODEBOOK, survey):
+    for indicator in derived_indicators(CODEBOOK, file_of(survey)):
         if indicator.rule.kind != "codes" or len(indicator.name) > 27:
             continue
         (name,) = indicator.rule.variables
@@ -111,9 +119,75 @@ def test_an_indicator_is_positive_of_those_who_answered(survey: str) -> None:
         if indicator.rule.base_codes:
             base &= np.isin(answer, indicator.rule.base_codes)
         asked = set(CODEBOOK.variables[name].stages)
+        asked &= set(STAGES[survey])
         if not asked <= set(indicator.stages):
             base &= np.isin(data["stage"], indicator.stages)
         expected = np.where(base, np.isin(answer, indicator.rule.positive_codes), np.nan)
         assert np.array_equal(made[indicator.name], expected, equal_nan=True), indicator.name
         told += 1
     assert told > 10
+
+
+def test_after_spss_has_counted_missing_values_are_missing_again() -> None:
+    text = texts("secondary")[".sps"]
+    answers_ = [v.name for v in CODEBOOK.variables_of("secondary")]
+    lines = [line for line in text.splitlines() if line.startswith("MISSING VALUES")]
+    assert lines == [
+        "MISSING VALUES ALL ().",
+        f"MISSING VALUES {answers_[0]} TO {answers_[-1]} (-9 THRU -1).",
+    ]
+    assert text.index(lines[1]) > text.rindex("COMPUTE") > text.index(lines[0])
+
+
+def test_each_file_says_how_its_answers_are_opened() -> None:
+    made = texts("primary")
+    assert "GET FILE='primary.sav'." in made[".sps"]
+    assert 'use "primary.dta"' in made[".do"]
+    assert 'answers <- haven::read_sav("primary.sav", user_na = TRUE)' in made[".R"]
+
+
+def test_a_part_of_a_file_derives_what_its_questions_tell() -> None:
+    part = file_of("secondary", ("sdq", "wemwbs"))
+    titles = {indicator.name for indicator in derived_indicators(CODEBOOK, part)}
+    assert titles and titles < {i.name for i in derived_indicators(CODEBOOK, file_of("secondary"))}
+    asked = set(part.columns)
+    text = write_syntax(CODEBOOK, part, "SIMULATED")[".R"]
+    used = set(re.findall(r"answers\$(\w+)", text))
+    made = set(re.findall(r"^answers\$(\w+) <-", text, re.MULTILINE))
+    assert used <= asked | made and {"sdq_total", "wemwbs_total"} <= made
+
+
+def test_where_all_stages_of_a_survey_count_a_withheld_one_does() -> None:
+    for survey in SURVEYS:
+        of_all = [
+            i for i in derived_indicators(CODEBOOK, file_of(survey))
+            if set(i.stages) == set(STAGES[survey])
+        ]  # fmt: skip
+        asked = [line for line in texts(survey)[".R"].splitlines() if "answers$stage" in line]
+        assert len(of_all) > 20
+        assert not [line for line in asked for i in of_all if f"answers${i.name} " in line]
+
+
+def test_a_band_of_stages_counts_where_all_its_stages_do() -> None:
+    name = "secondary_happy_at_school"
+    changed = replace(CODEBOOK.indicators[name], stages=("S1", "S2", "S3"))
+    codebook = replace(CODEBOOK, indicators={**CODEBOOK.indicators, name: changed})
+    text = write_syntax(codebook, file_of("secondary"), "SIMULATED")[".R"]
+    (line,) = [line for line in text.splitlines() if line.startswith(f"answers${name} ")]
+    assert "answers$stage %in% c('S1', 'S2', 'S3', 'S1-S2')" in line
+
+
+def test_stata_s_names_are_the_same_in_every_file() -> None:
+    names = file_of("secondary").columns
+    whole, alone = dta_names(names), dta_names([n for n in names if n.startswith("social")])
+    assert all(whole[name] == short for name, short in alone.items())
+    cut = [name for name in names if whole[name] != name]
+    assert len(cut) > 10 and all(len(whole[name]) == 28 for name in cut)
+    met: dict[str, str] = {}
+    for number in range(10_000):
+        name = f"{'a' * 30}{number}"
+        other = met.setdefault(dta_names([name])[name], name)
+        if other != name:
+            break
+    with pytest.raises(InputError, match="the same name in Stata"):
+        dta_names([name, other])
