@@ -287,6 +287,7 @@ def _converted_indicators(codebook: Codebook, file: AnswerFile) -> list[Indicato
         for scale in instrument.scales
         if _has_items(scale, file)
         for name in (scale.name, scale.metric_name)
+        if name
     }
     return [
         indicator

@@ -155,6 +155,9 @@ def test_a_part_of_a_file_derives_what_its_questions_tell() -> None:
     used = set(re.findall(r"answers\$(\w+)", text))
     made = set(re.findall(r"^answers\$(\w+) <-", text, re.MULTILINE))
     assert used <= asked | made and {"sdq_total", "wemwbs_total"} <= made
+    # Of questions that are not in the part nothing is said.
+    left = re.findall(r"needs a conversion table: (\w+)", text)
+    assert left == ["secondary_swemwbs_mean"]
 
 
 def test_where_all_stages_of_a_survey_count_a_withheld_one_does() -> None:
