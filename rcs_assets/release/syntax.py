@@ -155,7 +155,8 @@ def _sps() -> _Dialect:
         load=lambda file: f"GET FILE='{file}.sav'",
         # Nothing is missing while it is counted: RANGE and ANY are then 0, never unknown.
         head="MISSING VALUES ALL ().",
-        tail="MISSING VALUES {first} TO {last} (-9 THRU -1).",
+        # What was computed is worked out first: else with missing values, which hold at once.
+        tail="EXECUTE.\nMISSING VALUES {first} TO {last} (-9 THRU -1).",
     )
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyreadstat
 import pytest
 
 from rcs_assets.codebook import load_codebook
@@ -131,12 +136,14 @@ def test_an_indicator_is_positive_of_those_who_answered(survey: str) -> None:
 def test_after_spss_has_counted_missing_values_are_missing_again() -> None:
     text = texts("secondary")[".sps"]
     answers_ = [v.name for v in CODEBOOK.variables_of("secondary")]
-    lines = [line for line in text.splitlines() if line.startswith("MISSING VALUES")]
+    lines = [x for x in text.splitlines() if x.startswith(("MISSING VALUES", "EXECUTE"))]
     assert lines == [
         "MISSING VALUES ALL ().",
+        # Commands are carried out when something needs them, and definitions at once.
+        "EXECUTE.",
         f"MISSING VALUES {answers_[0]} TO {answers_[-1]} (-9 THRU -1).",
     ]
-    assert text.index(lines[1]) > text.rindex("COMPUTE") > text.index(lines[0])
+    assert text.index("EXECUTE.") > text.rindex("COMPUTE") > text.index(lines[0])
 
 
 def test_each_file_says_how_its_answers_are_opened() -> None:
@@ -194,3 +201,34 @@ def test_stata_s_names_are_the_same_in_every_file() -> None:
             break
     with pytest.raises(InputError, match="the same name in Stata"):
         dta_names([name, other])
+
+
+@pytest.fixture(scope="module")
+def pspp() -> str:
+    """The free reader of SPSS's commands; the test is skipped where it is not installed."""
+    found = shutil.which("pspp")
+    if found is None:
+        pytest.skip("pspp is not installed (apt-get install pspp)")
+    return found
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_spss_commands_give_what_stata_s_give(survey: str, pspp: str, tmp_path: Path) -> None:
+    data, file = answers(survey), file_of(survey)
+    frame = pd.DataFrame({name: data.get(name, "") for name in file.columns})
+    ranges = {name: [{"lo": -9, "hi": -1}] for name in file.answers}
+    pyreadstat.write_sav(frame, tmp_path / f"{survey}.sav", missing_ranges=ranges)
+    (tmp_path / "derive.sps").write_text(texts(survey)[".sps"], encoding="utf-8")
+    (tmp_path / "run.sps").write_text(
+        f"GET FILE='{survey}.sav'.\nINSERT FILE='derive.sps'.\nSAVE OUTFILE='out.sav'.\n"
+    )
+    subprocess.run([pspp, "-o", "out.txt", "run.sps"], cwd=tmp_path, check=True, timeout=120)
+    made, meta = pyreadstat.read_sav(tmp_path / "out.sav", user_missing=True)
+    assert meta.missing_ranges[file.answers[0]] == [{"lo": -9.0, "hi": -1.0}]
+    stata = run_stata(survey, data)
+    derived = [name for name in made.columns if name not in file.columns]
+    named = dta_names([*file.columns, *derived])
+    assert len(derived) > 30
+    for name in derived:
+        found = made[name].to_numpy(dtype=float, na_value=np.nan)
+        assert np.allclose(found, stata[named[name]], equal_nan=True), name
