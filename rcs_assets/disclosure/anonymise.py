@@ -237,10 +237,10 @@ def _find_withheld(
 
     Where a sensitive one has fewer than l values: valid answers count as values, and so do the
     missing codes that tell what was answered before (routed past). Without any value there is
-    nothing to withhold. As many others of its engagement and about its size, drawn by a key, are
-    withheld beside: else the code would say that all answered alike, and what they answered can
-    be guessed. Where a class shows no stage of its own and a question was asked of some of its
-    stages only: not asked would tell the stage.
+    nothing to withhold. As many others of the engagement, about as large where there are such (else
+    the smallest) and drawn by a key, are withheld beside: else the code would say that all answered
+    alike, and what they answered can be guessed. Where a class shows no stage of its own and a
+    question was asked of some of its stages only: not asked would tell the stage.
     """
     telling = ", ".join(str(code) for code in rule.telling_missing)
     not_asked = ", ".join(map(str, sorted({*rule.merged_missing, *rule.merged_missing.values()})))
@@ -300,18 +300,27 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
         ),
         alike as (
             select *, bit_count(bits) between 1 and {rule.l - 1} as is_alike,
-                count_if(is_alike) over (partition by engagement, size, variable) as alike_n,
+                count_if(is_alike) over (partition by engagement, variable) as alike_n,
+                count_if(is_alike) over (partition by engagement, variable, size) as of_size_n,
             from each_one
             where bits <> 0
             qualify alike_n > 0
         ),
+        near as (
+            select draw, engagement, variable, size, is_alike, alike_n,
+                sha256(draw || variable) as lot,
+                row_number() over (
+                    partition by engagement, variable, is_alike, size order by lot
+                ) <= of_size_n as is_near,
+            from alike
+        ),
         drawn as (
             select draw, variable, is_alike, alike_n,
                 row_number() over (
-                    partition by engagement, size, variable, is_alike
-                    order by sha256(draw || variable)
+                    partition by engagement, variable, is_alike
+                    order by not is_near, if(is_near, 0, size), lot
                 ) as place,
-            from alike
+            from near
         )
         select draw, list(variable) as gone
         from drawn
