@@ -15,9 +15,10 @@ what is published, which a check of the candidate would not see change.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -28,29 +29,26 @@ from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.home import WITHDRAWN_FOLDER
 
-_MICRODATA = Path("safe_haven") / "microdata" / "linked.parquet"
+_MICRODATA = Path("safe_haven") / "microdata"
+_LINKED, _ANSWERS = "linked.parquet", "item_answers.parquet"
 # Who contributes to a table: with answers, and with a record of a council beside them.
 _CONTRIBUTORS = """
-select engagement, survey, response_id from read_parquet({file})
+select engagement, survey, {who} as who from {rows}
 union all
-select engagement, survey || ' with records', response_id from read_parquet({file})
+select engagement, survey || ' with records', {who} as who from {rows}
 where has_education or has_social_work
 """
-# After a rotation of the key no id is one of before: then only the numbers can be compared.
-_CHANGED = f"""
-with old as ({_CONTRIBUTORS.format(file="{old}")}),
-new as ({_CONTRIBUTORS.format(file="{new}")}),
+_CHANGED = """
+with old as ({old}),
+new as ({new}),
 counted as (
     select
-        engagement, survey, count(old.response_id) as old_n, count(new.response_id) as new_n,
-        count(*) filter (old.response_id is not null and new.response_id is not null) as both_n
-    from old full join new using (engagement, survey, response_id)
+        engagement, survey, count(old.who) as old_n, count(new.who) as new_n,
+        count(*) filter (old.who is not null and new.who is not null) as both_n
+    from old full join new using (engagement, survey, who)
     group by all
 )
-select
-    engagement, survey,
-    if(both_n = 0, greatest(old_n - new_n, 0), old_n - both_n) as left_n,
-    if(both_n = 0, greatest(new_n - old_n, 0), new_n - both_n) as came_n
+select engagement, survey, old_n - both_n as left_n, new_n - both_n as came_n, both_n
 from counted
 where old_n > 0 and new_n > 0
 order by all
@@ -68,15 +66,15 @@ def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
         candidate: the candidate's folder.
     """
     after = candidate / _MICRODATA if candidate else None
-    if after is None or not after.is_file():
+    if after is None or not (after / _LINKED).is_file():
         return ()  # The gate refuses it for that.
     register, current = load_tracking(home.config), current_version(home)
     found: list[str] = []
     for version, before in _read_releases(home).items():
-        if not before.is_file():
+        rows = _changed(before, after) if (before / _LINKED).is_file() else None
+        if rows is None:
             found.append(f"release {version} has no microdata: nobody can tell who left since")
             continue
-        rows = _changed(before, after)
         if version == current:
             left = {row.engagement for row in rows if row.left_n}
             found += _in_time(home, version, left, register)
@@ -88,7 +86,7 @@ def change_problems(home: Home, candidate: Path | None) -> tuple[str, ...]:
 
 
 def _read_releases(home: Home) -> dict[str, Path]:
-    """Version → linked microdata of each release, from where it lies or is kept."""
+    """Version → folder of the linked microdata of each release, where it lies or is kept."""
     folders = {version: home.releases / version for version in versions(home)}
     kept = home.releases / WITHDRAWN_FOLDER
     folders |= {v: kept / v for v in folders if (kept / v).is_dir()}
@@ -105,10 +103,53 @@ class _Change:
     came_n: int
 
 
-def _changed(before: Path, after: Path) -> list[_Change]:
+def _changed(before: Path, after: Path) -> list[_Change] | None:
+    """Who left and came by survey; None if the microdata do not tell.
+
+    After a rotation of the key no id is one of before. Then a child is known by all his answers:
+    numbers alone would let one who left and one who came cancel out.
+    """
     with duckdb.connect() as con:
-        query = _CHANGED.format(old=sql_literal(before), new=sql_literal(after))
-        return [_Change(*row) for row in con.execute(query).fetchall()]
+        rows = _compared(con, *(_by_id(folder) for folder in (before, after)))
+        if all(both_n for *_, both_n in rows):
+            return [_Change(*row[:4]) for row in rows]
+        folders = (before, after)
+        if not all((folder / _ANSWERS).is_file() for folder in folders):
+            return None
+        asked = [set(_questions(con, folder)) for folder in folders]
+        names = sorted(asked[0] & asked[1])
+        told = _compared(con, *(_by_answers(folder, names) for folder in folders))
+        of_answers = {row[:2]: row for row in told}
+        return [_Change(*(row if row[4] else of_answers[row[:2]])[:4]) for row in rows]
+
+
+def _compared(con: duckdb.DuckDBPyConnection, old: str, new: str) -> list[tuple[Any, ...]]:
+    return con.execute(_CHANGED.format(old=old, new=new)).fetchall()
+
+
+def _by_id(folder: Path) -> str:
+    rows = f"read_parquet({sql_literal(folder / _LINKED)})"
+    return _CONTRIBUTORS.format(who="response_id", rows=rows)
+
+
+def _questions(con: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    file = sql_literal(folder / _ANSWERS)
+    rows = con.execute(f"describe select * from read_parquet({file})").fetchall()
+    return [name for name, *_ in rows if name != "response_id"]
+
+
+def _by_answers(folder: Path, names: Sequence[str]) -> str:
+    """Children with the same answers are told apart by a number: how many they are is compared."""
+    said = ", ".join(f'answers."{name}"' for name in names)
+    rows = f"""(
+        select linked.*, md5(row({said})::varchar) as said
+        from read_parquet({sql_literal(folder / _LINKED)}) as linked
+        inner join read_parquet({sql_literal(folder / _ANSWERS)}) as answers using (response_id)
+    )"""
+    numbered = (
+        "said || '-' || row_number() over (partition by engagement, survey, said order by said)"
+    )
+    return _CONTRIBUTORS.format(who=numbered, rows=rows)
 
 
 def _too_few(rows: Iterable[_Change], batch_n: int, version: str) -> Iterable[str]:

@@ -44,6 +44,18 @@ def write(folder: Path, children: Children, linked: Children = (), prefix: str =
             "as t(response_id, engagement, survey, has_education, has_social_work)) "
             f"to '{folder}/safe_haven/microdata/linked.parquet' (format parquet)"
         )
+        # Each answers as no other does, but the first two of a kind.
+        con.execute(
+            f"copy (select response_id, {', '.join(map(answer, range(8)))} "
+            f"from '{folder}/safe_haven/microdata/linked.parquet') "
+            f"to '{folder}/safe_haven/microdata/item_answers.parquet' (format parquet)"
+        )
+
+
+def answer(question: int) -> str:
+    """One digit of a child's number, as an answer; 0 and 1 answer alike."""
+    number = r"greatest(regexp_extract(response_id, '\d+$')::integer, 1)"
+    return f"({number} >> {question}) & 1 as q{question}"
 
 
 @pytest.fixture
@@ -124,10 +136,38 @@ def test_an_engagement_that_is_left_out_tells_nothing_of_a_child(home: Home, pub
     assert change_problems(home, folder) == ()
 
 
-def test_after_a_rotation_of_keys_the_numbers_are_compared(home: Home, publish) -> None:
+@pytest.mark.parametrize(
+    ("children", "said"),
+    [
+        (range(100), ()),
+        (range(99), ("left",)),
+        (range(1, 100), ("left",)),  # of two who answered alike
+        ([*range(99), 150], ("left", "came")),  # the numbers are the same
+        (range(10, 112), ()),
+        (range(12, 101), ("came",)),
+    ],
+)
+def test_after_a_rotation_of_keys_children_are_known_by_their_answers(
+    home: Home, publish, children: Children, said: tuple[str, ...]
+) -> None:
     publish(FIRST, range(100))
-    found = change_problems(home, candidate(home, range(99), prefix="new"))
-    assert len(found) == 1 and "left" in found[0]
+    found = change_problems(home, candidate(home, children, prefix="new"))
+    assert [word for problem in found for word in ("left", "came") if f" {word} " in problem] == [
+        *said
+    ]
+
+
+def test_after_a_rotation_questions_that_one_release_has_are_left_out(home: Home, publish) -> None:
+    folder = publish(FIRST, range(100))
+    file = folder / "safe_haven" / "microdata" / "item_answers.parquet"
+    with duckdb.connect() as con:
+        con.execute(f"create table old as select *, 1 as dropped_since from '{file}'")
+        con.execute(f"copy old to '{file}' (format parquet)")
+    built = candidate(home, range(100), prefix="new")
+    assert change_problems(home, built) == ()
+    file.unlink()
+    (problem,) = change_problems(home, built)
+    assert "nobody can tell who left" in problem
 
 
 def test_every_release_that_was_read_is_compared_withdrawn_ones_too(home: Home, publish) -> None:
