@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
+from rcs_assets.release.seal import is_as_made
 from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
 from rcs_assets.storage import Home, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE
@@ -29,17 +30,23 @@ from rcs_assets.storage.records import quick_records
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be computed: engagements in partition order, and the unpartitioned parts."""
+    """What has to be computed: engagements in partition order, and the unpartitioned parts.
+
+    `candidate`: it alone, since it does not lie there as it was made.
+    """
 
     reference: bool
     engagements: tuple[str, ...]
     outputs: bool
     tracking: bool = False
+    candidate: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Nothing has changed."""
-        return not (self.reference or self.engagements or self.outputs or self.tracking)
+        return not (
+            self.reference or self.engagements or self.outputs or self.tracking or self.candidate
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] =
     stale = stale_parts(home, wanted_fingerprints(home, left_out))
     order = load_programme(home.config).engagement_keys
     engagements = tuple(key for key in order if key in stale and (not only or key in only))
-    return Plan(REFERENCE in stale, engagements, OUTPUTS in stale, TRACKING in stale)
+    return Plan(
+        REFERENCE in stale, engagements, OUTPUTS in stale, TRACKING in stale, not is_as_made(home)
+    )
 
 
 def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
@@ -142,8 +151,11 @@ class Launcher:
         if plan.outputs or plan.engagements or plan.reference:
             # One run less: each costs seconds, and tracking fits into any.
             steps.append(("estimates to candidate", self._outputs | tracking, {}))
-        elif tracking:
-            steps.append(("programme tracking", tracking, {}))
+        else:
+            again = self._selected("release/candidate+") - {PUBLISHED} if plan.candidate else set()
+            if again or tracking:
+                label = "the candidate anew" if again else "programme tracking"
+                steps.append((label, again | tracking, {}))
         with write_lock(self._home, "rcs materialise"):
             self._fail_orphans()
             for label, selection, tags in steps:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -46,6 +47,11 @@ _OPTIONAL = {"revoked", "reason"}
 _PURPOSE = "rcs release approval"
 
 
+def same_person(name: str) -> str:
+    """A name as it is compared: whoever writes it with other capitals or blanks is no other."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 @dataclass(frozen=True)
 class Approver:
     """A person who may approve; `revoked` is the day from which the key counts no more."""
@@ -59,7 +65,7 @@ class Approver:
 
     def is_author(self, author: str) -> bool:
         """Whether this person computed the candidate."""
-        return author in (self.name, self.account)
+        return same_person(author) in (same_person(self.name), same_person(self.account))
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def load_approvers(overlay: Path) -> tuple[Approver, ...]:
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise _wrong(f"it is not in its form ({type(error).__name__})") from error
     for name in ("name", "account", "public_key"):
-        values = [getattr(approver, name) for approver in approvers]
+        values = [same_person(getattr(approver, name)) for approver in approvers]
         if len(set(values)) < len(values):
             raise _wrong(f"two entries have the same {name}: one person signs once")
     return approvers

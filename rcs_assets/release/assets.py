@@ -21,7 +21,7 @@ from rcs_assets.intake.drop import current_deliveries
 from rcs_assets.intake.freshness import stale_inputs
 from rcs_assets.intake.receipts import incomplete_engagements
 from rcs_assets.release.approval import load_approvers, proven, stored
-from rcs_assets.release.audit_log import clock_set_back, read_log
+from rcs_assets.release.audit_log import day_problem, read_log
 from rcs_assets.release.batches import change_problems
 from rcs_assets.release.candidate import build_candidate
 from rcs_assets.release.contents import Sources
@@ -372,7 +372,6 @@ def _notes_problem(place: Home) -> str:
 
 def _day_problem(place: Home, today: date) -> str:
     try:
-        last_day = read_log(place).last_day
+        return str(day_problem(read_log(place), today) or "")
     except StorageError:
-        return ""
-    return str(clock_set_back(str(today), last_day)) if str(today) < last_day else ""
+        return ""  # The gate refuses the log for that.

@@ -8,7 +8,11 @@ its own publication, so that whoever holds a release can check how it came to be
 entry of the installation's log seals the checksums of the published folder. An entry names
 the sha256 of the one before: none can be changed, left out or put between without breaking
 every later one. Days are data (`--as-of`), and a day never lies before that of the entry
-before: with a clock set back nothing is recorded, so nothing is approved or published.
+before: with a clock set back nothing is recorded, so nothing is approved or published. Nor does
+one lie after today: every later entry would have to lie after it.
+
+The head, at the top of the home, counts the entries and names the last: a log that was cut at its
+end, or is gone, is found too.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,9 @@ from rcs_assets.release.packages import versions
 from rcs_assets.release.states import ReleaseState, may_follow
 from rcs_assets.storage import Home, write_atomically
 from rcs_assets.storage.chain import START, digest
+
+# A day has begun somewhere before it has here.
+_ZONES = timedelta(days=1)
 
 
 class Event(StrEnum):
@@ -92,9 +99,10 @@ class AuditLog:
             state = _STATES[entry.event]
         return state
 
-    def lines(self) -> list[str]:
-        """The text of each entry, chained."""
-        found, previous = [], START
+    def chained(self) -> list[dict[str, Any]]:
+        """Each entry with its number, the hash of the one before and its own."""
+        found: list[dict[str, Any]] = []
+        previous = START
         for number, entry in enumerate(self.entries, 1):
             content: dict[str, Any] = {
                 "n": number,
@@ -106,12 +114,12 @@ class AuditLog:
                 "previous": previous,
             }
             previous = digest(content)
-            found.append(json.dumps(content | {"sha256": previous}, sort_keys=True) + "\n")
+            found.append(content | {"sha256": previous})
         return found
 
     def text(self) -> str:
         """The content of the file."""
-        return "".join(self.lines())
+        return "".join(json.dumps(line, sort_keys=True) + "\n" for line in self.chained())
 
 
 def parse_log(text: str, where: str) -> AuditLog:
@@ -159,13 +167,23 @@ def log_file(home: Home) -> Path:
     return home.releases / AUDIT_LOG
 
 
+def _head_file(home: Home) -> Path:
+    return home.path / "audit.head"
+
+
 def read_log(home: Home) -> AuditLog:
     """The installation's log, with what a publication that was killed could not add.
 
     Raises:
-        StorageError: the log was changed, or is not the one that the newest release tells.
+        StorageError: the log was changed or cut, or is not the one that the newest release tells.
     """
-    own = _read(log_file(home))
+    log = _told(home, _read(log_file(home)))
+    _refuse_cut(home, log)
+    return log
+
+
+def _told(home: Home, own: AuditLog) -> AuditLog:
+    """The installation's log, or what the newest release tells where that is more."""
     for version in reversed(versions(home)):
         copy = home.releases / version / AUDIT_LOG
         if not copy.is_file():
@@ -184,6 +202,34 @@ def read_log(home: Home) -> AuditLog:
     return own
 
 
+def _refuse_cut(home: Home, log: AuditLog) -> None:
+    """Entries that the head counts must be there; a killed process may have left the head behind.
+
+    Before the first publication of an installation is recorded there is none.
+    """
+    file = _head_file(home)
+    if not file.is_file():
+        is_first = not log_file(home).exists() and len(versions(home)) <= 1
+        problem = "" if is_first else "it is not there, and there are entries or releases"
+    else:
+        try:
+            head = json.loads(file.read_text(encoding="utf-8"))
+            n, wanted = int(head["n"]), str(head["sha256"])
+        except (ValueError, KeyError, TypeError):
+            n, wanted = 0, ""
+        chained = log.chained()
+        is_there = 0 < n <= len(chained) and chained[n - 1]["sha256"] == wanted
+        problem = "" if is_there else f"it names entry {n}, which the log does not have"
+    if problem:
+        raise StorageError(
+            "The audit log of releases was cut, or another one was put in its place",
+            where=f"{file}; {log_file(home)}",
+            why=problem,
+            fix="restore both from their backup: what was recorded after the last publication "
+            "stands nowhere else",
+        )
+
+
 def _read(file: Path) -> AuditLog:
     if not file.is_file():
         return AuditLog()
@@ -194,12 +240,12 @@ def record(log: AuditLog, *entries: Entry) -> AuditLog:
     """The log with more entries.
 
     Raises:
-        StorageError: the day lies before that of the last entry, or the state of a release
-            cannot follow on its state before.
+        StorageError: the day lies before that of the last entry or after today, or the state of a
+            release cannot follow on its state before.
     """
     for entry in entries:
-        if entry.day < log.last_day:
-            raise clock_set_back(entry.day, log.last_day)
+        if problem := day_problem(log, date.fromisoformat(entry.day)):
+            raise problem
         _refuse_impossible(log, entry)
         log = AuditLog((*log.entries, entry))
     return log
@@ -219,21 +265,33 @@ def _refuse_impossible(log: AuditLog, entry: Entry) -> None:
         )
 
 
-def clock_set_back(day: str, last_day: str) -> StorageError:
-    """The refusal of a day that lies before the last one recorded."""
-    return StorageError(
-        f"The day {day} lies before the last entry of the audit log, {last_day}",
-        where=AUDIT_LOG,
-        why="entries are in the order of time: the clock was set back, or --as-of names an "
-        "earlier day",
-        fix="set the clock, or name a day that is not earlier",
-    )
+def day_problem(log: AuditLog, day: date) -> StorageError | None:
+    """Why nothing of this day can be recorded; None if it can."""
+    if day.isoformat() < log.last_day:
+        return StorageError(
+            f"The day {day} lies before the last entry of the audit log, {log.last_day}",
+            where=AUDIT_LOG,
+            why="entries are in the order of time: the clock was set back, or --as-of names an "
+            "earlier day",
+            fix="set the clock, or name a day that is not earlier",
+        )
+    if day > date.today() + _ZONES:
+        return StorageError(
+            f"The day {day} lies after today",
+            where=AUDIT_LOG,
+            why="no later entry could lie before it: one mistyped day would end all releases",
+            fix="leave --as-of out, or name a day that has come",
+        )
+    return None
 
 
 def save_log(home: Home, log: AuditLog) -> None:
-    """Write the installation's log; a reader sees the old or the new one."""
+    """Write the installation's log, then its head; a reader sees the old or the new one."""
     home.releases.mkdir(parents=True, exist_ok=True)
     write_atomically(log_file(home), log.text())
+    if chained := log.chained():
+        head = {name: chained[-1][name] for name in ("n", "sha256")}
+        write_atomically(_head_file(home), json.dumps(head, sort_keys=True) + "\n")
 
 
 def seal(home: Home, log: AuditLog, version: str) -> AuditLog:

@@ -27,7 +27,7 @@ from rcs_assets.errors import InputError
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
 from rcs_assets.release.fingerprint import figures_hash, technical_hash
 from rcs_assets.release.packages import CANDIDATE, CURRENT, read_candidate
-from rcs_assets.release.seal import candidate_hash
+from rcs_assets.release.seal import candidate_hash, note_seal
 from rcs_assets.storage import Home
 
 REPORT = "report.html"
@@ -177,8 +177,10 @@ def attach(
 
 
 def sealed_hash(home: Home) -> str:
-    """The hash of the candidate's bytes, once its pages are attached."""
-    return candidate_hash(_folder(home))
+    """The hash of the candidate's bytes, once its pages are attached; it is noted beside it."""
+    sealed = candidate_hash(_folder(home))
+    note_seal(home, sealed)
+    return sealed
 
 
 def _attach(folder: Path, pages: Mapping[str, bytes], made: Mapping[str, str]) -> None:

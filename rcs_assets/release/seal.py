@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import StorageError
+from rcs_assets.release.audit_log import Event, read_log
 from rcs_assets.release.files import (
     APPROVALS,
     AUDIT_LOG,
@@ -27,9 +28,13 @@ from rcs_assets.release.files import (
     MANIFEST,
     file_list,
 )
+from rcs_assets.release.packages import CANDIDATE
+from rcs_assets.storage import Home, write_atomically
 
 # Written beside the packages when, or after, the candidate is approved.
 ADDED_AT_THE_TOP = (CANDIDATE_FILE, MANIFEST, CHECKSUMS, EVIDENCE, AUDIT_LOG, APPROVALS)
+# Beside the candidate: of a hidden name, as all that is no release.
+_NOTE = ".candidate-seal"
 _ADDED_TO_THE_DESCRIPTION = ("checks", "files")
 
 
@@ -41,7 +46,7 @@ def candidate_hash(folder: Path, listed: Iterable[Mapping[str, Any]] | None = No
         listed: its files with their checksums, where they were computed already.
 
     Raises:
-        StorageError: its description is damaged.
+        StorageError: its description is damaged, or something in it is no file.
     """
     found = [file for name in (CANDIDATE_FILE, MANIFEST) if (file := folder / name).is_file()]
     if not found:
@@ -52,7 +57,44 @@ def candidate_hash(folder: Path, listed: Iterable[Mapping[str, Any]] | None = No
         raise StorageError("A description is damaged", where=str(found[0])) from error
     described = {k: v for k, v in said.items() if k not in _ADDED_TO_THE_DESCRIPTION}
     if listed is None:
+        _refuse_strange(folder)
         listed = file_list(folder, without=ADDED_AT_THE_TOP)
     files = [entry for entry in listed if entry["path"] not in ADDED_AT_THE_TOP]
     content = {"description": described, "files": files}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_strange(folder: Path) -> None:
+    """What is no file has no bytes of its own: what a link leads to can change after all signed."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise StorageError(
+                "A candidate holds something that is no file of its own",
+                where=path.relative_to(folder).as_posix(),
+                why="a link, or what programs talk through, is not what was looked at and signed",
+                fix="run: rcs materialise, which makes the candidate anew",
+            )
+
+
+def note_seal(home: Home, digest: str) -> None:
+    """Note what the candidate is that was made last, for `is_as_made`."""
+    write_atomically(home.releases / _NOTE, digest + "\n")
+
+
+def is_as_made(home: Home) -> bool:
+    """Whether the candidate that was made last lies there as it was made, or was published.
+
+    It says what has to be computed; what may be published the gate decides, by records that
+    nobody can write by hand so easily.
+    """
+    note = home.releases / _NOTE
+    if not note.is_file():
+        return True
+    wanted, folder = note.read_text(encoding="utf-8").strip(), home.releases / CANDIDATE
+    if not folder.exists():
+        published = [e for e in read_log(home).entries if e.event == Event.PUBLISHED]
+        return wanted in {entry.candidate for entry in published}
+    try:
+        return candidate_hash(folder) == wanted
+    except StorageError:
+        return False

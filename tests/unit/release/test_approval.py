@@ -162,6 +162,7 @@ ROW = "{name: anna, account: anna.x, public_key: '" + "ab" * 32 + "', since: 202
         ("[{name: anna}]", "an entry needs"),
         (f"[{ROW}, colour: red}}]", "an entry needs"),
         (f"[{ROW}}}, {ROW}}}]", "same name"),
+        (f"[{ROW}}}, {ROW.replace('anna', 'Anna', 1).replace('ab', 'cd')}}}]", "same name"),
         (f"[{ROW}, revoked: 2020-02-02}}]", "without a reason"),
         ("[{name: a, account: b, public_key: 'abcd', since: 2020-01-01}]", "64 hexadecimal"),
         ("nothing", "an entry needs"),
@@ -181,3 +182,9 @@ def test_the_platform_names_nobody_and_an_overlay_does(tmp_path):
     )
     (found,) = load_approvers(tmp_path)
     assert (found.name, found.revoked, found.reason) == ("anna", date(2020, 2, 2), "left")
+
+
+@pytest.mark.parametrize("author", ["Anna", "anna ", "ANNA.X", "\uff41nna"])
+def test_an_author_is_known_however_the_name_is_written(author: str) -> None:
+    anna = Approver("anna", "anna.x", "ab" * 32, date(2020, 1, 1))
+    assert anna.is_author(author) and not anna.is_author("anne")

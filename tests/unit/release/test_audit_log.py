@@ -1,6 +1,7 @@
 """The chain: nothing in it can be changed, left out or put between."""
 
 import json
+from datetime import date, timedelta
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_a_log_is_read_as_it_was_written():
 )
 def test_an_edit_is_found(edit):
     with pytest.raises(StorageError, match="was changed") as caught:
-        parse_log("".join(edit(LOG.lines())), "here")
+        parse_log("".join(edit(LOG.text().splitlines(keepends=True))), "here")
     assert "line " in str(caught.value)
 
 
@@ -87,3 +88,61 @@ def test_a_log_that_was_lost_is_taken_from_the_newest_release(released):
     before = read_log(released)
     log_file(released).unlink()
     assert read_log(released) == before
+
+
+def with_erratum(home):
+    log = record(
+        read_log(home), Entry(Event.ERRATUM, "2020-06-30", "2020.06.30", "", {"text": "x"})
+    )
+    save_log(home, log)
+    return log
+
+
+def test_a_log_that_was_cut_after_the_last_publication_is_found(released):
+    log = with_erratum(released)
+    file = log_file(released)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+    with pytest.raises(StorageError, match="was cut"):
+        read_log(released)
+    file.unlink()
+    with pytest.raises(StorageError, match="was cut"):
+        read_log(released)
+    file.write_text("".join(lines))
+    assert read_log(released) == log
+
+
+def test_another_log_with_as_many_entries_is_found(released):
+    before = read_log(released)
+    with_erratum(released)
+    other = record(before, Entry(Event.ERRATUM, "2020-06-30", "2020.06.30", "", {"text": "y"}))
+    log_file(released).write_text(other.text())
+    with pytest.raises(StorageError, match="was cut, or another one"):
+        read_log(released)
+
+
+def test_a_head_that_a_killed_process_left_behind_is_taken(released):
+    head = released.path / "audit.head"
+    before = head.read_bytes()
+    log = with_erratum(released)
+    head.write_bytes(before)
+    assert read_log(released) == log
+    for damaged in (b"", b"[]", b'{"n": "x", "sha256": ""}'):
+        head.write_bytes(damaged)
+        with pytest.raises(StorageError, match="was cut"):
+            read_log(released)
+    head.unlink()
+    with pytest.raises(StorageError, match="it is not there"):
+        read_log(released)
+
+
+def test_a_day_that_has_not_come_is_not_recorded():
+    """One mistyped day would end all later entries."""
+    today = date.today()
+    for days, may in ((0, True), (1, True), (2, False), (99_999, False)):
+        entry = Entry(Event.APPROVED, (today + timedelta(days=days)).isoformat(), "", "ef")
+        if may:
+            assert record(LOG, entry).entries[-1] == entry
+        else:
+            with pytest.raises(StorageError, match="lies after today"):
+                record(LOG, entry)

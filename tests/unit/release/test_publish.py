@@ -1,6 +1,9 @@
 import json
+import os
+import shutil
 import subprocess
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,7 @@ from rcs_assets.release.packages import (
     versions,
 )
 from rcs_assets.release.publish import publish_candidate
+from rcs_assets.release.seal import candidate_hash, is_as_made, note_seal
 from rcs_assets.release.verify import verify_release
 
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
@@ -157,16 +161,62 @@ def test_an_edit_that_mends_the_checksums_is_found(released):
     assert "SHA256SUMS is not the one that was published" in problems
 
 
-def test_a_full_disk_refuses_and_the_next_call_completes(pending):
+def test_a_full_disk_refuses_and_the_next_call_completes(pending, monkeypatch):
     released, content_hash = pending
-    manifest = released.releases / ".candidate" / "manifest.json"
-    manifest.symlink_to("/dev/full")  # the kernel answers each write: no space left on device
-    with pytest.raises(StorageError, match="The disk is full"):
-        publish_candidate(released, content_hash, CHECKS)
+
+    def to_a_full_disk(path, content):
+        # The kernel answers each write: no space left on device.
+        write_json(Path("/dev/full"), content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_json", to_a_full_disk)
+        with pytest.raises(StorageError, match="The disk is full"):
+            publish_candidate(released, content_hash, CHECKS)
     assert current_version(released) == "2020.06.30" and verify_release(released).is_whole
-    manifest.unlink()
     publish_candidate(released, content_hash, CHECKS)
     assert current_version(released) == "2020.06.30.1" and verify_release(released).is_whole
+
+
+@pytest.mark.parametrize("strange", ["link", "folder link", "pipe"])
+def test_a_candidate_with_something_that_is_no_file_is_not_published(
+    pending, tmp_path, strange: str
+):
+    """What a link leads to can change after everybody signed."""
+    released, content_hash = pending
+    public = released.releases / ".candidate" / "public"
+    note_seal(released, candidate_hash(public.parent))
+    if strange == "link":
+        page = shutil.move(public / "csv" / "estimates.csv", tmp_path / "page")
+        (public / "csv" / "estimates.csv").symlink_to(page)
+    elif strange == "folder link":
+        shutil.move(public, tmp_path / "public")
+        public.symlink_to(tmp_path / "public")
+    else:
+        os.mkfifo(public / "pipe")
+    with pytest.raises(StorageError, match="no file of its own"):
+        publish_candidate(released, content_hash, CHECKS)
+    assert versions(released) == ["2020.06.30"] and not is_as_made(released)
+
+
+def test_what_was_edited_or_is_gone_is_not_as_it_was_made(pending):
+    released, content_hash = pending
+    folder = released.releases / ".candidate"
+    assert is_as_made(released)  # nothing was noted: no page was attached yet
+    note_seal(released, candidate_hash(folder))
+    assert is_as_made(released)
+    file = folder / "public" / "csv" / "estimates.csv"
+    before = file.read_bytes()
+    file.write_bytes(before + b"x")
+    assert not is_as_made(released)
+    file.write_bytes(before)
+    (folder / "candidate.json").rename(folder / "another.json")
+    assert not is_as_made(released)
+    (folder / "another.json").rename(folder / "candidate.json")
+    kept = folder.rename(folder.with_name(".kept"))
+    assert not is_as_made(released)
+    kept.rename(folder)
+    publish_candidate(released, content_hash, CHECKS)
+    assert not folder.exists() and is_as_made(released)
 
 
 def test_a_clock_that_was_set_back_publishes_nothing(pending):
