@@ -197,17 +197,17 @@ select
     'total' as breakdown, 'all' as "group", s.indicator, any_value(s.statistic) as statistic,
     sum(s.roll_n) as roll_n, sum(s.base_n) as base_n,
     if(any_value(s.statistic) = 'pct', sum(s.numerator_n), null) as numerator_n,
-    sum(s.sum_x::decimal(18, 6))::double as sum_x,
+    sum(s.sum_x::decimal(38, 9))::double as sum_x,
     case any_value(s.statistic)
         when 'pct' then 100.0 * sum(s.numerator_n) / nullif(sum(s.base_n), 0)
-        else sum(s.sum_x::decimal(18, 6)) / nullif(sum(s.base_n), 0)
+        else sum(s.sum_x::decimal(38, 9)) / nullif(sum(s.base_n), 0)
     end as estimate,
     -- Of the schools' own deviations and those of their means from the common mean.
     sqrt(greatest(0, (
         sum((
             (s.base_n - 1) * s.sd * s.sd + s.sum_x * s.sum_x / nullif(s.base_n, 0)
-        )::decimal(18, 6))
-        - sum(s.sum_x::decimal(18, 6)) * sum(s.sum_x::decimal(18, 6)) / nullif(sum(s.base_n), 0)
+        )::decimal(38, 9))
+        - sum(s.sum_x::decimal(38, 9)) * sum(s.sum_x::decimal(38, 9)) / nullif(sum(s.base_n), 0)
     ) / nullif(sum(s.base_n) - 1, 0))) as sd,
     if(any_value(s.statistic) = 'mean', 't', 'wilson') as method,
     k.unit || '{suffix}' as unit,
@@ -229,7 +229,7 @@ select
     any_value(t.geography_level) as geography_level, any_value(t.geography_code) as geography_code,
     b.breakdown, '{unknown}' as "group", t.indicator, any_value(t.statistic) as statistic,
     any_value(t.base_n) - coalesce(sum(g.base_n), 0) as base_n,
-    (any_value(t.sum_x)::decimal(18, 6) - coalesce(sum(g.sum_x::decimal(18, 6)), 0))::double
+    (any_value(t.sum_x)::decimal(38, 9) - coalesce(sum(g.sum_x::decimal(38, 9)), 0))::double
         as sum_x,
     any_value(t.y_n) - coalesce(sum(g.y_n), 0) as y_n,
     any_value(t.c_n) - coalesce(sum(g.c_n), 0) as c_n,

@@ -215,7 +215,7 @@ def test_a_model_that_breaks_its_contract_stops(copy, dbt, tmp_path):
 
 
 def test_a_rerun_replaces_its_engagement_and_knows_a_new_indicator(copy, build, engagements):
-    """t1 has lost all its answers and the codebook has gained an indicator: t2 is as it was."""
+    """t1 has lost its answers, the codebook gained indicator and question: t2 is as it was."""
     first, second = engagements
     kept = f"select * from wellbeing.indicator_values where engagement = '{second}' order by 1"
     with duckdb.connect(str(copy.warehouse)) as con:
@@ -228,8 +228,17 @@ def test_a_rerun_replaces_its_engagement_and_knows_a_new_indicator(copy, build, 
         con.execute("""
             insert into codebook.indicators by name
             select * replace ('primary_new' as name, 1000 as position)
-            from codebook.indicators where name = 'primary_lonely'
+            from codebook.indicators where name = 'primary_lonely';
+            insert into codebook.variables by name
+            select * replace ('walks' as name)
+            from codebook.variables where name = 'happy_at_school';
+            insert into codebook.variable_stages by name
+            select * replace ('walks' as name)
+            from codebook.variable_stages where name = 'happy_at_school'
         """)
+        for survey in ("primary", "secondary"):
+            con.execute(f"alter table intake.{survey}_survey add column walks tinyint")
+            con.execute(f"update intake.{survey}_survey set walks = happy_at_school")
         con.execute(f"delete from intake.parent_survey where engagement = '{first}'")
     results = build(copy, (first,))
     assert {result.status for result in results} == {"success", "pass"}
@@ -242,6 +251,12 @@ def test_a_rerun_replaces_its_engagement_and_knows_a_new_indicator(copy, build, 
         parents = con.execute(
             "select distinct engagement from wellbeing.parent_indicator_values"
         ).fetchall()
+        walks = con.execute(
+            "select engagement, bool_and(walks is not distinct from happy_at_school), "
+            "count(walks) from wellbeing.item_answers group by all order by all"
+        ).fetchall()
+    # Their own run brings the others' answers: until then they are empty, and no test fails.
+    assert walks == [(first, True, 12), (second, False, 0)]
     assert after.drop_columns(["primary_new"]).equals(before)
     assert after["primary_new"].null_count == after.num_rows
     assert len(ids) == 12

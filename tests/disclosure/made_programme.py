@@ -23,12 +23,16 @@ ABOUT_TWO = 2.0
 
 @dataclass(frozen=True)
 class Measure:
-    """An indicator: share of positive answers (or mean score), and its disclosure class."""
+    """An indicator: share of positive answers (or mean score), and its disclosure class.
+
+    `parts`: into how many a point of the score is divided.
+    """
 
     name: str
     rate: float = 0.15
     is_sensitive: bool = False
     statistic: str = "pct"
+    parts: int = 10
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _values(
         positive = rng.random(size) < np.clip(measure.rate * rng.uniform(0.4, 1.6), 0, 1)
         values = positive.astype(float)
         if measure.statistic == "mean":
-            values = np.clip(np.round(rng.normal(3.4, 0.9, size), 1), *SCALE)
+            drawn = np.round(rng.normal(3.4, 0.9, size) * measure.parts) / measure.parts
+            values = np.clip(drawn, *SCALE)
         found[f"value_{measure.name}"] = pa.array(values, mask=~is_valid)
     if shape.linked:
         band = rng.choice(4, size, p=[0.7, 0.06, 0.12, 0.12])

@@ -21,6 +21,9 @@ SHAPES = {
     "two tranches of one CPP": Shape((SOME,), clusters=(3, 3), schools=(4, 6), roll=(20, 260)),
     "two CPPs a tranche": Shape((Measure("half", 0.4),), tranches=(2,), roll=(40, 260)),
     "means": Shape((MEAN,), tranches=(2,), roll=(30, 200)),
+    "means of three answers": Shape(
+        (Measure("thirds", statistic="mean", parts=3),), tranches=(2,), roll=(30, 200)
+    ),
     "sensitive": Shape((DELICATE,), clusters=(2, 3), schools=(4, 6), roll=(40, 260)),
     "rare and nearly all": Shape(
         (Measure("rare", 0.02), Measure("nearly", 0.97)),

@@ -1,4 +1,5 @@
-{#- Fails once for each question with an answer outside its value set and the missing codes. -#}
+{#- Fails once for each question with an answer outside its value set and the missing codes. A new
+    question is empty in rows of engagements that this run does not compute. -#}
 {% test answers_in_codebook(model, variables, variable_stages, value_labels, missing_codes) %}
 
 {%- set missing = query_rows("select string_agg(code, ', ') as codes from " ~ missing_codes) %}
@@ -12,8 +13,9 @@
 with counted as (
     select
         {%- for row in rows %}
-        count(*) - count(*) filter (
-            where {{ row.name }} in ({{ row.codes }}, {{ missing[0].codes }})
+        count(*) filter (
+            where {{ row.name }} not in ({{ row.codes }}, {{ missing[0].codes }})
+                or ({{ row.name }} is null and engagement in {{ engagement_list() }})
         ) as {{ row.name }},
         {%- endfor %}
         count(*) as rows_n,
