@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def evaluate(
         frame, obstacle = _rows_of(expectation, frames)
         if frame is None or obstacle:
             outcomes[expectation.name] = _outcome(expectation, False, obstacle)
+        elif absent := _absent(expectation, frames[expectation.frame]):
+            outcomes[expectation.name] = _outcome(expectation, True, absent)
         elif frame.empty:
             outcomes[expectation.name] = _outcome(
                 expectation, not expectation.needs_rows, "no row to judge"
@@ -66,7 +69,7 @@ def evaluate(
         elif unmeasured := _unmeasured(suite, expectation, frame):
             outcomes[expectation.name] = _outcome(expectation, False, unmeasured)
         else:
-            ready.append((expectation, frame))
+            ready.append((_asked_of(expectation, frame), frame))
     if ready:
         outcomes.update(_judge(suite, ready))
     return [outcomes[expectation.name] for expectation in asked]
@@ -78,12 +81,31 @@ def _rows_of(
     frame = frames.get(expectation.frame)
     if frame is None:
         return None, f"the profile {expectation.frame} was not made"
-    missing = sorted((set(_columns(expectation)) | set(expectation.where)) - set(frame.columns))
+    named = {*_columns(expectation), *expectation.where, *expectation.only_with}
+    missing = sorted(named - set(frame.columns))
     if missing:
         return None, f"the profile {expectation.frame} has no column {', '.join(missing)}"
     for column, values in expectation.where.items():
         frame = frame[frame[column].isin(values)]
     return frame, ""
+
+
+def _absent(expectation: Expectation, frame: pd.DataFrame) -> str:
+    """What the frame has nothing of, so that the expectation is not asked; empty if it is."""
+    for column, values in expectation.only_with.items():
+        if not frame[column].isin(values).any():
+            return f"not asked: there is no {column} {', '.join(values)}"
+    return ""
+
+
+def _asked_of(expectation: Expectation, frame: pd.DataFrame) -> Expectation:
+    """The expectation without values that this frame cannot have."""
+    rule = expectation.rule
+    if not isinstance(rule, HoldsAll) or not rule.key:
+        return expectation
+    there = set(frame[rule.key])
+    values = tuple(value for value in rule.values if rule.key_of[value] in there)
+    return replace(expectation, rule=replace(rule, values=values))
 
 
 def _unmeasured(suite: Suite, expectation: Expectation, frame: pd.DataFrame) -> str:
@@ -105,7 +127,9 @@ def _columns(expectation: Expectation) -> tuple[str, ...]:
             return columns
         case NotAbove(column, other):
             return (column, other)
-        case Between(column) | OneOf(column) | HoldsAll(column):
+        case HoldsAll(column, key=key):
+            return (column, key) if key else (column,)
+        case Between(column) | OneOf(column):
             return (column,)
 
 

@@ -34,10 +34,15 @@ class OneOf:
 
 @dataclass(frozen=True)
 class HoldsAll:
-    """Each of `values` occurs in `column` at least once."""
+    """Each of `values` occurs in `column` at least once.
+
+    With a `key`, a value is asked for only if what `key_of` says of it occurs in that column.
+    """
 
     column: str
     values: tuple[str, ...]
+    key: str = ""
+    key_of: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Expectation:
 
     `sentence` says it in words. `asset` is the key of the asset that it judges,
     `frame` the profile frame, `where` keeps only rows whose column holds one of the
-    values. `needs_rows`: it fails where no row is left to judge.
+    values. `needs_rows`: it fails where no row is left to judge. `only_with`: it is not asked
+    where no row of the frame holds one of these values.
     `source` says where the limit comes from, `fix` what to do next.
     """
 
@@ -77,6 +83,7 @@ class Expectation:
     fix: str
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs_rows: bool = True
+    only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -710,8 +710,13 @@ def _cell_forms(codebook: Codebook, rules: ReleaseRules) -> tuple[Expectation, .
         ),
         _cell(
             "every_indicator_is_there",
-            "Every indicator of the codebook has cells, shown or not",
-            HoldsAll("indicator", tuple(codebook.indicators)),
+            "Every indicator of the codebook has cells, shown or not, where its survey was held",
+            HoldsAll(
+                "indicator",
+                tuple(codebook.indicators),
+                key="survey",
+                key_of={name: i.survey for name, i in codebook.indicators.items()},
+            ),
             f"codebook {codebook.version[:12]}",
         ),
         _cell(
@@ -807,4 +812,6 @@ def _benchmark(benchmark: Benchmark) -> Expectation:
             "breakdown": (benchmark.breakdown,),
             "group": (benchmark.group,),
         },
+        # Where a survey was not held, nothing of it can resemble anything.
+        only_with={"survey": (benchmark.survey,)},
     )

@@ -614,4 +614,7 @@ _SALSUS = """
 def salsus_contrasts_cancel_out(look: Look) -> Found:
     """A contrast is what a council has more than the mean of all: together they are nothing."""
     rows = look.con.execute(_SALSUS).fetchall()
+    asked = look.con.execute("select 1 from linkage.linked where survey = 'secondary' limit 1")
+    if not asked.fetchall():
+        return Found([f"{place} of a survey that was not held" for place, _ in rows], 1, "surveys")
     return Found([place for place, is_right in rows if not is_right], len(rows), "measures")

@@ -72,6 +72,36 @@ def outcomes() -> dict[str, ExpectationOutcome]:
             where={"survey": ("parent",)},
             needs_rows=False,
         ),
+        expect(
+            "not_asked",
+            Between("share_pct", 0, 1),
+            where={"survey": ("parent",)},
+            only_with={"survey": ("parent",)},
+        ),
+        expect(
+            "asked",
+            Between("share_pct", 0, 1),
+            where={"survey": ("parent",)},
+            only_with={"survey": ("primary",)},
+        ),
+        expect(
+            "all_there_of_those_held",
+            HoldsAll(
+                "survey",
+                ("primary", "parent"),
+                key="survey",
+                key_of={"primary": "primary", "parent": "parent"},
+            ),
+        ),
+        expect(
+            "one_absent_of_those_held",
+            HoldsAll(
+                "survey",
+                ("primary", "tertiary"),
+                key="survey",
+                key_of={"primary": "primary", "tertiary": "primary"},
+            ),
+        ),
     )
 
 
@@ -88,6 +118,8 @@ def test_each_rule_passes_and_fails(outcomes: dict[str, ExpectationOutcome]) -> 
         "unmeasured",
         "no_column",
         "no_rows",
+        "asked",
+        "one_absent_of_those_held",
     }
 
 
