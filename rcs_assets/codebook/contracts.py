@@ -82,10 +82,7 @@ def read_datasets(folder: DataFolder) -> dict[str, Dataset]:
         ConfigurationError: an unknown or missing property, an unknown word, a pattern that
             does not compile, a key that is not a field.
     """
-    return {
-        name: _dataset(name, label, entry)
-        for name, (label, entry) in read_mapping(folder, FILE).items()
-    }
+    return read_mapping(folder, FILE, _dataset)
 
 
 def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
@@ -98,11 +95,11 @@ def _dataset(name: str, label: str, entry: Mapping[str, Any]) -> Dataset:
         title=str(entry["title"]),
         level=_word(where, "level", entry["level"], LEVELS),
         file_pattern=_pattern(where, "file_pattern", entry["file_pattern"]),
-        formats=tuple(_word(where, "formats", f, FORMATS) for f in entry["formats"]),
+        formats=_words(where, "formats", entry["formats"], FORMATS),
         encoding=str(entry.get("encoding", "utf-8")),
         other_encoding=str(entry.get("other_encoding", "")),
         delimiter=str(entry.get("delimiter", ",")),
-        key=tuple(_word(where, "key", k, known) for k in entry["key"]),
+        key=_words(where, "key", entry["key"], known),
         survey=_word(where, "survey", entry.get("survey", ""), {"", *SURVEY_STAGES}),
         is_required=_flag(where, "required", entry["required"]),
         owner=str(entry["owner"]),
@@ -199,7 +196,7 @@ def _row_rule(where: str, name: str, entry: object, known: Collection[str]) -> R
     if not isinstance(entry, dict):
         raise _problem(where, name, "a row rule is a mapping of its properties")
     _check_properties(where, entry, _RULE_NEEDS, _RULE_MAY)
-    columns = tuple(_word(where, "columns", c, known) for c in entry["columns"])
+    columns = _words(where, "columns", entry["columns"], known)
     if len(columns) < 2:
         raise _problem(where, "columns", "a row rule compares at least two columns")
     return RowRule(
@@ -236,6 +233,12 @@ def _word(where: str, column: str, value: object, allowed: Collection[str]) -> s
         listed = ", ".join(sorted(a for a in allowed if a))
         raise _problem(where, column, f"`{value}` is not one of: {listed}")
     return str(value)
+
+
+def _words(where: str, column: str, value: object, allowed: Collection[str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise _problem(where, column, "a list is needed, with at least one entry")
+    return tuple(_word(where, column, item, allowed) for item in value)
 
 
 def _flag(where: str, column: str, value: object) -> bool:

@@ -27,7 +27,7 @@ from rcs_assets.codebook.load import COLUMNS
 from rcs_assets.codebook.model import Codebook
 from rcs_assets.codebook.questions import ALL_STAGES, NOT_ASKED, SURVEY_STAGES
 from rcs_assets.errors import InputError
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import read_keys
 
 PREFIX = "hwb_"
 LAYOUT = "hwb"
@@ -238,7 +238,7 @@ def _not_asked(codebook: Codebook, survey: str, version: str, own: Sequence[str]
 def _contracts(survey: str, stage: str) -> dict[str, Any]:
     """Contracts in which the SCN, or a number of the submission, stands in the place of the UID."""
     defaults = Path(__file__).parent / "data" / "datasets.yaml"
-    known = parse_yaml(defaults.read_text(encoding="utf-8"))
+    known = read_keys("rcs_assets/codebook/data/datasets.yaml", defaults)
     is_anonymous = stage in ANONYMOUS
     fields = {f"{survey}_survey": "uid", **({} if is_anonymous else _BY_SCN)}
     own = (

@@ -9,14 +9,12 @@ Does not belong here: applying the policy to a table (`rules.py`) and any number
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from rcs_assets.disclosure.microdata_rule import MicrodataRule, microdata_rule
 from rcs_assets.disclosure.service_rules import (
@@ -28,7 +26,14 @@ from rcs_assets.disclosure.service_rules import (
     spend_rule,
 )
 from rcs_assets.errors import ConfigurationError
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import (
+    DataFolder,
+    Nonsense,
+    make_rules,
+    parse_yaml,
+    read_bytes,
+    sound,
+)
 
 POLICY_FILE = "policy.yaml"
 STATUSES = ("published", "c", "z", "x", "u")
@@ -39,6 +44,7 @@ _KEYED_BY_NAME = ("output_classes", "linked_indicators")
 _STEPS = ("pct_step", "mean_step", "interval_step", "n_step")
 _OTHER_STEPS = ("school_pct_step",)
 _COUNTS = ("base", "pair_base", "group_base", "base_plus", "numerator", "complement")
+_CLUSTER_COUNTS = ("least_schools", "small_schools_least", "small_pupils_least")
 _TEXTS = ("name", "title", "source", "dated", "reason")
 
 
@@ -239,46 +245,48 @@ def load_policy(overlay: Path | None = None) -> Policy:
     Raises:
         ConfigurationError: a file cannot be read, or the policy contradicts itself.
     """
-    own = (resources.files("rcs_assets.disclosure") / "data" / POLICY_FILE).read_bytes()
-    over = b""
-    if overlay is not None and (overlay / POLICY_FILE).is_file():
-        over = (overlay / POLICY_FILE).read_bytes()
-    return _load(own, over)
+    defaults = Path(str(resources.files("rcs_assets.disclosure"))) / "data"
+    own, *over = DataFolder("disclosure", defaults, overlay).sources(POLICY_FILE)
+    return _load(*((label, read_bytes(label, path)) for label, path in (own, *over)))
 
 
 @lru_cache(maxsize=8)
-def _load(own: bytes, over: bytes) -> Policy:
-    content = _merge(_parse(own), _parse(over) if over else {})
-    digest = hashlib.sha256(own + b"\0" + over).hexdigest()
-    try:
-        policy = _build(content, digest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+def _load(own: tuple[str, bytes], over: tuple[str, bytes] = ("", b"")) -> Policy:
+    """The policy from the platform's file and the overlay: each its label and its bytes."""
+    digest = hashlib.sha256(own[1] + b"\0" + over[1]).hexdigest()
+    shipped, added = _parse(*own), _parse(*over) if over[0] else {}
+
+    def make(blocks: Mapping[str, Any]) -> Policy:
+        return sound(_build(_merge(shipped, blocks), digest), _contradictions)
+
+    label = over[0] or own[0]
+    return make_rules(make, added, dict(_pieces(added)), label, "policy.md, Table A")
+
+
+def _parse(label: str, content: bytes) -> dict[str, Any]:
+    blocks = parse_yaml(content, label)
+    if not isinstance(blocks, dict):
         raise ConfigurationError(
-            f"The policy is not complete or not in its form ({type(error).__name__}: {error})",
-            where=POLICY_FILE,
-            fix="compare it with the platform's own disclosure/data/policy.yaml",
-        ) from error
-    _refuse_contradictions(policy)
-    return policy
+            "The policy is not a mapping", where=f"file {label}", fix="write `block:` entries"
+        )
+    return blocks
 
 
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        content = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError("The policy is not readable YAML", where=POLICY_FILE) from error
-    if not isinstance(content, dict):
-        raise ConfigurationError("The policy is not a mapping", where=POLICY_FILE)
-    return content
+def _pieces(over: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The parts of an overlay that are laid over the policy one by one."""
+    for block, value in over.items():
+        if isinstance(value, dict):
+            yield from ((f"{block}.{name}", {block: {name: value[name]}}) for name in value)
+        elif isinstance(value, list) and block in _KEYED_BY_NAME:
+            yield from ((f"{block}.{n}", {block: [row]}) for n, row in enumerate(value, 1))
+        yield str(block), {block: value}
 
 
-def _merge(own: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(own)
     for block, value in over.items():
         if block not in own:
-            raise ConfigurationError(
-                f"The policy has no block {block}", where=f"overlay {POLICY_FILE}"
-            )
+            raise Nonsense(f"The policy has no block {block}")
         if block in _KEYED_BY_NAME:
             rows = {row["name"]: row for row in own[block]}
             for row in value:
@@ -293,7 +301,7 @@ def _merge(own: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _build(content: Mapping[str, Any], digest: str) -> Policy:
     head = content["policy"]
-    unreliable, clusters = content["unreliable"], content["clusters"]
+    unreliable = content["unreliable"]
     return Policy(
         label=str(head["version"]),
         version=f"{head['version']}+{digest[:12]}",
@@ -309,7 +317,7 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
             SchoolSize(int(row["respondents"]), row["output_class"], tuple(row["breakdowns"]))
             for row in content["school_sizes"]
         ),
-        clusters=ClusterRule(**{**content["clusters"], "surveys": tuple(clusters["surveys"])}),
+        clusters=_cluster_rule(content["clusters"]),
         least_other_schools=int(content["comparisons"]["least_other_schools"]),
         changed_least=int(content["releases"]["changed_least"]),
         least_changed_contributors=int(content["changes"]["least_changed_contributors"]),
@@ -329,6 +337,16 @@ def _build(content: Mapping[str, Any], digest: str) -> Policy:
     )
 
 
+def _cluster_rule(block: Mapping[str, Any]) -> ClusterRule:
+    values = {
+        **block,
+        "surveys": tuple(block["surveys"]),
+        "protected_as": str(block["protected_as"]),
+    }
+    values |= {name: int(block[name]) for name in _CLUSTER_COUNTS}
+    return ClusterRule(**{**values, "largest_school_pct": float(block["largest_school_pct"])})
+
+
 def _output_class(row: Mapping[str, Any]) -> OutputClass:
     unknown = set(row) - {*_TEXTS, *_COUNTS, *_STEPS, *_OTHER_STEPS}
     if unknown:
@@ -339,7 +357,7 @@ def _output_class(row: Mapping[str, Any]) -> OutputClass:
     return OutputClass(**values)
 
 
-def _refuse_contradictions(policy: Policy) -> None:
+def _contradictions(policy: Policy) -> Iterator[str]:
     """Later rules take it that the earlier ones hold, so the first broken one is named."""
     for rule in (
         _class_problems,
@@ -348,14 +366,8 @@ def _refuse_contradictions(policy: Policy) -> None:
         _vocabulary_problems,
         _approval_problems,
     ):
-        problem = next(iter(rule(policy)), "")
-        if problem:
-            raise ConfigurationError(
-                f"The disclosure policy contradicts itself: {problem}",
-                where=POLICY_FILE,
-                why="policy.md, Table A",
-                fix="correct the overlay in config/policy.yaml",
-            )
+        for problem in rule(policy):
+            yield f"The disclosure policy contradicts itself: {problem}"
 
 
 def _class_problems(policy: Policy) -> Iterable[str]:

@@ -75,8 +75,11 @@ def rule_words(overlay: Path | None = None) -> dict[str, tuple[str, str]]:
     Raises:
         ConfigurationError: an entry that is not in its form.
     """
-    entries = read_mapping(DataFolder("intake", _DEFAULTS, overlay), FILE)
-    return {rule: (str(e["what"]), str(e["fix"])) for rule, (_, e) in entries.items()}
+    return read_mapping(
+        DataFolder("intake", _DEFAULTS, overlay),
+        FILE,
+        lambda _rule, _label, entry: (str(entry["what"]), str(entry["fix"])),
+    )
 
 
 def keep_report(home: Home, delivery: Delivery, name: str, content: bytes) -> Path:

@@ -34,7 +34,7 @@ from rcs_assets.linkage.engagements import (
 )
 from rcs_assets.linkage.quality import poisson
 from rcs_assets.linkage.settings import Groups, LinkRules
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import read_keys
 from rcs_assets.storage import sql_list, sql_literal
 
 TABLE = "link_rates_by_group"
@@ -449,7 +449,7 @@ def _dbt_project() -> Path:
 @cache
 def simd_vintage() -> str:
     """One vintage for all tranches, as the dbt models use it (domain.md 4.1)."""
-    project = parse_yaml((_dbt_project() / "dbt_project.yml").read_text(encoding="utf-8"))
+    project = read_keys("dbt_project/dbt_project.yml", _dbt_project() / "dbt_project.yml")
     return str(project["vars"]["simd_vintage"])
 
 

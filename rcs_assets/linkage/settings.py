@@ -7,7 +7,7 @@ belong here: applying any rule.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from math import isfinite
@@ -15,9 +15,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rcs_assets.errors import ConfigurationError, InputError
+from rcs_assets.errors import InputError
 from rcs_assets.linkage.standardise import FIELDS
-from rcs_assets.programme.datafile import DataFolder, parse_yaml, read_rules
+from rcs_assets.programme.datafile import DataFolder, Nonsense, read_rules
 
 if TYPE_CHECKING:
     from rcs_assets.linkage.probabilistic import MatchModel
@@ -27,6 +27,8 @@ MODEL_FILE = "model.yaml"
 FORMS_FILE = "diminutives.yaml"
 QUALITY_FILE = "quality.yaml"
 MODES = ("link", "dedupe")
+WHY = "methods.md A; domain.md 3.4, 3.5; see the comments of the platform's own files"
+_BLOCKS = ("blocking", "loose_blocking", "training_blocks")
 _YEAR_KEYS = ("from_share", "records", "pairs_seen", "both", "one")
 TRAINING = ("auto", "fixed", "fit")
 # Columns of a council's record that make cells of weights (by_group.py).
@@ -257,32 +259,26 @@ def load_link_rules(overlay: Path | None = None) -> LinkRules:
         ConfigurationError: a file that cannot be read, an unknown key, or rules that
             contradict themselves.
     """
-    raw = _read(RULES_FILE, overlay)
-    try:
-        rules = LinkRules(
-            passes=tuple(_pass(entry) for entry in raw["passes"]),
-            model_pass=int(raw["model_pass"]),
-            siblings=Siblings(**_tuples(raw["siblings"])),
-            thresholds=Thresholds(**raw["thresholds"]),
-            expected_share=float(raw["expected_share"]),
-            training=Training(**raw["training"]),
-            remainder=RemainderRules(**raw["remainder"]),
-            groups=Groups(**raw["groups"]),
-            clerical=Clerical(**raw["clerical"]),
-            most_pairs=int(raw["most_pairs"]),
-            most_kept=int(raw["most_kept"]),
-            block_records=int(raw["block_records"]),
-            prior_margin=float(raw["prior_margin"]),
-            model=_read(MODEL_FILE, overlay),
-            forms={
-                name: (name, *others)
-                for name, others in _read(FORMS_FILE, overlay)["forms"].items()
-            },
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise _contradiction(f"A key is missing or has the wrong form ({error})") from error
-    _check(rules)
-    return rules
+    rules = read_rules(rules_folder(overlay), RULES_FILE, _rules, _problems, WHY)
+    return replace(rules, model=load_model_rules(overlay), forms=load_forms(overlay))
+
+
+def load_model_rules(overlay: Path | None = None) -> dict[str, Any]:
+    """`data/model.yaml` with the overlay's keys in their place.
+
+    Raises:
+        ConfigurationError: as of `load_link_rules`.
+    """
+    return read_rules(rules_folder(overlay), MODEL_FILE, dict, _model_problems, WHY)
+
+
+def load_forms(overlay: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """`data/diminutives.yaml` with the overlay's keys in their place.
+
+    Raises:
+        ConfigurationError: as of `load_link_rules`.
+    """
+    return read_rules(rules_folder(overlay), FORMS_FILE, _forms, lambda _: (), WHY)
 
 
 def rules_folder(overlay: Path | None = None) -> DataFolder:
@@ -329,16 +325,32 @@ def _quality_problems(rules: QualityRules) -> Iterator[str]:
         yield "least_linked is at least 1"
 
 
-def _read(file: str, overlay: Path | None) -> dict[str, Any]:
-    shipped = resources.files("rcs_assets.linkage") / "data" / file
-    rules: dict[str, Any] = parse_yaml(shipped.read_text(encoding="utf-8"))
-    known = set(rules)
-    if overlay is not None and (overlay / file).is_file():
-        added = parse_yaml((overlay / file).read_text(encoding="utf-8"))
-        if not isinstance(added, dict) or set(added) - known:
-            raise _contradiction(f"{file} holds other keys than " + ", ".join(sorted(known)))
-        rules |= added
-    return rules
+def _rules(raw: Mapping[str, Any]) -> LinkRules:
+    """What `data/linkage.yaml` says; the other two files have loaders of their own."""
+    return LinkRules(
+        passes=tuple(_pass(entry) for entry in raw["passes"]),
+        model_pass=int(raw["model_pass"]),
+        siblings=Siblings(**_tuples(raw["siblings"])),
+        thresholds=Thresholds(**raw["thresholds"]),
+        expected_share=float(raw["expected_share"]),
+        training=Training(**raw["training"]),
+        remainder=RemainderRules(**raw["remainder"]),
+        groups=Groups(**raw["groups"]),
+        clerical=Clerical(**raw["clerical"]),
+        most_pairs=int(raw["most_pairs"]),
+        most_kept=int(raw["most_kept"]),
+        block_records=int(raw["block_records"]),
+        prior_margin=float(raw["prior_margin"]),
+        model={},
+        forms={},
+    )
+
+
+def _forms(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    for name, others in raw["forms"].items():
+        if not isinstance(others, list) or not all(isinstance(n, str) for n in (name, *others)):
+            raise Nonsense(f"forms: {name} takes a list of names; put quotes around a bare NO")
+    return {name: (name, *others) for name, others in raw["forms"].items()}
 
 
 def _pass(entry: dict[str, Any]) -> Pass:
@@ -357,10 +369,9 @@ def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
-def _check(rules: LinkRules) -> None:
+def _problems(rules: LinkRules) -> Iterator[str]:
     numbers = [entry.pass_no for entry in rules.passes]
     named = {field for p in rules.passes for field in (*p.keys, *p.any_of, *p.no_conflict)}
-    named |= {comparison["field"] for comparison in rules.model["comparisons"]}
     limits = rules.thresholds
     sound = {
         "passes (numbers rise)": numbers == sorted(set(numbers)) and bool(numbers),
@@ -368,16 +379,16 @@ def _check(rules: LinkRules) -> None:
         "pass_no (passes, clerical, model_pass, remainder rise)": rules.remainder.pass_no
         > rules.model_pass
         > rules.clerical.pass_no
-        > numbers[-1],
+        > max(numbers, default=0),
         "fields (known ones)": named <= set(FIELDS),
         "precision": all(0 < entry.precision <= 1 for entry in rules.passes),
         "thresholds": limits.auto >= limits.clerical and limits.margin >= 0 < limits.step,
         "most_pairs": rules.most_pairs >= rules.most_kept >= rules.remainder.all_pairs
         and rules.prior_margin >= 0,
-        "years_alone": set(_YEAR_KEYS) == set(rules.model["years_alone"])
-        and 0 < rules.model["years_alone"]["from_share"] < 1,
         "expected_share": 0 < rules.expected_share <= 1,
-        "siblings": 0 < rules.siblings.twin_share < 1 and rules.siblings.twin_strength > 0,
+        "siblings": 0 < rules.siblings.twin_share < 1
+        and 0 < rules.siblings.sibling_share <= 1
+        and rules.siblings.twin_strength > 0,
         "clerical": 0 <= rules.clerical.max_share <= 0.01
         and 0 < rules.clerical.precision <= 1
         and 0 < rules.clerical.confidence < 1
@@ -385,9 +396,24 @@ def _check(rules: LinkRules) -> None:
         and set(rules.clerical.fields) <= set(FIELDS) - {"uid", "address", "town", "clk"},
         "groups": rules.groups.min_records >= 10 and 0 < rules.groups.confidence < 1,
     }
-    wrong = [name for name, is_sound in sound.items() if not is_sound]
-    if wrong:
-        raise _contradiction("Values that make no sense: " + ", ".join(wrong))
+    yield from (f"{name} makes no sense" for name, is_sound in sound.items() if not is_sound)
+
+
+def _model_problems(model: Mapping[str, Any]) -> Iterator[str]:
+    levels = {entry["field"]: entry["levels"] for entry in model["comparisons"]}
+    blocks = [rule for kind in _BLOCKS for rule in model[kind]]
+    if not {*levels, *(field for rule in blocks for field in rule["fields"])} <= set(FIELDS):
+        yield f"comparisons and blocks are of {', '.join(FIELDS)}"
+    if not levels or not all(isinstance(rule["when"], str) for rule in blocks):
+        yield "comparisons are needed, and each block has a condition `when`"
+    for field, entries in {**levels, "extra_field": model["extra_field"]}.items():
+        if not entries or not all(isinstance(entry["when"], str) for entry in entries):
+            yield f"{field} needs levels, each with a condition `when`"
+        if not all(0 < entry[share] <= 1 for entry in entries for share in ("m", "u")):
+            yield f"{field}: m and u are shares above 0, at most 1"
+    years = model["years_alone"]
+    if set(years) != set(_YEAR_KEYS) or not 0 < years["from_share"] < 1:
+        yield f"years_alone has {', '.join(_YEAR_KEYS)}; from_share lies between 0 and 1"
 
 
 def _is_whole(value: object) -> bool:
@@ -400,13 +426,4 @@ def _wrong(name: str, why: str) -> InputError:
         where=f"LinkSettings.{name}",
         why=why,
         fix="correct it, or leave it out",
-    )
-
-
-def _contradiction(why: str) -> ConfigurationError:
-    return ConfigurationError(
-        "The rules of linkage contradict themselves",
-        where=f"{RULES_FILE}, {MODEL_FILE}, {FORMS_FILE}",
-        why=why,
-        fix="correct the file in config/",
     )

@@ -1,7 +1,8 @@
 """Reads the reviewed data files of a room and lays an adopter's overlay over them.
 
-Belongs here: CSV and YAML reading with messages that name file, row, column, rule
-and fix; merging of overlay rows by key; the version (sha256) of a set of files.
+Belongs here: CSV and YAML reading with messages that name file, row, column or key,
+rule and fix; merging of overlay rows by key; making typed rules of keys, so that what is
+wrong in them is told with its key; the version (sha256) of a set of files.
 Does not belong here: what the columns mean (each room's `load.py`) and files that
 suppliers deliver (`intake`).
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import date
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,8 +26,21 @@ from rcs_assets.errors import ConfigurationError
 LIST_SEPARATOR = ";"
 FLAGS = {"yes": True, "no": False}
 # The same safe loader, several times as fast, where PyYAML was built with libyaml.
-_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What code raises that is given an entry of another form than it takes.
+MALFORMED = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+# A whole number beyond it fits into no column of a database.
+_LARGEST = 2**63
+_WHOLE = "tag:yaml.org,2002:int"
+_MERGED = "tag:yaml.org,2002:merge"
+Entry = TypeVar("Entry")
 Rules = TypeVar("Rules")
+
+
+class Nonsense(ValueError):
+    """Rules that are in their form and make no sense; the message says why, in words."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class DataFolder:
         digest = hashlib.sha256()
         for file in sorted(files):
             for label, path in self.sources(file):
-                content = _read_bytes(label, path)
+                content = read_bytes(label, path)
                 # The overlay's label starts with a folder name of the machine: leave it out.
                 digest.update(f"{file}:{len(content)}:".encode())
                 digest.update(content)
@@ -115,11 +131,14 @@ class Row:
         return self.integer(column) if self.values[column] else None
 
     def decimal(self, column: str) -> float:
-        """The cell as a number."""
+        """The cell as a number, neither infinite nor none at all."""
         try:
-            return float(self.values[column])
+            number = float(self.values[column])
         except ValueError as error:
             raise self.problem(column, "a number is needed", "write digits and a point") from error
+        if not isfinite(number):
+            raise self.problem(column, "a number is needed", "write digits and a point")
+        return number
 
     def optional_decimal(self, column: str) -> float | None:
         """The cell as a number, None where it is empty."""
@@ -188,27 +207,42 @@ def read_rows(
     return tuple(merged.values())
 
 
-def read_mapping(folder: DataFolder, file: str) -> dict[str, tuple[str, Mapping[str, object]]]:
+def read_mapping(
+    folder: DataFolder, file: str, build: Callable[[str, str, Mapping[str, Any]], Entry]
+) -> dict[str, Entry]:
     """A YAML file of named entries; overlay entries replace those of the same name.
 
+    Args:
+        folder: where the file lies.
+        file: its name.
+        build: makes an entry from its name, the file for messages and its properties.
+
     Returns:
-        name → (file for messages, entry).
+        name → entry.
 
     Raises:
-        ConfigurationError: file missing, not YAML, or an entry that is not a mapping.
+        ConfigurationError: file missing, not YAML, or an entry that is not in its form.
     """
-    merged: dict[str, tuple[str, Mapping[str, object]]] = {}
+    merged: dict[str, tuple[str, Any]] = {}
     for label, path in folder.sources(file):
-        for name, entry in _read_yaml(label, path).items():
-            if not isinstance(entry, dict):
-                raise ConfigurationError(
-                    f"{label} is not valid",
-                    where=f"file {label}, entry {name}",
-                    why="an entry is a mapping of its properties",
-                    fix="indent the properties below the name",
-                )
-            merged[str(name)] = (label, entry)
-    return merged
+        merged |= {str(name): (label, entry) for name, entry in read_keys(label, path).items()}
+    return {name: _entry(name, label, entry, build) for name, (label, entry) in merged.items()}
+
+
+def _entry(
+    name: str, label: str, entry: Any, build: Callable[[str, str, Mapping[str, Any]], Entry]
+) -> Entry:
+    try:
+        if not isinstance(entry, dict):
+            raise Nonsense("an entry is a mapping of its properties, indented below the name")
+        return build(name, label, entry)
+    except MALFORMED as error:
+        raise ConfigurationError(
+            f"{label} is not valid",
+            where=f"file {label}, entry {name}",
+            why=_said(error),
+            fix="give the entry the form of those in the platform's own file",
+        ) from error
 
 
 def read_rules(
@@ -232,46 +266,231 @@ def read_rules(
             an entry not in its form, or a problem.
     """
     (label, path), *overlays = folder.sources(file)
-    found = dict(_read_yaml(label, path))
+    own: dict[str, Any] = dict(read_keys(label, path))
+    added: dict[str, Any] = {}
     for label, path in overlays:
-        added = _read_yaml(label, path)
-        if unknown := sorted(map(str, set(added) - set(found))):
-            raise _wrong_rules(f"Unknown keys: {', '.join(unknown)}", label, why)
-        found |= added
+        added = dict(read_keys(label, path))
+        if unknown := sorted(map(str, set(added) - set(own))):
+            raise _wrong_rules(f"Unknown keys: {', '.join(unknown)}", f"file {label}", why)
+
+    def make(keys: Mapping[str, Any]) -> Rules:
+        return sound(build({**own, **keys}), problems)
+
+    return make_rules(make, added, {key: {key: added[key]} for key in added}, label, why)
+
+
+def make_rules(
+    make: Callable[[Mapping[str, Any]], Rules],
+    added: Mapping[str, Any],
+    pieces: Mapping[str, Mapping[str, Any]],
+    label: str,
+    why: str,
+) -> Rules:
+    """Typed rules, or an error that names the piece of the overlay which is at fault.
+
+    Args:
+        make: makes the rules from an overlay's keys, and raises what `MALFORMED` lists.
+        added: the overlay's keys.
+        pieces: name for messages → a part of the overlay that can stand alone; the first that
+            breaks the rules in the same way is named.
+        label: the file for messages.
+        why: the source that the rules follow.
+
+    Raises:
+        ConfigurationError: the rules cannot be made.
+    """
     try:
-        rules = build(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _wrong_rules(
-            f"An entry is not in its form ({type(error).__name__}: {error})", label, why
-        ) from error
-    problem = next(iter(problems(rules)), "")
-    if problem:
-        raise _wrong_rules(problem, label, why)
+        return make(added)
+    except MALFORMED as error:
+        said = _said(error)
+        alone = (name for name, piece in pieces.items() if _what_breaks(make, piece) == said)
+        keys = next(alone, ", ".join(map(str, added)))
+        where = f"file {label}, key {keys}" if keys else f"file {label}"
+        raise _wrong_rules(said, where, why) from error
+
+
+def _what_breaks(make: Callable[[Mapping[str, Any]], Rules], piece: Mapping[str, Any]) -> str:
+    try:
+        make(piece)
+    except MALFORMED as error:
+        return _said(error)
+    return ""
+
+
+def sound(rules: Rules, problems: Callable[[Rules], Iterable[str]]) -> Rules:
+    """The rules, if every number in them can be reckoned with and nobody has a problem.
+
+    Numbers come first: whatever is compared with one that is none holds, or fails, by chance.
+
+    Raises:
+        Nonsense: the first problem.
+    """
+    for problem in chain(_wrong_numbers("", rules), problems(rules)):
+        raise Nonsense(problem)
     return rules
 
 
-def parse_yaml(text: str | bytes) -> Any:
-    """A YAML text as plain values.
+def _wrong_numbers(name: str, value: Any) -> Iterator[str]:
+    """What is infinite, none, or too large, wherever it stands; texts such as `nan` became it."""
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, int | float):
+        if not abs(value) < _LARGEST:  # as of what is no number, which compares with nothing
+            yield f"{name} is no number that can be reckoned with"
+    elif isinstance(value, Mapping):
+        parts = value.items()
+    elif is_dataclass(value):
+        parts = vars(value).items()
+    elif isinstance(value, tuple | list | frozenset):
+        parts = ((name, part) for part in value)
+    for key, part in parts:
+        yield from _wrong_numbers(str(key), part)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, Nonsense):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"An entry is not complete or not in its form ({error} is missing or not known)"
+    return f"An entry is not complete or not in its form ({type(error).__name__}: {error})"
+
+
+def _wrong_rules(what: str, where: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        what,
+        where=where,
+        why=why,
+        fix="correct it in config/; the comments of the platform's own file say what it takes",
+    )
+
+
+def parse_yaml(content: str | bytes, label: str) -> Any:
+    """A YAML text as plain values; nothing in it may be read in two ways.
 
     Every process reads the codebook: libyaml's parser takes a tenth of the time of Python's.
 
+    Args:
+        content: the text; bytes are UTF-8.
+        label: the file for messages.
+
     Raises:
-        yaml.YAMLError: not YAML.
+        ConfigurationError: not UTF-8, not YAML, a key that stands twice, a day that there is
+            not, a number that is infinite, none or too large.
     """
-    return yaml.load(text, Loader=_SAFE_LOADER)
-
-
-def _wrong_rules(what: str, label: str, why: str) -> ConfigurationError:
-    return ConfigurationError(what, where=f"file {label}", why=why, fix="correct it in config/")
-
-
-def _read_yaml(label: str, path: Path) -> Mapping[str, Any]:
     try:
-        content = parse_yaml(_read_bytes(label, path))
-    except yaml.YAMLError as error:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        return yaml.load(text, Loader=_StrictLoader)
+    except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{label} is not YAML", where=f"file {label}", fix="check indentation and quotes"
+            f"{label} is not UTF-8", where=f"file {label}", fix="save the file as UTF-8"
         ) from error
+    except _Unreadable as error:
+        raise ConfigurationError(
+            f"{label} is not valid",
+            where=f"file {label}, row {error.row}, key {_path_to(text, error.at)}",
+            why=error.rule,
+            fix="correct the value, or the key",
+        ) from error
+    except (yaml.YAMLError, *MALFORMED) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigurationError(
+            f"{label} is not YAML",
+            where=f"file {label}" + (f", row {mark.line + 1}" if mark else ""),
+            why=getattr(error, "problem", None) or "it cannot be read",
+            fix="check indentation (blanks, no tabs), quotes and brackets",
+        ) from error
+
+
+class _Unreadable(Exception):
+    """A node of a YAML text that breaks `rule`; `at` is its place in the text."""
+
+    def __init__(self, node: yaml.Node, rule: str) -> None:
+        super().__init__(rule)
+        self.rule, self.at, self.row = rule, node.start_mark.index, node.start_mark.line + 1
+
+
+class _StrictLoader(_SAFE_LOADER):  # type: ignore[misc]
+    """Refuses what the safe loader takes in silence, or fails on with an error of Python's."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._looked_at: set[yaml.Node] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Look for keys that stand twice before merged ones (`<<`) stand beside them."""
+        if node not in self._looked_at:
+            self._looked_at.add(node)
+            self._refuse_twice(node)
+        super().flatten_mapping(node)
+
+    def _refuse_twice(self, node: yaml.MappingNode) -> None:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGED:
+                name = self.construct_object(key)
+                if name in seen:
+                    raise _Unreadable(key, "the key stands twice: nobody can tell which holds")
+                seen.add(name)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A whole number or a decimal one."""
+        read = self.construct_yaml_int if node.tag == _WHOLE else self.construct_yaml_float
+        try:
+            number = read(node)
+        except MALFORMED as error:
+            raise _Unreadable(node, "a number is needed") from error
+        if not abs(number) < _LARGEST:
+            raise _Unreadable(node, "a number is needed, neither infinite nor beyond 2 to the 63")
+        return number  # type: ignore[no-any-return]
+
+    def construct_day(self, node: yaml.ScalarNode) -> date:
+        """A day, or a time of it."""
+        try:
+            return self.construct_yaml_timestamp(node)  # type: ignore[no-any-return]
+        except MALFORMED as error:
+            raise _Unreadable(node, "there is no such day or time") from error
+
+
+_StrictLoader.add_constructor(_WHOLE, _StrictLoader.construct_number)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_number)
+_StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _StrictLoader.construct_day)
+
+
+def _path_to(text: str, at: int) -> str:
+    """The keys that lead to a place of a YAML text, with dots between."""
+    node, names = yaml.compose(text, Loader=_SAFE_LOADER), []
+    while node is not None:
+        name, node = _step_to(node, at)
+        names += [name] if name else []
+    return ".".join(names)
+
+
+def _step_to(node: yaml.Node, at: int) -> tuple[str, yaml.Node | None]:
+    """The key, or number in a list, of the part that holds a place; nowhere if none does."""
+    if isinstance(node, yaml.MappingNode):
+        for key, part in node.value:
+            if key.start_mark.index == at:
+                return str(key.value), None
+            if _holds(node, part, at):
+                return str(key.value), part
+    elif isinstance(node, yaml.SequenceNode):
+        for number, part in enumerate(node.value, 1):
+            if _holds(node, part, at):
+                return str(number), part
+    return "", None
+
+
+def _holds(whole: yaml.Node, part: yaml.Node, at: int) -> bool:
+    """Whether a part is written there; one that is named again (`*`) is written elsewhere."""
+    return bool(whole.start_mark.index < part.start_mark.index <= at < part.end_mark.index)
+
+
+def read_keys(label: str, path: Path) -> Mapping[str, Any]:
+    """The keys of a YAML file.
+
+    Raises:
+        ConfigurationError: file missing, not YAML, or not made of keys.
+    """
+    content = parse_yaml(read_bytes(label, path), label)
     if not isinstance(content, dict):
         raise ConfigurationError(
             f"{label} holds no entries", where=f"file {label}", fix="write `name:` entries"
@@ -279,7 +498,12 @@ def _read_yaml(label: str, path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _read_bytes(label: str, path: Path) -> bytes:
+def read_bytes(label: str, path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        ConfigurationError: it is missing or cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -294,7 +518,7 @@ def _read_csv(
     label: str, path: Path, columns: tuple[str, ...], key: tuple[str, ...]
 ) -> dict[tuple[str, ...], Row]:
     try:
-        text = _read_bytes(label, path).decode("utf-8-sig")
+        text = read_bytes(label, path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"{label} is not UTF-8", where=f"file {label}", fix="save the file as UTF-8"

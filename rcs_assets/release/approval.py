@@ -22,13 +22,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from rcs_assets.errors import ConfigurationError, GateRefusedError, InputError, StorageError
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import MALFORMED, DataFolder, read_keys
 from rcs_assets.release.audit_log import Entry, Event, read_log, record, save_log
 from rcs_assets.release.files import (
     APPROVALS,
@@ -94,13 +93,11 @@ def load_approvers(overlay: Path) -> tuple[Approver, ...]:
     Raises:
         ConfigurationError: the list is not in its form, or contradicts itself.
     """
-    text = (resources.files("rcs_assets.release") / "data" / APPROVERS_FILE).read_text("utf-8")
-    if (overlay / APPROVERS_FILE).is_file():
-        text = (overlay / APPROVERS_FILE).read_text(encoding="utf-8")
+    defaults = Path(str(resources.files("rcs_assets.release"))) / "data"
+    listed = read_keys(*DataFolder("release", defaults, overlay).sources(APPROVERS_FILE)[-1])
     try:
-        rows = parse_yaml(text)["approvers"]
-        approvers = tuple(_approver(row) for row in rows)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        approvers = tuple(_approver(row) for row in listed["approvers"])
+    except MALFORMED as error:
         raise _wrong(f"it is not in its form ({type(error).__name__})") from error
     for name in ("name", "account", "public_key"):
         values = [same_person(getattr(approver, name)) for approver in approvers]
@@ -129,7 +126,8 @@ def _approver(row: Mapping[str, Any]) -> Approver:
 
 
 def _day(value: object) -> date:
-    return value if isinstance(value, date) else date.fromisoformat(str(value))
+    """A day; a time of it, which compares with no day, is none."""
+    return date.fromisoformat(str(value))
 
 
 def _wrong(why: str) -> ConfigurationError:

@@ -52,7 +52,7 @@ class DescribedTable:
 @cache
 def _declared() -> Mapping[str, Any]:
     text = (resources.files("rcs_assets.release") / "data" / "microdata.yaml").read_text("utf-8")
-    content: dict[str, Any] = parse_yaml(text)
+    content: dict[str, Any] = parse_yaml(text, "rcs_assets/release/data/microdata.yaml")
     return content
 
 

@@ -64,7 +64,7 @@ class TableSpec:
 def table_specs() -> Mapping[str, TableSpec]:
     """All tables by name, in the order of the declaration."""
     text = (resources.files("rcs_assets.release") / "data" / "tables.yaml").read_text("utf-8")
-    content: dict[str, dict[str, Any]] = parse_yaml(text)
+    content: dict[str, dict[str, Any]] = parse_yaml(text, "rcs_assets/release/data/tables.yaml")
     return {
         name: TableSpec(
             name,

@@ -39,7 +39,7 @@ class Terms:
 def load_terms() -> Terms:
     """The terms of deposits."""
     text = (resources.files("rcs_assets.release") / "data" / "deposit.yaml").read_text("utf-8")
-    content: dict[str, Any] = parse_yaml(text)
+    content: dict[str, Any] = parse_yaml(text, "rcs_assets/release/data/deposit.yaml")
     return Terms(
         content["source"],
         tuple((row["pattern"], row["level"], row["reason"]) for row in content["access"]),

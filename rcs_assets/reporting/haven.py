@@ -53,7 +53,7 @@ Record = Mapping[str, str]
 def words() -> Mapping[str, Any]:
     """The page's fixed words."""
     text = (resources.files("rcs_assets.reporting") / "data" / "linkage.yaml").read_text("utf-8")
-    content: dict[str, Any] = parse_yaml(text)
+    content: dict[str, Any] = parse_yaml(text, "rcs_assets/reporting/data/linkage.yaml")
     return content
 
 

@@ -14,10 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from rcs_assets.errors import ConfigurationError
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import MALFORMED, parse_yaml
 from rcs_assets.reporting.numerals import NumeralRules, numeral_rules
 
 FILE = "reporting/data/report.yaml"
@@ -132,7 +130,7 @@ def load_settings() -> Settings:
     text = (resources.files("rcs_assets.reporting") / "data" / "report.yaml").read_text("utf-8")
     try:
         return parse_settings(text)
-    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except MALFORMED as error:
         raise ConfigurationError(
             f"The settings of the pages are not in their form ({type(error).__name__}: {error})",
             where=FILE,
@@ -141,7 +139,7 @@ def load_settings() -> Settings:
 
 def parse_settings(text: str) -> Settings:
     """Settings from the text of a `report.yaml`; every block needs source and reason."""
-    content: dict[str, dict[str, Any]] = parse_yaml(text)
+    content: dict[str, dict[str, Any]] = parse_yaml(text, FILE)
     for name, block in content.items():
         if not (block.get("source") and block.get("reason")):
             raise ValueError(f"block {name} lacks source or reason")

@@ -8,8 +8,10 @@ answers of `data/link_items.yaml`. Does not belong here: the figures (`linkage`,
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -45,21 +47,22 @@ def load_link_items(overlay: Path | None = None) -> tuple[LinkItem, ...]:
             fact that there is not.
     """
     folder = DataFolder("services", Path(__file__).parent / "data", overlay)
-    items = []
-    for name, (label, entry) in read_mapping(folder, FILE).items():
-        asked = {
-            field for _, field, _, _ in string.Formatter().parse(str(entry.get("answer"))) if field
-        }
-        wrong = sorted(set(entry) ^ _KEYS) or sorted(asked - FACTS)
-        if wrong:
-            raise ConfigurationError(
-                f"{label} is not valid",
-                where=f"file {label}, entry {name}",
-                why=f"not known, or missing: {', '.join(wrong)}",
-                fix=f"give guideline, label and answer; facts are {', '.join(sorted(FACTS))}",
-            )
-        items.append(LinkItem(name, *(str(entry[key]) for key in ("guideline", "label", "answer"))))
-    return tuple(items)
+    return tuple(read_mapping(folder, FILE, _item).values())
+
+
+def _item(name: str, label: str, entry: Mapping[str, Any]) -> LinkItem:
+    asked = {
+        field for _, field, _, _ in string.Formatter().parse(str(entry.get("answer"))) if field
+    }
+    wrong = sorted(set(entry) ^ _KEYS) or sorted(asked - FACTS)
+    if wrong:
+        raise ConfigurationError(
+            f"{label} is not valid",
+            where=f"file {label}, entry {name}",
+            why=f"not known, or missing: {', '.join(wrong)}",
+            fix=f"give guideline, label and answer; facts are {', '.join(sorted(FACTS))}",
+        )
+    return LinkItem(name, *(str(entry[key]) for key in ("guideline", "label", "answer")))
 
 
 def write_link_items(

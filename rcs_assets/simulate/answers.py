@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rcs_assets.codebook import Codebook, Variable
-from rcs_assets.programme.datafile import parse_yaml
+from rcs_assets.programme.datafile import read_keys
 from rcs_assets.simulate.calibrate import (
     ItemModel,
     cuts_of,
@@ -88,7 +88,7 @@ class Model:
 
 def load_model() -> Model:
     """The answer model."""
-    content = parse_yaml((DATA / "scales.yaml").read_text(encoding="utf-8"))
+    content = read_keys("rcs_assets/simulate/data/scales.yaml", DATA / "scales.yaml")
     rows: dict[str, list[AnswerRow]] = {}
     with (DATA / "answers.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

@@ -7,7 +7,7 @@ not belong here: the estimates themselves (`estimates.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def _build(rules: Mapping[str, Any]) -> Estimators:
 
 
 def _typed(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, so that the rules cannot change.
+    """Numbers as such, and lists as tuples, so that the rules cannot change.
 
     Raises:
         ValueError: breakdowns that are no lists by level.
@@ -79,8 +79,9 @@ def _typed(rules: Mapping[str, Any]) -> dict[str, Any]:
     ):
         raise ValueError("breakdowns takes a list of breakdowns for each level")
     frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in rules.items()}
+    numbers = {f.name: float(rules[f.name]) for f in fields(Estimators) if f.type == "float"}
     by_level = {level: tuple(names) for level, names in breakdowns.items()}
-    return frozen | {"breakdowns": by_level}
+    return frozen | numbers | {"breakdowns": by_level}
 
 
 def _problems(rules: Estimators) -> Iterator[str]:
