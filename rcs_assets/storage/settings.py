@@ -15,8 +15,17 @@ from datetime import date
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.storage.home import Home
 
-# A size as DuckDB reads it.
-_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*([KMGT]i?B|%)\s*", re.IGNORECASE)
+# A size as DuckDB reads it, and what its units come to.
+_SIZE = re.compile(r"\s*(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>[KMGT]i?B)\s*", re.IGNORECASE)
+_UNITS = {
+    f"{letter}{unit}": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for unit, base in (("b", 1000), ("ib", 1024))
+}
+# DuckDB opens no database with less than some megabytes, and counts in 64 bits.
+_LEAST_BYTES, _MOST_BYTES = 64 * 10**6, 2**63
+# Each is a thread of the operating system, begun at once.
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -34,21 +43,34 @@ class Settings:
         Raises:
             ConfigurationError: a value that is no number of threads, no size or no day.
         """
-        threads = os.environ.get("RCS_THREADS", "") or str(os.cpu_count() or 1)
-        if not threads.isdigit() or int(threads) < 1:
-            raise ConfigurationError(
-                "RCS_THREADS is not a number of threads", fix="set it to 1 or more, or unset it"
-            )
-        memory_limit = os.environ.get("RCS_MEMORY_LIMIT", "") or "2GB"
-        if not _SIZE.fullmatch(memory_limit):
-            raise ConfigurationError(
-                "RCS_MEMORY_LIMIT is no size", fix="write it like 2GB, or unset it"
-            )
         return cls(
-            threads=int(threads),
-            memory_limit=memory_limit,
+            threads=_threads(os.environ.get("RCS_THREADS", "") or str(os.cpu_count() or 1)),
+            memory_limit=_memory_limit(os.environ.get("RCS_MEMORY_LIMIT", "") or "2GB"),
             as_of=parse_day(as_of or os.environ.get("RCS_AS_OF", "")),
         )
+
+
+def _threads(text: str) -> int:
+    if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MOST_THREADS:
+        return int(text)
+    raise ConfigurationError(
+        "RCS_THREADS is not a number of threads",
+        where="environment variable RCS_THREADS",
+        why=f"it is a whole number from 1 to {_MOST_THREADS}",
+        fix="set it to such a number, or unset it",
+    )
+
+
+def _memory_limit(text: str) -> str:
+    size = _SIZE.fullmatch(text)
+    if size and _LEAST_BYTES <= float(size["number"]) * _UNITS[size["unit"].lower()] < _MOST_BYTES:
+        return text
+    raise ConfigurationError(
+        "RCS_MEMORY_LIMIT is no size",
+        where="environment variable RCS_MEMORY_LIMIT",
+        why="it is a number with a unit (MB, GB, TB, or MiB, GiB, TiB), from 64MB on",
+        fix="write it like 2GB, or unset it",
+    )
 
 
 def operator_name(home: Home) -> str:

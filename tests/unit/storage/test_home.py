@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rcs_assets.errors import ConfigurationError, StorageError
-from rcs_assets.storage import Home, Settings
+from rcs_assets.storage import Home, Settings, open_memory
 
 
 def test_the_default_profile_is_production(tmp_path: Path) -> None:
@@ -36,12 +36,32 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
         Home.open(tmp_path / "home")
 
 
-@pytest.mark.parametrize("limit", ["lots", "2", "-1GB"])
+@pytest.mark.parametrize(
+    "limit", ["lots", "2", "-1GB", "0%", "50%", "0GB", "1KB", "63MB", "99999999999999TB", "²GB"]
+)
 def test_a_limit_of_memory_that_is_no_size_is_refused(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setenv("RCS_MEMORY_LIMIT", limit)
     with pytest.raises(ConfigurationError, match="RCS_MEMORY_LIMIT"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("limit", ["64MB", "2GB", " 1.5 gib "])
+def test_a_size_that_is_taken_opens_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("RCS_MEMORY_LIMIT", limit)
+    with open_memory(Home.open(tmp_path)) as con:
+        assert con.execute("select count(*) from range(10)").fetchall() == [(10,)]
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "²", "two", "1.5", "1025", "99999999999"])
+def test_what_is_no_number_of_threads_is_refused(
+    monkeypatch: pytest.MonkeyPatch, threads: str
+) -> None:
+    monkeypatch.setenv("RCS_THREADS", threads)
+    with pytest.raises(ConfigurationError, match=r"RCS_THREADS.*1 to 1024"):
         Settings.from_environment()
 
 
