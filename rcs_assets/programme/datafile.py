@@ -351,6 +351,9 @@ def _said(error: Exception) -> str:
         return str(error)
     if isinstance(error, KeyError):
         return f"An entry is not complete or not in its form ({error} is missing or not known)"
+    if isinstance(error, TypeError | AttributeError):
+        kind = "a value is empty, or text in the place of a number or of a list, or the reverse"
+        return f"An entry is not complete or not in its form ({kind}: {error})"
     return f"An entry is not complete or not in its form ({type(error).__name__}: {error})"
 
 
