@@ -422,6 +422,11 @@ def _add_keys(commands: Any) -> None:
         custody.access,
         "Who used which key or opened the vault; checks the log.",
     )
+    access.add_argument(
+        "--begin-anew",
+        metavar="REASON",
+        help="put a log that was changed or cut aside and begin a new one, which says so",
+    )
     for parser in (new, listing, rotate, access):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rcs_assets.codebook import load_codebook
 from rcs_assets.commands.running import compute_changes
 from rcs_assets.commands.terminal import DONE, REFUSED, make_home, open_home, print_json
+from rcs_assets.errors import WrongUseError
 from rcs_assets.intake.retention import (
     complete_certificates,
     destroy_ended,
@@ -25,7 +26,7 @@ from rcs_assets.intake.retention import (
 )
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import Home, Settings
-from rcs_assets.storage.access_log import read_access
+from rcs_assets.storage.access_log import begin_anew, read_access
 from rcs_assets.storage.decision_log import forget_engagement
 from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, rotate_keys
 
@@ -74,13 +75,25 @@ def keys_rotate(options: argparse.Namespace) -> int:
 
 def access(options: argparse.Namespace) -> int:
     """The access log, after its chain of hashes was checked from the first entry on."""
-    entries = read_access(open_home(options))
+    home = open_home(options)
+    if options.begin_anew is not None:
+        return _begin_log(home, options.begin_anew)
+    entries = read_access(home)
     if options.json:
         print_json(entries)
         return DONE
     for entry in entries:
         print(f"{entry.at}  {entry.who:<16} {entry.event:<14} {entry.what:<24} {entry.purpose}")
     print(f"{len(entries)} entries, none changed, none missing")
+    return DONE
+
+
+def _begin_log(home: Home, reason: str) -> int:
+    if not reason.strip():
+        raise WrongUseError("--begin-anew names no reason", fix="say what was found out")
+    aside = begin_anew(home, reason)
+    print(f"A new access log was begun. Put aside: {f'logs/{aside}' if aside else 'nothing'}")
+    print("Next: keep what was put aside; rcs doctor")
     return DONE
 
 
