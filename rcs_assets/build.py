@@ -83,17 +83,25 @@ def home_resource() -> Installation:
 
 
 class _TerminalHandler(logging.Handler):
-    """Prints each finished asset on a terminal, and warnings always."""
+    """Prints each finished asset on a terminal, and warnings always.
+
+    Not what the command says itself at its end: what became of each delivery, and which step
+    failed, without those that wait for it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        said = getattr(record, "dagster_meta", {})
+        event = said.get("dagster_event")
         if event is not None and event.is_step_materialization:
             if sys.stderr.isatty():
                 moment = time.strftime("%H:%M:%S")
                 label = event.asset_key.to_user_string()
                 sys.stderr.write(f"  {moment}    {label} {event.partition or ''}\n")
         elif record.levelno >= logging.WARNING and event is None:
-            sys.stderr.write(f"{record.getMessage()}\n")
+            text = str(said.get("orig_message") or record.getMessage())
+            is_of_intake = str(said.get("step_key") or "").startswith("intake__")
+            if not is_of_intake and not text.startswith("Dependencies for step"):
+                sys.stderr.write(f"{text}\n")
 
 
 def _quiet_console(_: dg.InitLoggerContext) -> logging.Logger:

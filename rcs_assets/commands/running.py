@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -39,6 +40,9 @@ from rcs_assets.storage.decision_log import read_decisions
 from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.keyring import require_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
+
+# Step and class, as Dagster puts them before the sentence of an error of the platform's own.
+_REFUSAL_BEGINS = re.compile(r"^\w+: rcs_assets\.[\w.]+: ")
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -151,7 +155,7 @@ def release_publish(options: argparse.Namespace) -> int:
     with dagster_instance(home) as instance:
         outcome = Launcher(home, graph(), instance, say_progress).publish()
     if outcome.error:
-        print(f"rcs: {outcome.error}", file=sys.stderr)
+        print(f"rcs: {_sentence(outcome.error)}", file=sys.stderr)
         return REFUSED
     _say_published(home, None)
     return DONE
@@ -224,14 +228,30 @@ def _materialise_selection(home: Home, selection: str, engagements: Sequence[str
 
 
 def _report_failures(home: Home, outcomes: Iterable[Any]) -> int:
-    for row in delivery_status(home):
-        if row["status"] != "accepted":
-            where = row["engagement"] or "reference"
-            print(f"incomplete: {where}: {row['reasons'][0]}", file=sys.stderr)
+    _say_incomplete(home)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        print(f"rcs: {outcome.error}", file=sys.stderr)
+        print(f"rcs: {_sentence(outcome.error)}", file=sys.stderr)
     return REFUSED if failed else DONE
+
+
+def _say_incomplete(home: Home) -> None:
+    """Why engagements are incomplete: each reason once, with the deliveries that it holds for."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in delivery_status(home):
+        if row["status"] != "accepted":
+            place = row["engagement"] or "reference"
+            of_reason = found.setdefault((place, row["reasons"][0]), [])
+            of_reason.append(row["file"] or row["dataset"])
+    for (place, reason), names in found.items():
+        print(f"incomplete: {place}: {reason}", file=sys.stderr)
+        counted = f"{len(names)} deliveries" if len(names) > 1 else "1 delivery"
+        print(f"  {counted}: {', '.join(names)}", file=sys.stderr)
+
+
+def _sentence(error: str) -> str:
+    """A refusal alone, which says what, where and why; of any other failure its step and class."""
+    return _REFUSAL_BEGINS.sub("", error)
 
 
 def _require_files(paths: Sequence[Path]) -> None:

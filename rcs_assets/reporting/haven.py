@@ -118,7 +118,7 @@ def _tiles(folder: Path) -> Tiles:
     linked = sum(int(row["linked_n"]) for row in rates)
     waiting = sum(int(row["clerical_n"] or 0) for row in rates)
     tiles = [
-        Tile("plain", f"{100 * linked / records:.1f}%", "of social work records are linked"),
+        Tile("plain", _linked_share(linked, records, "%"), "of social work records are linked"),
         Tile("plain", f"{waiting:,}", "pairs wait for a clerk"),
     ]
     for name, text in (("precision", "least estimated precision"), ("recall", "least recall")):
@@ -136,7 +136,7 @@ def _files(folder: Path) -> Section:
             f"{row['engagement']}: {_file(row)}",
             _count(row["records_n"]),
             _count(row["linked_n"]),
-            f"{100 * int(row['linked_n']) / int(row['records_n']):.1f}" if row["records_n"] else "",
+            _linked_share(int(row["linked_n"] or 0), int(row["records_n"] or 0)),
             _share(row, "estimated_precision", "precision"),
             _share(row, "estimated_recall", "recall"),
             row["missed_n"] or "-",
@@ -147,6 +147,11 @@ def _files(folder: Path) -> Section:
     columns = ("File", "Records", "Linked", "Linked, %", "Precision, %", "Recall, %")
     table = _table(said["files_caption"], (*columns, "Missed, expected", "Waiting"), rows)
     return Section("files", 2, said["files"], (Paragraph(plain(said["files_intro"])), table))
+
+
+def _linked_share(linked: int, records: int, sign: str = "") -> str:
+    """The linked of the records in per cent; a dash where there are none."""
+    return f"{100 * linked / records:.1f}{sign}" if records else "-"
 
 
 def _file(row: Record) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -432,8 +432,13 @@ def write_public(folder: Path, *, findings: str = "clear", waves: int = 1) -> Pa
     return folder
 
 
-def write_haven(folder: Path) -> Path:
-    """The safe haven's tables of linkage: two areas, one of them linked by an outside indexer."""
+def write_haven(folder: Path, *, records: Mapping[str, str] | None = None) -> Path:
+    """The safe haven's tables of linkage: two areas, one of them linked by an outside indexer.
+
+    Args:
+        folder: where to.
+        records: what stands in each file's row in the place of what is made up here.
+    """
     areas = (ENGAGEMENT, "t1-clackmannanshire")
     shared = {"engagement": ENGAGEMENT, "dataset": "social_work", "breakdown": "sex", "group": "F"}
     ends = {"ci_low": "80.00", "ci_high": "99.00"}
@@ -449,6 +454,7 @@ def write_haven(folder: Path) -> Path:
                     ("recall_low", "0.9700"), ("recall_high", "0.9800"),
                 )
             },
+            **(records or {}),
         }
         for area, known in zip(areas, (True, False), strict=True)
     ]  # fmt: skip

@@ -56,3 +56,13 @@ def test_without_its_tables_there_is_no_page(tmp_path: Path) -> None:
     (folder / "parquet" / "link_flow.parquet").unlink()
     with pytest.raises(InputError, match="no table link_flow"):
         render_package(folder, "safe_haven")
+
+
+def test_where_no_record_was_taken_in_there_is_no_share(tmp_path: Path) -> None:
+    """The first run of an installation whose approvals do not hold yet: every intake is blocked."""
+    folder = made.write_haven(tmp_path / "safe_haven", records={"records_n": "0", "linked_n": "0"})
+    page = render_package(folder, "safe_haven")["linkage.html"]
+    text = " ".join(" ".join(ET.fromstring(page).itertext()).split())
+    assert "- of social work records are linked" in text
+    assert "t1-clackmannanshire: Social work records 0 0 - - - - 7" in text
+    assert form_problems(page) == ()

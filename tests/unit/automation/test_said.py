@@ -1,0 +1,88 @@
+"""What a run that was refused says: each reason once, whose it is, and no internal name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rcs_assets.build import build_defs
+from rcs_assets.commands import running
+from rcs_assets.commands.terminal import DONE, REFUSED
+from rcs_assets.runs import RunOutcome
+from rcs_assets.storage import Home
+
+BLOCKED = "Intake is blocked. Why: the approval is a placeholder."
+
+
+def _row(engagement: str | None, file: str, reason: str, status: str = "rejected") -> dict:
+    return {
+        "engagement": engagement, "file": file, "dataset": "clusters", "status": status,
+        "reasons": [reason],
+    }  # fmt: skip
+
+
+def test_a_reason_is_said_once_with_its_deliveries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        _row("t2-falkirk", "a.csv", BLOCKED),
+        _row("t2-falkirk", "b.csv", BLOCKED),
+        _row("t2-falkirk", "", "It is missing."),
+        _row("t1-clackmannanshire", "c.csv", BLOCKED),
+        _row(None, "d.csv", "It is no list of schools."),
+        _row("t2-falkirk", "e.csv", "", "accepted"),
+    ]
+    monkeypatch.setattr(running, "delivery_status", lambda home: rows)
+    assert running._report_failures(Home.open(tmp_path / "home"), []) == DONE
+    assert capsys.readouterr().err.splitlines() == [
+        f"incomplete: t2-falkirk: {BLOCKED}",
+        "  2 deliveries: a.csv, b.csv",
+        "incomplete: t2-falkirk: It is missing.",
+        "  1 delivery: clusters",
+        f"incomplete: t1-clackmannanshire: {BLOCKED}",
+        "  1 delivery: c.csv",
+        "incomplete: reference: It is no list of schools.",
+        "  1 delivery: d.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            "release__published: rcs_assets.errors.GateRefusedError: The gate refused to publish. "
+            "Why: it has 0 signatures.",
+            "rcs: The gate refused to publish. Why: it has 0 signatures.",
+        ),
+        (
+            "reporting__pages: ZeroDivisionError: division by zero",
+            "rcs: reporting__pages: ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_refusal_is_said_without_names_of_the_code(
+    error: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = RunOutcome("1", "publish", error)
+    assert running._report_failures(Home.open(tmp_path / "home"), [outcome]) == REFUSED
+    assert capsys.readouterr().err.splitlines() == [said]
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "is_said"),
+    [
+        ("linkage__linked", "decisions of clerks were not applied", True),
+        ("intake__sample", f"t2-falkirk: {BLOCKED}", False),
+        ("reporting_checks", "Dependencies for step reporting_checks failed.", False),
+    ],
+)
+def test_a_warning_is_said_without_its_run_and_what_is_said_at_the_end_not_twice(
+    step: str, text: str, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = build_defs().get_repository_def().get_job("everything").loggers["console"]
+    said = {"orig_message": text, "step_key": step, "dagster_event": None}
+    logger.logger_fn(None).warning(
+        f"everything - 1f - {step} - {text}", extra={"dagster_meta": said}
+    )
+    assert capsys.readouterr().err == (f"{text}\n" if is_said else "")
