@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from rcs_assets.commands.terminal import DONE, REFUSED, open_home, print_json
@@ -21,13 +22,17 @@ CANDIDATE_WORD = "candidate"
 
 def release_list(options: argparse.Namespace) -> int:
     """All published releases, newest last."""
-    releases = packages.list_releases(open_home(options))
+    from rcs_assets.release.verify import unrecorded
+
+    home = open_home(options)
+    releases, unknown = packages.list_releases(home), unrecorded(home)
     if options.json:
-        print_json(releases)
+        print_json([asdict(r) | {"is_recorded": r.version not in unknown} for r in releases])
         return DONE
     for release in releases:
         mark = " (current)" if release.is_current else ""
         mark += f" (withdrawn: {release.withdrawn})" if release.withdrawn else ""
+        mark += " (not published by this installation)" if release.version in unknown else ""
         print(f"{release.version}{mark}")
     if not releases:
         print("No release yet. Next: rcs materialise --publish")
@@ -187,11 +192,14 @@ def release_verify(options: argparse.Namespace) -> int:
 
 def _verify_certificate(options: argparse.Namespace) -> int:
     """Check each package's certificate as whoever holds the package could."""
+    from rcs_assets.release.verify import refuse_unrecorded
     from rcs_assets.release.verify_certificate import verify
     from rcs_assets.release.verify_schools import verify_schools
 
     home = open_home(options)
-    release = home.releases / packages.resolve_version(home, options.version)
+    version = packages.show_release(home, options.version).version
+    refuse_unrecorded(home, version)
+    release = home.releases / version
     folders = [release / "public", *sorted((release / "cpp").glob("*"))]
     each = {folder.relative_to(release).as_posix(): verify(folder) for folder in folders}
     problems = [f"{name}: {text}" for name, found in each.items() for text in found["problems"]]

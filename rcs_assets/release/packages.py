@@ -101,15 +101,24 @@ def current_version(home: Home) -> str | None:
     link = home.releases / CURRENT
     if not link.is_symlink():
         return None
-    target = link.readlink()
-    if not _VERSION.match(target.name) or not (home.releases / target.name / MANIFEST).is_file():
-        raise StorageError(
-            "The current release cannot be found",
-            where=str(link),
-            why="it points to a folder that is no whole release",
-            fix="run: rcs release publish",
-        )
+    target = home.releases / link.readlink().name
+    if not _VERSION.match(target.name) or target.is_symlink():
+        raise _no_current(target, "`current` points to it, and it is no release")
+    if not target.exists():
+        raise _no_current(target, "`current` points to it, and there is nothing of that name")
+    if not (target / MANIFEST).is_file():
+        raise _no_current(target, f"`current` points to it, and it holds no {MANIFEST}")
     return target.name
+
+
+def _no_current(folder: Path, why: str) -> StorageError:
+    return StorageError(
+        "The current release cannot be found",
+        where=str(folder),
+        why=why,
+        fix="if the folder of the release was given another name, name it back; else restore it "
+        "from a backup. Then run: rcs release verify",
+    )
 
 
 def read_manifest(home: Home, version: str) -> dict[str, Any]:
@@ -189,7 +198,7 @@ def resolve_version(home: Home, version: str | None) -> str:
     """A version from `current`, None (= current) or itself.
 
     Raises:
-        InputError: nothing was published yet, or what is asked for is no version.
+        InputError: nothing was published yet, or what is asked for is no version, or a link.
     """
     if version and version != CURRENT:
         # A name, never a path: nothing outside `releases/` is taken for a release.
@@ -199,6 +208,13 @@ def resolve_version(home: Home, version: str | None) -> str:
                 where=f"'{version}'",
                 why="releases are called by day and number, as in 2020.06.30.1",
                 fix="run: rcs release list",
+            )
+        if (home.releases / version).is_symlink():
+            raise InputError(
+                "A link is no release",
+                where=str(home.releases / version),
+                why="what it points to was not published here under this name",
+                fix="remove the link",
             )
         return version
     found = current_version(home)

@@ -59,6 +59,9 @@ from rcs_assets.release.seal import candidate_hash
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
 
+# What completes a candidate.
+_COMPLETED = (EVIDENCE, CHECKSUMS, AUDIT_LOG, MANIFEST)
+
 
 @dataclass(frozen=True)
 class Published:
@@ -82,11 +85,32 @@ def publish_candidate(
 
     Raises:
         StorageError: there is neither such a candidate nor such a release, its version is
-            taken by another release, the day lies before the last one recorded, or the disk
-            is full. The current release stays as it is.
+            taken by another release, the day lies before the last one recorded, something
+            stands in the way, or the disk is full. The current release stays as it is.
     """
+    _refuse_in_the_way(home)
     with disk_failures_named(home.releases):
         return _publish(home, content_hash, checks, day)
+
+
+def _refuse_in_the_way(home: Home) -> None:
+    """Refuse what is not removed unseen, since nobody knows what it holds.
+
+    Raises:
+        StorageError: a folder has the name of a file that is written, or `current` is no link.
+    """
+    link = home.releases / CURRENT
+    files = [home.releases / CANDIDATE / name for name in _COMPLETED]
+    found = [file for file in (*files, home.releases / AUDIT_LOG) if file.is_dir()]
+    if link.exists() and not link.is_symlink():
+        found.append(link)
+    if found:
+        raise StorageError(
+            "Something stands where publishing writes",
+            where=str(found[0]),
+            why="it was not made by the platform; the current release is untouched",
+            fix="see what it holds and remove it, then run: rcs materialise --publish",
+        )
 
 
 def _publish(

@@ -16,7 +16,7 @@ from typing import Any
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import InputError, RcsError, StorageError
 from rcs_assets.release.approval import Signature, is_genuine, load_approvers, stored
-from rcs_assets.release.audit_log import AuditLog, Event, log_file, parse_log
+from rcs_assets.release.audit_log import AuditLog, Event, log_file, parse_log, read_log
 from rcs_assets.release.files import (
     AUDIT_LOG,
     CHECKSUMS,
@@ -25,7 +25,7 @@ from rcs_assets.release.files import (
     files_below,
     sha256_file,
 )
-from rcs_assets.release.packages import read_manifest, resolve_version
+from rcs_assets.release.packages import read_manifest, resolve_version, versions
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
@@ -51,7 +51,7 @@ def verify_release(home: Home, version: str | None = None) -> Verification:
     """Compare a release with its checksums, its manifest, the audit log and its signatures.
 
     Raises:
-        InputError: no such release.
+        InputError: no such release, or a folder that this installation did not publish.
     """
     chosen = resolve_version(home, version)
     folder = home.releases / chosen
@@ -59,6 +59,7 @@ def verify_release(home: Home, version: str | None = None) -> Verification:
         raise InputError(
             f"There is no release {chosen}", where=str(home.releases), fix="run: rcs release list"
         )
+    refuse_unrecorded(home, chosen)
     present = file_list(folder, without=[CHECKSUMS])
     problems = [*_file_problems(folder, present), *_manifest_problems(home, folder, present)]
     found, state, approvers = _history(home, folder, present)
@@ -66,6 +67,29 @@ def verify_release(home: Home, version: str | None = None) -> Verification:
     return Verification(
         chosen, not problems, len(files_below(folder)), tuple(problems), state, approvers
     )
+
+
+def unrecorded(home: Home) -> tuple[str, ...]:
+    """Folders that are named like releases, and that the audit log does not know as published.
+
+    None where the log itself is broken: that is a problem of every release, and named as such.
+    """
+    try:
+        log = read_log(home)
+    except StorageError:
+        return ()
+    return tuple(v for v in versions(home) if not log.of(v, Event.PUBLISHED))
+
+
+def refuse_unrecorded(home: Home, version: str) -> None:
+    """Raises InputError for a folder that this installation did not publish: nothing is read."""
+    if version in unrecorded(home):
+        raise InputError(
+            f"Release {version} was not published by this installation",
+            where=str(home.releases / version),
+            why="the audit log does not record that it was published",
+            fix="move the folder out of releases/",
+        )
 
 
 def _file_problems(folder: Path, present: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import rcs_assets.release.publish as publishing
+import rcs_assets.release.verify as verifying
+from rcs_assets.cli import main
+from rcs_assets.commands.terminal import DONE, REFUSED
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.release.files import file_list, write_checksums, write_json
 from rcs_assets.release.gate import CheckRecord, CheckStatus
@@ -21,6 +24,7 @@ from rcs_assets.release.packages import (
 from rcs_assets.release.publish import publish_candidate
 from rcs_assets.release.seal import candidate_hash, is_as_made, note_seal
 from rcs_assets.release.verify import verify_release
+from rcs_assets.release.withdraw import withdraw_release
 
 CHECKS = (CheckRecord("intake/receipts", "receipts_add_up", CheckStatus.PASSED, 5, 5, "0", "0"),)
 
@@ -239,3 +243,97 @@ def test_a_broken_current_is_named(released):
     link.symlink_to("2001.01.01")
     with pytest.raises(StorageError, match="cannot be found"):
         current_version(released)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".candidate/audit.jsonl",
+        ".candidate/SHA256SUMS",
+        ".candidate/manifest.json",
+        "audit.jsonl",
+        "current",
+    ],
+)
+def test_a_folder_that_stands_in_the_way_is_named(pending, place):
+    released, content_hash = pending
+    folder = released.releases / place
+    if folder.exists():
+        folder.unlink()
+    folder.mkdir()
+    with pytest.raises(StorageError, match="stands where publishing writes") as told:
+        publish_candidate(released, content_hash, CHECKS)
+    assert told.value.where == str(folder) and "remove it" in told.value.fix
+    assert versions(released) == ["2020.06.30"]
+
+
+def test_a_planted_file_is_written_anew(pending):
+    released, content_hash = pending
+    for name in ("SHA256SUMS", "audit.jsonl"):
+        (released.releases / ".candidate" / name).write_text("planted")
+    publish_candidate(released, content_hash, CHECKS)
+    assert verify_release(released).is_whole
+
+
+def _rename(folder):
+    folder.rename(folder.with_name("2020.06.30-old"))
+
+
+def _link_elsewhere(folder):
+    folder.rename(folder.with_name("aside"))
+    folder.symlink_to("aside")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (_rename, "there is nothing of that name"),
+        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
+        (_link_elsewhere, "it is no release"),
+    ],
+)
+def test_a_current_release_that_cannot_be_found_is_named(released, damage, why, capsys):
+    folder = released.releases / "2020.06.30"
+    damage(folder)
+    for command in (["release", "list"], ["release", "show"], ["release", "verify"], ["report"]):
+        assert main([*command, "--home", str(released.path)]) == REFUSED
+        said = capsys.readouterr().err
+        assert f"Where: {folder}." in said and why in said
+        assert "name it back" in said and "publish" not in said
+
+
+def test_what_was_not_published_here_is_marked_and_not_read(released, capsys, monkeypatch):
+    copy, link = (released.releases / name for name in ("2020.12.01", "2020.12.02"))
+    shutil.copytree(released.releases / "2020.06.30", copy)
+    link.symlink_to("/etc")
+    place = ["--home", str(released.path)]
+    assert main(["release", "list", *place]) == DONE
+    assert capsys.readouterr().out.splitlines() == [
+        "2020.06.30 (current)",
+        "2020.12.01 (not published by this installation)",
+    ]
+    assert main(["release", "list", "--json", *place]) == DONE
+    listed = json.loads(capsys.readouterr().out)
+    assert [(r["version"], r["is_recorded"]) for r in listed] == [
+        ("2020.06.30", True),
+        ("2020.12.01", False),
+    ]
+
+    def read(*_, **__):
+        raise AssertionError("a folder was read")
+
+    monkeypatch.setattr(verifying, "file_list", read)
+    for options in ([], ["--certificate"]):
+        assert main(["release", "verify", "2020.12.01", *options, *place]) == REFUSED
+        assert "was not published by this installation" in capsys.readouterr().err
+        assert main(["release", "verify", "2020.12.02", *options, *place]) == REFUSED
+        assert "A link is no release" in capsys.readouterr().err
+
+
+def test_a_certificate_of_a_release_that_is_not_there_is_refused_in_words(released, capsys):
+    place = ["--home", str(released.path)]
+    assert main(["release", "verify", "2019.01.01", "--certificate", *place]) == REFUSED
+    assert "There is no release 2019.01.01" in capsys.readouterr().err
+    withdraw_release(released, "2020.06.30", reason="a test", by="anna", day=date(2020, 7, 1))
+    assert main(["release", "verify", "2020.06.30", "--certificate", *place]) == REFUSED
+    assert "Release 2020.06.30 was withdrawn" in capsys.readouterr().err
