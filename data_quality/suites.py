@@ -777,8 +777,11 @@ def _cell_forms(codebook: Codebook, rules: ReleaseRules) -> tuple[Expectation, .
 
 
 def _cell_bases(rules: ReleaseRules) -> tuple[Expectation, ...]:
-    """By audience and sensitivity: bases and steps are such that n, rounded, reaches its base."""
-    return tuple(
+    """By audience and sensitivity: bases and steps are such that n, rounded, reaches its base.
+
+    Of a small programme no sensitive cell may be shown at all: then there is none to judge.
+    """
+    expectations = (
         _cell(
             f"{base.kind}_{'sensitive_' if base.is_sensitive else ''}cells_have_their_base",
             f"Every {'sensitive ' if base.is_sensitive else ''}cell shown to {base.kind} "
@@ -792,6 +795,10 @@ def _cell_bases(rules: ReleaseRules) -> tuple[Expectation, ...]:
             },
         )
         for base in rules.bases
+    )
+    return tuple(
+        replace(expectation, needs_rows=not base.is_sensitive)
+        for expectation, base in zip(expectations, rules.bases, strict=True)
     )
 
 
