@@ -123,7 +123,12 @@ def clerical_queue(options: argparse.Namespace) -> int:
             f"a first review, {row['second_review_n']} for a second, {row['adjudication_n']} for "
             "adjudication"
         )
-    print("Next: rcs clerical review --engagement KEY --reviewer NAME" if rows else "No queue yet")
+    if not rows:
+        print("No queue yet")
+    elif any(row["queue_n"] for row in rows):
+        print("Next: rcs clerical review --engagement KEY --reviewer NAME")
+    else:
+        print("No pair waits for a clerk")
     return DONE
 
 

@@ -42,7 +42,7 @@ def status(options: argparse.Namespace) -> int:
     home = open_home(options)
     now = _progress_of_programme(home)
     if options.page is not None:
-        refuse_inside_home(home, options.page)
+        refuse_inside_home(home, options.page, option="--page")
         return _write_status_page(home, now, options.page)
     report: dict[str, Any] = {
         "home": str(home.path),

@@ -52,12 +52,12 @@ def config_folder(options: argparse.Namespace) -> Path:
     return _path(options) / "config"
 
 
-def refuse_inside_home(home: Home, out: Path | None) -> None:
+def refuse_inside_home(home: Home, out: Path | None, *, option: str = "--out") -> None:
     """Raises InputError where a file that somebody asked for would land among those of the home."""
     if out is not None and out.resolve().is_relative_to(home.path):
         raise InputError(
             "Nothing is written into the installation by hand",
-            where=f"--out {out}",
+            where=f"{option} {out}",
             why="it could take the place of what was published, or of what a run has made",
             fix="name a place outside of it",
         )

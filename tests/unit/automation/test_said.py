@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rcs_assets.build import build_defs
+from rcs_assets.cli import main
 from rcs_assets.commands import running
 from rcs_assets.commands.terminal import DONE, REFUSED
+from rcs_assets.linkage import review
 from rcs_assets.runs import RunOutcome
 from rcs_assets.storage import Home
 
@@ -86,3 +89,37 @@ def test_a_warning_is_said_without_its_run_and_what_is_said_at_the_end_not_twice
         f"everything - 1f - {step} - {text}", extra={"dagster_meta": said}
     )
     assert capsys.readouterr().err == (f"{text}\n" if is_said else "")
+
+
+@pytest.mark.parametrize(
+    ("queues", "said"),
+    [
+        ([], "No queue yet"),
+        ([0, 0], "No pair waits for a clerk"),
+        ([0, 3], "Next: rcs clerical review --engagement KEY --reviewer NAME"),
+    ],
+)
+def test_a_queue_without_pairs_asks_for_no_review(
+    queues: list[int],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [
+        SimpleNamespace(engagement="t2-falkirk", queue_n=n, once_n=0, twice_n=0) for n in queues
+    ]
+    monkeypatch.setattr(review, "progress", lambda home, settings: found)
+    home = Home.open(tmp_path / "home")
+    assert main(["clerical", "queue", "--home", str(home.path)]) == DONE
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_a_status_page_into_the_installation_is_refused_by_its_own_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home.open(tmp_path / "home")
+    page = home.path / "page.html"
+    assert main(["status", "--page", str(page), "--home", str(home.path)]) == REFUSED
+    assert f"--page {page}" in capsys.readouterr().err
+    assert not page.exists()
