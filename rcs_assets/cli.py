@@ -21,6 +21,7 @@ from rcs_assets.commands import codebook, custody, fieldwork, linking, reading, 
 from rcs_assets.commands.terminal import REFUSED
 from rcs_assets.errors import RcsError, StorageError, WrongUseError
 from rcs_assets.release.files import NO_ROOM
+from rcs_assets.stopping import was_stopped
 
 # As argparse has it.
 WRONG_USE = 2
@@ -34,7 +35,11 @@ TELEMETRY_OFF = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status.
+
+    Raises:
+        KeyboardInterrupt: it was stopped (`entry.py` says so).
+    """
     options = build_parser().parse_args(arguments)
     os.environ.update(TELEMETRY_OFF)
     # The graph uses these Dagster features on purpose; the pins hold them still.
@@ -47,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rcs: {error}", file=sys.stderr)
         return WRONG_USE
     except RcsError as error:
+        if was_stopped():
+            raise KeyboardInterrupt from None
         print(f"rcs: {error}", file=sys.stderr)
         return REFUSED
     except BrokenPipeError:
@@ -67,9 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fix="make room, then run the command again",
         )
         print(f"rcs: {full}", file=sys.stderr)
-        return REFUSED
-    except KeyboardInterrupt:
-        print("rcs: stopped; what was published before is untouched.", file=sys.stderr)
         return REFUSED
 
 

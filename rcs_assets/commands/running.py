@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries, named_fi
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
+from rcs_assets.stopping import was_stopped
 from rcs_assets.storage import Home, Settings, write_atomically, write_lock
 from rcs_assets.storage.decision_log import read_decisions
 from rcs_assets.storage.home import DEMO_SEED
@@ -154,11 +155,10 @@ def release_publish(options: argparse.Namespace) -> int:
     home = open_home(options)
     with dagster_instance(home) as instance:
         outcome = Launcher(home, graph(), instance, say_progress).publish()
-    if outcome.error:
-        print(f"rcs: {_sentence(outcome.error)}", file=sys.stderr)
-        return REFUSED
-    _say_published(home, None)
-    return DONE
+    if _report_runs([outcome]) == DONE:
+        _say_published(home, None)
+        return DONE
+    return REFUSED
 
 
 def graph() -> Any:
@@ -227,9 +227,17 @@ def _materialise_selection(home: Home, selection: str, engagements: Sequence[str
     return _report_failures(home, outcomes)
 
 
-def _report_failures(home: Home, outcomes: Iterable[Any]) -> int:
-    _say_incomplete(home)
+def _report_failures(home: Home, outcomes: Sequence[Any]) -> int:
+    if not was_stopped():
+        _say_incomplete(home)
+    return _report_runs(outcomes)
+
+
+def _report_runs(outcomes: Sequence[Any]) -> int:
+    """Raises KeyboardInterrupt where a run failed since it was told to stop."""
     failed = [outcome for outcome in outcomes if outcome.error]
+    if failed and was_stopped():
+        raise KeyboardInterrupt
     for outcome in failed:
         print(f"rcs: {_sentence(outcome.error)}", file=sys.stderr)
     return REFUSED if failed else DONE
