@@ -21,6 +21,7 @@ from rcs_assets.codebook.model import (
     ValueSet,
     Variable,
 )
+from rcs_assets.codebook.names import checked_name
 from rcs_assets.codebook.questions import SURVEY_STAGES, Rows
 from rcs_assets.programme.datafile import Row
 
@@ -147,7 +148,7 @@ def read_definition_sets(rows: Rows) -> dict[str, DefinitionSet]:
 
 def read_indicators(rows: Rows, measures: Measures) -> dict[str, Indicator]:
     """Name → indicator in codebook order."""
-    return {row.required("name"): _indicator(row, measures) for row in rows["indicators.csv"]}
+    return {checked_name(row): _indicator(row, measures) for row in rows["indicators.csv"]}
 
 
 def _indicator(row: Row, measures: Measures) -> Indicator:

@@ -19,7 +19,8 @@ from rcs_assets.codebook.model import (
     ValueSet,
     Variable,
 )
-from rcs_assets.codebook.questions import ALL_STAGES, SURVEY_STAGES, Rows, rows_by
+from rcs_assets.codebook.names import checked_name
+from rcs_assets.codebook.questions import ALL_STAGES, RESERVED, SURVEY_STAGES, Rows, rows_by
 from rcs_assets.programme.datafile import Row
 
 BAND_NUMBERS = ("3", "4")
@@ -44,11 +45,11 @@ def read_instruments(
     off = {row.values["name"] for row in rows["instruments.csv"] if not row.text("surveys")}
     items = _items(rows, variables, value_sets, off)
     scales = {
-        row.required("name"): (row.choice("instrument", names), _scale(row, items, conversions))
+        _score_name(row): (row.choice("instrument", names), _scale(row, items, conversions))
         for row in rows["scales.csv"]
     }
     composites = {
-        row.required("name"): (row.choice("instrument", names), _composite(row, scales))
+        _score_name(row): (row.choice("instrument", names), _composite(row, scales))
         for row in rows["composites.csv"]
     }
     bands = _bands(rows["bands.csv"], _ranges(scales, composites))
@@ -56,6 +57,14 @@ def read_instruments(
         row.values["name"]: _instrument(row, scales, composites, bands, variables)
         for row in rows["instruments.csv"]
     }
+
+
+def _score_name(row: Row) -> str:
+    """The name of a scale or composite: a column beside the technical ones."""
+    name = checked_name(row)
+    if name in RESERVED:
+        raise row.problem("name", "every table of scores has a column of this name", "rename it")
+    return name
 
 
 def _items(
@@ -238,7 +247,7 @@ def _instrument(
     bands: tuple[Band, ...],
     variables: Mapping[str, Variable],
 ) -> Instrument:
-    name = row.required("name")
+    name = checked_name(row)
     own_scales = tuple(scale for owner, scale in scales.values() if owner == name)
     own_composites = tuple(c for owner, c in composites.values() if owner == name)
     own = {scale.name for scale in own_scales} | {c.name for c in own_composites}

@@ -7,7 +7,6 @@ and codes them, with the rules between these. Does not belong here: scoring and 
 
 from __future__ import annotations
 
-import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -21,6 +20,7 @@ from rcs_assets.codebook.model import (
     Variable,
     VersionChange,
 )
+from rcs_assets.codebook.names import checked_name
 from rcs_assets.programme.datafile import Row
 
 Rows = Mapping[str, tuple[Row, ...]]
@@ -52,7 +52,6 @@ PUPIL_RESERVED = frozenset(["simd_quintile", "datazone", "school_name"])
 EVERY_VALUE_SET = "*"
 NOT_ASKED = "not_asked"
 CHANGES = (NOT_ASKED, "reworded", "options", "position", "mode")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def read_missing(rows: Rows) -> dict[int, MissingCode]:
@@ -126,11 +125,9 @@ def _check_routing(
 
 
 def _variable(row: Row, value_sets: Mapping[str, ValueSet], routing: Routing | None) -> Variable:
-    name = row.required("name")
-    if not _NAME.fullmatch(name) or name in RESERVED:
-        raise row.problem(
-            "name", "a name is lower case, digits and _, and not a technical column", "rename it"
-        )
+    name = checked_name(row)
+    if name in RESERVED:
+        raise row.problem("name", "every table of answers has a column of this name", "rename it")
     surveys = row.items("surveys", SURVEY_STAGES)
     if name in PUPIL_RESERVED and set(surveys) - {"parent"}:
         raise row.problem("name", "pupil tables have a column of this name", "rename it")

@@ -208,6 +208,46 @@ def test_one_changed_row(
     assert caught.value.fix
 
 
+NAMED = {
+    "variables.csv": "happy_at_school",
+    "scales.csv": "stirling",
+    "composites.csv": "sdq_total",
+    "instruments.csv": "wemwbs",
+    "indicators.csv": "primary_enjoys_learning",
+}
+
+
+@pytest.mark.parametrize("file", NAMED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "primary_o'brien's_view", "primary_two words", "primary_Capital", "primary_à", "1st",
+        "order", "left", "primary_" + "a" * 57,
+    ],
+)  # fmt: skip
+def test_a_name_that_only_sql_would_refuse(tmp_path: Path, file: str, name: str) -> None:
+    """It becomes a column: the row is named before a model fails over it."""
+    folder = write_overlay(tmp_path, file, {"name": NAMED[file]}, {"name": name})
+    with pytest.raises(ConfigurationError) as caught:
+        load_codebook(folder)
+    assert caught.value.where == f"file {tmp_path.name}/{file}, row 2, column name"
+    assert "survey" not in caught.value.why
+
+
+@pytest.mark.parametrize("file", ["variables.csv", "scales.csv", "composites.csv"])
+def test_a_name_of_a_technical_column_is_refused(tmp_path: Path, file: str) -> None:
+    folder = write_overlay(tmp_path, file, {"name": NAMED[file]}, {"name": "weight"})
+    with pytest.raises(ConfigurationError, match=r"has a column of this name"):
+        load_codebook(folder)
+
+
+def test_a_name_of_the_greatest_length_is_taken(tmp_path: Path) -> None:
+    name = "primary_" + "a" * 56
+    new = {"name": name}
+    folder = write_overlay(tmp_path, "indicators.csv", {"name": NAMED["indicators.csv"]}, new)
+    assert name in load_codebook(folder).indicators
+
+
 def test_an_incomplete_conversion_is_refused(tmp_path: Path) -> None:
     (tmp_path / "conversions.csv").write_text(
         "conversion,raw,metric,source\nt_score,0,1.5,x\n", encoding="utf-8"
