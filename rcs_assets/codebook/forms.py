@@ -43,6 +43,7 @@ def with_forms(
             _check(own, questionnaires[name])
             forms = tuple(_form(row, questionnaires[name], variables) for row in own)
             _check_codes(own, forms)
+            _check_stages(own, forms, questionnaires[name], variables)
             found[name] = replace(
                 questionnaires[name], form_name=own[0].text("supplier_name"), forms=forms
             )
@@ -88,3 +89,22 @@ def _check_codes(rows: tuple[Row, ...], forms: tuple[Form, ...]) -> None:
         raise rows[-1].problem("supplier_code", "two forms have one code", "codes must differ")
     if not all(form.stages for form in forms):
         raise rows[0].problem("stages", "a form is given to stages", "name them")
+
+
+def _check_stages(
+    rows: tuple[Row, ...],
+    forms: tuple[Form, ...],
+    questionnaire: Questionnaire,
+    variables: Mapping[str, Variable],
+) -> None:
+    """Every pupil who is asked was given some form."""
+    of_survey = SURVEY_STAGES[questionnaire.survey]
+    asked = {s for v in questionnaire.variables for s in variables[v.variable].stages}
+    given = {stage for form in forms for stage in form.stages}
+    without = [stage for stage in of_survey if stage in asked - given]
+    if without:
+        raise rows[-1].problem(
+            "stages",
+            f"{questionnaire.name} asks {', '.join(without)}, which no form is given to",
+            "name them in the form that these pupils had",
+        )

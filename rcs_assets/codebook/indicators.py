@@ -8,7 +8,7 @@ indicator values (`wellbeing`), instruments (`measures.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rcs_assets.codebook.model import (
@@ -95,11 +95,14 @@ def scores_of(
 
 
 def read_cutoff_sets(rows: Rows, scores: Mapping[str, Score]) -> dict[str, CutoffSet]:
-    """Name → frozen cut-off set; the cut lies inside the score's range."""
-    return {row.required("name"): _cutoff_set(row, scores) for row in rows["cutoff_sets.csv"]}
+    """Name → frozen cut-off set; the cut lies inside the score's range, its tranches were asked."""
+    asked = {row.values["tranche"] for row in rows["questionnaires.csv"]}
+    return {
+        row.required("name"): _cutoff_set(row, scores, asked) for row in rows["cutoff_sets.csv"]
+    }
 
 
-def _cutoff_set(row: Row, scores: Mapping[str, Score]) -> CutoffSet:
+def _cutoff_set(row: Row, scores: Mapping[str, Score], asked: Collection[str]) -> CutoffSet:
     score = scores[row.choice("score", scores)]
     cut = row.decimal("cut")
     if not score.low <= cut <= score.high:
@@ -111,7 +114,7 @@ def _cutoff_set(row: Row, scores: Mapping[str, Score]) -> CutoffSet:
         score=row.values["score"],
         operator=row.choice("operator", OPERATORS),
         cut=cut,
-        source_tranches=row.items("source_tranches"),
+        source_tranches=row.items("source_tranches", asked),
         mean=row.optional_decimal("mean"),
         sd=row.optional_decimal("sd"),
         k=row.optional_decimal("k"),

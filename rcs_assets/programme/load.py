@@ -7,6 +7,7 @@ is measured (`codebook`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -93,6 +94,8 @@ STAGES_OF: Mapping[str, tuple[str, ...]] = {
 }
 CODE_KINDS = ("council", "health_board")
 DESIGNS = ("census", "quota")
+# Every file of an engagement is named by it: its contract reads no other signs (datasets.yaml).
+_SLUG = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
 def load_programme(overlay: Path | None = None) -> Programme:
@@ -134,6 +137,12 @@ def _load(folder: DataFolder, version: str) -> Programme:
 
 
 def _cpp(row: Row) -> Cpp:
+    if not _SLUG.fullmatch(row.required("slug")):
+        raise row.problem(
+            "slug",
+            "the names of its files begin with it: words of small letters a to z, joined by -",
+            "write it without accents, digits and blanks, such as `na-h-eileanan-siar`",
+        )
     return Cpp(**{column: row.required(column) for column in COLUMNS["cpps.csv"]})
 
 
@@ -193,8 +202,8 @@ def _engagements(
     tranches: Mapping[str, Tranche],
     cpps: Mapping[str, Cpp],
 ) -> dict[str, Engagement]:
-    keys = {row.values["key"] for row in rows}
-    waves = [wave for row in wave_rows if (wave := _wave(row, keys)) is not None]
+    held_in = {row.values["key"]: tranches[row.choice("tranche", tranches)] for row in rows}
+    waves = [wave for row in wave_rows if (wave := _wave(row, held_in)) is not None]
     found = [_engagement(row, waves, tranches, cpps) for row in rows]
     found.sort(key=lambda e: (tranches[e.tranche].number, e.key))
     return {engagement.key: engagement for engagement in found}
@@ -214,11 +223,16 @@ def _engagement(
     return Engagement(key=key, tranche=tranche, cpp=cpp, waves=own)
 
 
-def _wave(row: Row, engagements: set[str]) -> SurveyWave | None:
-    """The wave, or None where `is_held` says that it did not take place."""
+def _wave(row: Row, held_in: Mapping[str, Tranche]) -> SurveyWave | None:
+    """The wave, or None where `is_held` says that it did not take place.
+
+    Args:
+        row: of `waves.csv`.
+        held_in: engagement → its tranche.
+    """
     survey = row.choice("survey", STAGES_OF)
     wave = SurveyWave(
-        engagement=row.choice("engagement", engagements),
+        engagement=row.choice("engagement", held_in),
         survey=survey,
         contractor=row.required("contractor"),
         stages=row.items("stages", STAGES_OF[survey]),
@@ -231,6 +245,7 @@ def _wave(row: Row, engagements: set[str]) -> SurveyWave | None:
     )
     if wave.fieldwork_end < wave.fieldwork_start:
         raise row.problem("fieldwork_end", "fieldwork ends after it starts", "correct the days")
+    _check_days(row, wave, held_in[wave.engagement])
     if bool(wave.stages) != (survey != "parent"):
         raise row.problem(
             "stages", "school surveys list their stages, parent surveys none", "correct the cell"
@@ -240,6 +255,19 @@ def _wave(row: Row, engagements: set[str]) -> SurveyWave | None:
             "target_n", "a quota design has a target, a census none", "correct target or design"
         )
     return wave if row.flag("is_held") else None
+
+
+def _check_days(row: Row, wave: SurveyWave, tranche: Tranche) -> None:
+    """What a tranche is compared by are the years in which its answers were given."""
+    days = {"fieldwork_start": wave.fieldwork_start, "fieldwork_end": wave.fieldwork_end}
+    for column, day in days.items():
+        if not tranche.starts_on <= day <= tranche.ends_on:
+            raise row.problem(
+                column,
+                f"{tranche.key} runs from {tranche.starts_on} to {tranche.ends_on}, "
+                "its fieldwork lies within",
+                "correct the day, the engagement's tranche, or the tranche's days in tranches.csv",
+            )
 
 
 def _approval(row: Row) -> Approval:

@@ -66,6 +66,14 @@ def test_a_row_that_does_not_fit_is_named(tmp_path: Path, changes: Cells, column
     assert f"column {column}" in message
 
 
+def test_a_stage_that_no_form_is_given_to_is_named(tmp_path: Path) -> None:
+    main = {"questionnaire": "t1-secondary", "form": "main"}
+    folder = write_overlay(tmp_path, "forms.csv", main, {"stages": "S1;S4"})
+    with pytest.raises(ConfigurationError, match=r"asks S3, which no form is given to") as caught:
+        load_codebook(folder)
+    assert "column stages" in caught.value.where
+
+
 def test_the_column_of_the_form_is_no_question(tmp_path: Path) -> None:
     for form in ("main", "combined"):
         row = {"questionnaire": "t1-secondary", "form": form}

@@ -123,6 +123,12 @@ LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
         ("cutoff_sets.csv", {"name": "low_mood"}, {"cut": "9"}, "cut"),
         ("cutoff_sets.csv", {"name": "low_mood"}, {"operator": "=>"}, "operator"),
         ("cutoff_sets.csv", {"name": "low_mood"}, {"dated": "once"}, "dated"),
+        (
+            "cutoff_sets.csv",
+            {"name": "low_mood"},
+            {"source_tranches": "t1;t9"},
+            "source_tranches",
+        ),
         # bands
         ("bands.csv", LAST_BAND, {"lower": "21"}, "lower"),
         ("bands.csv", LAST_BAND, {"lower": "19"}, "lower"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rcs_assets.codebook import load_codebook
 from rcs_assets.errors import ConfigurationError
 from rcs_assets.programme import load_programme, programme_tables
 from rcs_assets.programme.load import COLUMNS
@@ -130,11 +131,19 @@ def test_overlay_adds_a_cpp(overlay: Overlay) -> None:
         "cpps.csv", "falkirk", slug="stirling", name="Stirling", council_code="S12000030"
     )
     overlay("engagements.csv", "t2-falkirk", key="t3-stirling", tranche="t3", cpp="stirling")
-    overlay("waves.csv", "t2-falkirk", where={"survey": "primary"}, engagement="t3-stirling")
+    overlay("waves.csv", "t3-moray", where={"survey": "primary"}, engagement="t3-stirling")
     programme = load_programme(folder)
     assert programme.engagement_keys == (*ENGAGEMENTS, "t3-stirling")
     assert programme.engagements["t3-stirling"].cpp.council_code == "S12000030"
     assert programme.version != load_programme().version
+
+
+def test_what_a_slug_may_be_every_contract_reads(overlay: Overlay) -> None:
+    folder = overlay("cpps.csv", "falkirk", slug="na-h-eileanan-siar")
+    assert "na-h-eileanan-siar" in load_programme(folder).cpps
+    patterns = [d.file_pattern for d in load_codebook().datasets.values()]
+    own = [pattern for pattern in patterns if "engagement" in pattern]
+    assert own and all("(?P<engagement>t[0-9]+-[a-z-]+)" in pattern for pattern in own)
 
 
 def test_the_version_depends_on_content_not_on_the_folder(tmp_path: Path, overlay: Overlay) -> None:
@@ -159,6 +168,20 @@ def test_the_version_depends_on_content_not_on_the_folder(tmp_path: Path, overla
             {"fieldwork_end": "2015-01-01"},
             "fieldwork_end",
         ),
+        (
+            "waves.csv",
+            "t1-west-lothian",
+            {"survey": "primary"},
+            {"fieldwork_start": "2015-08-31"},
+            "fieldwork_start",
+        ),
+        (
+            "waves.csv",
+            "t1-west-lothian",
+            {"survey": "primary"},
+            {"fieldwork_end": "2016-09-01"},
+            "fieldwork_end",
+        ),
         ("waves.csv", "t1-west-lothian", {"survey": "parent"}, {"target_n": ""}, "target_n"),
         ("waves.csv", "t1-west-lothian", {}, {"engagement": "t9-nowhere"}, "engagement"),
         ("engagements.csv", "t1-west-lothian", {}, {"cpp": "atlantis"}, "cpp"),
@@ -170,6 +193,9 @@ def test_the_version_depends_on_content_not_on_the_folder(tmp_path: Path, overla
         ("codes.csv", "falkirk", {"kind": "council"}, {"valid_from": "2000-01-01"}, "valid_to"),
         ("privacy.csv", "t1-west-lothian", {}, {"engagement": "t9-nowhere"}, "engagement"),
         ("cpps.csv", "falkirk", {}, {"name": ""}, "name"),
+        ("cpps.csv", "falkirk", {}, {"slug": "àrainn"}, "slug"),
+        ("cpps.csv", "falkirk", {}, {"slug": "arainn2"}, "slug"),
+        ("cpps.csv", "falkirk", {}, {"slug": "Falkirk"}, "slug"),
     ],
 )
 def test_a_broken_row_is_named(
