@@ -38,6 +38,7 @@ ANONYMOUS = {"S4_SU": "S4"}
 # Datasets that know pupils by UID, and the field that holds the SCN instead.
 _BY_SCN = {"sample_file": "survey_uid", "opt_outs": "survey_uid"}
 _UNLESS = re.compile(r'(\w+) != "([^"]*)"')
+_TRANCHE = re.compile(r"t[0-9]+")
 _OWN_MISSING = {"Not applicable": -6}
 Rows = list[dict[str, object]]
 
@@ -61,17 +62,25 @@ def adopt(lists: Path, stage: str, tranche: str, codebook: Codebook, config: Pat
     Args:
         lists: folder of the published lists.
         stage: P5 to S6, or S4_SU for the list on substances that knows nobody.
-        tranche: key under which answers are delivered.
+        tranche: key under which answers are delivered, `t` and its number.
         codebook: the codebook that the overlay is laid over.
         config: the home's config; files that are there are not touched.
 
     Raises:
-        InputError: no such list, a list without options, or a file in the way.
+        InputError: no such list, a list without options, no key of a tranche, or a file in the
+            way.
     """
     asked = ANONYMOUS.get(stage, stage)
     if asked not in ALL_STAGES:
         raise InputError(
             "There is no such stage", where=stage, fix="name one of P5 to S6, or S4_SU"
+        )
+    if not _TRANCHE.fullmatch(tranche):
+        raise InputError(
+            "This is no key of a tranche",
+            where=tranche,
+            why="a tranche's key is `t` and its number, which is the wave in its files",
+            fix="write such as t4",
         )
     survey = next(name for name, stages in SURVEY_STAGES.items() if asked in stages)
     options = _options(lists / f"hwb_metadata_{stage.lower()}_row_names.csv", codebook)
@@ -205,7 +214,7 @@ def _version(name: str, tranche: str, survey: str, stage: str) -> dict[str, obje
         "tranche": tranche,
         "survey": survey,
         "contractor": "Scottish Government",
-        "wave": 1,
+        "wave": int(tranche.removeprefix("t")),
         "uid_name": "submission" if stage in ANONYMOUS else "scn",
         "completed_on_name": "completed_on",
         "wave_name": "wave",

@@ -280,13 +280,19 @@ def _questionnaire(
         column: row.required(column)
         for column in ("uid_name", "completed_on_name", "wave_name", "take_part_name")
     }
+    if row.required("tranche") != f"t{row.integer('wave')}":
+        raise row.problem(
+            "wave",
+            "it is the number of the tranche: files say it, and versions are in its order",
+            "write the number in the tranche's key",
+        )
     taken = {variable.supplier_name.lower() for variable in asked}
     for column, name in technical.items():
         if name.lower() in taken:
             raise row.problem(column, "a question has this name too", "names must differ")
     return Questionnaire(
         name=row.required("name"),
-        tranche=row.required("tranche"),
+        tranche=row.values["tranche"],
         survey=survey,
         contractor=row.required("contractor"),
         wave=row.integer("wave"),

@@ -177,6 +177,7 @@ LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
         ("questionnaires.csv", {"name": "t1-primary"}, {"uid_name": "sdq01"}, None),
         ("questionnaires.csv", {"name": "t1-primary"}, {"uid_name": "happyatschool"}, "uid_name"),
         ("questionnaires.csv", {"name": "t1-primary"}, {"name": "copy"}, "tranche"),
+        ("questionnaires.csv", {"name": "t1-primary"}, {"wave": "2"}, "wave"),
         (
             "supplier_names.csv",
             {"naming": "ipsos", "variable": "sdq_1"},

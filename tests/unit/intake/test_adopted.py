@@ -15,6 +15,7 @@ import pytest
 from rcs_assets import cli
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.hwb import adopt
+from rcs_assets.codebook.versions import versions_of
 from rcs_assets.errors import InputError
 from rcs_assets.intake.take import take
 from rcs_assets.programme import load_programme
@@ -63,7 +64,7 @@ def test_the_steps_of_the_page_and_a_delivery(
         places |= {"config": world.home.config}
         assert cli.main([str(places.get(word, word)) for word in words[1:]]) == 0
     assert "Wrote t4-hwb-p5 with 97 questions" in capsys.readouterr().out
-    _registers(world, page)
+    _registers(world, page, "primary", "P5")
     adopted = replace(
         world,
         codebook=load_codebook(world.home.config),
@@ -80,20 +81,28 @@ def test_the_steps_of_the_page_and_a_delivery(
     assert ("scn",) not in columns
 
 
+def test_a_version_that_was_adopted_stands_in_the_order_of_tranches(
+    shared_reference: Path, tmp_path: Path
+) -> None:
+    """The contract: the wave is the number of the tranche; versions are compared in its order."""
+    lists = shared_reference / "questionnaires"
+    adopt(lists, "P5", "t4", load_codebook(), tmp_path / "config")
+    codebook = load_codebook(tmp_path / "config")
+    assert codebook.questionnaire_for("t4", "primary").wave == 4
+    order = [version.tranche for version in versions_of(codebook, "primary")]
+    assert order == ["t1", "t2", "t3", "t4"]
+    with pytest.raises(InputError, match="no key of a tranche"):
+        adopt(lists, "P5", "fourth", load_codebook(), tmp_path / "other")
+
+
 def test_answers_that_know_nobody_are_taken_in_and_linked_to_nobody(
     world: World, shared_reference: Path, repo_root: Path
 ) -> None:
     """domain.md 1.5: the Census kept its questions on substances without SCN."""
     lists = shared_reference / "questionnaires"
     adopt(lists, "S4_SU", "t4", load_codebook(), world.home.config)
-    _registers(world, repo_root / "docs" / "how-to" / "adopt-another-questionnaire.md")
-    waves = world.home.config / "waves.csv"
-    waves.write_text(
-        waves.read_text(encoding="utf-8")
-        .replace(",primary,", ",secondary,")
-        .replace("P5;P6;P7", "S4"),
-        encoding="utf-8",
-    )
+    page = repo_root / "docs" / "how-to" / "adopt-another-questionnaire.md"
+    _registers(world, page, "secondary", "S4")
     adopted = replace(
         world,
         codebook=load_codebook(world.home.config),
@@ -109,12 +118,13 @@ def test_answers_that_know_nobody_are_taken_in_and_linked_to_nobody(
     assert adopted.rows("select count(hwb_s4_su_sex) from intake.secondary_survey") == [(2,)]
 
 
-def _registers(world: World, page: Path) -> None:
-    """The rows of docs/how-to/add-a-tranche.md but for its questionnaire version."""
+def _registers(world: World, page: Path, survey: str, stage: str) -> None:
+    """The rows of docs/how-to/add-a-tranche.md but for its questionnaire version; one stage."""
     names = ("tranches.csv", "engagements.csv", "waves.csv", "privacy.csv", "readiness.csv")
     listed = blocks(page.with_name("add-a-tranche.md"), "csv")
     for name, text in zip(names, [*listed[:3], *listed[4:]], strict=True):
-        (world.home.config / name).write_text(text, encoding="utf-8")
+        asked = text.replace(",primary,", f",{survey},").replace("P5;P6;P7", stage)
+        (world.home.config / name).write_text(asked, encoding="utf-8")
 
 
 def _deliver(world: World, scns: Sequence[str]) -> tuple[list[tuple], list[tuple]]:
