@@ -260,6 +260,8 @@ def _check_score(row: Row, indicator: Indicator, measures: Measures) -> None:
         raise row.problem("stages", f"{name} is not scored for these stages", "correct the list")
     lower = score.low if rule.lower is None else rule.lower
     upper = score.high if rule.upper is None else rule.upper
+    if rule.cutoff_set:
+        _check_said(row, measures.cutoff_sets[rule.cutoff_set])
     if not score.low <= lower <= upper <= score.high:
         raise row.problem(
             "lower", f"{name} runs from {score.low:g} to {score.high:g}", "correct the range"
@@ -267,3 +269,15 @@ def _check_score(row: Row, indicator: Indicator, measures: Measures) -> None:
     for scale in instrument.scales:
         for item in scale.items:
             _check_sensitive(row, indicator, measures.variables[item.variable])
+
+
+def _check_said(row: Row, cutoff: CutoffSet) -> None:
+    """Readers are told the definition: where it names a number, the cut-off is among them."""
+    for column in ("title", "definition"):
+        said = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", row.text(column))]
+        if said and cutoff.cut not in said:
+            raise row.problem(
+                column,
+                f"it names a number, and not the cut-off {cutoff.cut:g} of {cutoff.name}",
+                f"write {cutoff.cut:g} in its row of config/indicators.csv, or no number",
+            )

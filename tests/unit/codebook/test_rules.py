@@ -50,6 +50,11 @@ def test_overlay_adds_an_indicator(tmp_path: Path) -> None:
 
 def test_overlay_replaces_a_cut_in_place(tmp_path: Path) -> None:
     folder = write_overlay(tmp_path, "cutoff_sets.csv", {"name": "wemwbs_positive"}, {"cut": "60"})
+    with pytest.raises(ConfigurationError, match="not the cut-off 60 of wemwbs_positive") as told:
+        load_codebook(folder)
+    assert told.value.where.endswith("column definition")
+    row = {"name": "secondary_positive_wellbeing"}
+    write_overlay(tmp_path, "indicators.csv", row, {"definition": "WEMWBS at or above 60"})
     codebook = load_codebook(folder)
     assert codebook.cutoff_sets["wemwbs_positive"].cut == 60
     assert list(codebook.cutoff_sets) == list(load_codebook().cutoff_sets)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_quality.thresholds import load_thresholds
 from rcs_assets.cli import main
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.frozen import freeze, frozen_codebooks
@@ -142,13 +143,16 @@ def test_a_kept_codebook_counts_as_it_did(
     assert main([*commands[0].split(), "--home", str(tmp_path)]) == 0
     kept_version = load_codebook().version
     assert kept_version[:12] in capsys.readouterr().out
-    (config / "cutoff_sets.csv").write_text(
-        "\n".join(
-            line.strip() for line in re.findall(r"```csv\n(.+?)```", page, re.DOTALL)[0].split("\n")
-        ),
-        encoding="utf-8",
-    )
+    names = re.findall(r"`config/(\w+\.csv)`:", page)
+    for name, rows in zip(names, re.findall(r"```csv\n(.+?)```", page, re.DOTALL), strict=True):
+        text = "\n".join(line.strip() for line in rows.split("\n"))
+        (config / name).write_text(text, encoding="utf-8")
     now = load_codebook(config)
+    assert "at or above the frozen cut-off of 50" in (
+        now.indicators["secondary_positive_wellbeing"].definition
+    )
+    # A release of before shows another figure under the same name: the limit is dated for it.
+    assert load_thresholds(config)["drift_points"].high > load_thresholds()["drift_points"].high
     kept = frozen_codebooks(config)
     assert {name: c.version for name, c in kept.items()} == {"2026-spring": kept_version}
     assert now.version != kept_version
