@@ -296,6 +296,14 @@ class Package:
         """One row of `estimates`; None where the package has none."""
         return self.cells.get(*place, survey, indicator, breakdown, group)
 
+    def groups(self, place: Place, survey: str, indicator: str) -> Mapping[str, list[str]]:
+        """Breakdown → its groups, of which `estimates` has rows of an indicator in a place."""
+        found: dict[str, list[str]] = {}
+        for key in self.cells.rows:
+            if key[:5] == (*place, survey, indicator):
+                found.setdefault(key[5], []).append(key[6])
+        return found
+
     def held(self, place: Place, survey: str) -> list[Held]:
         """What groups a place has rows of, in one survey."""
         return [h for h in self.cells.held if h[:4] == (*place, survey)]

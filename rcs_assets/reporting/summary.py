@@ -27,7 +27,8 @@ from rcs_assets.reporting.numerals import figure_by_hand
 from rcs_assets.reporting.package import Cell, Package
 from rcs_assets.reporting.settings import load_settings
 
-_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# Up to the next pair of braces: one that is not closed does not reach into the next placeholder.
+_PLACEHOLDER = re.compile(r"\{\{((?:(?!\{\{).)*?)\}\}", re.DOTALL)
 _BRACES = re.compile(r"\{\{|\}\}")
 # Rules of Markdown that are switched off: what they would make stays text.
 TEXT_ONLY = (
@@ -104,19 +105,19 @@ def filled(text: str, package: Package, where: str) -> str:
         package: the CPP's package.
         where: the file, for messages.
     """
-    _refuse_figures(text, package, where)
-    done = _PLACEHOLDER.sub(
-        lambda found: _figure(found[1], package, f"{where}, line {_line(text, found.start())}"),
-        text,
-    )
-    left = _BRACES.search(_PLACEHOLDER.sub("", text))
+    blank = _PLACEHOLDER.sub(lambda found: re.sub(r"[^\n]", "x", found[0]), text)
+    _refuse_figures(blank, package, where)
+    left = _BRACES.search(blank)
     if left:
         raise InputError(
             "A placeholder in the summary is not closed",
-            where=where,
+            where=f"{where}, line {_line(blank, left.start())}",
             fix="write {{ indicator }} with two braces at both ends",
         )
-    return done
+    return _PLACEHOLDER.sub(
+        lambda found: _figure(found[1], package, f"{where}, line {_line(text, found.start())}"),
+        text,
+    )
 
 
 def _filled_default(package: Package) -> str:
@@ -134,9 +135,14 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _refuse_figures(text: str, package: Package, where: str) -> None:
-    """Of the text as it will be read: an entity, an escape or emphasis hides no digit."""
-    blank = _PLACEHOLDER.sub(lambda found: re.sub(r"[^\n]", "x", found[0]), text)
+def _refuse_figures(blank: str, package: Package, where: str) -> None:
+    """Of the text as it will be read: an entity, an escape or emphasis hides no digit.
+
+    Args:
+        blank: the author's Markdown with a letter for each sign of a placeholder.
+        package: for the names that may hold digits.
+        where: the file, for messages.
+    """
     names = _names(package)
     for token in _parser().parse(blank):
         if token.type != "inline" or token.map is None:
@@ -172,9 +178,15 @@ def _names(package: Package) -> set[str]:
 
 def _figure(text: str, package: Package, where: str) -> str:
     name, _, rest = (part.strip() for part in text.partition("|"))
-    if name == "area":
-        return package.name_of(package.own)
     options = _options(rest, where)
+    if name == "area":
+        if options:
+            raise InputError(
+                "The summary gives an option to {{ area }}, which is a name and has none",
+                where=where,
+                fix="write {{ area }}, or name an indicator in its place",
+            )
+        return package.name_of(package.own)
     measure = package.measures.get(name)
     if measure is None:
         raise InputError(
@@ -185,6 +197,8 @@ def _figure(text: str, package: Package, where: str) -> str:
     survey = name.split("_", 1)[0]
     breakdown, group = options.get("breakdown", "total"), options.get("group", "all")
     cell = package.cell(package.own, survey, name, breakdown, group)
+    if cell is None:
+        _refuse_group(options, name, package.groups(package.own, survey, name), where)
     return _shown(cell, options.get("show", "value"), name, where)
 
 
@@ -200,6 +214,34 @@ def _options(text: str, where: str) -> Mapping[str, str]:
             )
         found[option[1]] = option[2]
     return found
+
+
+def _refuse_group(
+    options: Mapping[str, str], name: str, known: Mapping[str, list[str]], where: str
+) -> None:
+    """Name a breakdown or group that a measure does not have; nothing where it has no row at all.
+
+    Raises:
+        InputError: says which there are.
+    """
+    if not known:
+        return
+    breakdown = options.get("breakdown", "total")
+    if breakdown not in known:
+        what = f"The summary names a breakdown that {name} does not have: {breakdown}"
+        fix = f"use one of: {', '.join(b for b in known if b != 'total')}"
+    elif breakdown == "total":
+        what = f"The summary names a group of {name} without its breakdown: {options['group']}"
+        having = [b for b, groups in known.items() if options["group"] in groups]
+        fix = f"write breakdown=… with it: {', '.join(having or list(known))}"
+    else:
+        group = options.get("group")
+        told = f"a group that {name} does not have" if group else "no group of a breakdown"
+        what = f"The summary names {told}: breakdown={breakdown}" + (
+            f" group={group}" if group else ""
+        )
+        fix = f"write group=… with one of: {', '.join(known[breakdown])}"
+    raise InputError(what, where=where, why="figures come from rows of the release", fix=fix)
 
 
 def _shown(cell: Cell | None, show: str, name: str, where: str) -> str:

@@ -100,7 +100,20 @@ def test_years_days_stages_and_names_are_no_figures(package, text) -> None:
     [
         ("{{ secondary_nothing }}", "does not have: secondary_nothing"),
         ("{{ }}", "does not have: nothing"),
-        ("{{ secondary_trusted_adult | breakdown=sex group=X }}", "not shown"),
+        (
+            "{{ secondary_trusted_adult | breakdown=sex group=X }}",
+            r"a group that secondary_trusted_adult does not have: .*one of: F, M",
+        ),
+        (
+            "{{ secondary_trusted_adult | breakdown=sex }}",
+            r"no group of a breakdown: breakdown=sex.*one of: F, M",
+        ),
+        ("{{ secondary_trusted_adult | group=F }}", r"without its breakdown: F.*with it: sex"),
+        (
+            "{{ secondary_trusted_adult | breakdown=sex:stage group=F }}",
+            r"a breakdown that .* does not have: sex:stage.*one of: .*sex",
+        ),
+        ("{{ area | show=n }}", "an option to {{ area }}"),
         ("{{ secondary_trusted_adult | nonsense }}", "option that is not known"),
         ("{{ secondary_trusted_adult | show=everything }}", "does not have"),
         ("{{ secondary_trusted_adult", "not closed"),
@@ -112,6 +125,12 @@ def test_what_cannot_be_filled_is_refused(package, text, what) -> None:
         filled(text, package, WHERE)
     assert WHERE in str(refused.value)
     assert refused.value.fix
+
+
+@pytest.mark.parametrize("end", ["", "\nMore {{ area }}\n"])
+def test_a_brace_that_is_not_closed_is_named_with_its_line(package, end) -> None:
+    with pytest.raises(InputError, match=r"not closed.*t2-falkirk\.md, line 3"):
+        filled("In {{\narea }}\n{{ secondary_trusted_adult" + end, package, WHERE)
 
 
 def test_a_hidden_figure_is_refused_and_not_told(package) -> None:
