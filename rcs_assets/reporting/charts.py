@@ -142,13 +142,22 @@ class NotDrawn:
 Chart = Strip | Stack | Dumbbell | Shift | ShareBar | StackedBar | Marks | Example | Flow | NotDrawn
 
 
+# How long a name may be that stands in the example; with its figure it fills the line.
+_NAME_SIGNS_N = 27
+
+
 def example(own: str, area: str) -> Example:
-    """The annotated example; its figures are made up, and the page says so."""
+    """The annotated example; its figures are made up, and the page says so.
+
+    Labels stand in one line of the drawing: a name that is longer is told in its words alone.
+    """
     says = f"{own}: 60%, likely range 52% to 68%" + (f". {area}: 70%" if area else "")
+    shown = own if len(own) <= _NAME_SIGNS_N else "this area"
+    beside = area if len(area) <= _NAME_SIGNS_N else "Its area"
     return Example(
         "Example",
         says,
-        f"{own[:1].upper()}{own[1:]}: 60%",
-        f"{area}: 70%" if area else "",
+        f"{shown[:1].upper()}{shown[1:]}: 60%",
+        f"{beside}: 70%" if area else "",
         "Likely range: 52% to 68%",
     )

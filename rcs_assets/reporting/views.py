@@ -447,7 +447,8 @@ def _took_part_tile(subject: Subject, part: SurveyPart) -> Tile:
     if row.response_band:
         text += f" ({row.response_band.replace(' %', '%')})"
     if row.schools_n:
-        text += f", in {wording.thousands(row.schools_n)} schools"
+        noun = "school" if row.schools_n == "1" else "schools"
+        text += f", in {wording.thousands(row.schools_n)} {noun}"
     return Tile("plain", wording.thousands(row.respondents_n), text)
 
 

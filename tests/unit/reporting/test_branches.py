@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.reporting.charts import example
 from rcs_assets.reporting.examine import unpacked
 from rcs_assets.reporting.explorer import explorer_files
 from rcs_assets.reporting.package import Participation, Reach, Recipient, Spend, read_package
@@ -121,6 +122,7 @@ def test_prevention_is_told_where_all_tiers_are_shown(tiers, prevention) -> None
         ({"roll_n": ""}, ("445", "primary pupils took part (70-74%)")),
         ({"roll_n": "", "response_band": ""}, ("445", "primary pupils took part")),
         ({"schools_n": "31"}, ("445", f"of about 634 {WHO} (70-74%), in 31 schools")),
+        ({"schools_n": "1"}, ("445", f"of about 634 {WHO} (70-74%), in 1 school")),
         ({"status": "c", "respondents_n": "", "roll_n": "", "response_band": ""},
          ("[c]", "primary pupils took part: number not shown")),
         ({"status": "x", "respondents_n": "", "roll_n": "", "response_band": ""},
@@ -255,3 +257,22 @@ def test_a_split_is_hidden_whole_if_one_side_is(tmp_path, breakdown) -> None:
     assert all("[c]" not in row.values[1] for row in tables["simd_quintile"].rows)
     other = {"asn": "looked_after", "looked_after": "asn"}[breakdown]
     assert all("[c]" not in value for row in tables[other].rows for value in row.values)
+
+
+LONG = "Community Planning Partnership of the Northern and Western Isles"
+
+
+@pytest.mark.parametrize(
+    ("own", "area", "labels"),
+    [
+        ("Falkirk", "Tranche 2 areas", ("Falkirk: 60%", "Tranche 2 areas: 70%")),
+        ("your school", "", ("Your school: 60%", "")),
+        (LONG, "Tranche 2 areas", ("This area: 60%", "Tranche 2 areas: 70%")),
+        ("your school", LONG, ("Your school: 60%", "Its area: 70%")),
+    ],
+)
+def test_labels_of_the_example_fit_into_its_line(own, area, labels) -> None:
+    """Cut at the edge or printed over each other they could not be read; who listens hears all."""
+    chart = example(own, area)
+    assert (chart.own, chart.area) == labels
+    assert own in chart.says and area in chart.says
