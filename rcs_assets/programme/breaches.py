@@ -29,6 +29,7 @@ _ORDER = (
     ("jsc_plan", "review"),
 )
 DEVELOPMENT_DAYS = ("development_day_1", "development_day_2", "development_day_3")
+_WHEN_LATE = "nothing is left to do; a later day that was agreed goes into config/milestones.csv"
 _EXCHANGES = ("learning_exchange", "workshop")
 
 
@@ -52,7 +53,8 @@ class View:
     placeholders_allowed: bool
 
 
-Found = Iterable[tuple[str, str]]
+# Engagement, words, and what to do where it is not what the rule says.
+Found = Iterable[tuple[str, str] | tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def breaches(view: View, rules: Sequence[Rule] | None = None) -> tuple[Breach, .
     """All breaches on the day of the view, in the order of the rules, then of engagements."""
     order = {key: place for place, key in enumerate(["", *view.programme.engagements])}
     return tuple(
-        Breach(rule.name, engagement, said, rule.fix)
+        Breach(rule.name, engagement, said, own[0] if own else rule.fix)
         for rule in (RULES if rules is None else rules)
-        for engagement, said in sorted(rule.find(view), key=lambda found: order[found[0]])
+        for engagement, said, *own in sorted(rule.find(view), key=lambda found: order[found[0]])
     )
 
 
@@ -99,6 +101,35 @@ def due_on(view: View, engagement: str, milestone: str) -> date | None:
         return report_due(view, engagement)
     own = view.tracking.milestones.get((engagement, milestone))
     return own.due_on if own else None
+
+
+def done_on(view: View, engagement: str, milestone: str) -> date | None:
+    """The day on which a milestone was done, as far as it is entered and not still to come.
+
+    That a CPP is ready is entered once, as its assessment: the milestone follows from it.
+    """
+    own = view.tracking.milestones.get((engagement, milestone))
+    day = own.done_on if own else None
+    if day is None and milestone == "readiness":
+        day = _ready_on(view, engagement)
+    return day if day is not None and day <= view.on else None
+
+
+def _ready_on(view: View, engagement: str) -> date | None:
+    """The first day on which a CPP was assessed as ready, if the last assessment says so too."""
+    assessed = sorted(
+        (
+            one
+            for one in view.tracking.readiness
+            if one.engagement == engagement
+            and one.assessed_on <= view.on
+            and (view.placeholders_allowed or not one.is_placeholder)
+        ),
+        key=lambda one: one.assessed_on,
+    )
+    if not assessed or assessed[-1].outcome != "ready":
+        return None
+    return next(one.assessed_on for one in assessed if one.outcome == "ready")
 
 
 def _overbooked(view: View) -> Found:
@@ -170,33 +201,28 @@ def _is_over(view: View, engagement: str) -> bool:
 
 def _late_reports(view: View) -> Found:
     for key in view.programme.engagements:
-        due, done = report_due(view, key), _done(view, key, "reports")
+        due, done = report_due(view, key), done_on(view, key, "reports")
         if due is None:
             continue
         if done is not None and done > due:
-            yield key, f"reported on {done.isoformat()}, {(done - due).days} days after it was due"
+            said = f"reported on {done.isoformat()}, {(done - due).days} days after it was due"
+            yield key, said, _WHEN_LATE
         elif done is None and due < view.on:
             yield key, f"due on {due.isoformat()}, {(view.on - due).days} days ago"
-
-
-def _done(view: View, engagement: str, milestone: str) -> date | None:
-    """The day on which a milestone was done, if that day is not still to come."""
-    own = view.tracking.milestones.get((engagement, milestone))
-    return own.done_on if own and own.done_on and own.done_on <= view.on else None
 
 
 def _late_milestones(view: View) -> Found:
     for (key, name), own in view.tracking.milestones.items():
         if name == "reports" or own.due_on is None or own.due_on >= view.on:
             continue
-        if _done(view, key, name) is None:
+        if done_on(view, key, name) is None:
             yield key, f"{name} was due on {own.due_on.isoformat()} and is not done"
 
 
 def _disordered(view: View) -> Found:
     for key in view.programme.engagements:
         for first, second in _ORDER:
-            before, after = _done(view, key, first), _done(view, key, second)
+            before, after = done_on(view, key, first), done_on(view, key, second)
             if after is not None and (before is None or before > after):
                 when = f"on {before.isoformat()}" if before else "not at all"
                 yield key, f"{second} on {after.isoformat()}, but {first} {when}"
@@ -205,7 +231,7 @@ def _disordered(view: View) -> Found:
 def _without_days(view: View) -> Found:
     wanted = view.tracking.rules.development_days_n
     for key in view.programme.engagements:
-        n = sum(_done(view, key, name) is not None for name in DEVELOPMENT_DAYS)
+        n = sum(done_on(view, key, name) is not None for name in DEVELOPMENT_DAYS)
         if _is_over(view, key) and n < wanted:
             yield key, f"{n} development days held of {wanted}"
 

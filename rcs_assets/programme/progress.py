@@ -14,7 +14,7 @@ from datetime import date
 import pyarrow as pa
 
 from rcs_assets.programme.approvals import approval_problems
-from rcs_assets.programme.breaches import Breach, View, breaches, due_on, report_due
+from rcs_assets.programme.breaches import Breach, View, breaches, done_on, due_on, report_due
 from rcs_assets.programme.tracking import MILESTONES, Event, NeedsAssessment, Post, Slot
 
 _MILESTONES = pa.schema(
@@ -121,9 +121,8 @@ def _standing(view: View, key: str) -> Standing:
 
 
 def _step(view: View, key: str, name: str) -> Step:
-    own = view.tracking.milestones.get((key, name))
-    due, done = due_on(view, key, name), own.done_on if own else None
-    if done is not None and done <= view.on:
+    due, done = due_on(view, key, name), done_on(view, key, name)
+    if done is not None:
         return Step(name, due, done, "done late" if due and done > due else "done")
     if due is None:
         return Step(name, None, None, "open")

@@ -5,6 +5,7 @@ Belongs here: docs/how-to/adopt-another-questionnaire.md, and a delivery of it t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -120,9 +121,11 @@ def test_answers_that_know_nobody_are_taken_in_and_linked_to_nobody(
 
 def _registers(world: World, page: Path, survey: str, stage: str) -> None:
     """The rows of docs/how-to/add-a-tranche.md but for its questionnaire version; one stage."""
-    names = ("tranches.csv", "engagements.csv", "waves.csv", "privacy.csv", "readiness.csv")
-    listed = blocks(page.with_name("add-a-tranche.md"), "csv")
-    for name, text in zip(names, [*listed[:3], *listed[4:]], strict=True):
+    tranche = page.with_name("add-a-tranche.md")
+    names = re.findall(r"`config/(\w+\.csv)`", tranche.read_text(encoding="utf-8"))
+    listed = dict(zip(names, blocks(tranche, "csv"), strict=True))
+    del listed["questionnaires.csv"]
+    for name, text in listed.items():
         asked = text.replace(",primary,", f",{survey},").replace("P5;P6;P7", stage)
         (world.home.config / name).write_text(asked, encoding="utf-8")
 

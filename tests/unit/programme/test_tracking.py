@@ -21,6 +21,7 @@ from rcs_assets.programme.breaches import RULES, View, breaches, report_due
 from rcs_assets.programme.progress import progress
 from rcs_assets.programme.status_page import status_page
 from rcs_assets.programme.tracking import COLUMNS, load_tracking, readiness_problems
+from tests.acceptance.documentation import blocks
 
 DATA = Path(__file__).parents[3] / "rcs_assets" / "programme" / "data"
 AFTER_ALL = date(2020, 6, 30)
@@ -184,6 +185,55 @@ def test_every_rule_can_be_broken() -> None:
     assert {*BROKEN, *ADDED, "cycles_are_entered"} == {rule.name for rule in RULES}
 
 
+@pytest.mark.parametrize(
+    ("key", "page"), [("t4-moray", "add-a-tranche"), ("t3-midlothian", "add-a-cpp")]
+)
+def test_a_how_to_names_every_row_that_the_status_asks_for(
+    tmp_path: Path, repo_root: Path, key: str, page: str
+) -> None:
+    """docs/how-to/add-a-tranche.md and add-a-cpp.md: on the day before its survey begins."""
+    file = repo_root / "docs" / "how-to" / f"{page}.md"
+    names = re.findall(r"`config/(\w+\.csv)`", file.read_text(encoding="utf-8"))
+    for name, rows in zip(names, blocks(file, "csv"), strict=True):
+        (tmp_path / name).write_text(rows, encoding="utf-8")
+    first = min(w.fieldwork_start for w in load_programme(tmp_path).engagements[key].waves)
+    before = {found for found in said(tmp_path, first) if found[1] in ("", key)}
+    # What is done while the CPP takes part is entered by then: docs/how-to/track-the-programme.md.
+    assert before == {("posts_are_filled", key), ("cycles_are_entered", key)}
+
+
+def test_readiness_is_entered_once(tmp_path: Path, overlay: Overlay) -> None:
+    """The assessment is the milestone; a placeholder is neither in production."""
+    config = overlay("milestones.csv", milestone(MORAY, "readiness"))
+    steps = {
+        allowed: {
+            step.milestone: step
+            for one in progress(view(config, AFTER_ALL, placeholders_allowed=allowed)).standings
+            if one.engagement == MORAY
+            for step in one.steps
+        }
+        for allowed in (True, False)
+    }
+    assert (steps[True]["readiness"].state, steps[True]["readiness"].done_on) == (
+        "done",
+        date(2018, 11, 7),
+    )
+    assert steps[False]["readiness"].state == "open"
+    assert ("milestones_follow_their_order", MORAY) not in said(config, AFTER_ALL)
+
+
+def test_a_cpp_that_is_no_longer_ready_has_not_done_it(overlay: Overlay) -> None:
+    rows = (
+        readiness(MORAY),
+        readiness(MORAY) | {"assessed_on": "2018-12-01", "outcome": "not_ready",
+         "assessor": "x", **dict.fromkeys(COLUMNS["readiness.csv"][3:9], "no")},
+    )  # fmt: skip
+    overlay("readiness.csv", *rows)
+    config = overlay("milestones.csv", milestone(MORAY, "readiness"))
+    (one,) = [s for s in progress(view(config, DURING)).standings if s.engagement == MORAY]
+    assert one.readiness == "not_ready" and one.steps[0].state == "open"
+
+
 def test_an_engagement_that_was_added_needs_a_slot_and_a_cut_off(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.mkdir()
@@ -230,6 +280,8 @@ def test_a_report_that_came_late_stays_a_breach(overlay: Overlay) -> None:
     assert ("reports_come_within_six_months", MORAY) not in said(folder, date(2019, 12, 28))
     late = [b for b in breaches(view(folder, AFTER_ALL)) if b.rule.startswith("reports")]
     assert [b.said for b in late] == ["reported on 2019-12-30, 2 days after it was due"]
+    # Its day has been entered: it is not asked for again.
+    assert "enter the day" not in late[0].fix and "config/milestones.csv" in late[0].fix
 
 
 def test_readiness_counts_only_before_the_first_survey(overlay: Overlay) -> None:
@@ -335,6 +387,7 @@ def test_the_page_says_what_is_the_matter_and_loads_nothing(overlay: Overlay) ->
     assert "INTERNAL. Not for release" in text and "SIMULATED" in text
     assert "jsc_plan was due on 2020-01-31 and is not done" in text
     assert "overdue 2020-01-31" in text
+    assert "1 breach of the programme's rules" in text
     tags = [tag for tag, _ in reader.tags]
     assert not {"script", "link", "img", "iframe"} & set(tags)
     assert not any(name in ("src", "style") for _, given in reader.tags for name in given)
