@@ -315,7 +315,10 @@ def _questionnaire_variable(
 ) -> QuestionnaireVariable:
     if variable.name not in naming:
         raise row.problem(
-            "naming", f"{variable.name} has no supplier's name", "add it to supplier_names.csv"
+            "naming",
+            f"{variable.name} has no supplier's name",
+            f"add it to supplier_names.csv; if {row.values['name']} did not ask it, add it to "
+            "version_changes.csv with `not_asked`",
         )
     coding = _first(layers, variable.value_set, codings)
     if not coding:

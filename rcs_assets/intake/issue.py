@@ -58,10 +58,18 @@ def issue(
 
     Raises:
         InputError: the list does not fit or holds encodings, a school is not one of the council's
-            for this survey, or a school has more pupils than numbers. Nothing is written then.
+            for this survey, a school has more pupils than numbers, or `out` is there. Nothing is
+            written then.
     """
     # Numbers are given to pupils by name; a council that encodes does so afterwards
     # (`_refuse_encodings`).
+    if out.exists():
+        raise InputError(
+            "There is a file already",
+            where=str(out),
+            why="it may hold UIDs that were handed to pupils",
+            fix="name another --out, or remove the file first",
+        )
     dataset = encoded.of_identifiers(codebook.datasets["sample_file"])
     council = programme.engagements[engagement].cpp.council_name
     with open_warehouse(home, settings=settings, read_only=True) as warehouse:

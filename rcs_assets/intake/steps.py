@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 import duckdb
 import pyarrow as pa
 
-from rcs_assets.codebook import Dataset, Questionnaire
+from rcs_assets.codebook import Dataset, Field, Questionnaire
 from rcs_assets.errors import InputError
 from rcs_assets.intake import (
     adapted,
@@ -59,6 +59,9 @@ from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme import Engagement, approval_problems
 from rcs_assets.storage import sql_literal
+
+# How many cells of a list of opt-outs a message names.
+_CELLS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -244,16 +247,7 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
     _require_approval(desk, engagement)
     with scratch(desk) as con:
         open_file(con, desk, dataset, delivery)
-        unreadable = con.execute(
-            "select row_number, column_name from violations order by all limit 1"
-        ).fetchall()
-        if unreadable:
-            raise InputError(
-                "An opt-out cannot be read",
-                where=f"file {delivery.file}, row {unreadable[0][0]}, column {unreadable[0][1]}",
-                why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
-                fix="correct the row and deliver the file again",
-            )
+        _refuse_unreadable(con, dataset, delivery)
         _refuse_contradictions(con, delivery)
         held = desk.vault.execute(
             "select uid, scope from opt_outs where engagement = ? order by all", [engagement.key]
@@ -272,6 +266,43 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
             "requester_not_said": count(con, "accepted", "requested_by is null"),
         }
         return Taken(count_receipt(con, delivery, flags), None, vault={"opt_outs": rows})
+
+
+def _refuse_unreadable(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, delivery: Delivery
+) -> None:
+    """An opt-out that cannot be read is not left out: its child would be surveyed or linked.
+
+    Raises:
+        InputError: names the first rows, and what their cells must be.
+    """
+    found = con.execute(
+        f"select row_number, column_name, rule from {VIOLATIONS} order by all"
+    ).fetchall()
+    if not found:
+        return
+    forms = {field.column: _form(field) for field in dataset.fields}
+    forms |= {rule.name: rule.description for rule in dataset.row_rules}
+    places = [f"row {row}, column {column}" for row, column, _ in found[:_CELLS_SHOWN]]
+    more = [f"and {len(found) - _CELLS_SHOWN} more"] if len(found) > _CELLS_SHOWN else []
+    needed = dict.fromkeys(forms.get(rule) or forms[column] for _, column, rule in found)
+    raise InputError(
+        f"{len(found)} cells of the list of opt-outs cannot be read"
+        if len(found) > 1
+        else "An opt-out cannot be read",
+        where=f"file {delivery.file}, {'; '.join([*places, *more])}",
+        why="an opt-out that cannot be read cannot be honoured: the whole file is refused",
+        fix=f"correct these rows and deliver the file again ({'; '.join(needed)})",
+    )
+
+
+def _form(field: Field) -> str:
+    """What a cell must be, in words."""
+    if field.kind == "date":
+        return f"{field.column} is a day as {' or '.join(field.date_forms) or 'YYYY-MM-DD'}"
+    if field.allowed:
+        return f"{field.column} is one of {', '.join(field.allowed)}"
+    return f"{field.column} is the {field.description}"
 
 
 def _refuse_contradictions(con: duckdb.DuckDBPyConnection, delivery: Delivery) -> None:

@@ -72,6 +72,13 @@ def test_overlay_adds_a_question_with_its_supplier_names(tmp_path: Path) -> None
     assert (asked.variable, asked.supplier_name) == ("likes_school_meals", "LIKEMEALS")
 
 
+def test_a_question_that_a_version_did_not_ask_may_be_told_so(tmp_path: Path) -> None:
+    new = {"name": "likes_school_meals", "label": "Likes school meals"}
+    write_overlay(tmp_path, "variables.csv", {"name": "happy_at_school"}, new)
+    with pytest.raises(ConfigurationError, match=r"version_changes\.csv with `not_asked`"):
+        load_codebook(tmp_path)
+
+
 INDICATOR = {"name": "secondary_happy_at_school"}
 RANGE = {"name": "secondary_sdq_very_high_emotional"}
 LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}

@@ -107,6 +107,17 @@ def test_nothing_is_issued_from_a_list_with_a_fault(
     assert not out.exists()
 
 
+def test_a_file_that_is_there_is_not_written_over(
+    delivered: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """UIDs of it may have been handed to pupils."""
+    out = tmp_path / "issued.csv"
+    out.write_text("handed out\n", encoding="utf-8")
+    assert _issue(delivered, _unissued(), out) == 1
+    assert "There is a file already" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "handed out\n"
+
+
 def test_encodings_are_issued_no_uids(
     delivered: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,21 @@ def test_one_opt_out_in_two_states_is_not_guessed(delivered: World) -> None:
     assert "cannot be read" in delivered.take("opt_outs").reason
 
 
+def test_every_row_that_cannot_be_read_is_named_with_the_form(delivered: World) -> None:
+    """A list is corrected once, not row by row; no cell of it is told."""
+    bad = {"received_on": "05/04/2016"}
+    deliver(delivered, OTHER, *({**OUT, **bad, "survey_uid": f"CA0000001{n}"} for n in range(7)))
+    told = delivered.take("opt_outs").reason
+    assert "7 cells of the list of opt-outs cannot be read" in told
+    assert "row 2, column received_on; row 3, column received_on" in told and "and 2 more" in told
+    assert "received_on is a day as YYYY-MM-DD" in told
+    assert "05/04" not in told and "CA0000" not in told
+    deliver(delivered, {**OUT, "scope": "some"}, {**OTHER, "taken_back_on": "2016-04-04"})
+    told = delivered.take("opt_outs").reason
+    assert "scope is one of survey, linkage, all" in told
+    assert "on or after the day on which it was received" in told
+
+
 def test_a_list_of_before_has_three_columns_and_is_still_read(delivered: World) -> None:
     deliver(delivered, {name: OUT[name] for name in ("survey_uid", "scope", "received_on")})
     told = delivered.take("opt_outs")
