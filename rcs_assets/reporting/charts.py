@@ -142,18 +142,18 @@ class NotDrawn:
 Chart = Strip | Stack | Dumbbell | Shift | ShareBar | StackedBar | Marks | Example | Flow | NotDrawn
 
 
-# How long a name may be that stands in the example; with its figure it fills the line.
-_NAME_SIGNS_N = 27
+# How long a name may be that stands in the example: above it has the line, beside it a pointer.
+_OWN_SIGNS_N, _AREA_SIGNS_N = 27, 20
 
 
 def example(own: str, area: str) -> Example:
     """The annotated example; its figures are made up, and the page says so.
 
-    Labels stand in one line of the drawing: a name that is longer is told in its words alone.
+    Labels stand in one line of the drawing: a longer name is told in words alone.
     """
     says = f"{own}: 60%, likely range 52% to 68%" + (f". {area}: 70%" if area else "")
-    shown = own if len(own) <= _NAME_SIGNS_N else "this area"
-    beside = area if len(area) <= _NAME_SIGNS_N else "Its area"
+    shown = own if len(own) <= _OWN_SIGNS_N else "this area"
+    beside = area if len(area) <= _AREA_SIGNS_N else "Its area"
     return Example(
         "Example",
         says,

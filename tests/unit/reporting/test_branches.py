@@ -269,6 +269,8 @@ LONG = "Community Planning Partnership of the Northern and Western Isles"
         ("your school", "", ("Your school: 60%", "")),
         (LONG, "Tranche 2 areas", ("This area: 60%", "Tranche 2 areas: 70%")),
         ("your school", LONG, ("Your school: 60%", "Its area: 70%")),
+        # A pointer ends where the label of this area would begin.
+        ("your school", "Dumfries and Galloway", ("Your school: 60%", "Its area: 70%")),
     ],
 )
 def test_labels_of_the_example_fit_into_its_line(own, area, labels) -> None:
