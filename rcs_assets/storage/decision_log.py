@@ -212,6 +212,9 @@ def _add(
     added = DecisionEntry(
         **covered | {"event": event, "forgets": forgets}, sha256=sha256, content=content
     )
+    if entries:
+        # A head that a full disk left behind catches up first: so it is never two entries behind.
+        _write_head(home, len(entries), previous)
     _write(home, [*entries, added])
     return added
 
@@ -228,7 +231,11 @@ def _write(home: Home, entries: Sequence[DecisionEntry]) -> None:
         previous = entry.sha256
     home.logs.mkdir(exist_ok=True, mode=0o700)
     write_atomically(log_file(home), "".join(lines))
-    head = {"n": len(entries), "sha256": previous}
+    _write_head(home, len(entries), previous)
+
+
+def _write_head(home: Home, number: int, sha256: str) -> None:
+    head = {"n": number, "sha256": sha256}
     write_atomically(head_file(home), json.dumps(head, sort_keys=True) + "\n")
 
 
