@@ -52,8 +52,13 @@ def _an_engine_takes_it(options: object) -> int:
 
 
 def _nobody_takes_it(options: object) -> int:
-    _stop()
-    time.sleep(5)
+    # As from a terminal: a process that is started in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _stop()
+        time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0
 
 
@@ -82,7 +87,6 @@ def test_a_run_that_fails_of_itself_is_no_stop(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("seconds", [0.15, 0.6])
 def test_a_stop_while_the_command_line_is_imported_leaves_no_trace(seconds: float) -> None:
-    # As from a terminal: a process that is started in the background ignores Ctrl-C.
     code = (
         "import signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -23,7 +23,13 @@ from tests.unit.intake.conftest import ENGAGEMENT, World, pupils, write_csv
 
 ONE, TWO, STRANGER = "ZZ00000010", "ZZ00000011", "ZZ00000012"
 # The contract of the delivery names it, and what makes up such a delivery; nothing else does.
-KNOWN_READERS = {"rcs_assets/codebook/data/datasets.yaml", "rcs_assets/simulate/adapted.py"}
+# The contract, the simulator, and two that read or name the file of rules, no answers.
+KNOWN_READERS = {
+    "rcs_assets/codebook/data/datasets.yaml",
+    "rcs_assets/simulate/adapted.py",
+    "rcs_assets/doctor.py",
+    "rcs_assets/release/rules_in_force.py",
+}
 ANSWERS = "select item, answer from intake.adapted_survey order by all"
 
 
