@@ -30,23 +30,17 @@ from rcs_assets.storage.records import quick_records
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be computed: engagements in partition order, and the unpartitioned parts.
-
-    `candidate`: it alone, since it does not lie there as it was made.
-    """
+    """What has to be computed: engagements in partition order, and the unpartitioned parts."""
 
     reference: bool
     engagements: tuple[str, ...]
     outputs: bool
     tracking: bool = False
-    candidate: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Nothing has changed."""
-        return not (
-            self.reference or self.engagements or self.outputs or self.tracking or self.candidate
-        )
+        return not (self.reference or self.engagements or self.outputs or self.tracking)
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ Progress = Callable[[str], None]
 
 
 def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
-    """Compare what was delivered with what the warehouse was computed from.
+    """Compare what was delivered with what warehouse and candidate were computed from.
 
     Args:
         home: the installation.
@@ -72,9 +66,9 @@ def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] =
     stale = stale_parts(home, wanted_fingerprints(home, left_out))
     order = load_programme(home.config).engagement_keys
     engagements = tuple(key for key in order if key in stale and (not only or key in only))
-    return Plan(
-        REFERENCE in stale, engagements, OUTPUTS in stale, TRACKING in stale, not is_as_made(home)
-    )
+    # A candidate that was edited, or is gone, is not what was computed either.
+    outputs = OUTPUTS in stale or not is_as_made(home)
+    return Plan(REFERENCE in stale, engagements, outputs, TRACKING in stale)
 
 
 def contiguous_ranges(order: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
@@ -151,11 +145,8 @@ class Launcher:
         if plan.outputs or plan.engagements or plan.reference:
             # One run less: each costs seconds, and tracking fits into any.
             steps.append(("estimates to candidate", self._outputs | tracking, {}))
-        else:
-            again = self._selected("release/candidate+") - {PUBLISHED} if plan.candidate else set()
-            if again or tracking:
-                label = "the candidate anew" if again else "programme tracking"
-                steps.append((label, again | tracking, {}))
+        elif tracking:
+            steps.append(("programme tracking", tracking, {}))
         with write_lock(self._home, "rcs materialise"):
             self._fail_orphans()
             for label, selection, tags in steps:
