@@ -120,6 +120,8 @@ def _changed(before: Path, after: Path) -> list[_Change] | None:
         names = sorted(asked[0] & asked[1])
         told = _compared(con, *(_by_answers(folder, names) for folder in folders))
         of_answers = {row[:2]: row for row in told}
+        if any(not row[4] and row[:2] not in of_answers for row in rows):
+            return None
         return [_Change(*(row if row[4] else of_answers[row[:2]])[:4]) for row in rows]
 
 
