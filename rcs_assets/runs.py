@@ -9,6 +9,7 @@ and words for people (`cli.py`).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ class RunOutcome:
 
 
 Progress = Callable[[str], None]
+# The class, as Dagster puts it before the sentence of an error of the platform's own.
+_REFUSAL = re.compile(r"rcs_assets\.[\w.]+: ")
 
 
 def plan_runs(home: Home, *, left_out: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
@@ -236,12 +239,14 @@ def _assets(planned: Planned) -> frozenset[dg.AssetKey]:
 
 
 def first_error(result: dg.ExecuteInProcessResult) -> str:
-    """What the first step that failed said, for the command line."""
+    """Why the run failed: a refusal alone, or the step and class of any other failure."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause if error and error.cause else error
-            return f"{event.step_key}: {(cause.message if cause else '').strip()}"
+            said = (cause.message if cause else "").strip()
+            refusal = _REFUSAL.match(said)
+            return said[refusal.end() :] if refusal else f"{event.step_key}: {said}"
     return "the run failed before its first step; see the Dagster UI (make ui)"
 
 

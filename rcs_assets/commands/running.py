@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -41,9 +40,6 @@ from rcs_assets.storage.decision_log import read_decisions
 from rcs_assets.storage.home import DEMO_SEED
 from rcs_assets.storage.keyring import require_keys
 from rcs_assets.storage.recover import set_aside_if_damaged
-
-# Step and class, as Dagster puts them before the sentence of an error of the platform's own.
-_REFUSAL_BEGINS = re.compile(r"^\w+: rcs_assets\.[\w.]+: ")
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -239,7 +235,7 @@ def _report_runs(outcomes: Sequence[Any]) -> int:
     if failed and was_stopped():
         raise KeyboardInterrupt
     for outcome in failed:
-        print(f"rcs: {_sentence(outcome.error)}", file=sys.stderr)
+        print(f"rcs: {outcome.error}", file=sys.stderr)
     return REFUSED if failed else DONE
 
 
@@ -255,11 +251,6 @@ def _say_incomplete(home: Home) -> None:
         print(f"incomplete: {place}: {reason}", file=sys.stderr)
         counted = f"{len(names)} deliveries" if len(names) > 1 else "1 delivery"
         print(f"  {counted}: {', '.join(names)}", file=sys.stderr)
-
-
-def _sentence(error: str) -> str:
-    """A refusal alone, which says what, where and why; of any other failure its step and class."""
-    return _REFUSAL_BEGINS.sub("", error)
 
 
 def _require_files(paths: Sequence[Path]) -> None:

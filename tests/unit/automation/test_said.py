@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import dagster as dg
 import pytest
 
 from rcs_assets.build import build_defs
 from rcs_assets.cli import main
 from rcs_assets.commands import running
 from rcs_assets.commands.terminal import DONE, REFUSED
+from rcs_assets.errors import GateRefusedError
 from rcs_assets.linkage import review
-from rcs_assets.runs import RunOutcome
+from rcs_assets.runs import RunOutcome, first_error
 from rcs_assets.storage import Home
 
 BLOCKED = "Intake is blocked. Why: the approval is a placeholder."
@@ -54,20 +56,25 @@ def test_a_reason_is_said_once_with_its_deliveries(
     ("error", "said"),
     [
         (
-            "release__published: rcs_assets.errors.GateRefusedError: The gate refused to publish. "
-            "Why: it has 0 signatures.",
+            GateRefusedError("The gate refused to publish", why="it has 0 signatures"),
             "rcs: The gate refused to publish. Why: it has 0 signatures.",
         ),
         (
-            "reporting__pages: ZeroDivisionError: division by zero",
+            ZeroDivisionError("division by zero"),
             "rcs: reporting__pages: ZeroDivisionError: division by zero",
         ),
     ],
 )
 def test_a_refusal_is_said_without_names_of_the_code(
-    error: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    error: Exception, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = RunOutcome("1", "publish", error)
+    @dg.asset(key=["reporting", "pages"])
+    def pages() -> None:
+        raise error
+
+    result = dg.materialize([pages], raise_on_error=False)
+    outcome = RunOutcome(result.run_id, "rest", first_error(result))
+    capsys.readouterr()
     assert running._report_failures(Home.open(tmp_path / "home"), [outcome]) == REFUSED
     assert capsys.readouterr().err.splitlines() == [said]
 
