@@ -507,10 +507,10 @@ cuts long names. Codes from -9 to -1 are missing values: the `.sav` says so, in 
 `derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
 withheld counts there as not answered (a score is prorated over the other items, or missing).
 
-**Shares of sensitive answers come out too high**, by up to two points in the areas tried: classes
-in which all gave the same answer are withheld, and mostly that answer is no. For levels take the
-published tables; the file is for what goes together with what. Weights are coarse: they weigh
-shares and means, and do not add up to the roll.
+**Shares of sensitive answers come out too high**, by up to two points in
+simulated data (no other was tried): classes in which all gave the same answer are withheld, and
+mostly that answer is no. For levels take the published tables; the file is for what goes together
+with what. Weights are coarse: they weigh shares and means, and do not add up to the roll.
 {_parts(surveys, rule)}
 ## What was done
 - Keys: area, survey, stage, sex, SIMD group ({groups}), any support recorded. At least

@@ -147,6 +147,8 @@ def test_archive_and_cpp_get_the_same_bytes(built):
 def test_the_note_says_what_was_done_and_asked(files):
     text = (files / "README.md").read_text()
     assert "SIMULATED" in text and f"At least\n  {RULE.k} pupils" in text and "agreement" in text
+    # What was measured was measured on invented pupils, whatever the deposit is made of.
+    assert "by up to two points in\nsimulated data" in text
 
 
 def test_without_the_purpose_a_package_has_no_microdata(home, build):
