@@ -25,6 +25,7 @@ from rcs_assets.codebook.indicators import (
 from rcs_assets.codebook.measures import read_conversions, read_instruments
 from rcs_assets.codebook.model import Codebook
 from rcs_assets.codebook.questions import (
+    ORDERED_FILE,
     read_missing,
     read_questionnaires,
     read_value_sets,
@@ -39,6 +40,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     for file, columns in {
         "missing_codes.csv": "code name label leaves_denominator leaves_hwb_denominator source",
         "value_sets.csv": "value_set code label",
+        ORDERED_FILE: "value_set source",
         "variables.csv": "name label theme value_set surveys stages is_sensitive source",
         "routing.csv": "variable asked_if codes source",
         "questionnaires.csv": "name tranche survey contractor wave uid_name completed_on_name "
@@ -77,7 +79,7 @@ KEY_SIZES: Mapping[str, int] = {
 PLATFORM = Path(__file__).parent / "data"
 FILES = (*COLUMNS, DATASETS_FILE)
 # Files that a codebook which was kept before there were any (`frozen.py`) is without.
-_LATER = (FORMS_FILE,)
+_LATER = (FORMS_FILE, ORDERED_FILE)
 
 
 def load_codebook(overlay: Path | None = None, defaults: Path = PLATFORM) -> Codebook:

@@ -35,10 +35,14 @@ class MissingCode:
 
 @dataclass(frozen=True)
 class ValueSet:
-    """Answer options: code (0 or above) to short label, in questionnaire order."""
+    """Answer options: code (0 or above) to short label, in questionnaire order.
+
+    `is_ordered`: all of them stand in the order of their codes, as on a scale.
+    """
 
     name: str
     values: Mapping[int, str]
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ and codes them, with the rules between these. Does not belong here: scoring and 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 from rcs_assets.codebook.model import (
@@ -50,6 +50,7 @@ RESERVED = frozenset(
 # Tables of pupils also take these from administrative records; parents are asked for them.
 PUPIL_RESERVED = frozenset(["simd_quintile", "datazone", "school_name"])
 EVERY_VALUE_SET = "*"
+ORDERED_FILE = "ordered_answers.csv"
 NOT_ASKED = "not_asked"
 CHANGES = (NOT_ASKED, "reworded", "options", "position", "mode")
 
@@ -80,7 +81,13 @@ def read_value_sets(rows: Rows) -> dict[str, ValueSet]:
         if not 0 <= code <= 127:
             raise row.problem("code", "answer codes are 0 to 127", "negative codes are missing")
         values.setdefault(row.required("value_set"), {})[code] = row.required("label")
-    return {name: ValueSet(name, labels) for name, labels in values.items()}
+    ordered = {_ordered(row, values) for row in rows[ORDERED_FILE]}
+    return {name: ValueSet(name, labels, name in ordered) for name, labels in values.items()}
+
+
+def _ordered(row: Row, value_sets: Collection[str]) -> str:
+    row.required("source")
+    return row.choice("value_set", value_sets)
 
 
 def read_variables(rows: Rows, value_sets: Mapping[str, ValueSet]) -> dict[str, Variable]:

@@ -425,6 +425,7 @@ def _sav_task(
         labels=_column_labels(asked),
         value_labels=values,
         answers=[variable.name for variable in asked],
+        ordered=[v.name for v in asked if files.codebook.value_sets[v.value_set].is_ordered],
         texts=[DATA_SOURCE, *KEYS],
     )
 

@@ -37,8 +37,9 @@ class SavTask:
     """One file: `parquet` is read, and `<its stem>.sav` and `.dta` are written beside it.
 
     `labels`: column → label, in the order of the file. `value_labels`: column → (code,
-    label). `answers`: columns with whole numbers of which -9 to -1 are missing; `texts`:
-    columns of text (empty for null). Others are decimal numbers.
+    label). `answers`: columns with whole numbers of which -9 to -1 are missing; `ordered`:
+    those of them whose codes stand in an order; `texts`: columns of text (empty for null).
+    Others are decimal numbers.
     """
 
     parquet: str
@@ -47,6 +48,7 @@ class SavTask:
     labels: Mapping[str, str]
     value_labels: Mapping[str, Sequence[tuple[int | str, str]]]
     answers: Sequence[str]
+    ordered: Sequence[str]
     texts: Sequence[str]
 
 
@@ -89,6 +91,7 @@ def _write(task: SavTask) -> None:
         variable_value_labels={name: dict(pairs) for name, pairs in task.value_labels.items()},
         missing_ranges=dict.fromkeys(answers, _MISSING_RANGE),
         variable_measure=dict.fromkeys([*texts, *answers], "nominal")
+        | dict.fromkeys(task.ordered, "ordinal")
         | dict.fromkeys(numbers, "scale"),
         variable_format=dict.fromkeys(answers, "F2.0"),
         note=task.note,

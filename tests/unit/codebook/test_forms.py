@@ -82,10 +82,12 @@ def test_the_column_of_the_form_is_no_question(tmp_path: Path) -> None:
         load_codebook(tmp_path)
 
 
-def test_a_codebook_that_was_kept_before_there_were_forms_still_reads(tmp_path: Path) -> None:
+def test_a_codebook_that_was_kept_before_a_file_was_there_still_reads(tmp_path: Path) -> None:
     kept = tmp_path / "platform"
     shutil.copytree(DATA, kept)
-    (kept / "forms.csv").unlink()
+    for later in ("forms.csv", "ordered_answers.csv"):
+        (kept / later).unlink()
     codebook = load_codebook(tmp_path / "overlay", kept)
     assert codebook.questionnaire_for("t1", "secondary").forms == ()
+    assert not codebook.value_sets["agree5"].is_ordered
     assert len(codebook.variables) == len(load_codebook().variables)

@@ -179,6 +179,15 @@ def test_missing_codes_are_kept_apart(codebook: Codebook) -> None:
     assert not codebook.missing[-1].leaves_hwb_denominator
 
 
+def test_answers_with_one_outside_the_order_have_none(codebook: Codebook) -> None:
+    ordered = {name for name, values in codebook.value_sets.items() if values.is_ordered}
+    assert {"agree5", "how_often5", "sdq3", "trust3", "alcohol6"} <= ordered
+    assert not ordered & {"yes_no", "child_sex", "outcome3", "leaving3", "destination9"}
+    for values in codebook.value_sets.values():
+        if {"Don't know", "Not sure at the moment", "Other"} & set(values.values.values()):
+            assert not values.is_ordered, values.name
+
+
 def test_every_wave_has_a_questionnaire_of_its_contractor(codebook: Codebook) -> None:
     for engagement in load_programme().engagements.values():
         for wave in engagement.waves:

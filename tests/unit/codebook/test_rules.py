@@ -171,6 +171,8 @@ LAST_BAND = {"score": "sdq_total", "bands": "4", "number": "4"}
         ("variables.csv", {"name": "happy_at_school"}, {"name": "Happy"}, "name"),
         ("variables.csv", {"name": "happy_at_school"}, {"name": "simd_quintile"}, "name"),
         ("value_sets.csv", {"value_set": "yes_no", "code": "0"}, {"code": "-2"}, "code"),
+        ("ordered_answers.csv", {"value_set": "agree5"}, {"value_set": "agree7"}, "value_set"),
+        ("ordered_answers.csv", {"value_set": "agree5"}, {"source": ""}, "source"),
         ("missing_codes.csv", {"code": "-1"}, {"code": "5"}, "code"),
         ("missing_codes.csv", {"code": "-1"}, {"leaves_denominator": "1"}, "leaves_denominator"),
         ("routing.csv", {"variable": "bullying_reported"}, {"codes": "3"}, "codes"),

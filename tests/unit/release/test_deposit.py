@@ -118,6 +118,19 @@ def test_sav_has_labels_missing_ranges_and_a_fixed_stamp(files):
     assert header == b"01 Jan 2000:00:00"
 
 
+def test_sav_says_which_answers_have_an_order(files):
+    _, meta = pyreadstat.read_sav(files / "secondary.sav", metadataonly=True)
+    assert {name: meta.variable_measure[name] for name in (
+        "happy_at_school", "sdq_1", "frequency_alcohol",
+        "alcohol_ever", "adults_listening", "expected_destination_after_school",
+        "stage", "weight",
+    )} == {
+        "happy_at_school": "ordinal", "sdq_1": "ordinal", "frequency_alcohol": "ordinal",
+        "alcohol_ever": "nominal", "adults_listening": "nominal",
+        "expected_destination_after_school": "nominal", "stage": "nominal", "weight": "scale",
+    }  # fmt: skip
+
+
 def test_the_dictionary_explains_every_column(files):
     with (files / "data_dictionary.csv").open(encoding="utf-8", newline="") as stream:
         said = list(csv.DictReader(stream))
