@@ -33,6 +33,7 @@ from rcs_assets.linkage.settings import (
     load_model_rules,
     load_quality_rules,
 )
+from rcs_assets.overlays import refuse_unread
 from rcs_assets.programme import load_programme
 from rcs_assets.programme.datafile import read_keys
 from rcs_assets.programme.tracking import load_tracking
@@ -127,8 +128,10 @@ def _rules(home: Home) -> list[Finding]:
     return [Finding("rules", True, f"policy version {version}, no part against another")]
 
 
-# What an overlay may hold, each file read by its own room; last, the policy of all together.
+# First the names in an overlay; then what it may hold, each file read by its own room; last, the
+# policy of all together.
 _LOADERS: tuple[Callable[[Path], object], ...] = (
+    refuse_unread,
     load_programme,
     load_tracking,
     load_codebook,

@@ -16,6 +16,7 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, wanted_fingerprints
+from rcs_assets.overlays import refuse_unread
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import open_warehouse, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE, forget, record
@@ -80,10 +81,12 @@ class RunHome(HomeResource):
 
         Raises:
             StorageError: another process works on the home; the message names it.
+            ConfigurationError: nothing reads a name in the overlay.
         """
         if context.run is None:
             yield self
             return
+        refuse_unread(self.home().config)
         with write_lock(self.home(), f"Dagster run {context.run.run_id[:8]}"):
             wanted = wanted_fingerprints(self.home(), self.left_out, self.settings().as_of)
             units = self._begin(context)

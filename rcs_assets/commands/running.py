@@ -51,7 +51,7 @@ def demo(options: argparse.Namespace) -> int:
             fix="leave --profile out",
         )
     started = time.monotonic()
-    home = make_home(options, profile="demo")
+    home = _to_work_on(make_home(options, profile="demo"))
     _simulate_into_drop(home, options)
     status = compute_changes(home, publish=True)
     if status == DONE:
@@ -98,7 +98,7 @@ def deliver(options: argparse.Namespace) -> int:
     """Register files; each that is refused is named, the others go on."""
     # Before the home: a mistyped path must not make an installation.
     _require_files(options.paths)
-    home = make_home(options)
+    home = _to_work_on(make_home(options))
     # What lies in a drop without keys looks like an installation that has lost them.
     require_keys(home)
     outcomes = _register(home, options.paths)
@@ -129,7 +129,7 @@ def materialise(options: argparse.Namespace) -> int:
             why="a selection may leave parts of the release behind its data",
             fix="run: rcs materialise --publish",
         )
-    home = open_home(options)
+    home = _to_work_on(open_home(options))
     os.environ["RCS_LEFT_OUT"] = ",".join(options.leave_out)
     refuse_unknown_engagements(home, [*options.engagement, *options.leave_out])
     require_keys(home)
@@ -148,13 +148,21 @@ def release_publish(options: argparse.Namespace) -> int:
     """Ask the gate for the candidate as it stands."""
     from rcs_assets.runs import Launcher, dagster_instance
 
-    home = open_home(options)
+    home = _to_work_on(open_home(options))
     with dagster_instance(home) as instance:
         outcome = Launcher(home, graph(), instance, say_progress).publish()
     if _report_runs([outcome]) == DONE:
         _say_published(home, None)
         return DONE
     return REFUSED
+
+
+def _to_work_on(home: Home) -> Home:
+    """The home, unless its overlay holds a name that nothing reads: its rules would not hold."""
+    from rcs_assets.overlays import refuse_unread
+
+    refuse_unread(home.config)
+    return home
 
 
 def graph() -> Any:
