@@ -20,7 +20,7 @@ from typing import Any
 from rcs_assets.commands import codebook, custody, fieldwork, linking, reading, releases, running
 from rcs_assets.commands.terminal import REFUSED
 from rcs_assets.errors import RcsError, StorageError, WrongUseError
-from rcs_assets.release.files import NO_ROOM
+from rcs_assets.release.files import NO_ROOM, disk_failure
 from rcs_assets.stopping import was_stopped
 
 # As argparse has it.
@@ -66,14 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if named is None:
                 raise
             return _say_unusable(error, named)
-        where = error.filename or "the folder of the installation, or of temporary files"
-        full = StorageError(
-            "The disk is full",
-            where=str(where),
-            why=f"{os.strerror(error.errno)}; what was published before is untouched",
-            fix="make room, then run the command again",
-        )
-        print(f"rcs: {full}", file=sys.stderr)
+        failure = disk_failure(error, "the folder of the installation, or of temporary files")
+        print(f"rcs: {failure}", file=sys.stderr)
         return REFUSED
 
 

@@ -94,6 +94,27 @@ def sync(path: Path) -> None:
 
 # A full disk, a quota that is used up, a limit on the size of a file.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_ALLOWED = (
+    "A file or folder may not be used",
+    "let the account that runs the platform read and write there",
+)
+# What failed, and its fix, by the number that the system gives.
+_FAILURES = {
+    errno.ENOSPC: ("The disk is full", "make room"),
+    errno.EDQUOT: ("The quota of the disk is used up", "make room, or have the quota raised"),
+    errno.EFBIG: (
+        "A file may not become so large",
+        "raise the limit on the size of a file (ulimit -f, or the disk's own)",
+    ),
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: (
+        "The disk is read-only",
+        "mount it for writing; the system's log says whether an error made it so",
+    ),
+    errno.EIO: ("The disk fails", "look at its health and at the backup"),
+}
+_OTHER_FAILURE = ("The disk cannot be used", "see what stands there, and whether it is mounted")
 
 
 @contextmanager
@@ -101,15 +122,20 @@ def disk_failures_named(place: Path) -> Iterator[None]:
     """Turn a failure of the disk into a refusal that says what to do.
 
     Raises:
-        StorageError: the disk is full, or cannot be written.
+        StorageError: the disk is full, or cannot be used.
     """
     try:
         yield
     except OSError as error:
-        is_full = error.errno in NO_ROOM
-        raise StorageError(
-            "The disk is full" if is_full else "The disk cannot be written",
-            where=str(place),
-            why=f"{os.strerror(error.errno or 0)}; the current release is untouched",
-            fix="make room, then run: rcs materialise --publish",
-        ) from error
+        raise disk_failure(error, str(place)) from error
+
+
+def disk_failure(error: OSError, place: str) -> StorageError:
+    """The refusal for a failure of the disk; `place` where the system names none."""
+    what, fix = _FAILURES.get(error.errno or 0, _OTHER_FAILURE)
+    return StorageError(
+        what,
+        where=str(error.filename or place),
+        why=f"{os.strerror(error.errno or 0)}; what was published before is untouched",
+        fix=f"{fix}, then run the command again",
+    )

@@ -31,6 +31,14 @@ def test_a_command_that_meets_a_full_disk_says_so(tmp_path, monkeypatch, capsys)
     assert len(said) == 1 and said[0].startswith("rcs: The disk is full.")
     assert "No space left on device" in said[0] and "make room" in said[0]
 
+    def is_limited(options):
+        raise OSError(errno.EFBIG, "a file would be larger than it may be")
+
+    monkeypatch.setattr(releases, "release_list", is_limited)
+    assert main(["release", "list", "--home", str(home)]) == REFUSED
+    said = capsys.readouterr().err
+    assert "raise the limit" in said and "make room" not in said
+
     def fails(options):
         raise PermissionError(errno.EACCES, "another failure is not called a full disk")
 
