@@ -21,22 +21,35 @@ CANDIDATE_WORD = "candidate"
 
 
 def release_list(options: argparse.Namespace) -> int:
-    """All published releases, newest last."""
-    from rcs_assets.release.verify import unrecorded
+    """All published releases, newest last, and what else lies beside them."""
+    from rcs_assets.release.audit_log import published
 
     home = open_home(options)
-    releases, unknown = packages.list_releases(home), unrecorded(home)
+    releases, recorded = packages.list_releases(home), published(home)
     if options.json:
-        print_json([asdict(r) | {"is_recorded": r.version not in unknown} for r in releases])
+        print_json([asdict(r) | {"is_recorded": r.version in recorded} for r in releases])
         return DONE
     for release in releases:
-        mark = " (current)" if release.is_current else ""
-        mark += f" (withdrawn: {release.withdrawn})" if release.withdrawn else ""
-        mark += " (not published by this installation)" if release.version in unknown else ""
-        print(f"{release.version}{mark}")
-    if not releases:
+        print(f"{release.version}{_mark(release, release.version in recorded)}")
+    if any(release.version not in recorded for release in releases):
+        print(
+            f"Move what was not published by this installation out of {home.releases}: the audit "
+            "takes it as told"
+        )
+    if not recorded:
         print("No release yet. Next: rcs materialise --publish")
     return DONE
+
+
+def _mark(release: packages.ReleaseEntry, is_recorded: bool) -> str:
+    """What a reader of the list must know of a folder."""
+    if not is_recorded:
+        also = f"; {release.problem}" if release.problem else ""
+        return f" (not published by this installation{also})"
+    if release.problem:
+        return f" ({release.problem}: restore it from its backup)"
+    current = " (current)" if release.is_current else ""
+    return current + (f" (withdrawn: {release.withdrawn})" if release.withdrawn else "")
 
 
 def release_show(options: argparse.Namespace) -> int:
@@ -55,12 +68,13 @@ def release_show(options: argparse.Namespace) -> int:
 
 def release_diff(options: argparse.Namespace) -> int:
     """What changed between two releases, in cells of areas."""
+    from rcs_assets.release.audit_log import standing
     from rcs_assets.release.diff import change_table, compare
 
     home = open_home(options)
-    standing = [r.version for r in packages.list_releases(home) if not r.withdrawn]
     newer = packages.resolve_version(home, options.newer)
-    older = options.older or next((v for v in reversed(standing) if _is_before(v, newer)), None)
+    before = [v for v in standing(home) if _is_before(v, newer)]
+    older = options.older or next(reversed(before), None)
     if older is None:
         raise InputError(f"There is no release before {newer}", fix="run: rcs release list")
     for version in (older, newer):

@@ -34,6 +34,7 @@ from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries, named_fi
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
+from rcs_assets.release.audit_log import standing
 from rcs_assets.stopping import was_stopped
 from rcs_assets.storage import Home, Settings, write_atomically, write_lock
 from rcs_assets.storage.decision_log import read_decisions
@@ -196,8 +197,7 @@ def compute_changes(
 def _is_published(home: Home) -> bool:
     """The candidate is the current release, and no killed run left a newer one beside it."""
     current = packages.current_version(home)
-    standing = [release for release in packages.list_releases(home) if not release.withdrawn]
-    if current is None or standing[-1].version != current:
+    if current is None or standing(home)[-1] != current:
         return False
     candidate = packages.read_candidate(home)
     content = packages.read_manifest(home, current)["content_hash"]

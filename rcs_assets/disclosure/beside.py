@@ -386,5 +386,6 @@ def unreadable(folder: Path, what: str) -> StorageError:
         where=f"{folder.name}: {what}",
         why="a release is read beside all before it; without one of them nobody knows what the "
         "two tell together",
-        fix="run: rcs release verify; restore the folder from its backup",
+        fix="run: rcs release list; restore the folder from its backup, or, if it was not "
+        "published by this installation, move it out of releases/",
     )

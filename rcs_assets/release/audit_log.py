@@ -58,6 +58,9 @@ _STATES = {
 }
 
 
+_STANDING = (ReleaseState.PUBLISHED, ReleaseState.SUPERSEDED)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line. `candidate` is the hash of the bytes that it speaks of, where it does."""
@@ -182,6 +185,29 @@ def read_log(home: Home) -> AuditLog:
     return log
 
 
+def published(home: Home) -> list[str]:
+    """Versions whose publication the log records, oldest first.
+
+    All that lie there where the log itself is broken: that is a problem of every release, and
+    named as such.
+    """
+    try:
+        log = read_log(home)
+    except StorageError:
+        return versions(home)
+    return [version for version in versions(home) if log.of(version, Event.PUBLISHED)]
+
+
+def standing(home: Home) -> list[str]:
+    """Versions that were published and not withdrawn, oldest first.
+
+    Raises:
+        StorageError: as of `read_log`.
+    """
+    log = read_log(home)
+    return [v for v in versions(home) if log.state_of(v) in _STANDING]
+
+
 def _told(home: Home, own: AuditLog) -> AuditLog:
     """The installation's log, or what the newest release tells where that is more."""
     for version in reversed(versions(home)):
@@ -189,6 +215,8 @@ def _told(home: Home, own: AuditLog) -> AuditLog:
         if not copy.is_file():
             continue
         told = _read(copy)
+        if not told.of(version, Event.PUBLISHED):
+            continue  # A copy under another name tells of the release that it was made of.
         if own.extends(told):
             return own
         if told.extends(own):

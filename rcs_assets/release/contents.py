@@ -22,7 +22,8 @@ from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.errors import InputError
 from rcs_assets.programme import Programme
-from rcs_assets.release.packages import HISTORY_COLUMNS, KINDS, release_history
+from rcs_assets.release.audit_log import published
+from rcs_assets.release.packages import HISTORY_COLUMNS, KINDS, read_manifest
 from rcs_assets.release.tables import TableSpec, specs_of
 from rcs_assets.storage import Home, sql_literal
 
@@ -154,13 +155,22 @@ def register_history(
 ) -> None:
     """Make the table of releases: those published before, and this one."""
     own = (version, sources.as_of.isoformat(), sources.policy.version, sources.codebook.version)
-    past = [row for row in release_history(home) if row[0] != version]
+    past = [row for row in _history(home) if row[0] != version]
     columns = zip(*[*past, own], strict=True)
     table = {
         name: pa.array(list(values), pa.string())
         for name, values in zip(HISTORY_COLUMNS, columns, strict=True)
     }
     con.register("release_history", pa.table(table))
+
+
+def _history(home: Home) -> list[tuple[str, ...]]:
+    """Rows of the table of releases, oldest first."""
+    manifests = {version: read_manifest(home, version) for version in published(home)}
+    return [
+        (version, *(str(manifest[name]) for name in HISTORY_COLUMNS[1:]))
+        for version, manifest in manifests.items()
+    ]
 
 
 def _indicator_table(codebook: Codebook) -> Any:

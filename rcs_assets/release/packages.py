@@ -23,6 +23,9 @@ CURRENT = "current"
 CANDIDATE = ".candidate"
 KINDS = ("public", "cpp", "school", "archive", "safe_haven")
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
+_DAMAGED = f"its {MANIFEST} is damaged"
+# What a list tells of a release; that of one that was withdrawn too.
+_LISTED = {"as_of", "simulated", "packages"}
 _KINDS_OF_ONE = ("public", "safe_haven")
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
 _LEFTOVERS = (
@@ -38,14 +41,19 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class ReleaseEntry:
-    """One published release in a list; `withdrawn` is why it was taken back, else empty."""
+    """One folder of `releases/` in a list.
+
+    `withdrawn` is why the release was taken back, `problem` why the folder is none (then nothing
+    of it is known but its name); else empty.
+    """
 
     version: str
-    as_of: str
-    is_current: bool
-    is_simulated: bool
-    packages: tuple[str, ...]
-    withdrawn: str
+    as_of: str = ""
+    is_current: bool = False
+    is_simulated: bool | None = None
+    packages: tuple[str, ...] = ()
+    withdrawn: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +93,19 @@ def version_order(version: str) -> tuple[int, ...]:
 
 
 def versions(home: Home) -> list[str]:
-    """Published versions, oldest first."""
+    """Names of the folders that are called like releases, oldest first, whoever made them."""
+    return sorted(filter(_VERSION.match, _folders(home)), key=version_order)
+
+
+def _folders(home: Home) -> list[str]:
+    """Names of the folders that a reader of `releases/` sees."""
     if not home.releases.is_dir():
         return []
-    names = [p.name for p in home.releases.iterdir() if p.is_dir() and not p.is_symlink()]
-    return sorted((name for name in names if _VERSION.match(name)), key=version_order)
+    return [
+        path.name
+        for path in home.releases.iterdir()
+        if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))
+    ]
 
 
 def current_version(home: Home) -> str | None:
@@ -126,20 +142,33 @@ def read_manifest(home: Home, version: str) -> dict[str, Any]:
 
     Raises:
         InputError: no such release.
-        StorageError: its manifest is damaged.
+        StorageError: its manifest is missing or damaged.
     """
-    file = home.releases / version / MANIFEST
-    if not _VERSION.match(version) or not file.is_file():
+    folder = home.releases / version
+    if not _VERSION.match(version) or not folder.is_dir():
         raise InputError(
             f"There is no release {version}", where=str(home.releases), fix="run: rcs release list"
         )
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    content = _manifest(folder)
+    if isinstance(content, str):
         raise StorageError(
-            "A manifest is damaged", where=str(file), fix=f"run: rcs release verify {version}"
-        ) from error
+            f"{version} is not a whole release: {content}",
+            where=str(folder),
+            fix="run: rcs release list; restore the folder from its backup, or, if it was not "
+            "published by this installation, move it out of releases/",
+        )
     return content
+
+
+def _manifest(folder: Path) -> dict[str, Any] | str:
+    """What a folder's manifest says, or why it says nothing."""
+    if not (folder / MANIFEST).is_file():
+        return f"it holds no {MANIFEST}"
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    return content if isinstance(content, dict) else _DAMAGED
 
 
 def read_candidate(home: Home) -> dict[str, Any] | None:
@@ -169,29 +198,29 @@ def _damaged(file: Path) -> StorageError:
 
 
 def list_releases(home: Home) -> list[ReleaseEntry]:
-    """All published releases, oldest first."""
-    current = current_version(home)
+    """All folders of `releases/`: those that are called like releases, oldest first; the others."""
+    current, named = current_version(home), versions(home)
+    others = sorted(set(_folders(home)) - set(named))
     return [
-        ReleaseEntry(
-            version,
-            manifest["as_of"],
-            version == current,
-            manifest["simulated"],
-            tuple(sorted(manifest["packages"], key=package_order)),
-            manifest.get("withdrawn", {}).get("reason", ""),
-        )
-        for version in versions(home)
-        for manifest in [read_manifest(home, version)]
+        *(_listed(home, version, current) for version in named),
+        *(ReleaseEntry(name, problem="it is not called like a release") for name in others),
     ]
 
 
-def release_history(home: Home) -> list[tuple[str, ...]]:
-    """Rows of the table `releases`, oldest first."""
-    return [
-        (version, *(str(manifest[name]) for name in HISTORY_COLUMNS[1:]))
-        for version in versions(home)
-        for manifest in [read_manifest(home, version)]
-    ]
+def _listed(home: Home, version: str, current: str | None) -> ReleaseEntry:
+    manifest = _manifest(home.releases / version)
+    if isinstance(manifest, str):
+        return ReleaseEntry(version, problem=manifest)
+    if not manifest.keys() >= _LISTED:
+        return ReleaseEntry(version, problem=_DAMAGED)
+    return ReleaseEntry(
+        version,
+        manifest["as_of"],
+        version == current,
+        manifest["simulated"],
+        tuple(sorted(manifest["packages"], key=package_order)),
+        manifest.get("withdrawn", {}).get("reason", ""),
+    )
 
 
 def resolve_version(home: Home, version: str | None) -> str:

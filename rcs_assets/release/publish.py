@@ -25,6 +25,7 @@ from rcs_assets.release.audit_log import (
     AuditLog,
     Entry,
     Event,
+    published,
     read_log,
     record,
     save_log,
@@ -53,7 +54,6 @@ from rcs_assets.release.packages import (
     current_version,
     read_candidate,
     read_manifest,
-    versions,
 )
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.release.states import ReleaseState
@@ -187,7 +187,7 @@ def candidate_folder(home: Home, content_hash: str) -> Path | None:
 
 def release_with(home: Home, content_hash: str) -> str | None:
     """The newest release that says what has this hash; one that was withdrawn says nothing."""
-    for version in reversed(versions(home)):
+    for version in reversed(published(home)):
         manifest = read_manifest(home, version)
         if manifest["content_hash"] == content_hash and "withdrawn" not in manifest:
             return version
@@ -196,7 +196,7 @@ def release_with(home: Home, content_hash: str) -> str | None:
 
 def withdrawn_with(home: Home, content_hash: str) -> str:
     """The release that said what has this hash and was withdrawn; empty if there is none."""
-    for version in versions(home):
+    for version in published(home):
         manifest = read_manifest(home, version)
         if manifest["content_hash"] == content_hash and "withdrawn" in manifest:
             return version

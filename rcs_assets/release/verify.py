@@ -16,7 +16,7 @@ from typing import Any
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import InputError, RcsError, StorageError
 from rcs_assets.release.approval import Signature, is_genuine, load_approvers, stored
-from rcs_assets.release.audit_log import AuditLog, Event, log_file, parse_log, read_log
+from rcs_assets.release.audit_log import AuditLog, Event, log_file, parse_log, published
 from rcs_assets.release.files import (
     AUDIT_LOG,
     CHECKSUMS,
@@ -25,7 +25,7 @@ from rcs_assets.release.files import (
     files_below,
     sha256_file,
 )
-from rcs_assets.release.packages import read_manifest, resolve_version, versions
+from rcs_assets.release.packages import read_manifest, resolve_version
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
@@ -69,21 +69,9 @@ def verify_release(home: Home, version: str | None = None) -> Verification:
     )
 
 
-def unrecorded(home: Home) -> tuple[str, ...]:
-    """Folders that are named like releases, and that the audit log does not know as published.
-
-    None where the log itself is broken: that is a problem of every release, and named as such.
-    """
-    try:
-        log = read_log(home)
-    except StorageError:
-        return ()
-    return tuple(v for v in versions(home) if not log.of(v, Event.PUBLISHED))
-
-
 def refuse_unrecorded(home: Home, version: str) -> None:
     """Raises InputError for a folder that this installation did not publish: nothing is read."""
-    if version in unrecorded(home):
+    if version not in published(home):
         raise InputError(
             f"Release {version} was not published by this installation",
             where=str(home.releases / version),

@@ -249,6 +249,18 @@ def test_a_release_that_has_lost_its_tables_is_not_passed_over(tmp_path: Path, l
         programme.protect(earlier=earlier_releases(tmp_path))
 
 
+def test_a_folder_that_tells_nothing_stops_all_until_it_is_moved(tmp_path: Path) -> None:
+    """Nobody knows whether it was a release that lost everything."""
+    programme = drawn(SHAPE, 3)
+    programme.publish(tmp_path / "2026.01.02")
+    (tmp_path / "2026.01.03").mkdir()
+    with pytest.raises(StorageError, match=r"2026\.01\.03 told cannot be read") as told:
+        programme.protect(earlier=earlier_releases(tmp_path))
+    assert "move it out of releases/" in told.value.fix
+    (tmp_path / "2026.01.03").rmdir()
+    assert programme.protect(earlier=earlier_releases(tmp_path)).to_pylist() == programme.released
+
+
 @pytest.mark.parametrize("lost", ["public", "cpp/t1-cpp0"])
 def test_a_release_that_has_lost_a_package_with_its_folder_stops_all(
     tmp_path: Path, lost: str

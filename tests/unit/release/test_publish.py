@@ -311,6 +311,8 @@ def test_what_was_not_published_here_is_marked_and_not_read(released, capsys, mo
     assert capsys.readouterr().out.splitlines() == [
         "2020.06.30 (current)",
         "2020.12.01 (not published by this installation)",
+        "Move what was not published by this installation out of "
+        f"{released.releases}: the audit takes it as told",
     ]
     assert main(["release", "list", "--json", *place]) == DONE
     listed = json.loads(capsys.readouterr().out)
