@@ -35,7 +35,7 @@ def answer_files(folder: Path) -> list[Path]:
 
 
 def description_problems(con: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-    """Files of answers of a package that its datapackage does not describe column by column."""
+    """Files of answers, and their dictionary, that a datapackage does not describe by column."""
     datapackage = folder / "datapackage.json"
     if not datapackage.is_file():
         return ["datapackage.json is not there"]
@@ -50,6 +50,10 @@ def description_problems(con: duckdb.DuckDBPyConnection, folder: Path) -> list[s
         for form in (file, file.with_suffix(".tab"))
         if form.is_file()
     ]
+    dictionary = folder / "microdata" / "data_dictionary.csv"
+    if dictionary.is_file():
+        with dictionary.open(encoding="utf-8") as stream:
+            forms.append((dictionary, stream.readline().rstrip("\n").split(",")))
     paths = {form.relative_to(folder).as_posix(): columns for form, columns in forms}
     return [f"{path} is not described" for path, held in paths.items() if said.get(path) != held]
 

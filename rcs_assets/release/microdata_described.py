@@ -161,7 +161,9 @@ def microdata_resources(
     *,
     is_simulated: bool,
 ) -> list[dict[str, Any]]:
-    """Frictionless resources of a package's files of answers: Parquet, and tab-delimited text.
+    """Frictionless resources of a package's files of answers (Parquet, tab-delimited text).
+
+    Their data dictionary is one, too, where there are any.
 
     Args:
         con: any connection.
@@ -196,7 +198,34 @@ def microdata_resources(
         )
         if (package / f"{stem}.tab").is_file():
             found.append(_tab_resource(found[-1], f"{stem}.tab", table))
-    return found
+    return [*found, *([_dictionary_resource(package, mark)] if found else [])]
+
+
+def _dictionary_resource(package: Path, mark: str) -> dict[str, Any]:
+    """The data dictionary; which columns it has differs between safe haven and deposit."""
+    path, said = f"{FOLDER}/{DICTIONARY}", _declared()["dictionary"]
+    with (package / path).open(encoding="utf-8", newline="") as stream:
+        header = next(csv.reader(stream))
+    return {
+        "name": f"{FOLDER}-dictionary",
+        "path": path,
+        "profile": "tabular-data-resource",
+        "format": "csv",
+        "mediatype": "text/csv",
+        "encoding": "utf-8",
+        "description": mark + said["description"],
+        "schema": {
+            "fields": [
+                {
+                    "name": column,
+                    "type": "integer" if column == "position" else "string",
+                    "description": said["columns"][column],
+                }
+                for column in header
+            ],
+            "missingValues": [""],
+        },
+    }
 
 
 def _tab_resource(parquet: Mapping[str, Any], path: str, table: DescribedTable) -> dict[str, Any]:

@@ -297,6 +297,22 @@ def test_files_of_answers_are_described_column_by_column(built):
         assert found["description"].startswith("SIMULATED")
 
 
+@pytest.mark.parametrize("package", ["safe_haven", "cpp/t2-falkirk", "archive/t2-falkirk"])
+def test_the_dictionary_of_files_of_answers_is_described_too(built, package):
+    folder = built.path / package
+    listed = json.loads((folder / "datapackage.json").read_text())["resources"]
+    (said,) = [r for r in listed if r["path"] == "microdata/data_dictionary.csv"]
+    assert said["description"].startswith("SIMULATED")
+    fields = said["schema"]["fields"]
+    assert all(field["description"] for field in fields)
+    kinds = {"string": "VARCHAR", "integer": "INTEGER"}
+    columns = {field["name"]: kinds[field["type"]] for field in fields}
+    with (folder / said["path"]).open(encoding="utf-8") as stream:
+        assert stream.readline().rstrip("\n").split(",") == list(columns)
+    read = f"read_csv('{folder / said['path']}', header=true, auto_detect=false, columns={columns})"
+    assert duckdb.sql(f"select min(position) from {read}").fetchall() == [(1,)]
+
+
 def test_a_tab_file_reads_as_its_datapackage_says(built):
     folder = built.path / "archive" / "t2-falkirk"
     listed = json.loads((folder / "datapackage.json").read_text())["resources"]

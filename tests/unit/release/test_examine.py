@@ -66,6 +66,9 @@ def test_a_file_of_answers_that_is_not_described_is_found(con, package):
         f"microdata/{name} is not described"
         for name in ("other.parquet", "other.tab", "secondary.parquet", "secondary.tab")
     ]
+    dictionary = package / "microdata" / "data_dictionary.csv"
+    dictionary.write_text(dictionary.read_text().replace("code_label", "words", 1))
+    assert "microdata/data_dictionary.csv is not described" in description_problems(con, package)
     (package / "datapackage.json").unlink()
     assert description_problems(con, package) == ["datapackage.json is not there"]
 
