@@ -28,6 +28,7 @@ from rcs_assets.codebook.model import Codebook, Instrument
 from rcs_assets.programme.datafile import DataFolder, Row, read_rows
 
 LICENCES, WORDING = "licences.csv", "wording.csv"
+# The package for approved analysts inside, by this name in every later room too.
 SAFE_HAVEN = "safe_haven"
 _LICENCE_COLUMNS = ("instrument", "holder", "reference", "permits", "valid_from", "valid_until")
 _WORDING_COLUMNS = ("instrument", "variable", "wording")

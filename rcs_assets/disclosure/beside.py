@@ -18,13 +18,14 @@ from pathlib import Path
 
 import duckdb
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.service_rules import SPEND_COLUMNS
 from rcs_assets.errors import StorageError
 from rcs_assets.storage import sql_literal
 
 COUNTS = "counts_behind"
-PUBLIC, SAFE_HAVEN = "public", "safe_haven"
+PUBLIC = "public"
 PUPILS, CHILDREN, POUNDS = "pupils", "children", "pounds"
 _MONEY = ", ".join(SPEND_COLUMNS)
 

@@ -36,6 +36,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.beside import unreadable
 from rcs_assets.disclosure.grid import (
     Bools,
@@ -58,7 +59,7 @@ _ESTIMATES = Path("parquet") / "estimates.parquet"
 # Kinds of packages whose tables are compared.
 _TELLING = ("public", "cpp", "school")
 _MANIFEST = "manifest.json"
-_COUNTS = Path("safe_haven") / "parquet" / "estimates_unrounded.parquet"
+_COUNTS = Path(SAFE_HAVEN) / "parquet" / "estimates_unrounded.parquet"
 _NAMES = (
     "survey",
     "indicator",

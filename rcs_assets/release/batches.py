@@ -22,6 +22,7 @@ from typing import Any
 
 import duckdb
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.intake.opt_outs import OPT_OUTS, opted_out_since
 from rcs_assets.programme.tracking import Tracking, load_tracking
 from rcs_assets.release.packages import current_version, read_manifest, versions
@@ -29,7 +30,7 @@ from rcs_assets.storage import Home, sql_literal
 from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.home import WITHDRAWN_FOLDER
 
-_MICRODATA = Path("safe_haven") / "microdata"
+_MICRODATA = Path(SAFE_HAVEN) / "microdata"
 _LINKED, _ANSWERS = "linked.parquet", "item_answers.parquet"
 # Who contributes to a table: with answers, and with a record of a council beside them.
 _CONTRIBUTORS = """

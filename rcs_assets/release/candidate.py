@@ -27,10 +27,10 @@ from typing import Any
 
 import duckdb
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.errors import InputError
 from rcs_assets.release.certificate import Told, read_audit
 from rcs_assets.release.contents import (
-    SAFE_HAVEN,
     Package,
     Sources,
     packages_due,

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.policy import SENSITIVE, OutputClass, Policy
 from rcs_assets.release.contents import Package
 
@@ -133,8 +134,8 @@ def certificate(
         content["witnesses"] = dict(told.witnesses)
     if package.kind == "school":
         content |= {"witnesses_in": f"cpp/{package.engagement}", "witnesses_rule": _SCHOOL}
-    if package.kind == "safe_haven":
-        content["safe_haven"] = _SAFE_HAVEN
+    if package.kind == SAFE_HAVEN:
+        content[SAFE_HAVEN] = _SAFE_HAVEN
     return content
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import duckdb
 
 from rcs_assets.codebook import PUPIL_SURVEYS
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.errors import StorageError
-from rcs_assets.release.contents import SAFE_HAVEN
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.codebook.versions import comparability
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.beside import COUNTS, counts_sql
 from rcs_assets.disclosure.geographies import geography_table
 from rcs_assets.disclosure.policy import Policy
@@ -28,7 +29,6 @@ from rcs_assets.release.tables import TableSpec, specs_of
 from rcs_assets.storage import Home, sql_literal
 
 PUBLIC = "public"
-SAFE_HAVEN = "safe_haven"
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.errors import InputError, StorageError
 from rcs_assets.release.files import APPROVALS, AUDIT_LOG, CANDIDATE_FILE, MANIFEST
 from rcs_assets.storage import Home
 
 CURRENT = "current"
 CANDIDATE = ".candidate"
-KINDS = ("public", "cpp", "school", "archive", "safe_haven")
+KINDS = ("public", "cpp", "school", "archive", SAFE_HAVEN)
 HISTORY_COLUMNS = ("release", "as_of", "policy_version", "codebook_version")
 _DAMAGED = f"its {MANIFEST} is damaged"
 # What a list tells of a release; that of one that was withdrawn too.
 _LISTED = {"as_of", "simulated", "packages"}
-_KINDS_OF_ONE = ("public", "safe_haven")
+_KINDS_OF_ONE = ("public", SAFE_HAVEN)
 _VERSION = re.compile(r"^(\d{4})\.(\d{2})\.(\d{2})(?:\.(\d+))?$")
 _LEFTOVERS = (
     f"{CANDIDATE}-build-*",

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.errors import InputError
 from rcs_assets.release.files import MANIFEST, sha256_file, write_json
 from rcs_assets.release.fingerprint import figures_hash, technical_hash
@@ -34,7 +35,7 @@ REPORT = "report.html"
 TECHNICAL = "technical_report."
 # interfaces.md, A release: whoever gets one of these packages gets a page to read. The safe
 # haven's is about linkage (policy.md: nothing of it is handed out).
-PAGE_OF = {"public": REPORT, "cpp": REPORT, "school": REPORT, "safe_haven": "linkage.html"}
+PAGE_OF = {"public": REPORT, "cpp": REPORT, "school": REPORT, SAFE_HAVEN: "linkage.html"}
 
 
 @dataclass(frozen=True)

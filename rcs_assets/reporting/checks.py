@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.release.pages import candidate_packages
 from rcs_assets.reporting.examine import (
@@ -29,7 +30,6 @@ ASSET = ("reporting", "pages")
 REPORT = "report.html"
 SUMMARY = "summary.html"
 TECHNICAL = "technical_report.html"
-SAFE_HAVEN = "safe_haven"
 HAVEN_PAGE = "linkage.html"
 HAVEN_MARK = b"NOT FOR RELEASE"
 EXPLORER = "explorer"

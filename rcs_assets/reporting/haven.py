@@ -43,7 +43,6 @@ from rcs_assets.reporting.charts import Flow
 from rcs_assets.reporting.package import read_manifest, read_table
 from rcs_assets.reporting.settings import load_settings
 
-KIND = "safe_haven"
 PAGE = "linkage"
 _LOWEST = 15
 Record = Mapping[str, str]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.errors import InputError
 from rcs_assets.reporting import explorer, haven
 from rcs_assets.reporting.blocks import Document
@@ -73,7 +74,7 @@ def render_package(
     Raises:
         InputError: a table is missing, or the authored summary is refused.
     """
-    if name == haven.KIND:
+    if name == SAFE_HAVEN:
         return {f"{haven.PAGE}.html": render_html(haven.haven_document(folder))}
     package = read_package(folder, name)
     files: dict[str, bytes] = {}
