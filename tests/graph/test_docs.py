@@ -42,6 +42,12 @@ def test_links_resolve(repo_root: Path) -> None:
     assert not broken
 
 
+def test_no_page_cites_a_file_that_readers_do_not_have(repo_root: Path) -> None:
+    """Sources are cited by title: the notes that they were read into are in no installation."""
+    citing = [page.name for page in _pages(repo_root) if "domain.md" in page.read_text("utf-8")]
+    assert citing == []
+
+
 def test_every_page_is_reached_from_the_index(repo_root: Path) -> None:
     seen: set[Path] = set()
     queue = [repo_root / "docs" / "index.md"]
