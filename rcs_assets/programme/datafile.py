@@ -33,6 +33,8 @@ MALFORMED = (
 )  # fmt: skip
 # A whole number beyond it fits into no column of a database.
 _LARGEST = 2**63
+# libyaml goes down by recursion: some ten thousand levels overflow the stack of the process.
+_DEEPEST = 100
 _WHOLE = "tag:yaml.org,2002:int"
 _MERGED = "tag:yaml.org,2002:merge"
 Entry = TypeVar("Entry")
@@ -377,7 +379,7 @@ def parse_yaml(content: str | bytes, label: str) -> Any:
 
     Raises:
         ConfigurationError: not UTF-8, not YAML, a key that stands twice, a day that there is
-            not, a number that is infinite, none or too large.
+            not, a number that is infinite, none or too large, more levels than anybody writes.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
@@ -417,6 +419,20 @@ class _StrictLoader(_SAFE_LOADER):  # type: ignore[misc]
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._looked_at: set[yaml.Node] = set()
+        self._depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
+        """Count how deep the next node lies, before the library goes down to it."""
+        self._depth += 1
+        if parent is not None and self._depth > _DEEPEST:
+            rule = f"it is nested more than {_DEEPEST} levels deep"
+            raise yaml.MarkedYAMLError(problem=rule, problem_mark=parent.start_mark)
+        super().descend_resolver(parent, index)
+
+    def ascend_resolver(self) -> None:
+        """The node is read."""
+        self._depth -= 1
+        super().ascend_resolver()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Look for keys that stand twice before merged ones (`<<`) stand beside them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,39 @@ def test_what_cannot_be_read_in_one_way_is_refused(text: str, said: str) -> None
         parse_yaml(text, "x")
     assert said in str(refused.value)
     assert refused.value.fix
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: " + "[" * 100_000,
+        "a: 1\nb: " + "[" * 100_000 + "]" * 100_000,
+        "a: 1\nb: " + "{a: " * 100_000 + "}" * 100_000,
+        "a: 1\nb:\n" + "- " * 100_000 + "x",
+        "a: 1\n" + "? " * 100_000 + "x",
+    ],
+)
+def test_a_text_too_deep_to_be_read_is_refused_and_ends_no_process(text: str) -> None:
+    """In a process of its own: the library would overflow the stack of this one."""
+    code = "import sys; from rcs_assets.programme.datafile import parse_yaml\n"
+    code += "try: parse_yaml(sys.stdin.read(), 'x')\nexcept Exception as error: print(error)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=text, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "x is not YAML. Where: file x, row " in done.stdout
+    assert "more than 100 levels deep" in done.stdout
+
+
+def test_a_text_of_a_hundred_levels_is_read() -> None:
+    read = parse_yaml("[" * 100 + "]" * 100, "x")
+    for _ in range(99):
+        (read,) = read
+    assert read == []
+    with pytest.raises(ConfigurationError, match="more than 100 levels deep"):
+        parse_yaml("[" * 101 + "]" * 101, "x")
+    # Beside one another they may be as many as they like.
+    assert len(parse_yaml("[" + "[[]]," * 5_000 + "]", "x")) == 5_000
 
 
 def test_bytes_are_utf_8_with_or_without_a_mark() -> None:
