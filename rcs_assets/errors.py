@@ -29,14 +29,15 @@ class RcsError(Exception):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        parts = [self.what.rstrip(".") + "."]
+        parts = [self.what]
         if self.where:
-            parts.append(f"Where: {self.where.rstrip('.')}.")
+            parts.append(f"Where: {self.where}")
         if self.why:
-            parts.append(f"Why: {self.why.rstrip('.')}.")
+            parts.append(f"Why: {self.why}")
         if self.fix:
-            parts.append(f"What to do: {self.fix.rstrip('.')}.")
-        return " ".join(parts)
+            parts.append(f"What to do: {self.fix}")
+        # A dot that is there ends the sentence, and more may be a path: `..` is not `.`.
+        return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
 
 
 class ConfigurationError(RcsError):
