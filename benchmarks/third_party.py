@@ -94,7 +94,8 @@ WORTH = 0.1
 def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame:
     """A package's estimates as its reader opens them.
 
-    `source` says whose rounding they have, `k` the least numerator that their rule shows.
+    `source` says whose rounding they have, `k` the least numerator that their rule shows,
+    `n_slack` by how many pupils the package says that numbers of areas may be off beyond it.
     """
     table = folder / "csv" / "estimates.csv"
     if reader == "school":
@@ -108,7 +109,10 @@ def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     is_strict = frame.indicator.isin(sensitive) | frame.breakdown.isin(STRICT)
     k = np.where(is_strict | (reader == "public"), K_STRICT, LEAST_SIDE)
-    return frame.assign(source=reader, k=k)[frame.survey != "parent"]
+    said = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    slack = said.get("witnesses", {}).get("n_slack", 0)
+    n_slack = np.where(frame.geography_level.isin(UNWEIGHTED), 0, slack)
+    return frame.assign(source=reader, k=k, n_slack=n_slack)[frame.survey != "parent"]
 
 
 def parents_of(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
@@ -234,7 +238,8 @@ class Program:
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
                 # Pupils are whole, and a half is rounded up: a shown 30, by tens, is 25 to 34.
-                least, most = math.ceil(row.n - n_half), math.ceil(row.n + n_half) - 1
+                least = math.ceil(row.n - n_half) - row.n_slack
+                most = math.ceil(row.n + n_half) - 1 + row.n_slack
                 self.line({n: 1}, max(least, LEAST_BASE), most, "n")
                 if row.statistic != "pct":
                     continue

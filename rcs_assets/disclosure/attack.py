@@ -38,7 +38,7 @@ from rcs_assets.disclosure.answers import (
 )
 from rcs_assets.disclosure.asked import Asked, Sight, adds_nothing
 from rcs_assets.disclosure.counted import Counted, counted_in_files
-from rcs_assets.disclosure.grid import NO_LIMIT, Bools, Floats, Grid, Ints, Shown
+from rcs_assets.disclosure.grid import INSIDE, NO_LIMIT, Bools, Floats, Grid, Ints, Shown
 from rcs_assets.disclosure.lp import (
     Basis,
     Reached,
@@ -55,7 +55,6 @@ from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.one_school import OneSchool
 from rcs_assets.disclosure.told import told, told_of, told_rows
 from rcs_assets.disclosure.unknowns import (
-    INSIDE,
     PUBLIC_COALITION,
     Structure,
     coalitions,

@@ -62,7 +62,7 @@ pairs as (
         or then_.ci_high is distinct from now.ci_high as is_moved,
         now.n as now_n, then_.n as then_n, now.estimate, now.statistic, now.tranche,
         now.engagement, now.score_low, now.score_high,
-        now.base_n - then_.old_base as base_change,
+        now.base_n - then_.old_base as base_change, then_.old_base,
         abs(now.base_n - then_.old_base) as joined,
         abs(now.numerator_n - then_.old_yes) as yes,
         abs((now.base_n - now.numerator_n) - (then_.old_base - then_.old_yes)) as no,
@@ -197,6 +197,10 @@ with cells as (
         least(base_change * one_low, base_change * one_high) - others as fewest,
         greatest(base_change * one_low, base_change * one_high) + others as highest,
         if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
+        -- A number that was kept is off by fewer pupils than a change needs to be told.
+        $least - 1 as off_now,
+        if(old_base >= then_n - n_step / 2 and old_base < then_n + n_step / 2, 0, off_now)
+            as off_then,
     from sdc_difference as d
     inner join sdc_node as node
         on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = d.audience
@@ -209,26 +213,26 @@ with cells as (
     where changed_n between 1 and $least - 1 and not (was_hidden or is_moved)
         and d.geography_level not in ('school', 'cluster')
 ),
-behind as (
+numbers as (
     select
-        cell, n, base_change,
-        if(is_mean, low * n, greatest(low * n, k_numerator)) as least_sum,
-        if(is_mean, high * n, least(high * n, n - k_complement)) as most_sum,
-    from (
-        select
-            *, unnest(generate_series(
-                greatest(ceil(now_n - n_step / 2), 0)::bigint, ceil(now_n + n_step / 2)::bigint - 1
-            )) as n,
-        from cells
-    )
+        *, unnest(generate_series(
+            greatest(ceil(then_n - n_step / 2) - off_then, 0)::bigint,
+            ceil(then_n + n_step / 2)::bigint - 1 + off_then
+        )) as old_n,
+        old_n + base_change as new_n,
+    from cells
 ),
 pairs as (
     select
-        cell, b.least_sum as old_low, b.most_sum as old_high, a.least_sum as new_low,
-        a.most_sum as new_high,
-    from behind as b
-    inner join behind as a using (cell)
-    where a.n = b.n + b.base_change
+        cell,
+        if(is_mean, low * old_n, greatest(low * old_n, k_numerator)) as old_low,
+        if(is_mean, high * old_n, least(high * old_n, old_n - k_complement)) as old_high,
+        if(is_mean, low * new_n, greatest(low * new_n, k_numerator)) as new_low,
+        if(is_mean, high * new_n, least(high * new_n, new_n - k_complement)) as new_high,
+    from numbers
+    where
+        new_n >= greatest(now_n - n_step / 2 - off_now, 0)
+        and new_n < now_n + n_step / 2 + off_now
 ),
 answers as (
     select

@@ -5,12 +5,12 @@ exact counts that stood behind them, and what follows for protection. Does not b
 judging a finished release (`differences.py`), which shares nothing with this but the reading.
 
 policy.md, How protection is judged, Change between releases: if the contributors of a cell in
-two releases differ by 1-9, the old value is kept or both are suppressed. Values stay as they
-are in a CPP or above where the change moves no figure, and could have moved none (`unmoved.py`);
-elsewhere the cell is hidden, the earlier release being superseded. What was shown before and has
-not changed is known to every reader, notes too, and what has no row any more: the attack counts it
-as shown, with the rounding of then, so that two releases with different cells hidden do not fill
-each other. What was not shown then stays hidden while fewer than ten have changed in it, if
+two releases differ by 1-9, the old value is kept or both are suppressed. In a CPP or above the
+number of pupils is kept (`kept.py`), and the cell shown where the change moves neither figure nor
+range, and could have moved none (`unmoved.py`); elsewhere the cell is hidden, the earlier release
+being superseded. What was shown before and has not changed is known to every reader, notes too, and
+what has no row any more: the attack counts it as shown, with the rounding of then, so that two
+releases with different cells hidden do not fill each other. What was not shown then stays hidden while fewer than ten have changed in it, if
 anything of the indicator has: it would be a figure of then, and tell what was hidden beside it then
 and is another now. So would a note that was not there then: it is not written.
 
@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from rcs_assets.codebook.wording import SAFE_HAVEN
 from rcs_assets.disclosure.beside import unreadable
 from rcs_assets.disclosure.grid import (
+    INSIDE,
     Bools,
     Floats,
     Grid,
@@ -189,7 +190,7 @@ compared as (
         {FIGURES_DIFFER} as differs, statistic, score_low, score_high, n_step, step,
         -- Who changed is known there, and figures that tell nothing by themselves may together.
         geography_level in ('school', 'cluster') as is_small_area, k_numerator, k_complement,
-        base_n - old_base as joined_n,
+        base_n - old_base as joined_n, old_base,
         -- A figure that moved was moved by somebody; of what is not known, the least is feared.
         case
             when then_.has_counts then {CHANGED_LEAST}
@@ -222,6 +223,8 @@ select
     if(statistic = 'mean', 0, k_complement) as k_complement,
     coalesce(score_low, 0) as one_low, coalesce(score_high, 1) as one_high,
     joined_n as joined, changed_n as changed,
+    if(old_base >= n - n_step / 2 and old_base < n + n_step / 2, 0, $slack) as slack_then,
+    $slack as slack_now,
 from sdc_compared
 where was_shown and has_counts and not differs and not is_small_area
     and changed_n between 1 and $least - 1
@@ -332,7 +335,9 @@ def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
     """What a reader of this release and of those before has: a cell that has not changed stands."""
     known = earlier.known & ~grid.is_empty
     # What is small by the rules of today was shown by others: no reader can hold it to these.
-    grid = replace(grid, k_base=np.where(grid.is_primary, 0.0, grid.k_base))
+    k_base = np.where(grid.is_primary, 0.0, grid.k_base)
+    # Protection knows which numbers stay, the audit does not: both take the closer one.
+    grid = replace(grid, k_base=k_base, kept_n=np.full_like(grid.base, np.nan))
     now, then = as_released(grid, np.zeros_like(known), shown.note), _left_open(grid, earlier)
     bounds = {
         name: np.where(known, closest(getattr(now, name), bound), getattr(shown, name))
@@ -358,7 +363,7 @@ def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Fl
     """What the rounding of then left open of known cells: low_n, high_n, low_p, high_p."""
     is_mean = grid.is_mean[:, None]
     # Weights move figures of which nobody has changed: the unweighted one stands for all.
-    is_weighted = ~np.isin(grid.level, ["school", "cluster"])
+    is_weighted = ~np.isin(grid.level, INSIDE)
     count = np.where(is_mean, grid.score_sum, 100 * grid.numerator)
     true = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
     shown = np.where(is_weighted, unweighted(grid), earlier.known_estimate)
@@ -483,11 +488,11 @@ def compare_with_earlier(
     """Make `sdc_earlier`, nodes that are held or known, and `sdc_before`, what the last one hid.
 
     Args:
-        con: a connection with `sdc_node` and `sdc_figure` (what each cell shows if it is shown).
+        con: a connection with `sdc_node`, `sdc_told` (`read_told`) and `sdc_figure` (what each cell
+            shows if it is shown).
         earlier: folders of releases, oldest first.
         policy: contributors that a change needs to be told (policy.yaml, releases); its version.
     """
-    read_told(con, earlier)
     con.execute(_COMPARED, {"releases": [folder.name for folder in earlier]})
     _find_telling(con, policy.changed_least)
     con.execute(_EARLIER, {"least": policy.changed_least})
@@ -497,7 +502,7 @@ def compare_with_earlier(
 
 def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
     """Make `sdc_telling`: cells whose figure is the same, and tells for that very reason."""
-    unmoved = con.execute(_UNMOVED, {"least": least}).to_arrow_table()
+    unmoved = con.execute(_UNMOVED, {"least": least, "slack": least - 1}).to_arrow_table()
     names = [each.name for each in fields(Unmoved)]
     cells = Unmoved(*(unmoved[name].to_numpy().astype(np.float64) for name in names))
     telling = unmoved.select(["release", "survey", "indicator", "place_id"])

@@ -9,7 +9,7 @@ how the rows came about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -19,8 +19,9 @@ from rcs_assets.disclosure.answers import Answer, Answers, Attack, Hidden, Unsaf
 from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
-from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier, with_known
+from rcs_assets.disclosure.earlier import compare_with_earlier, read_earlier, read_told, with_known
 from rcs_assets.disclosure.grid import LITTLE, Grid, Shown, from_release, read_grid, surveys
+from rcs_assets.disclosure.kept import slack
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.unknowns import Structure, read_structure
@@ -101,6 +102,7 @@ def audit_estimates(
     """
     read_cells(con, policy, sources)
     if earlier:
+        read_told(con, earlier)
         con.execute(f"create or replace temp table sdc_figure as from {released}")
         compare_with_earlier(con, earlier, policy)
     read = [_read(con, survey, policy, released, bool(earlier)) for survey in surveys(con)]
@@ -138,7 +140,11 @@ def audit_estimates(
 
 @dataclass(frozen=True)
 class _Attacked:
-    """One survey as it is attacked: `told` by this release, `shown` by those before as well."""
+    """One survey as it is attacked.
+
+    `shown` by this release and those before; `told` by this one to readers who do not know which
+    numbers of pupils were kept.
+    """
 
     grid: Grid
     structure: Structure
@@ -151,9 +157,13 @@ def _read(
     con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, released: str, has_earlier: bool
 ) -> _Attacked:
     grid = read_grid(con, survey)
-    told = from_release(con, grid, released)
-    before = read_earlier(con, grid) if has_earlier else Earlier.none(grid)
-    shown = with_known(grid, told, before)
+    if not has_earlier:
+        told = from_release(con, grid, released)
+        return _Attacked(grid, read_structure(con, grid), policy.microdata, told, told)
+    grid = replace(grid, n_slack=slack(policy.changed_least))
+    # No made-up table may tell which numbers were kept.
+    told = from_release(con, grid, released, tells_kept=False)
+    shown = with_known(grid, from_release(con, grid, released), read_earlier(con, grid))
     return _Attacked(grid, read_structure(con, grid), policy.microdata, told, shown)
 
 

@@ -34,6 +34,8 @@ LITTLE = 10_000
 # Decimals of shown values: more than any step has, so that noise of the arithmetic goes.
 DECIMALS = 6
 QUANTITIES = ("base", "numerator", "complement")
+# Levels that only a CPP's own package shows.
+INSIDE = ("school", "cluster")
 
 _PLACES = """
 create or replace temp table sdc_place as
@@ -153,8 +155,10 @@ class Grid:
     (`k_*`), steps,
     `k_base` is what a shown cell reaches, `k_protected` what a hidden base is kept below;
     `is_showable` (released, asked, not withheld), `is_empty` (not asked or nobody on the roll),
-    `is_primary`. `proportion` is the unweighted percentage or mean. One entry an
-    indicator: `indicators`, `is_mean`, `score_low`, `score_high`.
+    `is_primary`. `kept_n`: the number of pupils that a release before showed and that stays
+    (`kept.py`), nan where there is none. One entry an indicator: `indicators`, `is_mean`,
+    `score_low`, `score_high`. `n_slack`: how many pupils a kept number may be off beyond its
+    rounding, 0 in a first release.
     """
 
     survey: str
@@ -184,6 +188,8 @@ class Grid:
     is_showable: Bools
     is_empty: Bools
     is_primary: Bools
+    kept_n: Floats
+    n_slack: int = 0
 
     def small(self, quantity: str) -> Bools:
         """Where a quantity is below its k: what an attacker may not learn."""
@@ -329,6 +335,7 @@ def read_grid(con: duckdb.DuckDBPyConnection, survey: str) -> Grid:
         is_showable=flags("is_showable"),
         is_empty=flags("is_empty"),
         is_primary=flags("is_primary"),
+        kept_n=np.full(shape, np.nan),
     )
 
 
@@ -369,7 +376,7 @@ def own_of_public(grid: Grid) -> tuple[Ints, Ints]:
 
 
 def what_rounding_leaves(
-    grid: Grid, n: Floats, proportion: Floats
+    grid: Grid, n: Floats, proportion: Floats, *, tells_kept: bool = True
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Bounds of base and proportion that shown values leave: low_n, high_n, low_p, high_p.
 
@@ -377,11 +384,18 @@ def what_rounding_leaves(
         grid: its steps and thresholds.
         n: shown numbers of pupils.
         proportion: shown percentages (unweighted) or means.
+        tells_kept: for who knows which numbers were kept; every other reader must think that any
+            number of an area may be.
     """
     step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
     scale = np.where(grid.is_mean[:, None], 1.0, 100.0)
-    # A shown cell reaches its k: everybody knows the rule.
     low_n, high_n = counts_behind(n, grid.n_step)
+    is_kept = ~np.isin(grid.level, INSIDE)
+    if tells_kept:
+        is_kept = is_kept & ((grid.base < low_n) | (grid.base > high_n))
+    slack = np.where(is_kept, grid.n_slack, 0)
+    # A shown cell reaches its k: everybody knows the rule.
+    low_n, high_n = low_n - slack, high_n + slack
     low_n, high_n = np.maximum(low_n, grid.k_base), np.minimum(high_n, grid.roll)
     low_p = np.maximum((proportion - step / 2) / scale, np.where(grid.is_mean[:, None], -np.inf, 0))
     high_p = np.minimum((proportion + step / 2) / scale, np.where(grid.is_mean[:, None], np.inf, 1))
@@ -400,7 +414,7 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
     A weighted percentage is taken as if the release showed the unweighted one, rounded
     alike: an attacker who knows what the weights do learns no more than that.
     """
-    n = rounded(grid.base, grid.n_step)
+    n = np.where(np.isnan(grid.kept_n), rounded(grid.base, grid.n_step), grid.kept_n)
     bounds = what_rounding_leaves(grid, n, unweighted(grid))
     nothing = np.zeros_like(hidden)
     return Shown(grid.is_showable & ~hidden, *bounds, note, nothing, nothing.astype(np.int8))
@@ -432,13 +446,16 @@ order by n.indicator, n.place_id
 """
 
 
-def from_release(con: duckdb.DuckDBPyConnection, grid: Grid, released: str) -> Shown:
+def from_release(
+    con: duckdb.DuckDBPyConnection, grid: Grid, released: str, *, tells_kept: bool = True
+) -> Shown:
     """What released rows tell: every row counts, whether or not it should be there.
 
     Args:
         con: a connection with `sdc_node`.
         grid: its nodes.
         released: relation in the columns of `disclosure.estimates`.
+        tells_kept: whether the reader knows which numbers of pupils were kept.
     """
     found = con.execute(_RELEASED.format(released=released), {"survey": grid.survey}).fetchnumpy()
     shape = grid.base.shape
@@ -448,9 +465,9 @@ def from_release(con: duckdb.DuckDBPyConnection, grid: Grid, released: str) -> S
         return np.asarray(values, dtype=np.float64).reshape(shape)
 
     # Schools and clusters are unweighted: there the shown figure itself is the bound.
-    is_weighted = ~np.isin(grid.level, ["school", "cluster"])
+    is_weighted = ~np.isin(grid.level, INSIDE)
     proportion = np.where(is_weighted, unweighted(grid), np.round(numbers("estimate"), DECIMALS))
-    bounds = what_rounding_leaves(grid, numbers("n"), proportion)
+    bounds = what_rounding_leaves(grid, numbers("n"), proportion, tells_kept=tells_kept)
     note = numbers("note").astype(np.int8)
     is_shown = np.asarray(numbers("is_shown") > 0, dtype=bool)
     return Shown(is_shown, *bounds, note, np.zeros_like(is_shown), np.zeros_like(note))

@@ -35,12 +35,16 @@ with judged as (
         if(c.view = 'own', 'cpp/' || c.engagement, 'public') as audience,
         coalesce(h.is_hidden, false) as is_hidden,
         nullif(h.note, '') as hidden_note,
-        rcs_round(c.base_n, c.n_step) as shown_n,
+        coalesce(kept.n, rcs_round(c.base_n, c.n_step)) as shown_n,
         rcs_round(c.estimate, if(c.statistic = 'pct', c.pct_step, c.mean_step)) as shown_estimate,
         shown_n / greatest(rcs_round(coalesce(c.design_effect, 1), 0.1), 0.1) as effective_n,
     from sdc_node as c
     left join sdc_hidden as h
         on h.survey = c.survey and h.indicator = c.indicator and h.place_id = c.place_id
+    left join sdc_kept as kept
+        on
+            kept.survey = c.survey and kept.indicator = c.indicator
+            and kept.place_id = c.place_id
     where c.is_released
 ),
 ranged as (

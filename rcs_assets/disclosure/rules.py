@@ -8,6 +8,7 @@ rounding shows (`rounding.py`), the numbers of the policy (`data/policy.yaml`), 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,8 +17,14 @@ import pyarrow as pa
 
 from rcs_assets.disclosure.answers import Answers, Hidden
 from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
-from rcs_assets.disclosure.earlier import Earlier, compare_with_earlier, read_earlier
+from rcs_assets.disclosure.earlier import (
+    Earlier,
+    compare_with_earlier,
+    read_earlier,
+    read_told,
+)
 from rcs_assets.disclosure.grid import LITTLE, Grid, Ints, read_grid, read_lines, surveys
+from rcs_assets.disclosure.kept import keep_none, keep_numbers, read_kept, slack
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.repair import Programme, Survey
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
@@ -65,6 +72,7 @@ def protect_estimates(
     )
     chosen = ", ".join(f"'{audience}'" for audience in audiences)
     shown_sql = SHOWN_SQL.format(geographies=sources.geographies, audiences=chosen)
+    keep_none(con)
     if earlier:
         _compare(con, shown_sql, policy, earlier)
     read = [_read(con, survey, policy, is_first=not earlier) for survey in surveys(con)]
@@ -80,6 +88,8 @@ def _compare(
     con: duckdb.DuckDBPyConnection, shown_sql: str, policy: Policy, earlier: Sequence[Path]
 ) -> None:
     """What each cell would say if it were shown, beside what it said before."""
+    read_told(con, earlier)
+    keep_numbers(con, policy.changed_least)
     con.execute(
         # So few round to nobody, of whom there is no figure; they are never shown.
         "create or replace temp table sdc_hidden as "
@@ -92,6 +102,9 @@ def _compare(
 def _read(con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, *, is_first: bool) -> Survey:
     """One survey; `is_first`: no release was before, else `sdc_earlier` says what they told."""
     grid = read_grid(con, survey)
+    if not is_first:
+        kept_n = read_kept(con, grid)
+        grid = replace(grid, kept_n=kept_n, n_slack=slack(policy.changed_least))
     earlier = Earlier.none(grid) if is_first else read_earlier(con, grid)
     return Survey(
         grid,

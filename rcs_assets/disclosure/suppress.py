@@ -24,6 +24,7 @@ from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.cells import OWN, UNKNOWN_GROUP
 from rcs_assets.disclosure.grid import (
+    INSIDE,
     QUANTITIES,
     Bools,
     Floats,
@@ -34,7 +35,6 @@ from rcs_assets.disclosure.grid import (
     as_released,
     own_of_public,
 )
-from rcs_assets.disclosure.unknowns import INSIDE
 from rcs_assets.disclosure.whole import PARTS, whole_answers
 
 # Times that bounds are handed on from line to line: total, stage, stage by sex, area.

@@ -12,10 +12,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rcs_assets.disclosure.asked import OF_QUANTITY
-from rcs_assets.disclosure.grid import Bools, Floats, Grid, Ints, Shown
+from rcs_assets.disclosure.grid import INSIDE, Bools, Floats, Grid, Ints, Shown
 from rcs_assets.disclosure.rows import Rows
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOTED
-from rcs_assets.disclosure.unknowns import INSIDE, both
+from rcs_assets.disclosure.unknowns import both
 from rcs_assets.disclosure.whole import PARTS, whole_answers
 
 # The quantity of which a note speaks.

@@ -19,8 +19,6 @@ from rcs_assets.disclosure.grid import Floats, Grid, Ints, Texts
 from rcs_assets.disclosure.rows import Rows
 
 PUBLIC_COALITION = "public"
-# Levels that only a CPP's own package shows.
-INSIDE = ("school", "cluster")
 
 # Variables: stage by sex where an area has it, else every cell of the area; the groups of
 # the breakdowns that leave pupils out, always.

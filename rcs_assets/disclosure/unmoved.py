@@ -31,6 +31,7 @@ class Unmoved:
     `k_complement`: what a shown cell is known to reach. `one_low`, `one_high`: least and most that
     one pupil adds (0 and 1, or the ends of a scale). `joined`: how many more pupils there are now
     (fewer: below 0); `changed`: how many joined, left or answered otherwise at least.
+    `slack_then`, `slack_now`: how many pupils n may be off beyond its rounding (`kept.py`).
     """
 
     n: FloatArray
@@ -43,6 +44,8 @@ class Unmoved:
     one_high: FloatArray
     joined: FloatArray
     changed: FloatArray
+    slack_then: FloatArray
+    slack_now: FloatArray
 
     def tells(self) -> BoolArray:
         """Cells of which the same figure rules out some answer of one of those who changed."""
@@ -59,16 +62,18 @@ class Unmoved:
     def _fits(self, least: FloatArray, most: FloatArray) -> BoolArray:
         """Whether the same figure can stand after a change of the sum by so much to so much."""
         first, last = counts_behind(self.n, self.n_step)
+        least_then, most_then = first - self.slack_then, last + self.slack_then
         fits = np.zeros(len(self.n), dtype=bool)
-        for more in range(int((last - first).max(initial=-1)) + 1):
-            then = first + more
+        for more in range(int((most_then - least_then).max(initial=-1)) + 1):
+            then = least_then + more
             now = then + self.joined
             (low_then, high_then), (low_now, high_now) = self._sums(then), self._sums(now)
             low, high = (
                 np.maximum(low_then, low_now - most),
                 np.minimum(high_then, high_now - least),
             )
-            fits |= (then <= last) & (now >= first) & (now <= last) & (low <= high + NOISE)
+            is_number = (then <= most_then) & (now >= first - self.slack_now)
+            fits |= is_number & (now <= last + self.slack_now) & (low <= high + NOISE)
         return fits
 
     def _sums(self, n: FloatArray) -> tuple[FloatArray, FloatArray]:

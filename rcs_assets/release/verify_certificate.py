@@ -36,7 +36,8 @@ _FILES = {
     "geography": "parquet/geographies.parquet",
 }
 _NUMBERS = (
-    "n_step_most", "pct_step_most", "mean_step_most", "k_most", "pct_margin", "mean_margin",
+    "n_step_most", "pct_step_most", "mean_step_most", "k_most", "n_slack", "pct_margin",
+    "mean_margin",
 )  # fmt: skip
 
 PROBLEMS = {
@@ -56,6 +57,7 @@ PROBLEMS = {
         select count(*) from witness join estimate using ({cell})
         where status in ('published', 'u')
             and abs(witness.n - estimate.n) > n_step / 2 + $tolerance
+                + if(geography_level in ('school', 'cluster'), 0, $n_slack)
     """,
     "a table does not show the percentage or mean that the package shows": """
         select count(*) from witness join estimate using ({cell})

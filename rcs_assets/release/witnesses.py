@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from rcs_assets.disclosure.kept import slack
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.storage import sql_literal
 
@@ -25,7 +26,9 @@ _LEVELS = {"public": ("cpp", "tranche", "all"), "cpp": ("cpp", "cluster", "schoo
 _RULE = (
     "Each table fits all that the package shows; for each hidden cell one has it low and one "
     "high. Numbers of pupils may be fractions. Percentages of areas are weighted, the tables "
-    "are not: pct_margin and mean_margin say how far weighting moves a figure in them."
+    "are not: pct_margin and mean_margin say how far weighting moves a figure in them. Numbers of "
+    "pupils of areas may be off by n_slack beyond their rounding, since they stay as an earlier "
+    "release showed them while fewer pupils than ten have changed; 0 in a first release."
 )
 
 # Weighting: the largest distance between a table's own figure and the shown one, beyond the
@@ -84,6 +87,7 @@ def write_witnesses(
         "cells": counts["cells"],
         "levels": list(_LEVELS[kind]),
         **_largest(policy),
+        "n_slack": _n_slack(con, policy),
         **_margins(con, audience, rule.pct_step, rule.mean_step),
     }
 
@@ -98,6 +102,12 @@ def _largest(policy: Policy) -> dict[str, float]:
         "pct_step_most": max(max(row.pct_step, row.school_pct_step) for row in rows),
         "mean_step_most": max(row.mean_step for row in rows),
     }
+
+
+def _n_slack(con: duckdb.DuckDBPyConnection, policy: Policy) -> int:
+    """How many pupils a number of an area may be off beyond its rounding."""
+    has_earlier = con.execute("select count(*) > 0 from disclosure.differences").fetchall()[0][0]
+    return slack(policy.changed_least) if has_earlier else 0
 
 
 def _margins(

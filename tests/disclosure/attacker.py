@@ -88,7 +88,8 @@ class World:
 
     `truth`: unprotected estimates of linked measures (or one); `sizes`: respondents of each
     school; `cluster_of` a school, empty in surveys without clusters; `sensitive`: measures;
-    `scale` of mean scores. `linked`: whether the first measure holds the others.
+    `scale` of mean scores. `linked`: whether the first measure holds the others. `n_slack`: by how
+    many pupils the number of an area may be off beyond its rounding, since an earlier one stays.
     """
 
     truth: Sequence[Row]
@@ -98,6 +99,7 @@ class World:
     scale: tuple[float, float]
     measures: tuple[str, ...]
     linked: bool = False
+    n_slack: int = 0
     by_cell: Mapping[tuple[str, Cell], Row] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -303,14 +305,24 @@ class Attacker:
             self.shown[measure, cell] = row
             shown = float(row["n"])
             # Pupils are whole, and a half is rounded up: a shown 30, by tens, is 25 to 34.
-            self._at_least(n, max(math.ceil(shown - steps.n / 2), steps.base))
-            self._at_most(n, math.ceil(shown + steps.n / 2) - 1)
+            least, most = math.ceil(shown - steps.n / 2), math.ceil(shown + steps.n / 2) - 1
+            if self._is_kept(row, least, most):
+                least, most = least - self.world.n_slack, most + self.world.n_slack
+            self._at_least(n, max(least, steps.base))
+            self._at_most(n, most)
             self._learn_figure(row, steps, n, y)
         elif row["note"]:
             self.noted.append((measure, row["note"], cell))
             few = y if row["note"] == "low" else _sum([n, _times(y, -1)])
             self._at_least(n, steps.base)
             self._at_most(few, steps.k - 1)
+
+    def _is_kept(self, row: Row, least: int, most: int) -> bool:
+        """Whether a number is an earlier one: this attacker is told, others can but guess."""
+        if row["geography_level"] in ("school", "cluster"):
+            return False
+        truth = self.world.by_cell[row["indicator"], cell_of(row)]["base_n"]
+        return not least <= truth <= most
 
     def _learn_figure(self, row: Row, steps: Steps, n: Vector, y: Vector) -> None:
         estimate = float(row["estimate"])

@@ -36,6 +36,7 @@ class Programme:
     def __init__(self, shape: Shape, seed: int, table: pa.Table | None = None) -> None:
         """Draw it, and protect it unless `table` has what came of that before."""
         self.shape = shape
+        self.n_slack = 0
         self.con = duckdb.connect()
         count_estimates(self.con, shape, seed)
         self.engagements = sorted({row["engagement"] for row in rows(self.con, "clusters")})
@@ -80,6 +81,7 @@ class Programme:
             scale=SCALE,
             measures=measures,
             linked=measures == self.shape.linked,
+            n_slack=self.n_slack,
         )
 
     def attacks(self, *, one_school: bool = True) -> Iterator[Attack]:

@@ -181,18 +181,22 @@ def test_what_was_hidden_of_the_same_counts_is_taken_from_before(several, monkey
     assert estimates_audit.read_answers(con, "one").known_hidden == {}
 
 
-SHARED = {"view", "unit", "level", "engagement", "breakdown", "group", "is_released"}
+SHARED = {"view", "unit", "level", "engagement", "breakdown", "group", "is_released", "n_slack"}
 
 
 def other_than(values):
-    """The same but for the last entry; of anything but an array, twice as much."""
+    """The same but for the last entry; one more of a number, twice as much of anything else."""
+    if isinstance(values, int):
+        return values + 1
     if not isinstance(values, np.ndarray):
         return 2 * values
     other = values.copy()
     if values.dtype == bool:
         other[-1] = ~other[-1]
+    elif values.dtype == object:
+        other[-1] = other[-1] + "?"
     else:
-        other[-1] = other[-1] + ("?" if values.dtype == object else 1)
+        other[-1] = np.nan_to_num(other[-1]) + 1
     return other
 
 

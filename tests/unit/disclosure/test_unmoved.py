@@ -18,13 +18,13 @@ LOW, HIGH = 5, 20
 
 def tells(
     n: float, figure: float, joined: int, changed: int, k: int = 10, *, step: float = 1,
-    scale: tuple[int, int] | None = None,
+    scale: tuple[int, int] | None = None, slack: tuple[int, int] = (0, 0),
 ) -> bool:  # fmt: skip
     """Of one cell of a CPP, n shown in tens: a percentage, or a mean on a scale."""
     by = 1 if scale else 100
     low, high = (figure - step / 2) / by, (figure + step / 2) / by
     reach = 0 if scale else k
-    numbers = (n, 10, low, high, reach, reach, *(scale or (0, 1)), joined, changed)
+    numbers = (n, 10, low, high, reach, reach, *(scale or (0, 1)), joined, changed, *slack)
     return bool(Unmoved(*(np.array([float(number)]) for number in numbers)).tells()[0])
 
 
