@@ -10,9 +10,10 @@ number of pupils is kept (`kept.py`), and the cell shown where the change moves 
 range, and could have moved none (`unmoved.py`); elsewhere the cell is hidden, the earlier release
 being superseded. What was shown before and has not changed is known to every reader, notes too, and
 what has no row any more: the attack counts it as shown, with the rounding of then, so that two
-releases with different cells hidden do not fill each other. What was not shown then stays hidden while fewer than ten have changed in it, if
-anything of the indicator has: it would be a figure of then, and tell what was hidden beside it then
-and is another now. So would a note that was not there then: it is not written.
+releases with different cells hidden do not fill each other. What was not shown then stays hidden
+while fewer than ten have changed in it, if anything of the indicator has: it would be a figure of
+then, and tell what was hidden beside it then and is another now. So would a note that was not there
+then: it is not written.
 
 What has not changed at all since the last release is hidden as it was, if the same rules made
 that: its readers learn nothing from where a new search would have ended, and nothing is asked that
