@@ -90,6 +90,7 @@ def anonymise(
     variables: Mapping[str, Sequence[Variable]],
     rule: MicrodataRule,
     order_macro: str,
+    before: str | None = None,
 ) -> tuple[AnonymisedSurvey, ...]:
     """Make the temporary tables `anonymised_<survey>`.
 
@@ -102,6 +103,8 @@ def anonymise(
         variables: survey → variables of the file, in its order.
         rule: the block `microdata` of the policy.
         order_macro: a keyed hash of a text (`storage.hmac_expression`); rows are ordered by it.
+        before: relation with the keys and `variable`: where files of releases before withheld
+            which answers. They stay withheld: two files would tell apart what each hides.
 
     Returns:
         One entry an engagement and survey, in their order. `anonymised_<survey>` has the
@@ -112,6 +115,7 @@ def anonymise(
     for level in _LEVELS:
         _generalise(con, level, rule.k)
     _keep_keys(con, rule, order_macro)
+    _know_before(con, before)
     for survey, asked in variables.items():
         _find_withheld(con, answers, survey, asked, rule, order_macro)
         _put_together(con, answers, survey, asked, rule)
@@ -225,6 +229,16 @@ def _keep_keys(con: duckdb.DuckDBPyConnection, rule: MicrodataRule, order_macro:
     )
 
 
+def _know_before(con: duckdb.DuckDBPyConnection, before: str | None) -> None:
+    """Make `withheld_before`: the keys and variable of what was withheld; empty in a first file."""
+    columns = ", ".join(f"{name}::varchar as {name}" for name in (*KEYS, "variable"))
+    nothing = ", ".join(f"null as {name}" for name in (*KEYS, "variable"))
+    source = before or f"(select {nothing} where false)"
+    con.execute(
+        f"create or replace temp table withheld_before as select distinct {columns} from {source}"
+    )
+
+
 def _find_withheld(
     con: duckdb.DuckDBPyConnection,
     answers: str,
@@ -239,7 +253,8 @@ def _find_withheld(
     missing codes that tell what was answered before (routed past). Without any value there is
     nothing to withhold. As many others of the engagement, about as large where there are such (else
     the smallest) and drawn by a key, are withheld beside: else the code would say that all answered
-    alike, and what they answered can be guessed. Where a class shows no stage of its own and a
+    alike, and what they answered can be guessed. What was withheld before stays: who has both files
+    would know which of the others were drawn. Where a class shows no stage of its own and a
     question was asked of some of its stages only: not asked would tell the stage.
     """
     telling = ", ".join(str(code) for code in rule.telling_missing)
@@ -263,13 +278,14 @@ def _find_withheld(
 
     keys = ", ".join((*KEYS, _FORM))
     of_keys = ", ".join(f"keys.{key}" for key in (*KEYS, _FORM))
+    named = ", ".join(f"coalesce({key}::varchar, '-')" for key in of_keys.split(", "))
     sensitive = [variable.name for variable in variables if variable.is_sensitive]
     con.execute(
         f"""
         create or replace temp table withheld_{survey} as
         with counted as materialized (
             select {of_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
-                {order_macro}('withheld|' || min(keys.row_order)) as draw,
+                {order_macro}('withheld|' || concat_ws('|', {named})) as draw,
                 any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
                 {", ".join(map(counted, variables))},
             from anonymised_keys as keys
@@ -295,36 +311,44 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
         return "select ''::varchar as draw, []::varchar[] as gone where false"
     return f"""
         with each_one as (
-            unpivot (select engagement, size, draw, {", ".join(sensitive)} from counted)
+            unpivot (select {", ".join(KEYS)}, size, draw, {", ".join(sensitive)} from counted)
             on {", ".join(sensitive)} into name variable value bits
         ),
         alike as (
-            select *, bit_count(bits) between 1 and {rule.l - 1} as is_alike,
-                count_if(is_alike) over (partition by engagement, variable) as alike_n,
-                count_if(is_alike) over (partition by engagement, variable, size) as of_size_n,
+            select each_one.engagement, each_one.variable, size, draw,
+                bit_count(bits) between 1 and {rule.l - 1} as is_alike,
+                then_.variable is not null as was_withheld,
+                is_alike and not was_withheld as is_new,
             from each_one
+            left join withheld_before as then_
+                on then_.variable = each_one.variable and {_same("then_", "each_one", KEYS)}
             where bits <> 0
-            qualify alike_n > 0
         ),
         near as (
-            select draw, engagement, variable, size, is_alike, alike_n,
-                sha256(draw || variable) as lot,
+            select *, sha256(draw || variable) as lot,
+                -- As many as answered alike, and as many more as have come to do so.
+                greatest(
+                    count_if(is_new) over of_variable,
+                    count_if(is_alike) over of_variable
+                    - count_if(was_withheld and not is_alike) over of_variable
+                ) as wanted_n,
                 row_number() over (
-                    partition by engagement, variable, is_alike, size order by lot
-                ) <= of_size_n as is_near,
+                    partition by engagement, variable, is_alike, was_withheld, size order by lot
+                ) <= count_if(is_new) over (partition by engagement, variable, size) as is_near,
             from alike
+            window of_variable as (partition by engagement, variable)
         ),
         drawn as (
-            select draw, variable, is_alike, alike_n,
+            select draw, variable, is_alike or was_withheld as is_gone, wanted_n,
                 row_number() over (
-                    partition by engagement, variable, is_alike
+                    partition by engagement, variable, is_gone
                     order by not is_near, if(is_near, 0, size), lot
                 ) as place,
             from near
         )
         select draw, list(variable) as gone
         from drawn
-        where is_alike or place <= alike_n
+        where is_gone or place <= wanted_n
         group by draw
     """
 

@@ -384,16 +384,16 @@ def what_rounding_leaves(
         grid: its steps and thresholds.
         n: shown numbers of pupils.
         proportion: shown percentages (unweighted) or means.
-        tells_kept: for who knows which numbers were kept; every other reader must think that any
-            number of an area may be.
+        tells_kept: for who knows which numbers were kept; every other reader must think that, if
+            one is, any number of an area may be.
     """
     step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
     scale = np.where(grid.is_mean[:, None], 1.0, 100.0)
     low_n, high_n = counts_behind(n, grid.n_step)
-    is_kept = ~np.isin(grid.level, INSIDE)
-    if tells_kept:
-        is_kept = is_kept & ((grid.base < low_n) | (grid.base > high_n))
-    slack = np.where(is_kept, grid.n_slack, 0)
+    is_area = ~np.isin(grid.level, INSIDE)
+    is_kept = is_area & ((grid.base < low_n) | (grid.base > high_n))
+    may_be_kept = is_kept if tells_kept or not is_kept.any() else is_area
+    slack = np.where(may_be_kept, grid.n_slack, 0)
     # A shown cell reaches its k: everybody knows the rule.
     low_n, high_n = low_n - slack, high_n + slack
     low_n, high_n = np.maximum(low_n, grid.k_base), np.minimum(high_n, grid.roll)
@@ -467,7 +467,8 @@ def from_release(
     # Schools and clusters are unweighted: there the shown figure itself is the bound.
     is_weighted = ~np.isin(grid.level, INSIDE)
     proportion = np.where(is_weighted, unweighted(grid), np.round(numbers("estimate"), DECIMALS))
-    bounds = what_rounding_leaves(grid, numbers("n"), proportion, tells_kept=tells_kept)
     note = numbers("note").astype(np.int8)
     is_shown = np.asarray(numbers("is_shown") > 0, dtype=bool)
+    n = np.where(is_shown, numbers("n"), rounded(grid.base, grid.n_step))
+    bounds = what_rounding_leaves(grid, n, proportion, tells_kept=tells_kept)
     return Shown(is_shown, *bounds, note, np.zeros_like(is_shown), np.zeros_like(note))

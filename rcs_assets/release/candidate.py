@@ -28,6 +28,7 @@ from typing import Any
 import duckdb
 
 from rcs_assets.codebook.wording import SAFE_HAVEN
+from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.errors import InputError
 from rcs_assets.release.certificate import Told, read_audit
 from rcs_assets.release.contents import (
@@ -113,7 +114,8 @@ def build_candidate(home: Home, con: duckdb.DuckDBPyConnection, sources: Sources
     haven = safe_haven_tables(sources.codebook)
     write_microdata(con, key, folder / SAFE_HAVEN / FOLDER, is_simulated=is_simulated)
     write_safe_haven_dictionary(con, folder / SAFE_HAVEN / FOLDER, haven)
-    deposit = write_deposit(con, key, folder, packages, sources, is_simulated=is_simulated)
+    earlier = earlier_releases(home.releases)
+    deposit = write_deposit(con, key, folder, packages, sources, earlier, is_simulated=is_simulated)
     witnesses = {
         package.name: write_witnesses(
             con, folder, package.name, sources.policy, is_simulated=is_simulated

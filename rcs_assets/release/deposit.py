@@ -28,6 +28,7 @@ import pyarrow.csv as pa_csv
 from rcs_assets.codebook import PUPIL_SURVEYS, Codebook, Variable
 from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
+from rcs_assets.release.answers_before import read_withheld
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import write_documents
@@ -103,6 +104,7 @@ def write_deposit(
     folder: Path,
     packages: Sequence[Package],
     sources: Sources,
+    earlier: Sequence[Path] = (),
     *,
     is_simulated: bool,
 ) -> Deposit:
@@ -114,7 +116,11 @@ def write_deposit(
         folder: the candidate's.
         packages: all packages of the release.
         sources: codebook and policy.
+        earlier: folders of all releases before: what their files withheld stays withheld.
         is_simulated: marks every file.
+
+    Raises:
+        StorageError: a file of a release before cannot be read.
     """
     rule = sources.policy.microdata
     receiving = [package for package in packages if package.kind in rule.purposes]
@@ -123,7 +129,10 @@ def write_deposit(
     con.execute(PUPILS_SQL)
     variables = {survey: sources.codebook.variables_of(survey) for survey in PUPIL_SURVEYS}
     macro = hmac_expression(con, "release", key)
-    made = anonymise(con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro)
+    before = read_withheld(con, earlier, variables, rule.withheld_code)
+    made = anonymise(
+        con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro, before
+    )
     files = _Files(variables, sources.codebook, rule, "SIMULATED" if is_simulated else "delivered")
     told: dict[str, dict[str, dict[str, int | str]]] = {}
     copies: dict[Path, list[Path]] = {}

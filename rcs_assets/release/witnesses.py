@@ -28,15 +28,11 @@ _RULE = (
     "high. Numbers of pupils may be fractions. Percentages of areas are weighted, the tables "
     "are not: pct_margin and mean_margin say how far weighting moves a figure in them. Numbers of "
     "pupils of areas may be off by n_slack beyond their rounding, since they stay as an earlier "
-    "release showed them while fewer pupils than ten have changed; 0 in a first release."
+    "release showed them while fewer pupils than ten have changed; 0 if all are rounded."
 )
 
-# Weighting: the largest distance between a table's own figure and the shown one, beyond the
-# rounding, over all tables.
-_MARGINS = """
-select estimates.statistic, max(abs(
-    if(estimates.statistic = 'pct', 100, 1) * w.positive / w.n - estimates.estimate
-))::double as distance
+# Shown cells of areas, in each made-up table.
+_AREAS = """
 from disclosure.certificate_tables as w
 inner join disclosure.estimates as estimates
     on estimates.audience = w.audience and estimates.survey = w.survey
@@ -45,7 +41,19 @@ inner join disclosure.estimates as estimates
     and estimates."group" = w."group"
 where w.audience = $audience and estimates.status in ('published', 'u') and w.n > 1
     and w.geography_level in ('cpp', 'tranche', 'all')
-group by estimates.statistic
+"""
+# Weighting: the largest distance between a table's own figure and the shown one, beyond the
+# rounding, over all tables.
+_MARGINS = f"""
+select estimates.statistic, max(abs(
+    if(estimates.statistic = 'pct', 100, 1) * w.positive / w.n - estimates.estimate
+))::double as distance
+{_AREAS}group by estimates.statistic
+"""
+# Numbers that no rounding explains: an earlier release showed them.
+_OFF = f"""
+select coalesce(bool_or(abs(w.n - estimates.n) > w.n_step / 2 + 0.01), false)
+{_AREAS}
 """
 
 
@@ -87,7 +95,7 @@ def write_witnesses(
         "cells": counts["cells"],
         "levels": list(_LEVELS[kind]),
         **_largest(policy),
-        "n_slack": _n_slack(con, policy),
+        "n_slack": _n_slack(con, audience, policy),
         **_margins(con, audience, rule.pct_step, rule.mean_step),
     }
 
@@ -104,10 +112,10 @@ def _largest(policy: Policy) -> dict[str, float]:
     }
 
 
-def _n_slack(con: duckdb.DuckDBPyConnection, policy: Policy) -> int:
-    """How many pupils a number of an area may be off beyond its rounding."""
-    has_earlier = con.execute("select count(*) > 0 from disclosure.differences").fetchall()[0][0]
-    return slack(policy.changed_least) if has_earlier else 0
+def _n_slack(con: duckdb.DuckDBPyConnection, audience: str, policy: Policy) -> int:
+    """By how many pupils numbers may be off beyond their rounding: 0 where no table makes use."""
+    is_used = con.execute(_OFF, {"audience": audience}).fetchall()[0][0]
+    return slack(policy.changed_least) if is_used else 0
 
 
 def _margins(

@@ -141,6 +141,18 @@ def test_no_made_up_table_tells_which_numbers_were_kept(
     assert off[False] > 0, "only kept numbers are off: who reads the tables knows them"
 
 
+def test_where_nothing_changed_the_same_tables_are_made_up(
+    tmp_path: Path, programme: Programme
+) -> None:
+    alone = programme.audit()
+    before = programme.publish(tmp_path / "2026.01.01")
+    protect(programme, [before])
+    again = programme.audit([before])
+    assert kept(programme) == {}
+    assert again.certificate_tables.equals(alone.certificate_tables)
+    assert again.certificate_cells.equals(alone.certificate_cells)
+
+
 def test_a_kept_number_stays_until_ten_have_changed(tmp_path: Path, programme: Programme) -> None:
     first = programme.publish(tmp_path / "2026.01.01")
     withdraw(programme, 6)

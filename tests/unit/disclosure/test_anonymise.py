@@ -20,8 +20,11 @@ VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
 
 
 def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null",
-        variables=VARIABLES):  # fmt: skip
-    """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows."""
+        variables=VARIABLES, before=()):  # fmt: skip
+    """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows.
+
+    `before`: rows of a file of before.
+    """
     con = duckdb.connect(config={"threads": 1})
     con.execute(
         "create table classes (stage varchar, sex varchar, q integer, s boolean, n integer)"
@@ -40,7 +43,12 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form=
         """
     )
     macro = hmac_expression(con, "release", key)
-    summary = anonymise(con, "pupils", "answers", variables, rule, macro)
+    con.execute(
+        f"create table before ({', '.join(f'{k} varchar' for k in KEYS)}, variable varchar)"
+    )
+    for keys in {tuple(r[k] for k in KEYS) for r in before if r["secret"] == rule.withheld_code}:
+        con.execute("insert into before values (?, ?, ?, ?, ?, ?, 'secret')", keys)
+    summary = anonymise(con, "pupils", "answers", variables, rule, macro, "before")
     rows = con.execute("select * from anonymised_secondary order by row_order").to_arrow_table()
     return summary[0], rows.to_pylist()
 
@@ -165,6 +173,61 @@ def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
     assert alike < first and alike < other
     assert len(first) == len(other) == 2 * len(alike)
     assert first != other and withheld(b"k" * 32) == first
+
+
+def test_two_files_do_not_tell_apart_what_each_withholds():
+    """After a rotation of keys others would be drawn: what both withhold all answered alike."""
+    classes = [
+        (f"S{stage}", sex, quintile, support, 10 + (stage + quintile) % 6)
+        for stage in range(1, 7)
+        for sex in "FM"
+        for quintile in (1, 3, 5)
+        for support in (True, False)
+    ]
+
+    def withheld(rows):
+        return {tuple(r[k] for k in KEYS) for r in rows if r["secret"] == RULE.withheld_code}
+
+    def alike(quintiles):
+        return f"if(simd_quintile in ({quintiles}) and stage in ('S1', 'S2'), 0, i % 2)"
+
+    first = run(classes, secret=alike("1, 3"), key=b"k" * 32)[1]
+    again = run(classes, secret=alike("1, 3"), key=b"l" * 32)[1]
+    assert len(withheld(first)) == 32
+    assert len(withheld(first) & withheld(again)) < 32, "the same are drawn by chance"
+    second = run(classes, secret=alike("1, 3"), key=b"l" * 32, before=first)[1]
+    assert withheld(second) == withheld(first)
+    # Others answered alike, or do no more: what was withheld stays, and more are drawn.
+    more = run(classes, secret=alike("1, 3, 5"), key=b"l" * 32, before=first)[1]
+    assert withheld(first) < withheld(more) and len(withheld(more)) == 48
+    fewer = run(classes, secret=alike("1"), key=b"l" * 32, before=first)[1]
+    assert withheld(fewer) == withheld(first)
+    none = run(classes, secret="i % 2", key=b"l" * 32, before=first)[1]
+    assert withheld(none) == withheld(first)
+    # One joins while more than enough are left of before: it does not stand alone.
+    free = {tuple(r[k] for k in KEYS) for r in first if r["simd_group"] == "5"} - withheld(first)
+    _, _, stage, sex, _, support = min(free)
+    one = (
+        f"if(simd_quintile = 5 and stage = '{stage}' and sex = '{sex}' "
+        f"and any_support = {support == 'Y'}, 0, i % 2)"
+    )
+    joined = withheld(run(classes, secret=one, key=b"l" * 32, before=first)[1]) - withheld(first)
+    assert len(joined) == 2 and joined & {min(free)}
+
+
+def test_who_leaves_a_class_changes_nothing_of_what_is_drawn():
+    classes = [
+        (f"S{stage}", sex, quintile, True, 14)
+        for stage in range(1, 7) for sex in "FM" for quintile in (1, 3, 5)
+    ]  # fmt: skip
+    secret = "if(simd_quintile = 1 and stage in ('S1', 'S2', 'S3'), 0, i % 2)"
+
+    def withheld(left):
+        fewer = [(*c[:4], c[4] - (c[:3] == left)) for c in classes]
+        rows = run(fewer, secret=secret)[1]
+        return {tuple(r[k] for k in KEYS) for r in rows if r["secret"] == RULE.withheld_code}
+
+    assert len({frozenset(withheld(c[:3])) for c in classes}) == 1
 
 
 def test_without_a_sensitive_question_nothing_is_withheld():

@@ -305,9 +305,6 @@ def _fill_protected(con: duckdb.DuckDBPyConnection, codes: dict[str, str]) -> No
         select 'public' as coalition, 'secondary' as survey, 'secondary_hungry' as indicator,
             21 as cells_n, 2 as hidden_n, 4 as targets_n, 0 as unsafe_n, 8 as programs_n,
             'ab' as system_hash;
-        create table disclosure.differences (
-            release varchar, compared_n bigint, unsafe_n bigint
-        );
         create table disclosure.certificate_tables (
             table_no integer, audience varchar, survey varchar, indicator varchar,
             tranche varchar, engagement varchar, geography_level varchar, geography_code varchar,
