@@ -272,11 +272,13 @@ def _find_withheld(
 
     def is_withheld(variable: Variable) -> str:
         name = variable.name
-        tells_stage = f"(has_no_stage and skipped_{name} between 1 and n - 1)"
-        is_gone = f"coalesce(list_contains(gone, {sql_literal(name)}), false)"
+        tells_stage = f"bool_or(has_no_stage and skipped_{name} between 1 and n - 1) over of_keys"
+        if not variable.is_sensitive:
+            return f"{tells_stage} as no_{name}"
+        is_gone = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and {name} <> 0"
         return f"({is_gone} or {tells_stage}) as no_{name}"
 
-    keys = ", ".join((*KEYS, _FORM))
+    of_classes = ", ".join(f"counted.{key}" for key in (*KEYS, _FORM))
     of_keys = ", ".join(f"keys.{key}" for key in (*KEYS, _FORM))
     named = ", ".join(f"coalesce({key}::varchar, '-')" for key in of_keys.split(", "))
     sensitive = [variable.name for variable in variables if variable.is_sensitive]
@@ -295,9 +297,10 @@ def _find_withheld(
         ),
         gone as ({_gone(sensitive, rule)}),
         flags as (
-            select {keys}, {", ".join(map(is_withheld, variables))}
+            select {of_classes}, {", ".join(map(is_withheld, variables))}
             from counted
-            left join gone using (draw)
+            left join gone on {_same("gone", "counted", KEYS)}
+            window of_keys as (partition by {", ".join(f"counted.{key}" for key in KEYS)})
         )
         select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n
         from flags
@@ -306,16 +309,21 @@ def _find_withheld(
 
 
 def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
-    """SQL: `draw` of a class → the sensitive variables of which its answers are withheld."""
+    """SQL: keys → the sensitive variables of which answers are withheld, whatever the form.
+
+    The form is no column of a file: what a file of before withheld is known by its keys.
+    """
+    keys = ", ".join(KEYS)
     if not sensitive:
-        return "select ''::varchar as draw, []::varchar[] as gone where false"
+        nothing = ", ".join(f"''::varchar as {key}" for key in KEYS)
+        return f"select {nothing}, []::varchar[] as gone where false"
     return f"""
         with each_one as (
-            unpivot (select {", ".join(KEYS)}, size, draw, {", ".join(sensitive)} from counted)
+            unpivot (select {keys}, size, draw, {", ".join(sensitive)} from counted)
             on {", ".join(sensitive)} into name variable value bits
         ),
         alike as (
-            select each_one.engagement, each_one.variable, size, draw,
+            select each_one.* exclude (bits),
                 bit_count(bits) between 1 and {rule.l - 1} as is_alike,
                 then_.variable is not null as was_withheld,
                 is_alike and not was_withheld as is_new,
@@ -339,17 +347,17 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
             window of_variable as (partition by engagement, variable)
         ),
         drawn as (
-            select draw, variable, is_alike or was_withheld as is_gone, wanted_n,
+            select {keys}, variable, is_alike or was_withheld as is_gone, wanted_n,
                 row_number() over (
                     partition by engagement, variable, is_gone
                     order by not is_near, if(is_near, 0, size), lot
                 ) as place,
             from near
         )
-        select draw, list(variable) as gone
+        select {keys}, list(distinct variable) as gone
         from drawn
         where is_gone or place <= wanted_n
-        group by draw
+        group by all
     """
 
 
