@@ -36,8 +36,7 @@ _FILES = {
     "geography": "parquet/geographies.parquet",
 }
 _NUMBERS = (
-    "n_step_most", "pct_step_most", "mean_step_most", "k_most", "n_slack", "pct_margin",
-    "mean_margin",
+    "n_step_most", "pct_step_most", "mean_step_most", "k_most", "pct_margin", "mean_margin",
 )  # fmt: skip
 
 PROBLEMS = {
@@ -164,6 +163,8 @@ def verify(folder: Path) -> dict[str, Any]:
     with duckdb.connect() as con:
         _load(con, folder, said["levels"])
         values = {name: said[name] for name in _NUMBERS}
+        # Releases of before numbers could stay do not say it: none of theirs is off.
+        values["n_slack"] = said.get("n_slack", 0)
         problems = []
         for problem, sql in PROBLEMS.items():
             text = sql.format(cell=CELL)

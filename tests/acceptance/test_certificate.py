@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from rcs_assets.release.verify_certificate import verify
 from rcs_assets.release.verify_schools import verify_schools
 from tests.conftest import ReleasedHome, run_rcs
 
@@ -91,6 +92,25 @@ def test_the_script_needs_the_package_and_duckdb_alone(
     Path(f"{file}.new").replace(file)
     spoilt = check()
     assert spoilt.returncode == 1 and "is not hidden" in spoilt.stdout
+
+
+def test_the_certificate_of_a_release_of_before_numbers_could_stay_is_checked(
+    released_home: ReleasedHome, tmp_path: Path
+) -> None:
+    """It does not say by how much numbers may be off: by nothing beyond their rounding."""
+    package = Path(shutil.copytree(released_home.release / "public", tmp_path / "public"))
+    file = package / "certificate.json"
+    said = json.loads(file.read_text())
+    del said["witnesses"]["n_slack"]
+    file.write_text(json.dumps(said))
+    assert verify(package)["problems"] == []
+    tables = package / "certificate" / "tables.parquet"
+    duckdb.sql(
+        f"copy (select * replace (if(geography_level = 'all', n + n_step, n)::decimal(12, 4) as n) "
+        f"from '{tables}') to '{tables}.new' (format parquet)"
+    )
+    Path(f"{tables}.new").replace(tables)
+    assert any("number of pupils that the package shows" in p for p in verify(package)["problems"])
 
 
 @pytest.mark.parametrize("name", ["public", "cpp/t1-clackmannanshire"])
