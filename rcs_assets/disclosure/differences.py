@@ -32,6 +32,11 @@ ceil(
     ) / nullif(high - low, 0) - 1e-6
 )
 """
+# The most answers of so many pupils that are a share below `high`, or all.
+_BELOW = """
+create or replace temp macro sdc_below(high, pupils) as
+if(high < 1, ceil(high * pupils - 1e-9) - 1, pupils)
+"""
 _FOUND = """
 create or replace temp table sdc_difference as
 with now as (
@@ -225,10 +230,11 @@ numbers as (
 pairs as (
     select
         cell,
-        if(is_mean, low * old_n, greatest(low * old_n, k_numerator)) as old_low,
-        if(is_mean, high * old_n, least(high * old_n, old_n - k_complement)) as old_high,
-        if(is_mean, low * new_n, greatest(low * new_n, k_numerator)) as new_low,
-        if(is_mean, high * new_n, least(high * new_n, new_n - k_complement)) as new_high,
+        -- Answers are whole, as pupils are, and halves are rounded up.
+        if(is_mean, low * old_n, greatest(ceil(low * old_n - 1e-9), k_numerator)) as old_low,
+        if(is_mean, high * old_n, least(sdc_below(high, old_n), old_n - k_complement)) as old_high,
+        if(is_mean, low * new_n, greatest(ceil(low * new_n - 1e-9), k_numerator)) as new_low,
+        if(is_mean, high * new_n, least(sdc_below(high, new_n), new_n - k_complement)) as new_high,
     from numbers
     where
         new_n >= greatest(now_n - n_step / 2 - off_now, 0)
@@ -244,6 +250,7 @@ from (
     select cell, {place}, moved,
         bool_or(
             greatest(old_low, new_low - moved[2]) <= least(old_high, new_high - moved[1]) + 1e-9
+            and old_low <= old_high + 1e-9 and new_low <= new_high + 1e-9
         ) as can_be,
     from answers left join pairs using (cell)
     group by all
@@ -304,7 +311,7 @@ def find_differences(
         StorageError: a release cannot be read.
     """
     read_told(con, earlier)
-    con.execute(_RESCORED)
+    con.execute(_RESCORED + ";" + _BELOW)
     con.execute(
         _FOUND.format(
             released=released, estimates=estimates, indicators=indicators, small=SMALL_SUFFIX

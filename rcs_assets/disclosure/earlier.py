@@ -225,7 +225,7 @@ select
     coalesce(score_low, 0) as one_low, coalesce(score_high, 1) as one_high,
     joined_n as joined, changed_n as changed,
     if(old_base >= n - n_step / 2 and old_base < n + n_step / 2, 0, $slack) as slack_then,
-    $slack as slack_now,
+    $slack as slack_now, statistic <> 'mean' as is_share,
 from sdc_compared
 where was_shown and has_counts and not differs and not is_small_area
     and changed_n between 1 and $least - 1

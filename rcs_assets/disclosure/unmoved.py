@@ -24,7 +24,10 @@ NOISE = 1e-9
 
 @dataclass(frozen=True)
 class Unmoved:
-    """Cells shown alike twice; all arrays of one length. All pupils are taken to count alike.
+    """Cells shown alike twice; all arrays of one length.
+
+    All pupils are taken to count alike, and pupils and answers behind a percentage to be whole:
+    within a stage and sex of a CPP all weights are the same.
 
     `n`, `low`, `high`: pupils as shown, and between what the figure of one pupil (a percentage's
     is a share) must lie to be shown as it is; `n_step`: rounding of n. `k_numerator`,
@@ -32,6 +35,7 @@ class Unmoved:
     one pupil adds (0 and 1, or the ends of a scale). `joined`: how many more pupils there are now
     (fewer: below 0); `changed`: how many joined, left or answered otherwise at least.
     `slack_then`, `slack_now`: how many pupils n may be off beyond its rounding (`kept.py`).
+    `is_share`: 1 of a percentage, 0 of a mean.
     """
 
     n: FloatArray
@@ -46,6 +50,7 @@ class Unmoved:
     changed: FloatArray
     slack_then: FloatArray
     slack_now: FloatArray
+    is_share: FloatArray
 
     def tells(self) -> BoolArray:
         """Cells of which the same figure rules out some answer of one of those who changed."""
@@ -73,10 +78,17 @@ class Unmoved:
                 np.minimum(high_then, high_now - least),
             )
             is_number = (then <= most_then) & (now >= first - self.slack_now)
-            fits |= is_number & (now <= last + self.slack_now) & (low <= high + NOISE)
+            is_number &= now <= last + self.slack_now
+            is_shown = (low_then <= high_then + NOISE) & (low_now <= high_now + NOISE)
+            fits |= is_number & is_shown & (low <= high + NOISE)
         return fits
 
     def _sums(self, n: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Least and most that the answers of so many pupils add up to, shown as they are."""
-        low = np.maximum(self.low * n, self.k_numerator)
-        return low, np.minimum(self.high * n, self.one_high * n - self.k_complement)
+        low, high = self.low * n, self.high * n
+        # Halves are rounded up; nothing lies above 100 %.
+        below = np.where(self.high < 1, np.ceil(high - NOISE) - 1, n)
+        low = np.where(self.is_share > 0, np.ceil(low - NOISE), low)
+        high = np.where(self.is_share > 0, below, high)
+        low = np.maximum(low, self.k_numerator)
+        return low, np.minimum(high, self.one_high * n - self.k_complement)

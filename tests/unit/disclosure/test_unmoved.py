@@ -24,7 +24,8 @@ def tells(
     by = 1 if scale else 100
     low, high = (figure - step / 2) / by, (figure + step / 2) / by
     reach = 0 if scale else k
-    numbers = (n, 10, low, high, reach, reach, *(scale or (0, 1)), joined, changed, *slack)
+    ends, is_share = scale or (0, 1), scale is None
+    numbers = (n, 10, low, high, reach, reach, *ends, joined, changed, *slack, is_share)
     return bool(Unmoved(*(np.array([float(number)]) for number in numbers)).tells()[0])
 
 
@@ -35,6 +36,15 @@ def test_a_figure_stays_where_no_answer_of_one_pupil_could_have_moved_it() -> No
     assert not tells(100, 42, -2, 2)
     assert not tells(340, 16.7, -1, 1, step=0.1, scale=(LOW, HIGH))
     assert tells(40, 16.7, -1, 1, step=0.1, scale=(LOW, HIGH)), "20 points of 40 pupils' 668"
+
+
+def test_answers_are_whole() -> None:
+    """70 % of a shown 70 is 46 of 66, 47 of 67, 48 of 69, 49 of 70, 50 of 71, 51 of 73, 52 of 74.
+
+    One boy leaves, and 70 % of 70 are shown again: whichever it was, he is one who said yes.
+    """
+    assert tells(70, 70, -1, 1)
+    assert not tells(70, 70, -2, 2)
 
 
 @given(
@@ -50,10 +60,11 @@ def test_whatever_stays_can_be_made_by_either_answer(base, share, joined, stayed
     n, figure, k = half_up(base, 10), half_up(100 * share, 1), 10
     one = 2 if stayed else 1
     fewest, most = min(joined, 0) - stayed, max(joined, 0) + stayed
-    low, high = (figure - 0.5) / 100, (figure + 0.5) / 100
 
-    def sums(pupils: int) -> tuple[float, float]:
-        return max(low * pupils, k), min(high * pupils, pupils - k)
+    def sums(pupils: int) -> tuple[int, int]:
+        numbers = range(k, pupils - k + 1)
+        shown = [yes for yes in numbers if half_up(100 * yes / pupils, 1) == figure]
+        return min(shown, default=1), max(shown, default=0)
 
     def can_be(least: float, largest: float) -> bool:
         for then in range(int(n) - 5, int(n) + 5):
