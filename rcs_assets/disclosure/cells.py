@@ -326,7 +326,7 @@ order by seen.survey, seen.indicator, place_id
 TEMPORARY = (
     "reason", "breakdown", "level", "size", "rule", "input", "parent", "school", "cluster",
     "node", "place", "variable", "hidden", "setting", "figure", "kept", "told", "then",
-    "compared", "telling", "earlier", "before",
+    "compared", "telling", "telling_story", "earlier", "before",
 )  # fmt: skip
 
 

@@ -65,7 +65,9 @@ pairs as (
         then_.n is distinct from now.n or then_.estimate is distinct from now.estimate
         or then_.ci_low is distinct from now.ci_low
         or then_.ci_high is distinct from now.ci_high as is_moved,
-        now.n as now_n, then_.n as then_n, now.estimate, now.statistic, now.tranche,
+        now.n as now_n, then_.n as then_n, now.estimate, then_.estimate as then_estimate,
+        now.base_n, now.numerator_n, now.sum_x, now.sd, now.answers_mark, then_.old_yes,
+        then_.old_sum, then_.old_sd, then_.old_mark, now.statistic, now.tranche,
         now.engagement, now.score_low, now.score_high,
         now.base_n - then_.old_base as base_change, then_.old_base,
         abs(now.base_n - then_.old_base) as joined,
@@ -257,6 +259,125 @@ from (
 )
 where not coalesce(can_be, false)
 """
+# The same beside all that was shown of the cell before: each of the figures narrows down what those
+# said who changed between two of them, and the last one must not settle it.
+_STORY = """
+create or replace temp table sdc_story as
+with recursive asked as (
+    select distinct {cell}
+    from sdc_difference
+    where changed_n between 1 and $least - 1 and not (was_hidden or is_moved)
+        and geography_level not in ('school', 'cluster')
+),
+told as (
+    select {cell}, list_position($releases::varchar[], release) as place, then_n as n,
+        then_estimate as shown, old_base as base, old_yes as yes, old_sum as total,
+        old_sd as spread, old_mark as mark, true as is_before,
+    from sdc_difference semi join asked using ({cell})
+    where not was_hidden and old_base is not null
+    union all by name
+    select distinct {cell}, len($releases) + 1 as place, now_n as n, estimate as shown,
+        base_n as base, numerator_n as yes, sum_x as total, sd as spread, answers_mark as mark,
+        false as is_before,
+    from sdc_difference semi join asked using ({cell})
+),
+figure as (
+    select
+        told.*, dense_rank() over (order by {told_cell}) as cell,
+        row_number() over of_cell as no, statistic = 'mean' as is_mean,
+        if(is_mean, coalesce(score_low, 0), 0) as one_low, if(is_mean, score_high, 1) as one_high,
+        if(is_mean, shown - mean_step / 2, (shown - pct_step / 2) / 100) as low,
+        if(is_mean, shown + mean_step / 2, (shown + pct_step / 2) / 100) as high,
+        k_numerator as k_yes, k_complement as k_no,
+        if(is_before and base >= n - n_step / 2 and base < n + n_step / 2, 0, $least - 1) as off,
+        ceil(n - n_step / 2) - off as n_least, ceil(n + n_step / 2) - 1 + off as n_most,
+        coalesce(base - lag(base) over of_cell, 0) as more,
+        sdc_rescored(total - lag(total) over of_cell, more, score_low, score_high) as rescored,
+        greatest(
+            abs(more) + if(is_mean, coalesce(rescored, 0), 0),
+            if(is_mean, 0, coalesce(abs(yes - lag(yes) over of_cell), 0)),
+            if(is_mean, 0, coalesce(abs(base - yes - lag(base - yes) over of_cell), 0)),
+            coalesce(mark <> lag(mark) over of_cell, false)::int,
+            coalesce(is_mean and abs(spread - lag(spread) over of_cell) > 1e-6, false)::int
+        ) as moved_n,
+        (moved_n - abs(more)) * (one_high - one_low) as others,
+        least(more * one_low, more * one_high) - others as fewest,
+        greatest(more * one_low, more * one_high) + others as highest,
+        if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
+    from told
+    inner join sdc_node as node
+        on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = told.audience
+        and node.survey = told.survey and node.indicator = told.indicator
+        and coalesce(node.tranche, '') = told.tranche
+        and coalesce(node.engagement, '') = told.engagement
+        and node.geography_level = told.geography_level
+        and node.geography_code = told.geography_code
+        and node.breakdown = told.breakdown and node."group" = told."group"
+    window of_cell as (partition by {told_cell} order by place)
+),
+-- Whose answer, of those who changed before the figure `step`, and at which end of the scale.
+question as (
+    select distinct cell, 0 as step, 0 as side from figure
+    union all
+    select cell, no, unnest([1, 2]) from figure where no > 1 and moved_n between 1 and $least - 1
+),
+walk as (
+    select cell, step, side, no, pupils, least_sum, most_sum
+    from (
+        select cell, step, side, no, pupils, {sums}
+        from (
+            select *, unnest(generate_series(
+                greatest(n_least, 0)::bigint, n_most::bigint
+            )) as pupils,
+            from figure inner join question using (cell)
+            where no = 1
+        )
+    )
+    where least_sum <= most_sum + 1e-9
+    union all
+    select cell, step, side, no, pupils, least_sum, most_sum
+    from (
+        select
+            * exclude (least_sum, most_sum),
+            greatest(
+                least_sum, low_then + fewest + if(step = no and side = 2, one_answer, 0)
+            ) as least_sum,
+            least(
+                most_sum, high_then + highest - if(step = no and side = 1, one_answer, 0)
+            ) as most_sum,
+        from (
+            select *, {sums}
+            from (
+                select
+                    figure.*, step, side, pupils + more as pupils,
+                    walk.least_sum as low_then, walk.most_sum as high_then,
+                from walk
+                inner join figure on figure.cell = walk.cell and figure.no = walk.no + 1
+            )
+        )
+    )
+    where pupils between n_least and n_most and least_sum <= most_sum + 1e-9
+),
+reached as (
+    select cell, step, max(no) as no from walk group by cell, step, side
+)
+select distinct {place}
+from sdc_difference
+inner join (
+    select figure.* exclude (n) from figure
+    inner join reached as every on every.cell = figure.cell and every.step = 0
+    inner join reached as one on one.cell = figure.cell and one.step > 0
+    where not is_before and every.no = figure.no and one.no = figure.no - 1
+) as last using ({cell})
+where changed_n between 1 and $least - 1
+"""
+# Least and most answers (points of a score) of so many pupils, shown as they are.
+_SUMS = """
+if(is_mean, low * pupils, greatest(ceil(low * pupils - 1e-9), k_yes)) as least_sum,
+if(
+    is_mean, least(high, one_high) * pupils, least(sdc_below(high, pupils), pupils - k_no)
+) as most_sum
+"""
 _PLACE = 'release, audience, survey, indicator, geography_level, geography_code, breakdown, "group"'
 _UNSAFE = f"""
 select {_PLACE} from sdc_difference
@@ -265,6 +386,8 @@ where changed_n between 1 and $least - 1
     and (was_hidden or is_moved or geography_level in ('school', 'cluster'))
 union
 select {_PLACE} from sdc_still
+union
+select {_PLACE} from sdc_story
 union
 select {_PLACE} from sdc_freed
 union
@@ -322,9 +445,24 @@ def find_differences(
     for sql in (_FREED, _NOTED):
         con.execute(sql.format(released=released), {"least": least})
     con.execute(_STILL.format(place=_PLACE), {"least": least})
+    told_cell = ", ".join(f"told.{name}" for name in f"audience, {CELL}".split(", "))
+    con.execute(
+        _STORY.format(place=_PLACE, cell=f"audience, {CELL}", told_cell=told_cell, sums=_SUMS),
+        {"least": least, "releases": [folder.name for folder in earlier]},
+    )
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
-    for name in ("difference", "change", "astir", "freed", "noted", "still", "told", "then"):
+    for name in (
+        "difference",
+        "change",
+        "astir",
+        "freed",
+        "noted",
+        "still",
+        "story",
+        "told",
+        "then",
+    ):
         con.execute(f"drop table sdc_{name}")
     unsafe = Counter(places["release"].to_pylist())
     # A release that shares no cell with this one was compared as well.

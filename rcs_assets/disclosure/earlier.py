@@ -51,6 +51,7 @@ from rcs_assets.disclosure.grid import (
     what_rounding_leaves,
 )
 from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.story import COLUMNS, Stories
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
 from rcs_assets.disclosure.unmoved import Unmoved
 from rcs_assets.storage import sql_literal
@@ -230,6 +231,61 @@ from sdc_compared
 where was_shown and has_counts and not differs and not is_small_area
     and changed_n between 1 and $least - 1
 """
+# All figures of these cells that were shown, and the one of now, in the order of their releases.
+_STORIES = f"""
+with asked as (
+    select distinct survey, indicator, place_id
+    from sdc_compared
+    where was_shown and has_counts and not differs and not is_small_area
+        and changed_n between 1 and $least - 1
+),
+nodes as (
+    select
+        survey, indicator, place_id, if(view = 'own', 'cpp/' || engagement, 'public') as audience,
+        {KEYED}, base_n, y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, answers_mark,
+        statistic, score_low, score_high, n_step, k_numerator, k_complement,
+        if(statistic = 'mean', mean_step, pct_step) as step,
+    from sdc_node semi join asked using (survey, indicator, place_id)
+),
+figures as (
+    select
+        nodes.* replace (
+            old_base as base_n, old_yes as y_n, old_sum as sum_x, old_sd as sd,
+            old_mark as answers_mark
+        ),
+        n, estimate, list_position($releases::varchar[], release) as place,
+    from nodes inner join sdc_told using (audience, {CELL})
+    where status in ('published', 'u') and has_counts
+    union all by name
+    select nodes.*, f.n::double as n, f.estimate::double as estimate, len($releases) + 1 as place,
+    from nodes inner join (select audience, {KEYED}, n, estimate from sdc_figure) as f
+        using (audience, {CELL})
+),
+ordered as (
+    select
+        *, lag(base_n) over story as old_base, lag(y_n) over story as old_yes,
+        lag(sum_x) over story as old_sum, lag(sd) over story as old_sd,
+        lag(answers_mark) over story as old_mark,
+        row_number() over story as figure_no,
+        count(*) over (partition by survey, indicator, place_id) as figures_n,
+    from figures
+    window story as (partition by survey, indicator, place_id order by place)
+)
+select
+    survey, indicator, place_id, figure_no, figures_n, n, n_step,
+    if(statistic = 'mean', estimate - step / 2, (estimate - step / 2) / 100) as low,
+    if(statistic = 'mean', estimate + step / 2, (estimate + step / 2) / 100) as high,
+    if(statistic = 'mean', 0, k_numerator) as k_numerator,
+    if(statistic = 'mean', 0, k_complement) as k_complement,
+    coalesce(score_low, 0) as one_low, coalesce(score_high, 1) as one_high,
+    statistic <> 'mean' as is_share,
+    if(figure_no < figures_n and base_n >= n - n_step / 2 and base_n < n + n_step / 2, 0, $slack)
+        as slack,
+    coalesce(base_n - old_base, 0) as joined, coalesce({CHANGED_LEAST}, 0) as changed,
+from ordered
+where figures_n > 2
+order by figures_n, survey, indicator, place_id, figure_no
+"""
 _EARLIER = """
 create or replace temp table sdc_earlier as
 select
@@ -237,7 +293,13 @@ select
     bool_or(was_shown and has_counts and changed_n = 0) as is_known,
     bool_or(
         changed_n between 1 and $least - 1
-        and (was_c or (was_shown and (differs or is_small_area or coalesce(tells, false))))
+        and (
+            was_c
+            or (
+                was_shown
+                and (differs or is_small_area or coalesce(tells, tells_with_all, false))
+            )
+        )
     )
     -- What was not shown then and is no other now would tell what was hidden beside it then.
     or (
@@ -256,6 +318,8 @@ select
 from sdc_compared
 left join (select *, true as tells from sdc_telling)
     using (release, survey, indicator, place_id)
+left join (select *, true as tells_with_all from sdc_telling_story)
+    using (survey, indicator, place_id)
 -- What is withheld now, or has no row (a school has become smaller), and was shown then is known
 -- all the same.
 where is_asked
@@ -496,6 +560,7 @@ def compare_with_earlier(
     """
     con.execute(_COMPARED, {"releases": [folder.name for folder in earlier]})
     _find_telling(con, policy.changed_least)
+    _find_telling_stories(con, [folder.name for folder in earlier], policy.changed_least)
     con.execute(_EARLIER, {"least": policy.changed_least})
     last = earlier[-1]
     con.execute(_BEFORE, {"release": last.name if _is_made_alike(last, policy) else ""})
@@ -509,6 +574,28 @@ def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
     telling = unmoved.select(["release", "survey", "indicator", "place_id"])
     con.register("telling_rows", telling.filter(pa.array(cells.tells())))
     con.execute("create or replace temp table sdc_telling as from telling_rows")
+    con.unregister("telling_rows")
+
+
+def _find_telling_stories(con: duckdb.DuckDBPyConnection, releases: list[str], least: int) -> None:
+    """Make `sdc_telling_story`: cells whose figure tells beside all that were shown before."""
+    rows = con.execute(
+        _STORIES, {"releases": releases, "least": least, "slack": least - 1}
+    ).to_arrow_table()
+    lengths = rows["figures_n"].to_numpy()
+    telling = []
+    for length in np.unique(lengths):
+        some = rows.filter(pa.array(lengths == length))
+        figures = {
+            name: some[name].to_numpy().astype(np.float64).reshape(-1, length) for name in COLUMNS
+        }
+        cells = some.select(["survey", "indicator", "place_id"]).take(
+            pa.array(np.arange(0, len(some), length))
+        )
+        telling.append(cells.filter(pa.array(Stories(figures, least).tells())))
+    names = rows.select(["survey", "indicator", "place_id"])
+    con.register("telling_rows", pa.concat_tables(telling) if telling else names[:0])
+    con.execute("create or replace temp table sdc_telling_story as from telling_rows")
     con.unregister("telling_rows")
 
 

@@ -54,14 +54,8 @@ class Unmoved:
 
     def tells(self) -> BoolArray:
         """Cells of which the same figure rules out some answer of one of those who changed."""
-        length = self.one_high - self.one_low
-        has_fewer = self.joined < 0
-        # Who stayed and answers otherwise moves the sum by the length of the scale at most.
-        stayed = (self.changed - np.abs(self.joined)) * length
-        least = self.joined * np.where(has_fewer, self.one_high, self.one_low) - stayed
-        most = self.joined * np.where(has_fewer, self.one_low, self.one_high) + stayed
-        # One answer is at one end of what it can be, those of the others are anywhere.
-        one = length * np.where(stayed > 0, 2, 1)
+        least, most = moves(self.joined, self.changed, self.one_low, self.one_high)
+        one = one_answer(self.joined, self.changed, self.one_low, self.one_high)
         return ~(self._fits(least, most - one) & self._fits(least + one, most))
 
     def _fits(self, least: FloatArray, most: FloatArray) -> BoolArray:
@@ -84,11 +78,46 @@ class Unmoved:
         return fits
 
     def _sums(self, n: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Least and most that the answers of so many pupils add up to, shown as they are."""
-        low, high = self.low * n, self.high * n
-        # Halves are rounded up; nothing lies above 100 %.
-        below = np.where(self.high < 1, np.ceil(high - NOISE) - 1, n)
-        low = np.where(self.is_share > 0, np.ceil(low - NOISE), low)
-        high = np.where(self.is_share > 0, below, high)
-        low = np.maximum(low, self.k_numerator)
-        return low, np.minimum(high, self.one_high * n - self.k_complement)
+        reach = self.k_numerator, self.k_complement, self.one_high
+        return sums_behind(n, self.low, self.high, *reach, self.is_share)
+
+
+def moves(
+    joined: FloatArray, changed: FloatArray, one_low: FloatArray, one_high: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Least and most by which the sum has changed, whatever those who changed answered."""
+    has_fewer = joined < 0
+    # Who stayed and answers otherwise moves the sum by the length of the scale at most.
+    stayed = (changed - np.abs(joined)) * (one_high - one_low)
+    least = joined * np.where(has_fewer, one_high, one_low) - stayed
+    return least, joined * np.where(has_fewer, one_low, one_high) + stayed
+
+
+def one_answer(
+    joined: FloatArray, changed: FloatArray, one_low: FloatArray, one_high: FloatArray
+) -> FloatArray:
+    """By how much less the sum can have changed once one answer is at one end of the scale."""
+    # Those of the others are anywhere; who answers otherwise has two answers.
+    return (one_high - one_low) * np.where(changed > np.abs(joined), 2, 1)
+
+
+def sums_behind(
+    n: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    k_numerator: FloatArray,
+    k_complement: FloatArray,
+    one_high: FloatArray,
+    is_share: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Least and most that the answers of so many pupils add up to, shown as they are.
+
+    Args:
+        n: pupils; the others as in `Unmoved`.
+    """
+    least, most = low * n, high * n
+    # Halves are rounded up; nothing lies above 100 %.
+    below = np.where(high < 1, np.ceil(most - NOISE) - 1, n)
+    least = np.where(is_share > 0, np.ceil(least - NOISE), least)
+    most = np.where(is_share > 0, below, most)
+    return np.maximum(least, k_numerator), np.minimum(most, one_high * n - k_complement)

@@ -6,11 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from rcs_assets.disclosure import rules
 from rcs_assets.disclosure.kept import keep_none
+from rcs_assets.disclosure.story import Stories
 from tests.disclosure.attacker import SHOWN, cell_of
 from tests.disclosure.made_programme import Measure, Shape, count_pupils
 from tests.disclosure.programme import Programme
@@ -217,3 +219,47 @@ def test_a_number_that_moves_after_all_is_found(tmp_path: Path, programme: Progr
     row["n"] -= 10
     found = programme.audit([before]).differences.places.to_pylist()
     assert cell_of(row) in {cell_of(one) for one in found}
+
+
+def test_a_figure_that_stays_is_judged_beside_all_that_were_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eleven girls leave, who all said no, and the percentage rises; then a twelfth, and it stays.
+
+    Of the last two releases she can have said yes. Beside the first one she cannot.
+    """
+    shape = Shape((Measure("some", 0.25),), clusters=(2, 2), schools=(3, 5), roll=(40, 260))
+    programme = Programme(shape, 15)
+
+    def leave(pupils_n: int) -> None:
+        programme.con.execute(
+            """
+            update pupil set value_some = null where rowid in (
+                select rowid from pupil where engagement = 't1-cpp0' and stage = 'P7' and sex = 'F'
+                and value_some = 0 order by rowid limit ?
+            )
+            """,
+            [pupils_n],
+        )
+        count_pupils(programme.con, shape)
+
+    releases = [programme.publish(tmp_path / "2026.01.01")]
+    leave(11)
+    protect(programme, releases)
+    releases.append(programme.publish(tmp_path / "2026.02.01"))
+    leave(1)
+    # As it would be without: the audit counts for itself.
+    with monkeypatch.context() as patched:
+        patched.setattr(Stories, "tells", lambda stories: np.zeros(len(stories.figures["n"]), bool))
+        protect(programme, releases)
+        found = programme.audit(releases).differences.places.to_pylist()
+    told = {
+        (r["audience"], f"{r['geography_level']}:{r['geography_code']}", r["breakdown"], r["group"])
+        for r in found
+    }
+    assert ("public", "cpp:t1-cpp0", "stage:sex", "P7:F") in told
+    protect(programme, releases)
+    audit = programme.audit(releases)
+    assert audit.unsafe_n == 0 == len(audit.differences.places)
+    hidden = {(key[0], *key[2:]) for key, row in areas(programme).items() if row["status"] == "c"}
+    assert told <= hidden
