@@ -25,7 +25,7 @@ with now as (
     select
         {KEYED}, place_id, if(view = 'own', 'cpp/' || engagement, 'public') as audience, base_n,
         y_n, coalesce(sum_x, 0) as sum_x, coalesce(sd, 0) as sd, answers_mark, statistic,
-        score_low, score_high, n_step,
+        score_low, score_high, n_step, k_base,
     from sdc_node
     where is_showable and geography_level not in {INSIDE}
 )
@@ -34,8 +34,9 @@ from now
 inner join sdc_told using (audience, {CELL})
 where
     sdc_told.status in ('published', 'u') and has_counts and {CHANGED_LEAST} < $least
-    -- Rules that have changed since may round otherwise.
-    and n % n_step = 0
+    -- Rules that have changed since may round otherwise, or ask for more: a number that no cell
+    -- can have now would say that it is one of then.
+    and n % n_step = 0 and n >= round(k_base / n_step) * n_step
     and base_n >= n - n_step / 2 - $slack and base_n < n + n_step / 2 + $slack
 group by survey, indicator, place_id
 -- Two releases that showed different ones cannot both be right again.
