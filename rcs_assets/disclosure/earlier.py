@@ -51,6 +51,7 @@ from rcs_assets.disclosure.grid import (
     what_rounding_leaves,
 )
 from rcs_assets.disclosure.policy import Policy
+from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.disclosure.story import COLUMNS, Stories
 from rcs_assets.disclosure.suppress import HIGH, LOW, NOISE
 from rcs_assets.disclosure.unmoved import Unmoved
@@ -401,8 +402,9 @@ def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
     known = earlier.known & ~grid.is_empty
     # What is small by the rules of today was shown by others: no reader can hold it to these.
     k_base = np.where(grid.is_primary, 0.0, grid.k_base)
-    # Protection knows which numbers stay, the audit does not: both take the closer one.
-    grid = replace(grid, k_base=k_base, kept_n=np.full_like(grid.base, np.nan))
+    # Protection knows which numbers stay, the audit does not: both go by what was shown.
+    stays = _stays(grid, earlier)
+    grid = replace(grid, k_base=k_base, kept_n=np.where(stays, earlier.known_n, np.nan))
     now, then = as_released(grid, np.zeros_like(known), shown.note), _left_open(grid, earlier)
     bounds = {
         name: np.where(known, closest(getattr(now, name), bound), getattr(shown, name))
@@ -424,6 +426,19 @@ def with_known(grid: Grid, shown: Shown, earlier: Earlier) -> Shown:
     )
 
 
+def _stays(grid: Grid, earlier: Earlier) -> Bools:
+    """Known cells whose number had stayed from a release before: it says no more than it did then.
+
+    To round what is counted now would be to know more of them than any release has told.
+    """
+    low, high = counts_behind(earlier.known_n, grid.n_step)
+    is_off = (grid.base < low) | (grid.base > high)
+    is_near = (grid.base >= low - grid.n_slack) & (grid.base <= high + grid.n_slack)
+    is_area = ~np.isin(grid.level, INSIDE)
+    is_rounded = earlier.known_n % grid.n_step == 0
+    return np.asarray(earlier.known & is_area & is_off & is_near & is_rounded)
+
+
 def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Floats]:
     """What the rounding of then left open of known cells: low_n, high_n, low_p, high_p."""
     is_mean = grid.is_mean[:, None]
@@ -434,6 +449,7 @@ def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Fl
     shown = np.where(is_weighted, unweighted(grid), earlier.known_estimate)
     step = _step_behind(shown, true, np.where(is_mean, grid.mean_step, grid.pct_step), is_mean)
     n_step = _step_behind(earlier.known_n, grid.base, grid.n_step, np.ones_like(is_mean))
+    n_step = np.where(np.isnan(grid.kept_n), n_step, grid.n_step)
     then = replace(grid, n_step=n_step, pct_step=step, mean_step=step)
     return what_rounding_leaves(then, earlier.known_n, shown)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rcs_assets.disclosure import rules
+from rcs_assets.disclosure import estimates_audit, rules
 from rcs_assets.disclosure.kept import keep_none
 from rcs_assets.disclosure.story import Stories
 from tests.disclosure.attacker import SHOWN, cell_of
@@ -263,3 +263,27 @@ def test_a_figure_that_stays_is_judged_beside_all_that_were_shown(
     assert audit.unsafe_n == 0 == len(audit.differences.places)
     hidden = {(key[0], *key[2:]) for key, row in areas(programme).items() if row["status"] == "c"}
     assert told <= hidden
+
+
+def test_a_number_that_stayed_says_no_more_once_it_is_known(
+    tmp_path: Path, programme: Programme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To think that readers of then knew it closer would excuse what the next release tells."""
+    releases = [programme.publish(tmp_path / "2026.01.01")]
+    withdraw(programme, 6)
+    protect(programme, releases)
+    releases.append(programme.publish(tmp_path / "2026.02.01"))
+    protect(programme, releases)
+    stayed = kept(programme)
+    attacked: list[Any] = []
+    attack_all = estimates_audit._attack_all
+
+    def attack(read: Any, *more: Any) -> Any:
+        attacked.extend(read)
+        return attack_all(read, *more)
+
+    monkeypatch.setattr(estimates_audit, "_attack_all", attack)
+    assert programme.audit(releases).unsafe_n == 0
+    grid, shown = attacked[0].grid, attacked[0].shown
+    is_wide = shown.was_shown & (shown.high_n - shown.low_n >= grid.n_step + SLACK)
+    assert is_wide.sum() == len(stayed) > 0
