@@ -34,7 +34,7 @@ from rcs_assets.storage import Home, write_atomically
 # Written beside the packages when, or after, the candidate is approved.
 ADDED_AT_THE_TOP = (CANDIDATE_FILE, MANIFEST, CHECKSUMS, EVIDENCE, AUDIT_LOG, APPROVALS)
 # Beside the candidate: of a hidden name, as all that is no release.
-_NOTE = ".candidate-seal"
+SEAL_NOTE = ".candidate-seal"
 _ADDED_TO_THE_DESCRIPTION = ("checks", "files")
 
 
@@ -78,7 +78,7 @@ def _refuse_strange(folder: Path) -> None:
 
 def note_seal(home: Home, digest: str) -> None:
     """Note what the candidate is that was made last, for `is_as_made`."""
-    write_atomically(home.releases / _NOTE, digest + "\n")
+    write_atomically(home.releases / SEAL_NOTE, digest + "\n")
 
 
 def is_as_made(home: Home) -> bool:
@@ -87,7 +87,7 @@ def is_as_made(home: Home) -> bool:
     It says what has to be computed; what may be published the gate decides, by records that
     nobody can write by hand so easily.
     """
-    note = home.releases / _NOTE
+    note = home.releases / SEAL_NOTE
     if not note.is_file():
         return True
     wanted, folder = note.read_text(encoding="utf-8").strip(), home.releases / CANDIDATE
