@@ -278,26 +278,27 @@ def _find_withheld(
         is_gone = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and {name} <> 0"
         return f"({is_gone} or {tells_stage}) as no_{name}"
 
-    of_classes = ", ".join(f"counted.{key}" for key in (*KEYS, _FORM))
-    of_keys = ", ".join(f"keys.{key}" for key in (*KEYS, _FORM))
-    named = ", ".join(f"coalesce({key}::varchar, '-')" for key in of_keys.split(", "))
+    of_class = (*KEYS, _FORM)
+    class_keys = ", ".join(f"keys.{key}" for key in of_class)
+    named = ", ".join(f"coalesce(keys.{key}::varchar, '-')" for key in of_class)
     sensitive = [variable.name for variable in variables if variable.is_sensitive]
     con.execute(
         f"""
         create or replace temp table withheld_{survey} as
         with counted as materialized (
-            select {of_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
+            select {class_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
                 {order_macro}('withheld|' || concat_ws('|', {named})) as draw,
                 any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
                 {", ".join(map(counted, variables))},
             from anonymised_keys as keys
             inner join {answers} as answers using (record_id, engagement, survey)
             where survey = {sql_literal(survey)}
-            group by {of_keys}
+            group by {class_keys}
         ),
         gone as ({_gone(sensitive, rule)}),
         flags as (
-            select {of_classes}, {", ".join(map(is_withheld, variables))}
+            select {", ".join(f"counted.{key}" for key in of_class)},
+                {", ".join(map(is_withheld, variables))}
             from counted
             left join gone on {_same("gone", "counted", KEYS)}
             window of_keys as (partition by {", ".join(f"counted.{key}" for key in KEYS)})

@@ -112,7 +112,7 @@ PYTHON_CHECKS = (
         CELLS,
         "shown_values_are_rounded",
         "n, estimates and intervals are multiples of Table A's steps and nearest to the true ones; "
-        "n of an area may be that of a release before if fewer than ten have changed",
+        "n of an area may be that of a release before if few have changed",
         "policy.md, Table A",
         NO_RELEASE,
         _recounted("rounding"),

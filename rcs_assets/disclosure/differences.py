@@ -188,6 +188,16 @@ where
     changed_n < $least and t.status in ('published', 'u', 'c')
     and t.note is distinct from said.note
 """
+# The node of a row, for its steps and thresholds.
+_NODE_OF = """inner join sdc_node as node
+        on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = {row}.audience
+        and node.survey = {row}.survey and node.indicator = {row}.indicator
+        and coalesce(node.tranche, '') = {row}.tranche
+        and coalesce(node.engagement, '') = {row}.engagement
+        and node.geography_level = {row}.geography_level
+        and node.geography_code = {row}.geography_code
+        and node.breakdown = {row}.breakdown and node."group" = {row}."group"
+"""
 # An area's figure that is the same though a few have changed: some answer of one of them can be
 # ruled out, whatever the others said, since it would have made another figure.
 _STILL = """
@@ -209,14 +219,7 @@ with cells as (
         if(old_base >= then_n - n_step / 2 and old_base < then_n + n_step / 2, 0, off_now)
             as off_then,
     from sdc_difference as d
-    inner join sdc_node as node
-        on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = d.audience
-        and node.survey = d.survey and node.indicator = d.indicator
-        and coalesce(node.tranche, '') = d.tranche
-        and coalesce(node.engagement, '') = d.engagement
-        and node.geography_level = d.geography_level
-        and node.geography_code = d.geography_code
-        and node.breakdown = d.breakdown and node."group" = d."group"
+    {node}
     where changed_n between 1 and $least - 1 and not (was_hidden or is_moved)
         and d.geography_level not in ('school', 'cluster')
 ),
@@ -305,14 +308,7 @@ figure as (
         greatest(more * one_low, more * one_high) + others as highest,
         if(others > 0, 2, 1) * (one_high - one_low) as one_answer,
     from told
-    inner join sdc_node as node
-        on if(node.view = 'own', 'cpp/' || node.engagement, 'public') = told.audience
-        and node.survey = told.survey and node.indicator = told.indicator
-        and coalesce(node.tranche, '') = told.tranche
-        and coalesce(node.engagement, '') = told.engagement
-        and node.geography_level = told.geography_level
-        and node.geography_code = told.geography_code
-        and node.breakdown = told.breakdown and node."group" = told."group"
+    {node}
     window of_cell as (partition by {told_cell} order by place)
 ),
 -- Whose answer, of those who changed before the figure `step`, and at which end of the scale.
@@ -444,25 +440,18 @@ def find_differences(
     con.execute(_ASTIR)
     for sql in (_FREED, _NOTED):
         con.execute(sql.format(released=released), {"least": least})
-    con.execute(_STILL.format(place=_PLACE), {"least": least})
-    told_cell = ", ".join(f"told.{name}" for name in f"audience, {CELL}".split(", "))
-    con.execute(
-        _STORY.format(place=_PLACE, cell=f"audience, {CELL}", told_cell=told_cell, sums=_SUMS),
-        {"least": least, "releases": [folder.name for folder in earlier]},
+    con.execute(_STILL.format(place=_PLACE, node=_NODE_OF.format(row="d")), {"least": least})
+    story = _STORY.format(
+        place=_PLACE,
+        cell=f"audience, {CELL}",
+        told_cell=", ".join(f"told.{name}" for name in f"audience, {CELL}".split(", ")),
+        sums=_SUMS,
+        node=_NODE_OF.format(row="told"),
     )
+    con.execute(story, {"least": least, "releases": [folder.name for folder in earlier]})
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
-    for name in (
-        "difference",
-        "change",
-        "astir",
-        "freed",
-        "noted",
-        "still",
-        "story",
-        "told",
-        "then",
-    ):
+    for name in ("difference", "change", "astir", "freed", "noted", "still", "told", "then"):
         con.execute(f"drop table sdc_{name}")
     unsafe = Counter(places["release"].to_pylist())
     # A release that shares no cell with this one was compared as well.

@@ -575,16 +575,17 @@ def compare_with_earlier(
         policy: contributors that a change needs to be told (policy.yaml, releases); its version.
     """
     con.execute(_COMPARED, {"releases": [folder.name for folder in earlier]})
-    _find_telling(con, policy.changed_least)
-    _find_telling_stories(con, [folder.name for folder in earlier], policy.changed_least)
+    _find_telling(con, policy)
+    _find_telling_stories(con, [folder.name for folder in earlier], policy)
     con.execute(_EARLIER, {"least": policy.changed_least})
     last = earlier[-1]
     con.execute(_BEFORE, {"release": last.name if _is_made_alike(last, policy) else ""})
 
 
-def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
+def _find_telling(con: duckdb.DuckDBPyConnection, policy: Policy) -> None:
     """Make `sdc_telling`: cells whose figure is the same, and tells for that very reason."""
-    unmoved = con.execute(_UNMOVED, {"least": least, "slack": least - 1}).to_arrow_table()
+    limits = {"least": policy.changed_least, "slack": policy.n_slack}
+    unmoved = con.execute(_UNMOVED, limits).to_arrow_table()
     names = [each.name for each in fields(Unmoved)]
     cells = Unmoved(*(unmoved[name].to_numpy().astype(np.float64) for name in names))
     telling = unmoved.select(["release", "survey", "indicator", "place_id"])
@@ -593,11 +594,12 @@ def _find_telling(con: duckdb.DuckDBPyConnection, least: int) -> None:
     con.unregister("telling_rows")
 
 
-def _find_telling_stories(con: duckdb.DuckDBPyConnection, releases: list[str], least: int) -> None:
+def _find_telling_stories(
+    con: duckdb.DuckDBPyConnection, releases: list[str], policy: Policy
+) -> None:
     """Make `sdc_telling_story`: cells whose figure tells beside all that were shown before."""
-    rows = con.execute(
-        _STORIES, {"releases": releases, "least": least, "slack": least - 1}
-    ).to_arrow_table()
+    limits = {"least": policy.changed_least, "slack": policy.n_slack}
+    rows = con.execute(_STORIES, limits | {"releases": releases}).to_arrow_table()
     lengths = rows["figures_n"].to_numpy()
     telling = []
     for length in np.unique(lengths):
@@ -608,7 +610,7 @@ def _find_telling_stories(con: duckdb.DuckDBPyConnection, releases: list[str], l
         cells = some.select(["survey", "indicator", "place_id"]).take(
             pa.array(np.arange(0, len(some), length))
         )
-        telling.append(cells.filter(pa.array(Stories(figures, least).tells())))
+        telling.append(cells.filter(pa.array(Stories(figures, policy.changed_least).tells())))
     names = rows.select(["survey", "indicator", "place_id"])
     con.register("telling_rows", pa.concat_tables(telling) if telling else names[:0])
     con.execute("create or replace temp table sdc_telling_story as from telling_rows")

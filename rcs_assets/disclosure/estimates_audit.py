@@ -21,7 +21,6 @@ from rcs_assets.disclosure.cells import Sources, drop_cells, read_cells
 from rcs_assets.disclosure.differences import Differences, find_differences
 from rcs_assets.disclosure.earlier import compare_with_earlier, read_earlier, read_told, with_known
 from rcs_assets.disclosure.grid import LITTLE, Grid, Shown, from_release, read_grid, surveys
-from rcs_assets.disclosure.kept import slack
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.unknowns import Structure, read_structure
@@ -160,7 +159,7 @@ def _read(
     if not has_earlier:
         told = from_release(con, grid, released)
         return _Attacked(grid, read_structure(con, grid), policy.microdata, told, told)
-    grid = replace(grid, n_slack=slack(policy.changed_least))
+    grid = replace(grid, n_slack=policy.n_slack)
     # No made-up table may tell which numbers were kept.
     told = from_release(con, grid, released, tells_kept=False)
     shown = with_known(grid, from_release(con, grid, released), read_earlier(con, grid))

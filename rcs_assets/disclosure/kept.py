@@ -18,6 +18,7 @@ import numpy as np
 
 from rcs_assets.disclosure.earlier import CELL, CHANGED_LEAST, KEYED
 from rcs_assets.disclosure.grid import INSIDE, Floats, Grid
+from rcs_assets.disclosure.policy import Policy
 
 _KEPT = f"""
 create or replace temp table sdc_kept as
@@ -59,19 +60,14 @@ def keep_none(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def keep_numbers(con: duckdb.DuckDBPyConnection, changed_least: int) -> None:
+def keep_numbers(con: duckdb.DuckDBPyConnection, policy: Policy) -> None:
     """Make `sdc_kept`, the numbers that stay.
 
     Args:
         con: a connection with `sdc_node` and `sdc_told` (`earlier.read_told`).
-        changed_least: contributors that a change needs to be told.
+        policy: contributors that a change needs to be told (policy.yaml, releases).
     """
-    con.execute(_KEPT, {"least": changed_least, "slack": slack(changed_least)})
-
-
-def slack(changed_least: int) -> int:
-    """How many pupils a kept number may be off beyond its rounding."""
-    return changed_least - 1
+    con.execute(_KEPT, {"least": policy.changed_least, "slack": policy.n_slack})
 
 
 def read_kept(con: duckdb.DuckDBPyConnection, grid: Grid) -> Floats:

@@ -188,6 +188,11 @@ class Policy:
     reach: ReachRule
     models: ModelRule
 
+    @property
+    def n_slack(self) -> int:
+        """How many pupils a number that stays may be off beyond its rounding (`kept.py`)."""
+        return self.changed_least - 1
+
     def audience(self, audience: str) -> Audience:
         """The entry for `public` or `cpp/<engagement>` (by the part before the slash).
 

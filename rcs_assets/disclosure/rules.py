@@ -24,7 +24,7 @@ from rcs_assets.disclosure.earlier import (
     read_told,
 )
 from rcs_assets.disclosure.grid import LITTLE, Grid, Ints, read_grid, read_lines, surveys
-from rcs_assets.disclosure.kept import keep_none, keep_numbers, read_kept, slack
+from rcs_assets.disclosure.kept import keep_none, keep_numbers, read_kept
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.repair import Programme, Survey
 from rcs_assets.disclosure.rounding import SHOWN_SQL, register_rounding
@@ -89,7 +89,7 @@ def _compare(
 ) -> None:
     """What each cell would say if it were shown, beside what it said before."""
     read_told(con, earlier)
-    keep_numbers(con, policy.changed_least)
+    keep_numbers(con, policy)
     con.execute(
         # So few round to nobody, of whom there is no figure; they are never shown.
         "create or replace temp table sdc_hidden as "
@@ -104,7 +104,7 @@ def _read(con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, *, is_fir
     grid = read_grid(con, survey)
     if not is_first:
         kept_n = read_kept(con, grid)
-        grid = replace(grid, kept_n=kept_n, n_slack=slack(policy.changed_least))
+        grid = replace(grid, kept_n=kept_n, n_slack=policy.n_slack)
     earlier = Earlier.none(grid) if is_first else read_earlier(con, grid)
     return Survey(
         grid,

@@ -23,9 +23,9 @@ _RULES = (
     "school, cluster, CPP hierarchy, or the public rolls.",
     "Percentages, means and n are rounded to the nearest multiple, halves away from zero. A "
     "Wilson interval is computed from rounded values, any other is rounded outward.",
-    "Where fewer than ten pupils of a CPP, tranche or all areas have changed since an earlier "
-    "release, n stays as that release showed it; figure and interval are made anew, and the cell "
-    "is hidden if they would move.",
+    "Where fewer than {changed_least} pupils of a CPP, tranche or all areas have changed since an "
+    "earlier release, n stays as that release showed it; figure and interval are made anew, and "
+    "the cell is hidden if they would move.",
     "The audit, which does not know how cells were chosen, computes for every protected "
     "quantity the range that a reader can narrow it down to; rounding counts as protection. A "
     "range that is too narrow is unsafe, and one unsafe quantity stops the release.",
@@ -123,7 +123,7 @@ def certificate(
         "policy_version": policy.version,
         "policy_source": policy.source,
         "thresholds": _thresholds(package, policy),
-        "rules": list(_RULES),
+        "rules": [rule.format(changed_least=policy.changed_least) for rule in _RULES],
         "cells_by_status": [
             {"status": status, "note": note, "cells": cells} for status, note, cells in counts
         ],

@@ -14,7 +14,6 @@ from typing import Any
 
 import duckdb
 
-from rcs_assets.disclosure.kept import slack
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.storage import sql_literal
 
@@ -28,7 +27,7 @@ _RULE = (
     "high. Numbers of pupils may be fractions. Percentages of areas are weighted, the tables "
     "are not: pct_margin and mean_margin say how far weighting moves a figure in them. Numbers of "
     "pupils of areas may be off by n_slack beyond their rounding, since they stay as an earlier "
-    "release showed them while fewer pupils than ten have changed; 0 if all are rounded."
+    "release showed them while few pupils have changed; 0 if all are rounded."
 )
 
 # Shown cells of areas, in each made-up table.
@@ -115,7 +114,7 @@ def _largest(policy: Policy) -> dict[str, float]:
 def _n_slack(con: duckdb.DuckDBPyConnection, audience: str, policy: Policy) -> int:
     """By how many pupils numbers may be off beyond their rounding: 0 where no table makes use."""
     is_used = con.execute(_OFF, {"audience": audience}).fetchall()[0][0]
-    return slack(policy.changed_least) if is_used else 0
+    return policy.n_slack if is_used else 0
 
 
 def _margins(

@@ -150,15 +150,20 @@ def test_a_sensitive_answer_that_all_share_is_withheld_in_that_class_and_one_of_
     assert {row["open"] for row in rows} == {0, 1, 2}
 
 
-def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
-    """Forty classes of ten to fifteen, in a quarter of which nobody said yes: drawn by the key."""
-    classes = [
+def drawn_classes():
+    """Of ten to fifteen each."""
+    return [
         (f"S{stage}", sex, quintile, support, 10 + (stage + quintile) % 6)
         for stage in range(1, 7)
         for sex in "FM"
         for quintile in (1, 3, 5)
         for support in (True, False)
     ]
+
+
+def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
+    """Forty classes of ten to fifteen, in a quarter of which nobody said yes: drawn by the key."""
+    classes = drawn_classes()
     secret = "if(simd_quintile = 1 and stage in ('S1', 'S2', 'S3') and i >= 0, 0, i % 2)"
 
     def withheld(key):
@@ -177,13 +182,7 @@ def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
 
 def test_two_files_do_not_tell_apart_what_each_withholds():
     """After a rotation of keys others would be drawn: what both withhold all answered alike."""
-    classes = [
-        (f"S{stage}", sex, quintile, support, 10 + (stage + quintile) % 6)
-        for stage in range(1, 7)
-        for sex in "FM"
-        for quintile in (1, 3, 5)
-        for support in (True, False)
-    ]
+    classes = drawn_classes()
 
     def withheld(rows):
         return {tuple(r[k] for k in KEYS) for r in rows if r["secret"] == RULE.withheld_code}
