@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from rcs_assets.disclosure.kept import keep_numbers
+from rcs_assets.disclosure.policy import load_policy
 
 CELL = (
     "'secondary' as survey, 'some' as indicator, 't1' as tranche, 'a' as engagement, "
@@ -29,7 +30,7 @@ def kept(base: int, shown: int, then: int, *, k_base: int = 30, n_step: int = 10
                 0 as old_sd, 1 as old_mark;
             """
         )
-        keep_numbers(con, 10)
+        keep_numbers(con, load_policy())
         found = con.execute("select n from sdc_kept").fetchall()
     return int(found[0][0]) if found else None
 
