@@ -267,10 +267,11 @@ where not coalesce(can_be, false)
 _STORY = """
 create or replace temp table sdc_story as
 with recursive asked as (
-    select distinct {cell}
+    select {cell}
     from sdc_difference
-    where changed_n between 1 and $least - 1 and not (was_hidden or is_moved)
-        and geography_level not in ('school', 'cluster')
+    where not was_hidden and old_base is not null and geography_level not in ('school', 'cluster')
+    group by all
+    having count(*) > 1
 ),
 told as (
     select {cell}, list_position($releases::varchar[], release) as place, then_n as n,
@@ -312,10 +313,15 @@ figure as (
     window of_cell as (partition by {told_cell} order by place)
 ),
 -- Whose answer, of those who changed before the figure `step`, and at which end of the scale.
+one as (
+    select cell, no as step, unnest([1, 2]) as side
+    from figure
+    where no > 1 and moved_n between 1 and $least - 1
+),
 question as (
-    select distinct cell, 0 as step, 0 as side from figure
+    from one
     union all
-    select cell, no, unnest([1, 2]) from figure where no > 1 and moved_n between 1 and $least - 1
+    select distinct cell, 0 as step, 0 as side from one
 ),
 walk as (
     select cell, step, side, no, pupils, least_sum, most_sum
@@ -357,15 +363,19 @@ walk as (
 reached as (
     select cell, step, max(no) as no from walk group by cell, step, side
 )
-select distinct {place}
+select {place}
 from sdc_difference
-inner join (
-    select figure.* exclude (n) from figure
+semi join (
+    select figure.* from figure
     inner join reached as every on every.cell = figure.cell and every.step = 0
     inner join reached as one on one.cell = figure.cell and one.step > 0
     where not is_before and every.no = figure.no and one.no = figure.no - 1
 ) as last using ({cell})
-where changed_n between 1 and $least - 1
+where not was_hidden and old_base is not null
+-- Of the releases that tell it together, the last is named.
+qualify row_number() over (
+    partition by {cell} order by list_position($releases::varchar[], release) desc
+) = 1
 """
 # Least and most answers (points of a score) of so many pupils, shown as they are.
 _SUMS = """
@@ -390,6 +400,7 @@ union
 select {_PLACE} from sdc_noted
 order by all
 """
+_TABLES = ("difference", "change", "astir", "freed", "noted", "still", "story", "told", "then")
 _COUNTED = """
 select release, count(*) as compared_n from sdc_difference group by release
 """
@@ -451,7 +462,7 @@ def find_differences(
     con.execute(story, {"least": least, "releases": [folder.name for folder in earlier]})
     compared = {name: int(n) for name, n in con.execute(_COUNTED).fetchall()}
     places = con.execute(_UNSAFE, {"least": least}).to_arrow_table()
-    for name in ("difference", "change", "astir", "freed", "noted", "still", "told", "then"):
+    for name in _TABLES:
         con.execute(f"drop table sdc_{name}")
     unsafe = Counter(places["release"].to_pylist())
     # A release that shares no cell with this one was compared as well.

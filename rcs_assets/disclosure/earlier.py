@@ -232,13 +232,15 @@ from sdc_compared
 where was_shown and has_counts and not differs and not is_small_area
     and changed_n between 1 and $least - 1
 """
-# All figures of these cells that were shown, and the one of now, in the order of their releases.
+# All figures of areas' cells that were shown, and the one of now, in the order of their releases:
+# of cells with two before this one, if fewer than ten changed between two that follow each other.
 _STORIES = f"""
 with asked as (
-    select distinct survey, indicator, place_id
+    select survey, indicator, place_id
     from sdc_compared
-    where was_shown and has_counts and not differs and not is_small_area
-        and changed_n between 1 and $least - 1
+    where was_shown and has_counts and is_showable and not is_small_area
+    group by all
+    having count(*) > 1
 ),
 nodes as (
     select
@@ -261,6 +263,7 @@ figures as (
     select nodes.*, f.n::double as n, f.estimate::double as estimate, len($releases) + 1 as place,
     from nodes inner join (select audience, {KEYED}, n, estimate from sdc_figure) as f
         using (audience, {CELL})
+    where f.n is not null
 ),
 ordered as (
     select
@@ -284,7 +287,10 @@ select
         as slack,
     coalesce(base_n - old_base, 0) as joined, coalesce({CHANGED_LEAST}, 0) as changed,
 from ordered
-where figures_n > 2
+window cell_ as (partition by survey, indicator, place_id)
+-- It is asked whether the figure of now tells: there must be one.
+qualify max(place) over cell_ > len($releases)
+    and bool_or(changed between 1 and $least - 1) over cell_
 order by figures_n, survey, indicator, place_id, figure_no
 """
 _EARLIER = """
@@ -298,10 +304,12 @@ select
             was_c
             or (
                 was_shown
-                and (differs or is_small_area or coalesce(tells, tells_with_all, false))
+                and (differs or is_small_area or coalesce(tells, false))
             )
         )
     )
+    -- Ten may have changed since the last release, and two between those before.
+    or bool_or(coalesce(tells_with_all, false))
     -- What was not shown then and is no other now would tell what was hidden beside it then.
     or (
         bool_or(changed_n < $least and not was_shown and has_counts and is_astir)

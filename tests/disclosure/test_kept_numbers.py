@@ -221,15 +221,23 @@ def test_a_number_that_moves_after_all_is_found(tmp_path: Path, programme: Progr
     assert cell_of(row) in {cell_of(one) for one in found}
 
 
-def test_a_figure_that_stays_is_judged_beside_all_that_were_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("draw", "leavers", "audience"), [(15, (11, 1), "public"), (18, (2, 10), "cpp/t1-cpp0")]
+)
+def test_a_figure_is_judged_beside_all_that_were_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    draw: int,
+    leavers: tuple[int, int],
+    audience: str,
 ) -> None:
     """Eleven girls leave, who all said no, and the percentage rises; then a twelfth, and it stays.
 
-    Of the last two releases she can have said yes. Beside the first one she cannot.
+    Of the last two releases she can have said yes. Beside the first one she cannot. The same if
+    two leave first, and ten more show what they cannot have said.
     """
     shape = Shape((Measure("some", 0.25),), clusters=(2, 2), schools=(3, 5), roll=(40, 260))
-    programme = Programme(shape, 15)
+    programme = Programme(shape, draw)
 
     def leave(pupils_n: int) -> None:
         programme.con.execute(
@@ -244,10 +252,10 @@ def test_a_figure_that_stays_is_judged_beside_all_that_were_shown(
         count_pupils(programme.con, shape)
 
     releases = [programme.publish(tmp_path / "2026.01.01")]
-    leave(11)
+    leave(leavers[0])
     protect(programme, releases)
     releases.append(programme.publish(tmp_path / "2026.02.01"))
-    leave(1)
+    leave(leavers[1])
     # As it would be without: the audit counts for itself.
     with monkeypatch.context() as patched:
         patched.setattr(Stories, "tells", lambda stories: np.zeros(len(stories.figures["n"]), bool))
@@ -257,7 +265,7 @@ def test_a_figure_that_stays_is_judged_beside_all_that_were_shown(
         (r["audience"], f"{r['geography_level']}:{r['geography_code']}", r["breakdown"], r["group"])
         for r in found
     }
-    assert ("public", "cpp:t1-cpp0", "stage:sex", "P7:F") in told
+    assert (audience, "cpp:t1-cpp0", "stage:sex", "P7:F") in told
     protect(programme, releases)
     audit = programme.audit(releases)
     assert audit.unsafe_n == 0 == len(audit.differences.places)
