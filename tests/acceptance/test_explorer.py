@@ -26,6 +26,7 @@ PLAIN = ("change", "balance", "findings", "build", "measures", "about")
 READY = "body[data-ready=yes]"
 AXE_RUN = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
 AXE = "4.14.1"
+LOWER = " Lower is better."
 NAME = "=cmd|' /C calc'!A0 <img src=x onerror=alert(1)> Sgoil Lèanaidh"
 
 
@@ -269,6 +270,7 @@ def test_a_map_says_why_a_council_has_no_figure_and_its_classes_do_not_meet(
     assert "Councils without a mark or a figure are not in this package." in page.inner_text(
         "#about"
     )
+    assert page.inner_text("#about").endswith(LOWER)
     assert "did not take part" not in page.inner_text("#about")
     words = [word.strip() for word in page.locator("#key li").all_inner_texts()]
     assert words == ["under 33%", "33% to under 67%", "67% and over", "no result"]
@@ -298,10 +300,14 @@ def test_findings_are_those_of_the_public_package(browser, public) -> None:
     page.wait_for_selector(READY)
     rows = [r.inner_text().split("\t") for r in page.locator("#table tbody tr").all()]
     assert rows == [
-        ["Fair or poor health", "-1.0", "-3.0 to 1.0", "Not clear"],
+        ["Fair or poor health", "\u22121", "\u22123 to +1", "Not clear"],
         ["Hidden", "[c]", "", "[c]"],
-        ["Often lonely", "7.0", "5.0 to 9.0", "Clear"],
+        ["Often lonely", "+7", "+5 to +9", "Clear"],
     ]
+    # As whole points, like the report; and a spreadsheet reads a sign before digits as a number.
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Download this table (CSV)").click()
+    assert '"Often lonely","+7","+5 to +9","Clear"' in Path(got.value.path()).read_text("utf-8-sig")
     assert page.locator("#chart svg[role=img]").count() == 1
     assert "Childline" in page.inner_text("#support")
     page.close()
@@ -347,6 +353,62 @@ def test_names_are_text_and_formulas_are_quoted(browser, tmp_path, monkeypatch) 
         page.get_by_role("button", name="Download this table (CSV)").click()
     text = Path(got.value.path()).read_text("utf-8-sig")
     assert f'''"'{NAME}"''' in text
+    page.context.close()
+
+
+def test_every_view_of_a_measure_says_when_lower_is_better(opened) -> None:
+    """Bullying is the first measure of the first domain."""
+    page = opened("groups", more="&domain=safe")
+    assert page.inner_text("#finding").startswith("Bullied in the last year")
+    assert page.inner_text("#about").endswith(LOWER)
+    for view in ("profile", "build"):
+        names = opened(view).locator("#table tbody th").all_inner_texts()
+        assert any(n.endswith("Bullied in the last year (lower is better)") for n in names), view
+    drawn = " ".join(opened("profile").locator("#chart text.halo").all_text_contents())
+    assert "(lower is better)" in drawn
+
+
+def test_what_is_not_rated_has_another_shape_than_what_is_similar(opened) -> None:
+    page = opened("profile")
+    rows = [row.inner_text().split("\t") for row in page.locator("#table tbody tr").all()]
+    said = [row[4] for row in rows if "%" in row[1]]
+    assert {"Similar", "not rated"} <= set(said)
+    shapes = page.locator("#chart svg")
+    assert shapes.locator("circle.similar").count() == said.count("Similar")
+    assert shapes.locator("circle.ring").count() == len(said) - sum(
+        word in ("Better", "Similar", "Worse") for word in said
+    )
+    assert "No rating" in page.inner_text("#key")
+
+
+def test_what_was_not_asked_does_not_count_as_hidden(browser, tmp_path) -> None:
+    def statuses(indicator: str, breakdown: str, group: str) -> str:
+        return "x" if indicator.endswith("_bullied") else "published"
+
+    folder = made.write_cpp(tmp_path / "cpp", statuses=statuses)
+    write_explorer(folder, f"cpp/{made.ENGAGEMENT}")
+    page = browser.new_page()
+    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=compare&level=cpp")
+    page.wait_for_selector(READY)
+    assert page.locator("#table tbody td").first.inner_text() == "[x]"
+    assert "Not shown [c]: 0." in page.inner_text("#about")
+    page.close()
+
+
+def test_places_are_named_by_what_each_is(opened) -> None:
+    names = opened("profile").locator("#f-place option").all_inner_texts()
+    assert "Falkirk (area)" in names and not any(n.endswith("s)") for n in names)
+
+
+def test_charts_keep_their_ground_where_a_reader_has_chosen_dark_colours(browser, site) -> None:
+    """Marks are drawn for white: on the reader's black the dark ones, and all words, would go."""
+    page = browser.new_context(forced_colors="active", color_scheme="dark").new_page()
+    for view in ("compare", "reach", "map"):
+        page.goto("about:blank")
+        page.goto(f"{site.as_uri()}#view={view}")
+        page.wait_for_selector(READY)
+        ground = "getComputedStyle(document.querySelector('#chart svg')).backgroundColor"
+        assert page.evaluate(ground) == "rgb(255, 255, 255)", view
     page.context.close()
 
 

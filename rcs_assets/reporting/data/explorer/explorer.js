@@ -10,6 +10,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     measures: "Measures", about: "About the data",
   };
   const LEVELS = { school: "Schools", cluster: "Clusters", cpp: "Areas", tranche: "Tranches", all: "All areas" };
+  const ONE = { school: "School", cluster: "Cluster", cpp: "Area", tranche: "Tranche", all: "All areas" };
   const ABOVE = { school: "cpp", cluster: "cpp", cpp: "tranche", tranche: "all" };
   const WORDS = { better: "Better", similar: "Similar", worse: "Worse" };
   const SHORT = { c: "not shown", x: "not available", z: "does not apply" };
@@ -55,12 +56,18 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     units[place.unit].verdicts.get([place.level, place.code, place.engagement, measure.survey, measure.indicator].join("|"));
   const isShown = (cell) => cell && cell.value !== undefined;
   const tenth = (value) => (value % 10 ? (value / 10).toFixed(1) : String(value / 10));
-  const number = (value, measure) => measure.mean ? (value / 10).toFixed(1) : `${tenth(value)}%`;
+  // A difference has a sign of its own; it is no per cent.
+  const signed = (value, text = tenth) => `${value > 0 ? "+" : value < 0 ? "\u2212" : ""}${text(Math.abs(value))}`;
+  const score = (value) => (value / 10).toFixed(1);
+  const number = (value, measure) => measure.points ? signed(value) : measure.mean ? score(value) : `${tenth(value)}%`;
   const mark = (cell) => !cell ? "[x]" : { p: "", l: "[c] [low]", h: "[c] [high]" }[cell.mark] ?? `[${cell.mark}]`;
+  const people = (n) => (n === null || n === undefined || n === "" ? "" : Number(n).toLocaleString("en-GB"));
   const figure = (cell, measure) => isShown(cell) ? `${number(cell.value, measure)} ${mark(cell)}`.trim() : mark(cell);
   const span = (cell, measure) => isShown(cell) && cell.low !== undefined
     ? `${number(cell.low, measure)} to ${number(cell.high, measure)}` : "";
   const ends = (measure) => measure.mean ? measure.scale : [0, 100];
+  const called = (measure) => measure.title + (measure.direction === "lower_better" ? " (lower is better)" : "");
+  const lower = (measure) => (measure.direction === "lower_better" ? " Lower is better." : "");
   const share = (value, measure) => {
     const [low, high] = ends(measure);
     return Math.min(Math.max((value / 10 - low) / (high - low), 0), 1);
@@ -76,7 +83,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   }
   const shape = (kind, x, y, r = 6) => kind === "better" ? el("path", { class: kind, d: `M${x} ${y - r}l${r} ${1.8 * r}h${-2 * r}z` })
     : kind === "worse" ? el("path", { class: kind, d: `M${x} ${y + r}l${r} ${-1.8 * r}h${-2 * r}z` })
-    : el("circle", { class: kind in WORDS ? kind : "plain", cx: x, cy: y, r: r - 1 });
+    : el("circle", { class: kind in WORDS || kind === "ring" ? kind : "plain", cx: x, cy: y, r: r - 1 });
   const icon = (kind) => el("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, shape(kind, 7, 7));
   const box = (kind) => el("svg", { viewBox: "0 0 14 14", "aria-hidden": "true" }, el("rect", { class: kind, x: 1, y: 1, width: 12, height: 12 }));
   function rated(kind) {
@@ -97,8 +104,9 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   const tileName = (name) => wrap(name.replace("Na h-Eileanan Siar", "Eilean Siar").replace(" and ", " & ").replace(/(\w{5,})shire\b/, "$1- shire"), 10);
 
   // --- charts ---------------------------------------------------------------------------------------
-  // Rows of dot and range; on a narrow screen the label stands above its row.
-  function dots(title, rows, measure, area) {
+  // Rows of dot and range; on a narrow screen the label stands above its row. With `rings`, what is
+  // not rated has another shape than what is similar.
+  function dots(title, rows, measure, area, rings) {
     const width = Math.max($("chart").clientWidth, 260), narrow = width < 560;
     const left = narrow ? 8 : 250, right = 70, plot = width - left - right;
     const labels = rows.map((row) => wrap(row.label, narrow ? 32 : 28));
@@ -112,7 +120,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     for (const part of [0, 0.25, 0.5, 0.75, 1]) {
       const at = left + part * plot;
       svg.append(el("line", { class: "grid", x1: at, x2: at, y1: 24, y2: total - 4 }));
-      if (part * 2 % 1 === 0) svg.append(el("text", { x: narrow && !part ? 0 : at, y: 16, "text-anchor": narrow && !part ? "start" : "middle", class: "soft" }, `${+(low + part * (high - low)).toFixed(1)}${unit}`));
+      if (part * 2 % 1 === 0) svg.append(el("text", { x: narrow && !part ? 0 : at, y: 16, "text-anchor": narrow && !part ? "start" : "middle", class: "soft" }, `${String(+(low + part * (high - low)).toFixed(1)).replace("-", "\u2212")}${unit}`));
     }
     if (isShown(area)) {
       if (area.low !== undefined) svg.append(el("rect", { class: "areaband", x: x(area.low, measure), y: 24, width: Math.max(x(area.high, measure) - x(area.low, measure), 1), height: total - 28 }));
@@ -134,7 +142,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
           if (row.verdict in WORDS && row.verdict !== "similar" && Math.abs(to - from) > 16) svg.append(el("path", { class: "move", d: `M${from + 6 * way} ${middle}H${tip}m${-6 * way} -5l${6 * way} 5l${-6 * way} 5` }));
           svg.append(el("circle", { class: "before", cx: from, cy: middle, r: 5 }));
         }
-        svg.append(shape(row.verdict, x(cell.value, m), middle));
+        svg.append(shape(row.verdict in WORDS ? row.verdict : rings ? "ring" : "plain", x(cell.value, m), middle));
       } else svg.append(el("text", { x: left + 4, y: middle + 5, class: "soft" }, `${mark(cell)} ${SHORT[cell ? (cell.mark in SHORT ? cell.mark : "c") : "x"]}`));
       if (isShown(cell)) svg.append(el("text", { x: width - right + 8, y: middle + 5, class: "value" }, figure(cell, m)));
       top += heights[i];
@@ -198,14 +206,14 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
   const choices = {
     survey: () => select("survey", "Survey", Object.keys(meta.surveys).filter(hasSurvey).map((s) => [s, meta.surveys[s].title]), firstMeasure),
     domain: () => select("domain", "Wellbeing domain", Object.entries(meta.domains).filter(([d]) => meta.measures.some((m) => m.domain === d && m.survey === state.survey)), firstMeasure),
-    measure: () => select("measure", "Measure", meta.measures.filter((m) => m.survey === state.survey && m.domain === state.domain).map((m) => [m.i, m.title + (m.direction === "lower_better" ? " (lower is better)" : "")])),
+    measure: () => select("measure", "Measure", meta.measures.filter((m) => m.survey === state.survey && m.domain === state.domain).map((m) => [m.i, called(m)])),
     group: () => {
       const held = heldGroups();
       return select("group", "Who", meta.groups.map((g, i) => [i, g[0] === "total" ? "All" : `${meta.breakdowns[g[0]] || g[0]}: ${g[2]}`]).filter(([i]) => held.has(i)));
     },
     level: () => select("level", "Show", ["school", "cluster", "cpp", "tranche"].filter((l) => meta.places.some((p) => p.level === l)).map((l) => [l, LEVELS[l]])),
     order: () => ({ ...select("order", "Order by", [["name", "Name"], ["value", "Result"]]), radio: true }),
-    place: () => select("place", "Place", meta.places.map((p) => [p.i, `${p.name} (${LEVELS[p.level].toLowerCase()})`])),
+    place: () => select("place", "Place", meta.places.map((p) => [p.i, p.level === "all" ? p.name : `${p.name} (${ONE[p.level].toLowerCase()})`])),
     breakdown: () => select("breakdown", "Groups", Object.entries(meta.breakdowns).filter(([b]) => hasBreakdown(b))),
     cpp: () => select("place", "Area", meta.places.filter((p) => p.level === "cpp").map((p) => [p.i, p.name])),
     waves: () => pairs().length ? choices.survey() : { options: [] },
@@ -291,30 +299,30 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const area = upper && cellOf(upper, m, state.group);
       if (uppers.size > 1) for (const r of found) r.beside = beside(r.p) && cellOf(beside(r.p), m, state.group);
       const n = (kind) => found.filter((r) => r.verdict === kind && isShown(r.cell)).length;
-      const hidden = found.filter((r) => !isShown(r.cell)).length, level = LEVELS[state.level].toLowerCase();
+      const hidden = found.filter((r) => "clh".includes(r.cell.mark)).length, level = LEVELS[state.level].toLowerCase();
       // A school or cluster is held against the others, not against the whole that it is part of.
-      const others = ["school", "cluster"].includes(state.level) ? `the other schools of ${upper ? upper.name : "their area"}` : upper ? upper.name : "those above them";
+      const others = ["school", "cluster"].includes(state.level) ? `the other schools of ${upper ? upper.name : "their area"}` : upper ? upper.name : "their tranche";
       const isRated = n("better") + n("similar") + n("worse") > 0;
       return {
         title: isRated ? `${m.title}: of the ${level}, ${n("better")} ${n("better") === 1 ? "is" : "are"} better and ${n("worse")} worse than ${others}` : `${m.title}: ${found.length} ${level}`,
-        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size is small or could be chance. ` : ""}Not shown [c]: ${hidden}.${m.direction === "lower_better" ? " Lower is better." : ""}`,
-        key: isRated, chart: found.length && ends(m) ? dots(m.title, found, m, area) : null,
-        head: [LEVELS[state.level].replace(/s$/, ""), "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
-        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : mark(r.cell)] : [])]),
+        about: `${meta.groups[state.group][2]}. ${upper ? `${upper.name}: ${figure(area, m)}${span(area, m) ? ` (likely range ${span(area, m)})` : ""}. ` : uppers.size > 1 ? "The dark bar of each row is its tranche; areas were asked in different years. " : ""}${isRated ? `Similar: ${n("similar")}; a gap this size is small or could be chance. ` : ""}Not shown [c]: ${hidden}.${lower(m)}`,
+        key: isRated, rings: isRated && found.some((r) => isShown(r.cell) && !(r.verdict in WORDS)), chart: found.length && ends(m) ? dots(m.title, found, m, area, isRated) : null,
+        head: [ONE[state.level], "Result", "Likely range", "Pupils who answered", ...(isRated ? ["Compared"] : [])],
+        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? people(r.cell.n) : mark(r.cell), ...(isRated ? [isShown(r.cell) ? rated(r.verdict) : mark(r.cell)] : [])]),
       };
     },
     profile() {
       const p = place(), upper = beside(p);
-      const found = meta.measures.filter((m) => m.survey === state.survey && cellOf(p, m, 0)).map((m) => ({ m, measure: m, label: `${meta.domains[m.domain]}: ${m.title}`, cell: cellOf(p, m, 0), beside: upper && cellOf(upper, m, 0), verdict: verdictOf(p, m) }));
+      const found = meta.measures.filter((m) => m.survey === state.survey && cellOf(p, m, 0)).map((m) => ({ m, measure: m, label: `${meta.domains[m.domain]}: ${called(m)}`, cell: cellOf(p, m, 0), beside: upper && cellOf(upper, m, 0), verdict: verdictOf(p, m) }));
       const order = Object.keys(meta.domains);
       found.sort((a, b) => order.indexOf(a.m.domain) - order.indexOf(b.m.domain) || a.m.i - b.m.i);
       const isRated = found.some((r) => r.verdict in WORDS);
       return {
         title: `${p.name}: ${found.filter((r) => isShown(r.cell)).length} measures with results`,
         about: `${meta.surveys[state.survey].title}. ${upper ? `The dark bar is ${upper.name}. ` : ""}Not shown: ${found.filter((r) => !isShown(r.cell)).length}.`,
-        key: isRated, chart: found.length ? dots(p.name, found.filter((r) => !r.m.mean), null) : null,
+        key: isRated, rings: isRated && found.some((r) => isShown(r.cell) && !(r.verdict in WORDS)), chart: found.length ? dots(p.name, found.filter((r) => !r.m.mean), null, null, isRated) : null,
         head: ["Measure", "Result", "Likely range", upper ? upper.name : "Beside", ...(isRated ? ["Compared"] : [])],
-        rows: found.map((r) => [r.label + (r.m.direction === "lower_better" ? " (lower is better)" : ""), figure(r.cell, r.m), span(r.cell, r.m), r.beside ? figure(r.beside, r.m) : "[x]", ...(isRated ? [rated(r.verdict)] : [])]),
+        rows: found.map((r) => [r.label, figure(r.cell, r.m), span(r.cell, r.m), r.beside ? figure(r.beside, r.m) : "[x]", ...(isRated ? [rated(r.verdict)] : [])]),
       };
     },
     groups() {
@@ -326,10 +334,10 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       }
       return {
         title: `${m.title}: ${(meta.breakdowns[state.breakdown] || "no groups").toLowerCase()}`,
-        about: `${p.name}. Groups not shown: ${found.filter((r) => !isShown(r.cell)).length} of ${found.length}. Groups of pupils differ in many ways; a gap does not say why.`,
+        about: `${p.name}. Groups not shown: ${found.filter((r) => !isShown(r.cell)).length} of ${found.length}. Groups of pupils differ in many ways; a gap does not say why.${lower(m)}`,
         chart: found.length && ends(m) ? dots(m.title, found, m, cellOf(p, m, 0)) : null,
         head: ["Group", "Result", "Likely range", "Pupils who answered"],
-        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? String(r.cell.n ?? "") : mark(r.cell)]),
+        rows: found.map((r) => [r.label, figure(r.cell, m), span(r.cell, m), isShown(r.cell) ? people(r.cell.n) : mark(r.cell)]),
       };
     },
     reach() {
@@ -345,7 +353,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
           ? { label: `${named(r)}: ${pct(r[7])}`, parts: [["part", r[7] / 100], ["rest", 1 - r[7] / 100]], range: r[8] === "" ? null : [r[8] / 100, r[9] / 100] }
           : { label: named(r), words: `[${r[13]}] not shown` })),
         head: ["Pupils and support", "Observed", "Likely range", "Corrected", "Lowest to highest", "Pupils"],
-        rows: all.map((r) => [named(r), ...(shown(r) ? [pct(r[7]), `${pct(r[8])} to ${pct(r[9])}`, pct(r[10]), `${pct(r[11])} to ${pct(r[12])}`, r[6] || "[x]"] : Array(5).fill(`[${r[13]}]`))]),
+        rows: all.map((r) => [named(r), ...(shown(r) ? [pct(r[7]), `${pct(r[8])} to ${pct(r[9])}`, pct(r[10]), `${pct(r[11])} to ${pct(r[12])}`, people(r[6]) || "[x]"] : Array(5).fill(`[${r[13]}]`))]),
       };
     },
     spend() {
@@ -411,9 +419,9 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const before = meta.places.find((q) => q.level === "cpp" && q.engagement === earlier[1]), named = before ? (above(before) || before).name : "Wave before";
       const found = waves.map((r) => ({ r, m: meta.measures.find((m) => m.survey === r[2] && m.indicator === r[5]) })).filter((f) => f.m).map(({ r, m }) => {
         const isHidden = r[9] === null, why = WHY[r[14]];
-        return { r, m, measure: m, label: `${meta.domains[m.domain]}: ${m.title}`, verdict: r[12], before: isHidden ? undefined : r[7], why, cell: isHidden ? { mark: r[13] } : { mark: r[13], value: r[8] } };
+        return { r, m, measure: m, label: `${meta.domains[m.domain]}: ${called(m)}`, verdict: r[12], before: isHidden ? undefined : r[7], why, cell: isHidden ? { mark: r[13] } : { mark: r[13], value: r[8] } };
       });
-      const order = Object.keys(meta.domains), points = (v, m) => `${v > 0 ? "+" : v < 0 ? "\u2212" : ""}${m.mean ? (Math.abs(v) / 10).toFixed(1) : tenth(Math.abs(v))}`;
+      const order = Object.keys(meta.domains), points = (v, m) => signed(v, m.mean ? score : tenth);
       found.sort((a, b) => order.indexOf(a.m.domain) - order.indexOf(b.m.domain) || a.m.i - b.m.i);
       const n = (kind) => found.filter((f) => f.verdict === kind).length, tested = n("better") + n("similar") + n("worse");
       const hidden = found.filter((f) => f.before === undefined).length;
@@ -423,14 +431,14 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
         about: `${meta.surveys[state.survey].title}. From ${named} (hollow) to ${(above(p) || p).name} (filled). An arrow stands only where a test shows a clear change. Only the main outcomes were tested; for the others a gap this size could be chance. Other pupils were asked each time. Not shown: ${hidden}.`,
         key: tested > 0, chart: hidden < found.length ? dots(`${p.name}: change`, found.filter((f) => !f.m.mean), null) : null,
         head: ["Measure", "Before", "Now", "Change", "Likely range", "Compared"],
-        rows: found.map((f) => [f.label + (f.m.direction === "lower_better" ? " (lower is better)" : ""), ...(f.before === undefined
+        rows: found.map((f) => [f.label, ...(f.before === undefined
           ? Array(4).fill(f.why ? `[${f.r[13]}] ${f.why}` : `[${f.r[13]}]`)
           : [number(f.r[7], f.m), number(f.r[8], f.m), points(f.r[9], f.m), f.r[10] === null ? "" : `${points(f.r[10], f.m)} to ${points(f.r[11], f.m)}`]), f.before === undefined ? `[${f.r[13]}]` : f.verdict in WORDS ? rated(f.verdict) : "not tested"]),
       };
     },
     findings() {
       const found = meta.findings.filter((f) => f.outcome === state.outcome).map((f) => ({ ...f, label: f.factor, cell: f.points === null ? { mark: f.mark } : { mark: f.mark, value: f.points, low: f.low, high: f.high } }));
-      const points = { mean: true, scale: [-20, 20] };
+      const points = { points: true, mean: true, scale: [-20, 20] };
       const clear = found.filter((f) => f.clear).length, rows = found.filter((f) => isShown(f.cell)).length;
       if (!found.length) return { title: "Findings are of all areas together", about: "They stand in the public package: what goes together with low mood and other outcomes was worked out from all areas, not from one.", head: ["Table", "Where"], rows: [["models", "public package"], ["risks", "public package"]] };
       return {
@@ -462,7 +470,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const named = (name, code) => narrow ? `${(meta.councils.find((c) => c[0] === code) || [])[4] || code}: ${name}` : name;
       const without = meta.kind === "public" ? "did not take part in this release" : "are not in this package";
       return {
-        title: `${m.title}: councils that took part`, about: `Each tile is a council; its place is rough. An area that was asked twice has its later result. Councils without a mark or a figure ${without}.`,
+        title: `${m.title}: councils that took part`, about: `Each tile is a council; its place is rough. An area that was asked twice has its later result. Councils without a mark or a figure ${without}.${lower(m)}`,
         boxes: [["m1", `under ${first}`], ["m2", `${first} to under ${second}`], ["m3", `${second} and over`], ["m0", "no result"]], chart: ends(m) ? svg : null,
         head: ["Council", "Result", "Likely range"], rows: [...shown.map(({ p, cell }) => [named(p.name, p.code), figure(cell, m), span(cell, m)]), ...(narrow ? others.map(([code, name]) => [named(name, code), "no result", ""]) : [])],
       };
@@ -472,7 +480,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const found = meta.measures.filter((m) => m.survey === state.survey && cellOf(p, m, 0));
       return {
         title: `${p.name}: your table`, about: `${meta.surveys[state.survey].title}${state.breakdown ? ` by ${meta.breakdowns[state.breakdown].toLowerCase()}` : ""}. Every cell is a released one: nothing is added up here, so nothing hidden can be worked out.`,
-        head: ["Measure", ...groups.map(([g]) => g[2])], rows: found.map((m) => [m.title, ...groups.map(([, i]) => figure(cellOf(p, m, i), m))]),
+        head: ["Measure", ...groups.map(([g]) => g[2])], rows: found.map((m) => [called(m), ...groups.map(([, i]) => figure(cellOf(p, m, i), m))]),
       };
     },
     measures() {
@@ -486,7 +494,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     },
     about() {
       return {
-        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test, of gaps of at least 5 points (average scores: a fifth of their spread); about 1 in 20 of the marked measures may be chance. Areas were asked in their own years, so a gap between two areas is no change over time.\nAccessibility statement: ${meta.accessibility.join(" ")}`,
+        title: "About the data", about: `Release ${meta.release}, disclosure policy ${meta.policy}. Figures are rounded so that no child can be picked out: per cents to 1 (or to 5 in small schools and for sensitive measures), pupils to 5 or 10. Better and worse come from a strict test, of gaps of at least 5 points (average scores: a fifth of their spread); about 1 in 20 of the measures marked for schools and clusters may be chance, and of 20 areas one may have a measure marked by chance. Areas were asked in their own years, so a gap between two areas is no change over time.\nAccessibility statement: ${meta.accessibility.join(" ")}`,
         head: ["Mark", "Meaning"], rows: Object.entries(meta.marks).map(([k, text]) => [`[${k}]`, text]), files: true,
       };
     },
@@ -494,7 +502,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
 
   // --- downloads: a cell that a spreadsheet would run is made text ------------------------------------
   const text = (cell) => typeof cell === "string" ? cell : cell.textContent;
-  const field = (value) => { const safe = /^[=+\-@\t\r]/.test(value) && !/^-[\d.]+$/.test(value) ? `'${value}` : value; return `"${safe.replaceAll('"', '""')}"`; };
+  const field = (value) => { const safe = /^[=+\-@\t\r]/.test(value) && !/^[+-][\d.]+( to [+\u2212]?[\d.]+)?$/.test(value) ? `'${value}` : value; return `"${safe.replaceAll('"', '""')}"`; };
   function save(content, type, ending) {
     const name = `${meta.simulated ? "SIMULATED-" : ""}${state.view}-${$("finding").textContent}`.normalize("NFD").replace(/[^A-Za-z0-9]+/g, "-").slice(0, 80);
     const link = el("a", { href: URL.createObjectURL(new Blob([content], { type })), download: `${name}.${ending}` });
@@ -529,7 +537,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
     const shown = show[state.view]();
     $("finding").textContent = shown.title;
     $("about").textContent = shown.about;
-    const keys = shown.key ? [...Object.keys(WORDS).map((k) => [icon(k), WORDS[k]])] : (shown.boxes || []).map(([k, words]) => [box(k), words]);
+    const keys = shown.key ? [...Object.keys(WORDS).map((k) => [icon(k), WORDS[k]]), ...(shown.rings ? [[icon("ring"), "No rating"]] : [])] : (shown.boxes || []).map(([k, words]) => [box(k), words]);
     $("key").replaceChildren(...keys.map(([drawn, words]) => el("li", {}, drawn, words)));
     $("key").hidden = !keys.length;
     $("chart").replaceChildren(...(shown.chart ? [shown.chart] : []));
