@@ -181,8 +181,7 @@ class _Setter:
             mark = Run(f"{self.word('simulated_mark')}.", "strong")
             yield Paragraph((mark, Run(f" {self.word('simulated')}")), "simulated")
         said = self.word("release", release=page.release, as_of=page.as_of, policy=page.policy)
-        hidden = sum(part.hidden for part in page.surveys)
-        more = wording.hidden_sentence(hidden).strip() or self.word("all_shown")
+        more = wording.hidden_by_domain(sum(part.hidden for part in page.surveys))
         yield Paragraph(plain(f"{said} {more}"), "release")
         if page.why_hidden:
             yield Paragraph(plain(page.why_hidden), "statement")
@@ -305,7 +304,10 @@ class _Setter:
         """The annotated example."""
         beside: tuple[Block, ...] = (Paragraph(plain(self.page.reading)),)
         if self.page.has_ratings:
-            beside += (Key(tuple((kind, rating.word) for kind, rating in LEGEND.items())),)
+            key = {kind: rating.word for kind, rating in LEGEND.items()}
+            if any(survey.has_rings for survey in self.page.surveys):
+                key["none"] = self.word("no_rating")
+            beside += (Key(tuple(key.items())),)
         figure = Figure(self.page.example, self.word("example"), beside)
         return Section("reading", 2, self.word("how_to_read"), (figure,))
 

@@ -11,7 +11,7 @@ computes nor rounds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rcs_assets.reporting import charts, wording
 from rcs_assets.reporting.charts import Axis, Chart, Dot, NotDrawn
@@ -220,6 +220,12 @@ class SurveyPart:
         return self.is_compared and any(d.counts.rated or d.counts.withheld for d in self.domains)
 
     @property
+    def has_rings(self) -> bool:
+        """Whether a figure stands beside ratings and has none: it is drawn as a ring."""
+        unrated = sum(d.counts.unrated + d.counts.withheld for d in self.domains)
+        return self.is_rated and self.shown_n > self.measures_n - unrated
+
+    @property
     def shown_n(self) -> int:
         """Measures whose figure is shown."""
         rows = (row for d in self.domains for row in (*d.rows, *d.scores))
@@ -249,7 +255,7 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         for key, title in subject.settings.domains.items()
         if (part := _domain(subject, survey, key, title, measures)) is not None
     )
-    return SurveyPart(
+    part = SurveyPart(
         key=survey,
         title=words.title,
         who=words.who,
@@ -263,6 +269,19 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         is_compared=any(key[:4] == (*subject.place, survey) for key in subject.package.verdicts),
         has_sensitive=any(m.is_sensitive == "true" for m in measures),
     )
+    return replace(part, domains=tuple(map(_ringed, domains))) if part.is_rated else part
+
+
+def _ringed(domain: DomainPart) -> DomainPart:
+    """Beside ratings a row without one has a ring: a filled circle would say Similar."""
+
+    def ringed(row: MeasureRow) -> MeasureRow:
+        if row.rating.kind in RATINGS or not isinstance(row.chart, charts.Strip):
+            return row
+        return replace(row, chart=replace(row.chart, dot=replace(row.chart.dot, kind="none")))
+
+    rows, scores = (tuple(map(ringed, found)) for found in (domain.rows, domain.scores))
+    return replace(domain, rows=rows, scores=scores)
 
 
 def _measures(subject: Subject, survey: str) -> list[Measure]:
@@ -625,7 +644,7 @@ def place_tables(
         measure = package.measures.get(indicator)
         if measure is None or not held:
             continue
-        rows = tuple(_place_row(subject, survey, measure, place) for place in held)
+        rows = tuple(_place_row(subject, survey, measure, place, rated=rated) for place in held)
         own = package.cell(subject.place, survey, indicator)
         tables.append(
             PlaceTable(
@@ -641,7 +660,9 @@ def place_tables(
     return tuple(tables)
 
 
-def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) -> PlaceRow:
+def _place_row(
+    subject: Subject, survey: str, measure: Measure, place: Place, *, rated: bool
+) -> PlaceRow:
     package = subject.package
     cell = package.cell(place, survey, measure.indicator)
     own = package.cell(subject.place, survey, measure.indicator)
@@ -651,7 +672,8 @@ def _place_row(subject: Subject, survey: str, measure: Measure, place: Place) ->
         return PlaceRow(name, _not_drawn(subject, cell), wording.mark(cell), "", rating)
     rating = _rating(package, place, survey, measure.indicator, cell)
     says = f"{wording.value(cell)}, likely range {wording.span(cell)}"
-    colour = rating.kind if rating.kind in RATINGS else "plain"
+    unrated = "none" if rated else "plain"
+    colour = rating.kind if rating.kind in RATINGS else unrated
     axis = _axis(subject, cell)
     if axis is None:
         return PlaceRow(name, NotDrawn(""), figure(cell), wording.span(cell), rating)

@@ -93,6 +93,7 @@ class Settings:
     talk: Mapping[str, tuple[str, ...]]
     care: tuple[str, ...]
     chance: str
+    chance_left: Mapping[str, str]
     chance_without_rating: str
     chance_hidden: str
     reading: Mapping[str, str]
@@ -166,6 +167,7 @@ def parse_settings(text: str) -> Settings:
         talk={k: tuple(v) for k, v in content["talk"].items() if k not in ("source", "reason")},
         care=tuple(content["care"]["texts"]),
         chance=chance["text"],
+        chance_left=chance["left"],
         chance_without_rating=chance["text_without_rating"],
         chance_hidden=chance["text_hidden"],
         reading={k: v for k, v in content["reading"].items() if k not in ("source", "reason")},

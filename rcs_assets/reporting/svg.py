@@ -40,6 +40,7 @@ _KEYS = {
     "first": '<circle class="first" cx="7" cy="7" r="5.5"/>',
     "before": '<circle class="before" cx="7" cy="7" r="5"/>',
     "second": '<rect class="second" x="2" y="2" width="10" height="10"/>',
+    "none": '<circle class="none" cx="7" cy="7" r="4"/>',
 }
 
 

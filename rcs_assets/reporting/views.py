@@ -334,7 +334,8 @@ def _chance(
     if not has_ratings:
         return subject.settings.chance_hidden
     compared = sum(s.count("rated") + s.count("withheld") for s in surveys if s.is_rated)
-    return subject.settings.chance.format(n=compared, others=subject.others)
+    left = subject.settings.chance_left["area" if subject.place.level == "cpp" else "school"]
+    return subject.settings.chance.format(n=compared, others=subject.others, left=left)
 
 
 def _about(surveys: Sequence[SurveyPart]) -> str:

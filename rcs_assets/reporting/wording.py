@@ -137,6 +137,16 @@ def hidden_sentence(hidden: int) -> str:
     return f" {plural(hidden, 'result')} {_verb(hidden)} not shown." if hidden else ""
 
 
+def hidden_by_domain(hidden: int) -> str:
+    """What a page says first of hidden results.
+
+    Tables by group and place may hide more, so that it never says that all are shown.
+    """
+    if not hidden:
+        return "[c] marks what is not shown."
+    return f"{plural(hidden, 'result')} by domain {_verb(hidden)} not shown [c]."
+
+
 def _verb(n: int) -> str:
     return "is" if n == 1 else "are"
 

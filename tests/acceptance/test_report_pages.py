@@ -7,6 +7,7 @@ ones follow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,6 +231,20 @@ def test_the_palette_keeps_its_distances(opened) -> None:
     for name, least in MARKS.items():
         assert _ratio(palette[name], "#ffffff") >= least, name
         assert _ratio(palette[name], palette["wash"]) >= least, name
+
+
+@pytest.mark.parametrize("colours", ("light", "dark"))
+def test_charts_can_be_read_in_the_colours_that_a_reader_has_chosen(opened, colours) -> None:
+    page = opened("cpp")
+    page.emulate_media(forced_colors="active", color_scheme=colours)
+    assert page.evaluate(CONTRAST) == []
+    seen = page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor,"
+        " ...['path.area', 'path.range', 'circle.first', 'circle.none', 'rect.second']"
+        ".map(s => getComputedStyle(document.querySelector(s)).stroke)]"
+    )
+    ground, *marks = ("#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", c)) for c in seen)
+    assert min(_ratio(mark, ground) for mark in marks) >= 3
 
 
 def test_print_hides_nothing_that_was_open(opened) -> None:

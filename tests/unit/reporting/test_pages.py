@@ -124,7 +124,7 @@ def test_none_clear_says_that_it_could_be_chance(tmp_path) -> None:
     said = text(school(tmp_path, statuses=made.all_shown, verdict=lambda _: "similar"))
     assert "No clear difference from the other schools of Falkirk" in said
     assert "No measure is clearly better. That does not mean there are no strengths." in said
-    assert "All results of the tables are shown." in said
+    assert "[c] marks what is not shown." in said
 
 
 def test_a_rating_is_never_worked_out(tmp_path) -> None:
@@ -416,6 +416,47 @@ def test_the_overview_has_one_mark_a_measure(cpp_pages, cpp_folder) -> None:
     )
     numbers = [int(c.text or 0) for c in domains.iter("td") if c.get("class") == "number"]
     assert sum(numbers) == len(measures)
+
+
+def test_a_figure_without_a_rating_is_a_ring_beside_those_that_have_one(tmp_path) -> None:
+    """A filled circle is the shape of Similar."""
+    page = tree(school(tmp_path, statuses=made.all_shown))
+    seen = set()
+    for row in page.iter("tr"):
+        cells = {cell.get("data-label"): cell for cell in row.iter("td")}
+        if "Compared" not in cells:
+            continue
+        word = text_of(cells["Compared"]).strip()
+        kinds = {e.get("class") for e in row.iter() if e.tag in ("circle", "path")}
+        seen.add(word)
+        assert ("none" in kinds) == (word == "not rated"), word
+        assert "plain" not in kinds
+    assert seen == {"Better", "Similar", "Worse", "not rated"}
+    legend = next(e for e in page.iter("ul") if e.get("class") == "legend")
+    assert [text_of(e).strip() for e in legend] == ["Better", "Similar", "Worse", "No rating"]
+
+
+def test_a_page_never_says_that_all_is_shown_while_a_group_is_hidden(tmp_path) -> None:
+    def statuses(indicator: str, breakdown: str, group: str) -> str:
+        return "c" if breakdown == "looked_after" else "published"
+
+    pages = rendered(made.write_cpp(tmp_path, statuses=statuses), CPP)
+    for name in ("report.html", "summary.html"):
+        said = text(pages[name])
+        assert "[c] marks what is not shown." in said and "All results" not in said
+
+
+def test_what_chance_leaves_is_that_of_the_test_of_each_level(cpp_pages, school_page) -> None:
+    """policy.md, Table B: Holm for an area's headlines, Benjamini-Hochberg for schools."""
+    marks, reports = load_settings().chance_left["school"], load_settings().chance_left["area"]
+    cluster = next(page for name, page in cpp_pages.items() if name.startswith("clusters/"))
+    for page, said, unsaid in (
+        (cpp_pages["report.html"], reports, marks),
+        (cpp_pages["summary.html"], reports, marks),
+        (cluster, marks, reports),
+        (school_page, marks, reports),
+    ):
+        assert f"Even so, {said}." in text(page) and unsaid not in text(page)
 
 
 def test_a_school_of_two_waves_is_told_of_the_last_and_where_the_other_is(tmp_path) -> None:

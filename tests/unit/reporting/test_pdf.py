@@ -12,7 +12,16 @@ from xml.etree import ElementTree as ET
 import pytest
 from pypdf import PdfReader
 
-from rcs_assets.reporting.blocks import Bullets, Contents, Document, Fold, Section, Table, walk
+from rcs_assets.reporting.blocks import (
+    Bullets,
+    Contents,
+    Document,
+    Fold,
+    Paragraph,
+    Section,
+    Table,
+    walk,
+)
 from rcs_assets.reporting.examine import pdf_problems
 from rcs_assets.reporting.package import read_package
 from rcs_assets.reporting.pages import package_documents
@@ -148,6 +157,15 @@ def test_tables_headings_and_lists_are_tagged_and_drawings_are_not(documents, pd
     assert found["/H1"] == 1
     assert found["/H2"] + found["/H3"] == len(sections)
     assert found["/L"] >= 2 and found["/Figure"] == 0
+
+
+@pytest.mark.parametrize("kind", ("school", "cpp"))
+def test_each_paragraph_is_one(documents, pdfs, kind) -> None:
+    """So that a reader of a screen does not hear two as one; a caption is one too."""
+    blocks = [b for b in (*walk(documents[kind].blocks), *documents[kind].foot)]
+    found = sum(isinstance(b, Paragraph | Table) for b in blocks)
+    left_out = sum(isinstance(b, Fold) and not b.in_print for b in blocks)
+    assert tags(pdfs[kind])["/P"] >= found - left_out > 20
 
 
 def test_the_same_document_gives_the_same_bytes(documents, pdfs) -> None:
