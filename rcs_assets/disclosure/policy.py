@@ -77,8 +77,22 @@ class OutputClass:
 
     @property
     def base_said(self) -> str:
-        """The least base as documents say it: `+10` of another row's, empty if there is none."""
-        return f"+{self.base_plus}" if self.base_plus else str(self.base or "")
+        """The least base as documents say it: `+10` of another row's, empty if there is none.
+
+        Where pairs or groups have another one it stands beside: `30 (pairs 50)`.
+        """
+        if self.base_plus:
+            return f"+{self.base_plus}"
+        others = (("pairs", self.pair_base), ("groups", self.group_base))
+        more = "".join(f" ({of} {base})" for of, base in others if base)
+        return f"{self.base or ''}{more}"
+
+    @property
+    def pct_said(self) -> str:
+        """The multiple that a percentage is shown to: `1`, `5 at a school`, empty without one."""
+        if self.school_pct_step:
+            return f"{self.school_pct_step:g} at a school"
+        return f"{self.pct_step:g}" if self.pct_step else ""
 
     def base_for(self, breakdown: str) -> int:
         """The least base of a cell of a breakdown: total, single groups, or pairs."""

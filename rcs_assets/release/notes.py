@@ -6,12 +6,14 @@ without values, how to cite. Does not belong here: the pages (`reporting`), the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import yaml
 
+from rcs_assets.disclosure.policy import Policy
 from rcs_assets.release.audit_log import AuditLog, Event, read_log
 from rcs_assets.release.describe import Head
 from rcs_assets.release.diff import ESTIMATES, change_table, compare
@@ -116,9 +118,7 @@ def _report(folder: Path, head: Head) -> str:
         found = con.execute(_BY_PLACE.format(sql_literal(folder / ESTIMATES))).fetchall()
     rows = "".join("| " + " | ".join(_cell(value) for value in row) + " |\n" for row in found)
     thresholds = "".join(
-        f"| {row.title} | {row.base_said or '–'} | {row.numerator or '–'} "
-        f"| {row.complement or '–'} | {row.pct_step or '–'} | {row.n_step or '–'} |\n"
-        for row in policy.output_classes.values()
+        "| " + " | ".join(str(value or "–") for value in row) + " |\n" for row in _rules(policy)
     )
     return f"""Policy {policy.version}. No value of a hidden cell, and nothing that tells which of
 them are small, stands in this report.
@@ -128,6 +128,8 @@ them are small, stands in this report.
 | output | base at least | numerator | complement | % shown to | n shown to |
 |---|---:|---:|---:|---:|---:|
 {thresholds}
+{_spend_said(policy)}
+
 ## Cells of the public tables
 
 | level | by | cells | shown | of them unreliable | hidden | nobody on the roll | not asked |
@@ -140,6 +142,29 @@ coalitions of readers see them; {audited.targets_n:,} protected quantities attac
 {audited.programs_n:,} linear programs. Unsafe: {audited.unsafe_n:,}. `certificate/` holds made-up
 tables that show it without data.
 """
+
+
+def _rules(policy: Policy) -> Iterator[tuple[object, ...]]:
+    """Title, least counts and steps of every table of pupils that a package can hold."""
+    for row in policy.output_classes.values():
+        n_step = f"{row.n_step:g}" if row.n_step else ""
+        yield row.title, row.base_said, row.numerator, row.complement, row.pct_said, n_step
+    reach, models = policy.reach, policy.models
+    steps = (f"{reach.pct_step:g}", f"{reach.n_step:g}")
+    yield "Need and reach: a need row", reach.base, reach.numerator, reach.complement, *steps
+    base = f"{models.cell} (sensitive {models.cell + models.sensitive_plus})"
+    steps = (f"{models.pct_step:g}", f"{models.n_step:g}")
+    yield "Findings: each group of a factor", base, models.numerator, models.numerator, *steps
+
+
+def _spend_said(policy: Policy) -> str:
+    rule = policy.spend
+    return (
+        f"Spend is shown to £{rule.gbp_step:,.0f}. A sum with money of a provider whose accounts are "
+        f"not public\nneeds at least {rule.least_holdings} providers; the second largest may not be "
+        f"able to work out the largest to within\n{rule.p_pct:g}%, and the {rule.dominance_holdings} "
+        f"largest may hold at most {rule.dominance_pct:g}% of it."
+    )
 
 
 def _cell(value: object) -> str:

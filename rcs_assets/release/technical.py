@@ -86,10 +86,13 @@ def technical_report(
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of Markdown; an upright bar in a cell is escaped."""
+    """A table of Markdown, whole numbers with commas; an upright bar in a cell is escaped."""
+
+    def said(cell: object) -> str:
+        return f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|")
 
     def line(cells: Iterable[object]) -> str:
-        return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(map(said, cells))} |"
 
     return "\n".join([line(columns), line("---" for _ in columns), *map(line, rows)])
 
@@ -265,7 +268,7 @@ def _protection(package: Package, run: Run) -> list[str]:
         _table(("rule", "base", "with and without", "per cent to", "n to"), rules),
         _table(
             ("status", "meaning", "cells"),
-            ((status, policy.statuses[status], f"{n:,}") for status, n in cells.items()),
+            ((status, policy.statuses[status], n) for status, n in cells.items()),
         ),
         "All packages of the release were attacked together. Coalitions of readers: "
         f"{words['coalitions']:,}. Quantities attacked: {words['attacked']:,}, with "
@@ -274,8 +277,8 @@ def _protection(package: Package, run: Run) -> list[str]:
 
 
 def _threshold(row: OutputClass) -> tuple[object, ...]:
-    steps = (f"{step:g}" if step else "" for step in (row.pct_step, row.n_step))
-    return row.title, row.base_said, row.numerator or "", *steps
+    n_step = f"{row.n_step:g}" if row.n_step else ""
+    return row.title, row.base_said, row.numerator or "", row.pct_said, n_step
 
 
 def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:

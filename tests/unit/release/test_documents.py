@@ -53,7 +53,7 @@ def test_counts_match_the_files(package, codebook):
         assert int(columns[number].text) == len(held)
         assert [variable.get("name") for variable in variables] == held
     report = (package / "documentation" / "TECHNICAL_REPORT.md").read_text()
-    assert f"| secondary | {cases[0].text} | {columns[0].text} |" in report
+    assert f"| secondary | {int(cases[0].text):,} | {columns[0].text} |" in report
 
 
 def test_the_technical_report_is_one_text_for_reader_and_archive(built):
@@ -75,9 +75,12 @@ def test_the_technical_report_is_one_text_for_reader_and_archive(built):
     for survey in ("primary", "secondary", "parent"):
         assert f"{waves[survey].fieldwork_start} to {waves[survey].fieldwork_end} |" in public
     assert "| Falkirk, Tranche 2 (2016-17) | secondary | 120 | 160 | 70-74 % | 7 |" in public
+    counts = {n for text in (own, public) for n in re.findall(r"(?<=\| )\d{4,}(?= \|)", text)}
+    assert counts == set(), "a whole number from a thousand on has a comma"
     said = json.loads((built.path / "public" / "certificate.json").read_text())
     rule = said["thresholds"]["public"]
-    assert f"| {rule['title']} | {rule['base']} | {rule['numerator']} | 1 | 10 |" in public
+    base = f"{rule['base']} (pairs {rule['pair_base']})"
+    assert f"| {rule['title']} | {base} | {rule['numerator']} | 1 | 10 |" in public
     shown = {c["status"]: c["cells"] for c in said["cells_by_status"]}
     assert f"| published | Shown, rounded | {shown['published']} |" in public
 

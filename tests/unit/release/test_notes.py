@@ -124,7 +124,11 @@ def test_the_first_release_says_so(built):
 def test_the_disclosure_report_counts_cells_and_holds_no_value(built):
     text = (built.path / "public" / "DISCLOSURE_REPORT.md").read_text()
     assert "| cpp | sex | 4 | 4 | 0 | 0 | 0 | 0 |" in text and "Unsafe: 0" in text
-    assert "| Public: CPP, tranche, all | 30 | 10 | 10 | 1.0 | 10.0 |" in text
+    assert "| Public: CPP, tranche, all | 30 (pairs 50) | 10 | 10 | 1 | 10 |" in text
+    assert "caring | +10 | 10 | 10 | 5 at a school | 10 |" in text
+    assert "| Need and reach: a need row | 50 | 10 | 10 | 1 | 10 |" in text
+    assert "| Findings: each group of a factor | 30 (sensitive 40) | 10 | 10 | 1 | 10 |" in text
+    assert "Spend is shown to £1,000." in text and "needs at least 3 providers;" in text
 
 
 def test_the_citation_is_in_its_form(built):

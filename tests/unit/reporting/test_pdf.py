@@ -162,7 +162,7 @@ def test_tables_headings_and_lists_are_tagged_and_drawings_are_not(documents, pd
 @pytest.mark.parametrize("kind", ("school", "cpp"))
 def test_each_paragraph_is_one(documents, pdfs, kind) -> None:
     """So that a reader of a screen does not hear two as one; a caption is one too."""
-    blocks = [b for b in (*walk(documents[kind].blocks), *documents[kind].foot)]
+    blocks = (*walk(documents[kind].blocks), *documents[kind].foot)
     found = sum(isinstance(b, Paragraph | Table) for b in blocks)
     left_out = sum(isinstance(b, Fold) and not b.in_print for b in blocks)
     assert tags(pdfs[kind])["/P"] >= found - left_out > 20
