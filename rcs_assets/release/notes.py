@@ -160,10 +160,10 @@ def _rules(policy: Policy) -> Iterator[tuple[object, ...]]:
 def _spend_said(policy: Policy) -> str:
     rule = policy.spend
     return (
-        f"Spend is shown to £{rule.gbp_step:,.0f}. A sum with money of a provider whose accounts are "
-        f"not public\nneeds at least {rule.least_holdings} providers; the second largest may not be "
-        f"able to work out the largest to within\n{rule.p_pct:g}%, and the {rule.dominance_holdings} "
-        f"largest may hold at most {rule.dominance_pct:g}% of it."
+        f"Spend is shown to £{rule.gbp_step:,.0f}. A sum with money of a provider whose accounts "
+        f"are not public\nneeds at least {rule.least_holdings} providers; the second largest may "
+        f"not be able to work out the largest to within\n{rule.p_pct:g}%, and the "
+        f"{rule.dominance_holdings} largest may hold at most {rule.dominance_pct:g}% of it."
     )
 
 
