@@ -255,7 +255,7 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         for key, title in subject.settings.domains.items()
         if (part := _domain(subject, survey, key, title, measures)) is not None
     )
-    part = SurveyPart(
+    found = SurveyPart(
         key=survey,
         title=words.title,
         who=words.who,
@@ -269,7 +269,7 @@ def survey_part(subject: Subject, survey: str) -> SurveyPart:
         is_compared=any(key[:4] == (*subject.place, survey) for key in subject.package.verdicts),
         has_sensitive=any(m.is_sensitive == "true" for m in measures),
     )
-    return replace(part, domains=tuple(map(_ringed, domains))) if part.is_rated else part
+    return replace(found, domains=tuple(map(_ringed, domains))) if found.is_rated else found
 
 
 def _ringed(domain: DomainPart) -> DomainPart:
