@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,24 @@ def test_findings_are_those_of_the_public_package(browser, public) -> None:
     assert '"Often lonely","+7","+5 to +9","Clear"' in Path(got.value.path()).read_text("utf-8-sig")
     assert page.locator("#chart svg[role=img]").count() == 1
     assert "Childline" in page.inner_text("#support")
+    page.close()
+
+
+def test_findings_that_are_all_hidden_are_no_finding(browser, tmp_path) -> None:
+    folder = made.write_public(tmp_path / "public")
+    package = read_package(folder, "public")
+    hidden = [
+        row._replace(status="c", is_clear="", effect_points="", effect_low="", effect_high="")
+        for row in package.models
+    ]
+    files = explorer_files(folder, replace(package, models=tuple(hidden)), load_settings())
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    page = browser.new_page()
+    page.goto(f"{(folder / 'explorer' / 'index.html').as_uri()}#view=findings")
+    page.wait_for_selector(READY)
+    assert page.inner_text("#finding").endswith(": results are not shown")
     page.close()
 
 

@@ -442,7 +442,7 @@ const RCS = { data: {}, load(unit, packed) { RCS.data[unit] = packed; } };
       const clear = found.filter((f) => f.clear).length, rows = found.filter((f) => isShown(f.cell)).length;
       if (!found.length) return { title: "Findings are of all areas together", about: "They stand in the public package: what goes together with low mood and other outcomes was worked out from all areas, not from one.", head: ["Table", "Where"], rows: [["models", "public package"], ["risks", "public package"]] };
       return {
-        title: `${found[0].title}: ${clear} of ${rows} factors have a clear link`,
+        title: `${found[0].title}: ${rows ? `${clear} of ${rows} factors ${clear === 1 ? "has" : "have"} a clear link` : "results are not shown"}`,
         about: `Points by which the share with the outcome is higher or lower with the factor, all else alike. What goes together need not be a cause. All areas together are not Scotland. Not shown [c]: ${found.length - rows}.`,
         chart: dots(found[0].title, found, points, null), head: ["Factor", "Points", "Likely range", "Link"],
         rows: found.map((f) => [f.label, figure(f.cell, points), span(f.cell, points), isShown(f.cell) ? (f.clear ? "Clear" : "Not clear") : mark(f.cell)]),
