@@ -8,7 +8,7 @@ the files (`intake`).
 # No `from __future__ import annotations`: Dagster reads the types of `context` and `home`.
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rcs_assets.intake.drop import DeliveryOutcome
 
 INTERVAL_SECONDS = 30
+REFUSED = "refused"
+_REFUSALS_SHOWN = 5
 
 
 def stable_files(
@@ -50,7 +52,7 @@ def stable_files(
 def set_refused_aside(file: Path) -> None:
     """Move a refused file out of the sensor's sight, into `incoming/refused/`."""
     if file.is_file():
-        refused = file.parent / "refused"
+        refused = file.parent / REFUSED
         refused.mkdir(exist_ok=True, mode=0o700)
         file.replace(refused / file.name)
 
@@ -71,46 +73,70 @@ def drop_sensor(jobs: "Sequence[ExecutableDefinition]") -> dg.SensorDefinition:
 def look_into_drop(
     context: dg.SensorEvaluationContext, home: HomeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One tick: two looks at the same size and time make a file stable."""
+    """One tick: two looks at the same size and time make a file stable.
+
+    Why a file was refused stands in each tick that starts no run, as long as the file lies in
+    `incoming/refused/`: what a sensor logs is kept nowhere (dagster.yaml, compute_logs).
+    """
     from rcs_assets.intake.drop import read_register
 
     installation = home.home()
-    seen = json.loads(context.cursor) if context.cursor else {}
-    stable, now = stable_files(installation.incoming, seen)
+    known = json.loads(context.cursor) if context.cursor else {}
+    refused = {
+        name: why
+        for name, why in known.get("refused", {}).items()
+        if (installation.incoming / REFUSED / name).exists()
+    }
+    stable, now = stable_files(installation.incoming, known.get("seen", {}))
     files = [file for file in stable if file.name != MANIFEST_NAME]
     if not files:
-        context.update_cursor(json.dumps(now))
-        yield dg.SkipReason("No file in drop/incoming has come to rest.")
+        context.update_cursor(json.dumps({"seen": now, "refused": refused}))
+        yield _skip("No file in drop/incoming has come to rest.", refused)
         return
     try:
-        registered = _register(home, files, context.log.warning)
+        outcomes = _register(home, files)
     except StorageError as error:
         # The cursor stays: the next tick finds the same files at rest.
-        yield dg.SkipReason(f"{error.what}; the files wait in drop/incoming.")
+        yield _skip(f"{error.what}; the files wait in drop/incoming.", refused)
         return
-    context.update_cursor(json.dumps({}))
+    refused |= _set_aside(installation.incoming, outcomes)
+    context.update_cursor(json.dumps({"seen": {}, "refused": refused}))
+    registered = [outcome for outcome in outcomes if outcome.status == "registered"]
     if not registered:
-        yield dg.SkipReason("Nothing new was registered.")
+        yield _skip("Nothing new was registered.", refused)
     # The register only grows, so its length tells one tick's deliveries from another's.
     yield from _requests(home, registered, len(read_register(installation)))
 
 
-def _register(
-    home: HomeResource, files: Sequence[Path], warn: Callable[[str], None]
-) -> "list[DeliveryOutcome]":
-    """Register files, set refused ones aside; returns the outcomes that are new."""
+def _skip(why: str, refused: Mapping[str, str]) -> dg.SkipReason:
+    """Why no run is asked for, and what was refused."""
+    if not refused:
+        return dg.SkipReason(why)
+    shown = list(refused.values())[:_REFUSALS_SHOWN]
+    more_n = len(refused) - len(shown)
+    more = [f"And {more_n} more."] if more_n else []
+    lying = f"In drop/incoming/{REFUSED} lie {len(refused)} refused files:"
+    return dg.SkipReason(" ".join([why, lying, *shown, *more]))
+
+
+def _register(home: HomeResource, files: Sequence[Path]) -> "list[DeliveryOutcome]":
+    """Register files under the lock; raises StorageError at once where another process works."""
     from rcs_assets.intake.drop import deliver
 
     place, settings = home.home(), home.settings()
     with write_lock(place, "sensor drop_folder", wait_seconds=0):
-        outcomes = deliver(
-            place, files, home.programme(), home.codebook(), received_on=settings.as_of
-        )
+        return deliver(place, files, home.programme(), home.codebook(), received_on=settings.as_of)
+
+
+def _set_aside(incoming: Path, outcomes: "Iterable[DeliveryOutcome]") -> dict[str, str]:
+    """Set refused files aside; returns why, by the name of the file that lies there then."""
+    why: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.status == "refused":
-            warn(outcome.message)
-            set_refused_aside(place.incoming / (outcome.archive or outcome.file))
-    return [outcome for outcome in outcomes if outcome.status == "registered"]
+            name = outcome.archive or outcome.file
+            set_refused_aside(incoming / name)
+            why[name] = f"{why[name]} {outcome.message}" if name in why else outcome.message
+    return why
 
 
 def _requests(

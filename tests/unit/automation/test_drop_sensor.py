@@ -40,6 +40,12 @@ def requests(found: list[object]) -> list[tuple[str | None, str | None]]:
     return [(r.job_name, r.partition_key) for r in found if isinstance(r, dg.RunRequest)]
 
 
+def skipped(found: list[object]) -> str:
+    (reason,) = found
+    assert isinstance(reason, dg.SkipReason)
+    return reason.skip_message or ""
+
+
 def test_a_file_is_stable_when_it_is_seen_twice_alike(tmp_path: Path):
     file = tmp_path / "a.csv"
     file.write_text("1")
@@ -65,6 +71,32 @@ def test_a_delivery_starts_a_run_of_its_engagement(home: Home):
     found, _ = look(home, cursor)
     assert requests(found) == [("engagement", "t2-falkirk")]
     assert not list(home.incoming.glob("*.csv"))
+
+
+def test_why_a_file_was_refused_is_said_as_long_as_it_lies_there(home: Home):
+    wrong = "t2-falkirk_list-of-opt-outs.csv"
+    arrive(home, wrong, "survey_uid,scope,received_on\n")
+    arrive(home, OPT_OUTS, "survey_uid,scope,received_on\n")
+    write_simulated_manifest(home.incoming, sorted(home.incoming.glob("*.csv")), 2026)
+    # A tick that asks for runs can say nothing; the ticks after it do.
+    found, cursor = look(home, look(home)[1])
+    assert requests(found) == [("engagement", "t2-falkirk")]
+    for _ in range(2):
+        found, cursor = look(home, cursor)
+        said = skipped(found)
+        assert "In drop/incoming/refused lie 1 refused files" in said
+        assert wrong in said and "What to do" in said
+    (home.incoming / "refused" / wrong).unlink()
+    assert "refused" not in skipped(look(home, cursor)[0])
+
+
+def test_of_many_refused_files_the_first_are_named(home: Home):
+    for number in range(7):
+        (home.incoming / f"unknown_{number}.csv").write_text("a\n", encoding="utf-8")
+    said = skipped(look(home, look(home)[1])[0])
+    assert "Nothing new was registered." in said
+    assert "unknown_4.csv" in said and "unknown_5.csv" not in said
+    assert said.endswith("And 2 more.")
 
 
 def test_nothing_is_registered_while_another_process_works(home: Home):
