@@ -1,8 +1,8 @@
-"""What starts runs by itself: a sensor on the drop folder.
+"""What goes on by itself: a sensor on the drop folder, and one on runs that were killed.
 
 Belongs here: waiting until a file in `drop/incoming` no longer changes, registering
-it, and asking for runs of the engagements concerned. Does not belong here: reading
-the files (`intake`).
+it, and asking for runs of the engagements concerned; looking for runs without a process.
+Does not belong here: reading the files (`intake`), telling such runs (`sessions`).
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of `context` and `home`.
@@ -16,6 +16,7 @@ import dagster as dg
 
 from rcs_assets.errors import StorageError
 from rcs_assets.programme.provenance import MANIFEST_NAME
+from rcs_assets.sessions import fail_ended
 from rcs_assets.storage import write_lock
 from rcs_assets.storage.resources import HomeResource
 
@@ -155,3 +156,32 @@ def _requests(
             yield dg.RunRequest(
                 run_key=f"{engagement}:{moment}", job_name="engagement", partition_key=engagement
             )
+
+
+def killed_runs_sensor() -> dg.SensorDefinition:
+    """The sensor on runs whose process was killed: with the UI, by the system, or by hand."""
+    return dg.sensor(
+        name="killed_runs",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Says of runs whose process was killed that they failed: one run goes at a "
+        "time, and the queue would wait for them for ever. Start them again.",
+    )(look_for_killed_runs)
+
+
+def look_for_killed_runs(
+    context: dg.SensorEvaluationContext, home: HomeResource
+) -> Iterator[dg.SkipReason]:
+    """One tick; while a run works it holds the lock, and nothing is looked at."""
+    try:
+        with write_lock(home.home(), "sensor killed_runs", wait_seconds=0):
+            failed = fail_ended(context.instance)
+    except StorageError as error:
+        yield dg.SkipReason(f"{error.what}; nothing was looked at.")
+        return
+    named = ", ".join(run_id[:8] for run_id in failed)
+    yield dg.SkipReason(
+        f"Failed, since their processes ended: {named}."
+        if failed
+        else "No run has lost its process."
+    )

@@ -1,4 +1,4 @@
-"""The graph: every room's assets and checks, the jobs, the sensor, the resource.
+"""The graph: every room's assets and checks, the jobs, the sensors, the resource.
 
 Belongs here: putting the parts together. Does not belong here: any work; assets
 live in the rooms, the plan of runs in `runs.py`.
@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from rcs_assets.automation import drop_sensor
+from rcs_assets.automation import drop_sensor, killed_runs_sensor
 from rcs_assets.codebook import assets as codebook_assets
 from rcs_assets.disclosure import assets as disclosure_assets
 from rcs_assets.disclosure import checks as disclosure_checks
@@ -184,7 +184,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         assets=_assets(),
         asset_checks=_checks(),
         jobs=made,
-        sensors=[drop_sensor(started_by_drop)],
+        sensors=[drop_sensor(started_by_drop), killed_runs_sensor()],
         resources={"home": home_resource(), **(overrides or {})},
         executor=dg.in_process_executor,
         loggers={"console": quiet_console},

@@ -23,7 +23,15 @@ from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
 from rcs_assets.release.seal import is_as_made
-from rcs_assets.sessions import PUBLISHED, RANGE_END, RANGE_START, Planned, parts_of
+from rcs_assets.sessions import (
+    PROCESS,
+    PUBLISHED,
+    RANGE_END,
+    RANGE_START,
+    Planned,
+    fail_ended,
+    parts_of,
+)
 from rcs_assets.storage import Home, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE
 from rcs_assets.storage.records import quick_records
@@ -151,7 +159,7 @@ class Launcher:
         elif tracking:
             steps.append(("programme tracking", tracking, {}))
         with write_lock(self._home, "rcs materialise"):
-            self._fail_orphans()
+            fail_ended(self._instance)
             for label, selection, tags in steps:
                 outcome = self.run(label, "everything", selection, tags)
                 outcomes.append(outcome)
@@ -169,7 +177,7 @@ class Launcher:
         order = load_programme(self._home.config).engagement_keys
         outcomes: list[RunOutcome] = []
         with write_lock(self._home, "rcs materialise --select"):
-            self._fail_orphans()
+            fail_ended(self._instance)
             steps: list[tuple[str, AbstractSet[dg.AssetKey], dict[str, str]]] = [
                 ("what comes first", keys & self._reference, {})
             ]
@@ -204,7 +212,7 @@ class Launcher:
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""
         with write_lock(self._home, "rcs release publish"):
-            self._fail_orphans()
+            fail_ended(self._instance)
             return self.run("publish", "publish", {PUBLISHED}, {})
 
     def run(
@@ -215,23 +223,11 @@ class Launcher:
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             asset_selection=sorted(selection),
-            tags={**tags, "rcs/pid": str(os.getpid())},
+            tags={**tags, PROCESS: str(os.getpid())},
             run_config={"loggers": {"console": {"config": {}}}},
             raise_on_error=False,
         )
         return RunOutcome(result.run_id, label, "" if result.success else first_error(result))
-
-    def _fail_orphans(self) -> None:
-        """Runs whose process was killed stay STARTED for ever; say that they failed."""
-        open_runs = self._instance.get_runs(
-            filters=dg.RunsFilter(
-                statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-            )
-        )
-        for run in open_runs:
-            # The lock is held here, so no other run of the command line is alive.
-            if "rcs/pid" in run.tags:
-                self._instance.report_run_failed(run, message="Its process ended before it did.")
 
 
 def _assets(planned: Planned) -> frozenset[dg.AssetKey]:

@@ -1,13 +1,14 @@
 """What surrounds a run, whoever started it: the command line, the UI, a sensor, a backfill.
 
-Belongs here: holding the home's lock from the first step to the last, and noting which parts
-the run has computed whole, so that the next command need not compute them again. Does not
-belong here: deciding what to run (`runs.py`), and what a part is made of
-(`intake.freshness`).
+Belongs here: holding the home's lock from the first step to the last, noting which parts
+the run has computed whole, so that the next command need not compute them again, and telling
+runs that have lost their process. Does not belong here: deciding what to run (`runs.py`), and
+what a part is made of (`intake.freshness`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rcs_assets.overlays import refuse_unread
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import open_warehouse, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE, forget, record
+from rcs_assets.storage.lock import WAIT_SECONDS
 from rcs_assets.storage.resources import HomeResource
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -28,6 +30,10 @@ PARTITION = "dagster/partition"
 PUBLISHED = dg.AssetKey(["release", "published"])
 # Nothing reads it and it reads no delivery: a day that is entered computes no figure again.
 TRACKED = dg.AssetKey(["programme", "tracking"])
+# On each run of a command; the others are of the UI, a backfill or the sensor.
+PROCESS = "rcs/pid"
+# A run waits for the lock a quarter of this, and writes its end at once after it.
+SILENT_SECONDS = 4 * WAIT_SECONDS
 Planned = frozenset[dg.AssetKey | dg.AssetCheckKey]
 
 
@@ -181,3 +187,33 @@ def _events(context: dg.InitResourceContext, kind: DagsterEventType) -> list[dg.
         return []
     records = context.instance.all_logs(context.run.run_id, of_type=kind)
     return [record.dagster_event for record in records if record.dagster_event]
+
+
+def fail_ended(instance: dg.DagsterInstance) -> list[str]:
+    """Say of runs whose process was killed that they failed; returns their ids.
+
+    They stay STARTED for ever otherwise, and since one run goes at a time, nothing that is started
+    in the UI would ever begin. To be called under the home's lock, which every run holds while it
+    works: a command holds it from before its run to after it, the UI's runs from their first step
+    to their last.
+    """
+    ended = [
+        run
+        for run in instance.get_runs(
+            filters=dg.RunsFilter(
+                statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+            )
+        )
+        if PROCESS in run.tags or _is_silent(instance, run)
+    ]
+    for run in ended:
+        instance.report_run_failed(run, message="Its process ended before it did.")
+    return [run.run_id for run in ended]
+
+
+def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a started run has written nothing for longer than it may wait for the lock."""
+    if run.status != dg.DagsterRunStatus.STARTED:
+        return False  # Dagster's own monitoring ends a run that does not start.
+    last = max((record.timestamp for record in instance.all_logs(run.run_id)), default=0.0)
+    return time.time() - last > SILENT_SECONDS
