@@ -22,6 +22,8 @@ from sqlalchemy.exc import OperationalError
 from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, stale_parts, wanted_fingerprints
 from rcs_assets.programme import load_programme
+from rcs_assets.release.assets import check_records
+from rcs_assets.release.gate import load_required_checks
 from rcs_assets.release.seal import is_as_made
 from rcs_assets.sessions import (
     PROCESS,
@@ -208,6 +210,29 @@ class Launcher:
                 why=type(error).__name__,
                 fix="name assets as docs/reference/assets.md does, in Dagster's syntax",
             ) from None
+
+    def with_unrecorded(self, plan: Plan, engagements: Sequence[str]) -> Plan:
+        """The plan, and the parts whose checks have no record that the gate would take.
+
+        The warehouse can be as it should while Dagster's records are not: materialisations were
+        wiped in the UI, or a check was run alone there and cut off. The gate refuses both, and
+        only what is computed has its checks asked again.
+
+        Args:
+            plan: what has changed.
+            engagements: those that are computed for records of partitioned assets.
+        """
+        lost = {
+            dg.AssetKey(record.asset_key.split("/"))
+            for record in check_records(self._instance, load_required_checks())
+            if record.evaluated_id is None or record.evaluated_id != record.latest_id
+        }
+        return Plan(
+            plan.reference or bool(lost & self._reference),
+            plan.engagements or (tuple(engagements) if lost & self._partitioned else ()),
+            plan.outputs or bool(lost & self._outputs),
+            plan.tracking,
+        )
 
     def publish(self) -> RunOutcome:
         """Ask the gate; publish if it passes."""

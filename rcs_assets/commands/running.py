@@ -30,7 +30,12 @@ from rcs_assets.commands.terminal import (
     say_progress,
 )
 from rcs_assets.errors import ConfigurationError, InputError, WrongUseError
-from rcs_assets.intake.drop import DeliveryOutcome, current_deliveries, named_files
+from rcs_assets.intake.drop import (
+    DeliveryOutcome,
+    current_deliveries,
+    engagements_in_scope,
+    named_files,
+)
 from rcs_assets.intake.drop import deliver as register_files
 from rcs_assets.programme import load_programme
 from rcs_assets.release import packages
@@ -214,6 +219,10 @@ def _launch(home: Home, plan: Any, publish: bool) -> int:
     say_progress("loading the graph")
     with dagster_instance(home) as instance:
         launcher = Launcher(home, graph(), instance, say_progress)
+        if publish:
+            plan = launcher.with_unrecorded(
+                plan, engagements_in_scope(home, load_programme(home.config))
+            )
         outcomes = launcher.materialise(plan)
         if publish and not any(outcome.error for outcome in outcomes):
             outcomes.append(launcher.publish())
