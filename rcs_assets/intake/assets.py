@@ -6,7 +6,7 @@ on a delivered file.
 """
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -68,7 +68,7 @@ def _take_each(
     _forget(home, context.partition_keys)
     with _desk(home) as desk:
         found = [take(desk, name, key) for key in context.partition_keys for name in datasets]
-    return _result(context, [receipt for receipt in found if receipt is not None])
+    return _told(context, {"": [receipt for receipt in found if receipt is not None]})
 
 
 def _take_extracts(
@@ -80,28 +80,49 @@ def _take_extracts(
     _forget(home, context.partition_keys)
     with _desk(home) as desk:
         taken = [take_extract(desk, key) for key in context.partition_keys]
-    payload = _result(context, [receipts[1] for receipts in taken if receipts])
-    metadata = dict(payload.metadata or {})
-    for prefix, chosen in (("identifiers", slice(0, 1)), ("details", slice(2, None))):
-        part = _result(context, [receipt for receipts in taken for receipt in receipts[chosen]])
-        metadata |= {f"{prefix}_{k}": v for k, v in (part.metadata or {}).items() if "/" not in k}
-    return dg.MaterializeResult(metadata=metadata)
+    parts = {"": slice(1, 2), "identifiers_": slice(0, 1), "details_": slice(2, None)}
+    return _told(
+        context,
+        {name: [r for receipts in taken for r in receipts[part]] for name, part in parts.items()},
+    )
 
 
-def _result(
-    context: dg.AssetExecutionContext, receipts: Iterable[Receipt]
+def _told(
+    context: dg.AssetExecutionContext, parts: Mapping[str, Sequence[Receipt]]
 ) -> dg.MaterializeResult[Any]:
-    """Totals over the deliveries of a run; each refusal is a warning with its one message."""
-    taken = list(receipts)
-    for receipt in taken:
+    """Each engagement of the run gets its own figures: the UI shows them as its partition's.
+
+    Args:
+        context: of the step.
+        parts: prefix of the figures' names → receipts that they are counted from.
+    """
+    for receipts in parts.values():
+        _warn(context, receipts)
+    for key in context.partition_keys:
+        figures: dict[str, Any] = {}
+        for prefix, receipts in parts.items():
+            counted = _figures([r for r in receipts if r.engagement == key])
+            # The rows of an asset are those of the part without prefix.
+            figures |= {f"{prefix}{k}": v for k, v in counted.items() if not (prefix and "/" in k)}
+        context.add_asset_metadata(figures, partition_key=key)
+    return dg.MaterializeResult()
+
+
+def _warn(context: dg.AssetExecutionContext, receipts: Iterable[Receipt]) -> None:
+    """Each refusal is a warning with its one message."""
+    for receipt in receipts:
         if receipt.status != ReceiptStatus.ACCEPTED:
             context.log.warning(f"{receipt.engagement or 'reference'}: {receipt.reason}")
-    metadata = _totals(taken)
-    metadata["deliveries"] = len(taken)
-    metadata["deliveries_refused"] = sum(r.status != ReceiptStatus.ACCEPTED for r in taken)
-    if isinstance(metadata["accepted"], int):
-        metadata["dagster/row_count"] = metadata["accepted"]
-    return dg.MaterializeResult(metadata=metadata)
+
+
+def _figures(taken: Sequence[Receipt]) -> dict[str, Any]:
+    """Totals over deliveries."""
+    figures: dict[str, Any] = _totals(taken)
+    figures["deliveries"] = len(taken)
+    figures["deliveries_refused"] = sum(r.status != ReceiptStatus.ACCEPTED for r in taken)
+    if isinstance(figures["accepted"], int):
+        figures["dagster/row_count"] = figures["accepted"]
+    return figures
 
 
 def _totals(taken: Iterable[Receipt]) -> dict[str, int | str]:
@@ -120,7 +141,9 @@ def _reference_result(
     _forget(home, [REFERENCE])
     with _desk(home) as desk:
         receipt = take_reference(desk, dataset)
-    return _result(context, [receipt] if receipt else [])
+    taken = [receipt] if receipt else []
+    _warn(context, taken)
+    return dg.MaterializeResult(metadata=_figures(taken))
 
 
 def _forget(home: HomeResource, units: Sequence[str]) -> None:
@@ -394,18 +417,22 @@ def receipts(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materi
     in_run = sorted(set(incomplete) & set(context.partition_keys))
     if in_run:
         context.log.warning(f"incomplete: {', '.join(in_run)}")
-    return dg.MaterializeResult(
-        metadata={
-            **_totals(found),
-            "dagster/row_count": len(found),
-            "incomplete_engagements": ", ".join(in_run) or "none",
-            "receipts": dg.MetadataValue.md(_table(found)),
-        }
-    )
+    for key in context.partition_keys:
+        own = [receipt for receipt in found if receipt.engagement == key]
+        context.add_asset_metadata(
+            {
+                **_totals(own),
+                "dagster/row_count": len(own),
+                "is_incomplete": key in incomplete,
+                "receipts": dg.MetadataValue.md(_table(own)),
+            },
+            partition_key=key,
+        )
+    return dg.MaterializeResult()
 
 
 def _table(found: Sequence[Receipt]) -> str:
-    """The receipts of a run as the UI shows them: counts and rules, no value, no small count."""
+    """Receipts as the UI shows them: counts and rules, no value, no small count."""
     header = "engagement | delivery | received | accepted | quarantined | withdrawn | why"
     rows = [
         " | ".join(

@@ -7,7 +7,8 @@ itself, and `linkage.linked`, which the dbt build makes.
 
 # No `from __future__ import annotations`: Dagster reads the type of `context` at import.
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -34,6 +35,7 @@ from rcs_assets.programme import approval_problems
 from rcs_assets.storage import Home, open_vault, open_warehouse, public_count
 from rcs_assets.storage.decision_log import forget, read_decisions
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
+from rcs_assets.storage.tables import rows_by_engagement
 
 _SPINE = (
     ("intake", "sample"),
@@ -174,16 +176,29 @@ def linkage(
     rules, quality = load_link_rules(place.config), load_quality_rules(place.config)
     with open_warehouse(place, settings=limits) as warehouse:
         write_linkage(warehouse, rows, engagements)
-        groups_n = write_link_rates_by_group(warehouse, rows, engagements, rules)
-        sensitivity_n = write_link_sensitivity(warehouse, rows, engagements, rules)
-        weights_n = write_link_weights(warehouse, rows, engagements, rules, quality)
-        pupils_n = write_attacker_view(warehouse, place.key("attacker_view"), engagements)
-    yield _result("project_ids", _totals(rows))
-    yield _result("link_rates", _totals(rows))
-    yield _result("link_rates_by_group", {"dagster/row_count": groups_n})
-    yield _result("link_sensitivity", {"dagster/row_count": sensitivity_n})
-    yield _result("link_weights", {"records": public_count(weights_n)})
-    yield _result("attacker_view", {"pupils": public_count(pupils_n)})
+        write_link_rates_by_group(warehouse, rows, engagements, rules)
+        write_link_sensitivity(warehouse, rows, engagements, rules)
+        write_link_weights(warehouse, rows, engagements, rules, quality)
+        write_attacker_view(warehouse, place.key("attacker_view"), engagements)
+        counted = {
+            thing: rows_by_engagement(warehouse, f"linkage.{thing}", engagements)
+            for thing in (
+                "link_rates_by_group",
+                "link_sensitivity",
+                "link_weights",
+                "attacker_view",
+            )
+        }
+    for key in engagements:
+        n = {thing: by_engagement[key] for thing, by_engagement in counted.items()}
+        _tell(context, "project_ids", key, _rates(rows, key))
+        _tell(context, "link_rates", key, _rates(rows, key))
+        for thing in ("link_rates_by_group", "link_sensitivity"):
+            _tell(context, thing, key, {"dagster/row_count": n[thing]})
+        _tell(context, "link_weights", key, {"records": public_count(n["link_weights"])})
+        _tell(context, "attacker_view", key, {"pupils": public_count(n["attacker_view"])})
+    for thing in ("project_ids", "link_rates", *counted):
+        yield _made(thing)
 
 
 @dg.asset(
@@ -237,26 +252,31 @@ def fieldwork(
     """Count the flow and the response of the engagements of the run."""
     keys = list(context.partition_keys)
     with open_warehouse(home.home(), settings=home.settings()) as warehouse:
-        steps = write_fieldwork(warehouse, home.home(), home.programme(), keys)
-    totals: dict[str, Any] = {step: public_count(n) for step, n in steps.items()}
-    invited, usable = steps.get("invited", 0), steps.get("usable", 0)
-    rate = {"usable_of_invited_pct": round(100 * usable / invited, 1)} if invited else {}
-    recorded = [one for one in read_fieldwork(home.home()) if one.engagement in keys]
-    yield _result("flow", {**totals, "flow": dg.MetadataValue.md(_flow_table(recorded))})
-    yield _result("response", rate)
+        write_fieldwork(warehouse, home.home(), home.programme(), keys)
+    for one in read_fieldwork(home.home()):
+        if one.engagement not in keys:
+            continue
+        steps: Counter[str] = Counter()
+        for row in one.flow:
+            if row["survey"] in ("primary", "secondary"):
+                steps[row["step"]] += row["n"]
+        totals = {step: public_count(n) for step, n in steps.items()}
+        flow = {**totals, "flow": dg.MetadataValue.md(_flow_table(one))}
+        _tell(context, "flow", one.engagement, flow)
+        if steps["invited"]:
+            rate = round(100 * steps["usable"] / steps["invited"], 1)
+            _tell(context, "response", one.engagement, {"usable_of_invited_pct": rate})
+    for thing in ("flow", "response"):
+        yield _made(thing)
 
 
-def _flow_table(recorded: Sequence[Fieldwork]) -> str:
+def _flow_table(one: Fieldwork) -> str:
     """The flow as the UI shows it; counts of children 1 to 9 read `<10`."""
     rows = [
-        f"| {one.engagement} | {row['survey']} | {row['step']} | {row['reason'] or ''} "
-        f"| {public_count(row['n'])} |"
-        for one in recorded
+        f"| {row['survey']} | {row['step']} | {row['reason'] or ''} | {public_count(row['n'])} |"
         for row in one.flow
     ]
-    return "\n".join(
-        ["| engagement | survey | step | reason | n |", "| --- | --- | --- | --- | --- |", *rows]
-    )
+    return "\n".join(["| survey | step | reason | n |", "| --- | --- | --- | --- |", *rows])
 
 
 def _follow_up(context: dg.AssetExecutionContext, home: Home, rows: LinkedRows) -> None:
@@ -270,8 +290,16 @@ def _follow_up(context: dg.AssetExecutionContext, home: Home, rows: LinkedRows) 
         )
 
 
-def _result(thing: str, metadata: dict[str, Any]) -> dg.MaterializeResult[Any]:
-    return dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", thing]), metadata=metadata)
+def _tell(
+    context: dg.AssetExecutionContext, thing: str, engagement: str, figures: Mapping[str, Any]
+) -> None:
+    """What the UI shows of an asset as this engagement's; one run may compute several."""
+    key = dg.AssetKey(["linkage", thing])
+    context.add_asset_metadata(figures, asset_key=key, partition_key=engagement)
+
+
+def _made(thing: str) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(asset_key=dg.AssetKey(["linkage", thing]))
 
 
 def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:
@@ -291,13 +319,10 @@ def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:
     ]
 
 
-def _totals(rows: LinkedRows) -> dict[str, float]:
-    """Link rate of each dataset over the engagements of the run, in per cent."""
-    totals = rows.link_rates.group_by("dataset").aggregate(
-        [("records_n", "sum"), ("linked_n", "sum")]
-    )
+def _rates(rows: LinkedRows, engagement: str) -> dict[str, float]:
+    """Link rate of each dataset of an engagement, in per cent."""
     return {
-        f"{row['dataset']}_linked_pct": round(100 * row["linked_n_sum"] / row["records_n_sum"], 1)
-        for row in totals.to_pylist()
-        if row["records_n_sum"]
+        f"{row['dataset']}_linked_pct": round(100 * row["linked_n"] / row["records_n"], 1)
+        for row in rows.link_rates.to_pylist()
+        if row["engagement"] == engagement and row["records_n"]
     }

@@ -88,7 +88,7 @@ def _problems(rules: ResponseRules) -> Iterator[str]:
 
 def write_fieldwork(
     con: duckdb.DuckDBPyConnection, home: Home, programme: Programme, engagements: Sequence[str]
-) -> dict[str, int]:
+) -> None:
     """Make the rows of flow and response of some engagements, and their record.
 
     Args:
@@ -96,9 +96,6 @@ def write_fieldwork(
         home: where the record goes.
         programme: stages of each survey.
         engagements: partition keys; rows of others are not changed.
-
-    Returns:
-        Step → records, over the pupils' surveys of these engagements.
     """
     con.execute("create schema if not exists linkage")
     con.execute(f"create table if not exists linkage.flow ({_FLOW})")
@@ -118,12 +115,6 @@ def write_fieldwork(
     con.execute("drop view forms_had")
     for key in engagements:
         _record(con, home, key)
-    rows = con.execute(
-        "select step, sum(n)::bigint from linkage.flow where survey in ('primary', 'secondary') "
-        "and engagement in (select unnest(?::varchar[])) group by step",
-        [list(engagements)],
-    ).fetchall()
-    return {str(step): int(n) for step, n in rows}
 
 
 def _waves(
