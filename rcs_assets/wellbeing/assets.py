@@ -10,13 +10,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtProject,
+    dbt_assets,
+)
 
 from rcs_assets.codebook import load_codebook
 from rcs_assets.codebook.frozen import frozen_codebooks
 from rcs_assets.intake.drop import engagements_in_scope
 from rcs_assets.storage import open_warehouse
 from rcs_assets.storage.checks import remember
+from rcs_assets.storage.counts import public_count
 from rcs_assets.storage.home import home_path
 from rcs_assets.storage.resources import (
     OWNER,
@@ -26,6 +32,7 @@ from rcs_assets.storage.resources import (
     asset_options,
     engagement_partitions,
 )
+from rcs_assets.storage.tables import rows_by_engagement
 from rcs_assets.wellbeing.changes import write_changes
 from rcs_assets.wellbeing.comparisons import write_comparisons
 from rcs_assets.wellbeing.dbt_build import (
@@ -35,6 +42,7 @@ from rcs_assets.wellbeing.dbt_build import (
     manifest_file,
     run_build,
 )
+from rcs_assets.wellbeing.dbt_rules import sentence
 from rcs_assets.wellbeing.definition_sets import write_definition_sets
 from rcs_assets.wellbeing.estimates import write_estimates
 from rcs_assets.wellbeing.estimators import load_estimators
@@ -74,6 +82,24 @@ class RoomTranslator(DagsterDbtTranslator):
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The model's description, without its SQL."""
         return str(dbt_resource_props.get("description", "")).strip()
+
+    def get_asset_check_spec(
+        self,
+        asset_spec: dg.AssetSpec,
+        manifest: Mapping[str, Any],
+        unique_id: str,
+        project: DbtProject | None,
+    ) -> dg.AssetCheckSpec | None:
+        """The check as dagster-dbt makes it, with what it expects: dbt's names do not say it."""
+        made = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        return made and dg.AssetCheckSpec(
+            made.name,
+            asset=made.asset_key,
+            description=f"{sentence(manifest['nodes'][unique_id])}.",
+            additional_deps=made.additional_deps,
+            blocking=made.blocking,
+            metadata=made.metadata,
+        )
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """Columns, as dagster-dbt tells them, the table, and where the asset is described."""
@@ -142,13 +168,12 @@ def dbt_build(context: dg.AssetExecutionContext, home: HomeResource) -> Iterator
     checks = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
     built = [r for r in results if nodes[r.unique_id]["resource_type"] == "model"]
     tested = [r for r in results if nodes[r.unique_id]["resource_type"] == "test"]
-    rows = _row_counts(home, [nodes[r.unique_id] for r in built if r.status == "success"])
+    _tell_rows(context, home, [nodes[r.unique_id] for r in built if r.status == "success"])
     for result in built:
         key = _TRANSLATOR.get_asset_key(nodes[result.unique_id])
         if result.status == "success" and key in context.selected_asset_keys:
             yield dg.MaterializeResult(
-                asset_key=key,
-                metadata={"dagster/row_count": rows[key], "seconds": round(result.seconds, 2)},
+                asset_key=key, metadata={"seconds": round(result.seconds, 2)}
             )
     found = [_check_result(nodes[result.unique_id], nodes, result) for result in tested]
     chosen_checks = [c for c in found if c and (c.asset_key, c.check_name) in checks]
@@ -157,17 +182,23 @@ def dbt_build(context: dg.AssetExecutionContext, home: HomeResource) -> Iterator
     _refuse_failed(results, nodes)
 
 
-def _row_counts(home: HomeResource, nodes: list[dict[str, Any]]) -> dict[dg.AssetKey, int]:
+def _tell_rows(
+    context: dg.AssetExecutionContext, home: HomeResource, nodes: list[dict[str, Any]]
+) -> None:
+    """The rows of each engagement of the run; of children none where they are 1 to 9."""
     if not nodes:
-        return {}
+        return
     with open_warehouse(home.home(), read_only=True) as con:
-        counted = {
-            (node["schema"], node["alias"]): con.execute(
-                f"select count(*) from {node['schema']}.{node['alias']}"
-            ).fetchall()[0][0]
-            for node in nodes
-        }
-    return {dg.AssetKey(list(name)): int(count) for name, count in counted.items()}
+        for node in nodes:
+            key = _TRANSLATOR.get_asset_key(node)
+            is_of_children = node["meta"]["sensitivity"] == "pseudonymised"
+            counted = rows_by_engagement(con, ".".join(key.path), list(context.partition_keys))
+            for engagement, n in counted.items():
+                shown = public_count(n) if is_of_children else n
+                if key in context.selected_asset_keys and isinstance(shown, int):
+                    context.add_asset_metadata(
+                        {"dagster/row_count": shown}, asset_key=key, partition_key=engagement
+                    )
 
 
 def _check_result(
@@ -183,7 +214,7 @@ def _check_result(
         passed=result.status == "pass",
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "expected": "no row breaks the rule",
+            "expected": sentence(test),
             "observed": result.reason
             or f"dbt says {result.status}; rows that break the rule: {_shown(result.failures)}",
             "threshold_source": test["original_file_path"],
@@ -241,14 +272,19 @@ def weights(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Materia
     """Make the weights of the engagements of the run."""
     rules = load_estimators(home.home().config)
     with open_warehouse(home.home(), settings=home.settings()) as con:
-        made = write_weights(con, list(context.partition_keys), rules.weight_ratio_limit)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": made.rows_n,
-            "collapsed_cells": made.collapsed_cells_n,
-            "largest_weight": round(made.largest_weight, 2),
-        }
-    )
+        for key in context.partition_keys:
+            made = write_weights(con, [key], rules.weight_ratio_limit)
+            shown = public_count(made.rows_n)
+            rows = {"dagster/row_count": shown} if isinstance(shown, int) else {}
+            context.add_asset_metadata(
+                {
+                    **rows,
+                    "collapsed_cells": made.collapsed_cells_n,
+                    "largest_weight": round(made.largest_weight, 2),
+                },
+                partition_key=key,
+            )
+    return dg.MaterializeResult()
 
 
 @dg.asset(

@@ -54,6 +54,24 @@ def test_every_asset_is_described_and_owned() -> None:
     )
 
 
+def test_every_check_says_what_must_hold() -> None:
+    """The UI shows it beside the name, which dbt makes of columns and values."""
+    from rcs_assets.build import build_defs
+
+    graph = build_defs().resolve_asset_graph()
+    said = {
+        key.to_user_string(): graph.get(key).description or "" for key in graph.asset_check_keys
+    }
+    assert len(said) > 200
+    _faults(silent=[name for name, text in said.items() if len(text) < 15 or "{" in text])
+    found = said["linkage/linked:linked_pupil_once_a_survey"]
+    assert found == (
+        "No two rows have the same engagement, survey, project_id (rows where is_linked)."
+    )
+    found = said["wellbeing/indicator_values:indicator_values_hold_every_linked_pupil"]
+    assert found == "The records are exactly those of linkage.linked where is_linked."
+
+
 def test_group_is_room_is_first_part_of_key() -> None:
     _faults(
         not_a_room=[str(s.key) for s in _specs() if s.group_name not in ROOMS],
