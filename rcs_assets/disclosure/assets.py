@@ -54,6 +54,7 @@ from rcs_assets.storage.tables import replace_tables
             ("wellbeing", "estimates"),
             ("wellbeing", "respondents"),
             ("intake", "clusters"),
+            ("intake", "school_list"),
             ("codebook", "tables"),
             ("programme", "register"),
         ],
@@ -89,6 +90,10 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
             ("disclosure", "estimates"),
             ("wellbeing", "estimates"),
             ("wellbeing", "respondents"),
+            ("intake", "clusters"),
+            ("intake", "school_list"),
+            ("codebook", "tables"),
+            ("programme", "register"),
         ],
     )
 )
@@ -144,7 +149,11 @@ def audit(home: HomeResource) -> dg.MaterializeResult[None]:
         sensitivity="protected",
         description="Verdicts better, similar, worse as each audience may see them: shown where "
         "the place's figure and the one beside it are.",
-        deps=[("disclosure", "estimates"), ("wellbeing", "comparisons")],
+        deps=[
+            ("disclosure", "estimates"),
+            ("wellbeing", "comparisons"),
+            ("wellbeing", "estimates"),
+        ],
     )
 )
 def comparisons(home: HomeResource) -> dg.MaterializeResult[None]:
@@ -209,7 +218,7 @@ def changes(home: HomeResource) -> dg.MaterializeResult[None]:
         zone="warehouse",
         sensitivity="protected",
         description="Pupils who took part, roll and response band; hidden where refusals are few.",
-        deps=[("wellbeing", "respondents")],
+        deps=[("wellbeing", "respondents"), ("wellbeing", "estimates")],
     )
 )
 def participation(home: HomeResource) -> dg.MaterializeResult[None]:

@@ -55,6 +55,8 @@ _FIELDWORK = (
     ("intake", "secondary_survey"),
     ("intake", "parent_survey"),
     ("intake", "receipts"),
+    # Names of schools in the record that the monitor shows.
+    ("intake", "school_roll"),
 )
 # Assets with a row a record.
 _ROWS = ("project_ids", "link_weights", "attacker_view")
