@@ -12,15 +12,18 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
 
+from rcs_assets.errors import ConfigurationError
 from rcs_assets.intake.freshness import OUTPUTS, TRACKING, wanted_fingerprints
 from rcs_assets.overlays import refuse_unread
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import open_warehouse, write_lock
 from rcs_assets.storage.fingerprints import REFERENCE, forget, record
+from rcs_assets.storage.home import home_path
 from rcs_assets.storage.lock import WAIT_SECONDS
 from rcs_assets.storage.resources import HomeResource
 
@@ -87,17 +90,30 @@ class RunHome(HomeResource):
 
         Raises:
             StorageError: another process works on the home; the message names it.
-            ConfigurationError: nothing reads a name in the overlay.
+            ConfigurationError: nothing reads a name in the overlay, or the run's configuration
+                names another home.
         """
         if context.run is None:
             yield self
             return
+        self._refuse_other_home()
         refuse_unread(self.home().config)
         with write_lock(self.home(), f"Dagster run {context.run.run_id[:8]}"):
             wanted = wanted_fingerprints(self.home(), self.left_out, self.settings().as_of)
             units = self._begin(context)
             yield self
             self._end(context, {unit: wanted[unit] for unit in units if unit in wanted})
+
+    def _refuse_other_home(self) -> None:
+        """A path typed into the launchpad would make a new installation, or fill another's."""
+        if Path(self.path).resolve() != home_path():
+            raise ConfigurationError(
+                "The run names another installation than the one that it was started in",
+                where=f"resources.home.config.path: {self.path}",
+                why=f"partitions, rules and records are those of {home_path()}",
+                fix="leave path as it was; another installation has its own UI: "
+                "make ui RCS_HOME=FOLDER",
+            )
 
     def _begin(self, context: dg.InitResourceContext) -> list[str]:
         """Forget what the run is about to compute: until it is whole it is not fresh."""

@@ -1,10 +1,15 @@
-"""Which parts of the warehouse a run concerns."""
+"""Which parts of the warehouse a run concerns, and in which installation."""
 
 from __future__ import annotations
 
-import dagster as dg
+from pathlib import Path
 
+import dagster as dg
+import pytest
+
+from rcs_assets.build import build_defs
 from rcs_assets.sessions import PARTITION, RANGE_END, RANGE_START, Parts, touched_units
+from rcs_assets.storage import Home
 
 READ, MADE, AFTER, ASIDE = (dg.AssetKey(["a", n]) for n in ("read", "made", "after", "aside"))
 CHECK = dg.AssetCheckKey(MADE, "is_right")
@@ -49,3 +54,21 @@ def test_a_part_is_its_assets_with_their_checks():
     assert PARTS.of("reference") == {READ}
     assert PARTS.of("t1-a") == {MADE, CHECK}
     assert PARTS.of("outputs") == {AFTER}
+
+
+def test_a_path_typed_into_the_launchpad_makes_no_other_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Home.open(tmp_path / "home", profile="demo")
+    monkeypatch.setenv("RCS_HOME", str(tmp_path / "home"))
+    typed = {"resources": {"home": {"config": {"path": str(tmp_path / "hone")}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = (
+            build_defs()
+            .resolve_job_def("reference")
+            .execute_in_process(instance=instance, run_config=typed, raise_on_error=False)
+        )
+        said = " ".join(str(event.event_specific_data) for event in result.all_events)
+    assert not result.success
+    assert "names another installation" in said
+    assert not (tmp_path / "hone").exists()
