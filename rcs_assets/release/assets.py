@@ -172,6 +172,8 @@ def published(context: dg.AssetExecutionContext, home: HomeResource) -> dg.Mater
             "is_new": release.is_new,
             "content_hash": facts.content_hash,
             "checks": len(records),
+            "public_report": dg.MetadataValue.path(release.path / "public" / "report.html"),
+            "evidence": dg.MetadataValue.path(release.path / "evidence.html"),
         }
     )
 

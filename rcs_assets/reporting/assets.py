@@ -75,7 +75,10 @@ def pages(home: HomeResource) -> dg.MaterializeResult[None]:
             "technical_reports_made_again": len(told_anew),
             # What the gate publishes, and approvers sign, is what lies there now.
             "candidate_hash": sealed_hash(place),
-            "public_report": dg.MetadataValue.path(packages["public"].path / "report.html"),
+            # Of the candidate; publishing moves it into its version's folder.
+            "public_report_until_published": dg.MetadataValue.path(
+                packages["public"].path / "report.html"
+            ),
         }
     )
 

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from rcs_assets.intake.freshness import stale_parts, wanted_fingerprints
@@ -196,3 +197,21 @@ def _is_locked(home: Path) -> bool:
         [sys.executable, "-c", probe, home / ".lock"], capture_output=True, check=False
     )
     return done.returncode != 0
+
+
+def test_paths_that_the_ui_shows_after_publishing_are_there(released_home: ReleasedHome) -> None:
+    """The candidate's own path is gone then: its asset says so in the name."""
+    with dg.DagsterInstance.from_config(str(released_home.path / "dagster")) as instance:
+        shown = {
+            f"{asset} {name}": value.value
+            for asset in ("release/published", "reporting/pages", "release/candidate")
+            for record in instance.fetch_materializations(
+                dg.AssetKey(asset.split("/")), limit=1
+            ).records
+            if record.asset_materialization
+            for name, value in record.asset_materialization.metadata.items()
+            if isinstance(value, dg.PathMetadataValue) and not name.endswith("_until_published")
+        }
+    assert set(shown) == {"release/published public_report", "release/published evidence"}
+    for name, path in shown.items():
+        assert Path(str(path)).is_file(), name
