@@ -63,9 +63,7 @@ def evaluate(
         elif absent := _absent(expectation, frames[expectation.frame]):
             outcomes[expectation.name] = _outcome(expectation, True, absent)
         elif frame.empty:
-            outcomes[expectation.name] = _outcome(
-                expectation, not expectation.needs_rows, "no row to judge"
-            )
+            outcomes[expectation.name] = _without_rows(expectation)
         elif unmeasured := _unmeasured(suite, expectation, frame):
             outcomes[expectation.name] = _outcome(expectation, False, unmeasured)
         else:
@@ -299,6 +297,15 @@ def _outcome(expectation: Expectation, passed: bool, observed: str) -> Expectati
         threshold_source=expectation.source,
         fix="" if passed else expectation.fix,
     )
+
+
+def _without_rows(expectation: Expectation) -> ExpectationOutcome:
+    """Whoever delivered nothing, or what was refused, is not to be asked how it was filled."""
+    outcome = _outcome(expectation, not expectation.needs_rows, "no row to judge")
+    if outcome.passed:
+        return outcome
+    first = "run: rcs status (a delivery is missing or was refused); where none is: "
+    return replace(outcome, fix=first + outcome.fix)
 
 
 def _limits(expectation: Expectation) -> str:

@@ -206,12 +206,14 @@ def decide(
         policy: the policy as it stands now; it says how many signatures a profile needs.
     """
     found = {(record.asset_key, record.check_name): record for record in records}
+    # Causes before what follows of them: the UI shows the first few, and one refused file makes
+    # dozens of checks fail and assets newer than the candidate.
     unproven = [
-        *_candidate_reasons(candidate, policy),
-        *_check_reasons(required, found, candidate.output_classes),
         *_engagement_reasons(candidate),
         *_profile_reasons(profile, candidate, policy),
         *_history_reasons(candidate),
+        *_candidate_reasons(candidate, policy),
+        *_check_reasons(required, found, candidate.output_classes),
     ]
     return Decision(
         tuple(unproven), tuple(_signature_reasons(profile, approvals, candidate, policy))

@@ -237,6 +237,7 @@ def _result(
 def places(found: Sequence[str], looked_at: str) -> str:
     """What a Python check saw: how much it looked at, and the first places that are wrong."""
     if not found:
-        return f"{looked_at}: none wrong"
+        # Of nothing none is wrong either, and a check that needs something has failed then.
+        return f"{looked_at}: {'nothing to judge' if looked_at.startswith('0 ') else 'none wrong'}"
     more = ", …" if len(found) > PLACES_SHOWN else ""
     return f"{looked_at}: {len(found)} wrong: {', '.join(found[:PLACES_SHOWN])}{more}"

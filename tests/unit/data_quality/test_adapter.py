@@ -105,6 +105,16 @@ def outcomes() -> dict[str, ExpectationOutcome]:
     )
 
 
+def test_where_nothing_was_delivered_the_deliveries_are_looked_at_first(
+    outcomes: dict[str, ExpectationOutcome],
+) -> None:
+    assert not outcomes["no_rows"].passed
+    assert outcomes["no_rows"].fix.startswith("run: rcs status")
+    assert outcomes["no_rows"].fix.endswith("do this")
+    assert outcomes["no_rows_needed"].fix == ""
+    assert outcomes["too_high"].fix == "do this"
+
+
 def test_each_rule_passes_and_fails(outcomes: dict[str, ExpectationOutcome]) -> None:
     failed = {name for name, outcome in outcomes.items() if not outcome.passed}
     assert failed == {

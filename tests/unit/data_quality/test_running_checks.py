@@ -129,4 +129,5 @@ def test_what_was_left_out_is_not_judged(home_with_warehouse: HomeResource) -> N
 
 def test_places_are_few_and_counted() -> None:
     assert places([], "8 tables") == "8 tables: none wrong"
+    assert places([], "0 tables") == "0 tables: nothing to judge"
     assert places(list("abcdefg"), "8 tables") == "8 tables: 7 wrong: a, b, c, d, e, …"

@@ -119,6 +119,15 @@ def test_a_candidate_that_is_not_proven_refuses(facts, words):
     assert decision.state == ReleaseState.CANDIDATE
 
 
+def test_what_is_missing_is_named_before_what_follows_of_it():
+    decision = ask(
+        incomplete={"t1-moray": ("no sample file.",)},
+        upstream_ids={"intake/receipts": 10, "intake/sample": 10},
+    )
+    assert "t1-moray is incomplete" in decision.reasons[0]
+    assert len(decision.reasons) == 3
+
+
 def test_an_incomplete_engagement_that_is_named_as_left_out_passes():
     facts = {"incomplete": {"t1-moray": ("no sample file.",)}, "left_out": frozenset({"t1-moray"})}
     assert ask(**facts).publish
