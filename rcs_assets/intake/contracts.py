@@ -16,6 +16,7 @@ Tables on the scratch connection of one delivery:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Kind:
 _MAX_TEXT = 4_000
 # A spreadsheet that opens such a text again carries it out (CSV injection).
 _FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
+# A date, a number as long as a year or an SCN, a postcode.
+_LIKE_A_VALUE = re.compile(r"\d{4}|\d[/.-]\d|\b[A-Za-z]{1,2}\d{1,2}[A-Za-z]?\s?\d[A-Za-z]{2}\b")
 _SQL_TYPES = {"integer": "integer", "decimal": "double", "date": "date"}
 KINDS = {name: Kind(form, _SQL_TYPES.get(name, "varchar")) for name, form in KIND_FORMS.items()}
 
@@ -90,7 +93,7 @@ def refuse_columns(
 
     def shown(names: Sequence[str]) -> str:
         told = [name for name in names if is_header or name in known][:_COLUMNS_SHOWN]
-        listed = [name.strip() or "one without a name" for name in told]
+        listed = [name if name in known else _as_quoted(name) for name in told]
         more = len(names) - len(told)
         return ", ".join([*listed, *([f"and {more} more"] if more else [])])
 
@@ -101,6 +104,13 @@ def refuse_columns(
         + ("" if is_header else "; the first line does not look like a header"),
         fix=fix,
     )
+
+
+def _as_quoted(name: str) -> str:
+    """A foreign name; a cell of a record can stand in a header that is right otherwise."""
+    if _LIKE_A_VALUE.search(name):
+        return "one whose name looks like a value"
+    return name.strip() or "one without a name"
 
 
 def _is_closed(dataset: Dataset) -> bool:

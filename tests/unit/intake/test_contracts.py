@@ -45,6 +45,15 @@ def checked(
     return con.execute("select * from violations order by all").fetchall()
 
 
+@pytest.mark.parametrize("cell", ["Jane Doe 27/11/2003", "KW1 4ZZ", "123456789", "2003-11-27"])
+def test_a_cell_in_a_header_is_not_quoted(codebook: Codebook, cell: str) -> None:
+    """The line is a header otherwise: two of three columns are there."""
+    with pytest.raises(InputError) as caught:
+        check_header(["survey_uid", "scope", cell], codebook.datasets["opt_outs"], "f.csv")
+    assert cell not in str(caught.value)
+    assert "not in the contract: one whose name looks like a value" in str(caught.value)
+
+
 def test_header_names_what_is_missing_extra_and_twice(codebook: Codebook) -> None:
     dataset = codebook.datasets["opt_outs"]
     check_header(["survey_uid", "scope", "received_on"], dataset, "f.csv")
