@@ -194,15 +194,14 @@ class Launcher:
         return outcomes
 
     def _selected(self, selection: str) -> AbstractSet[dg.AssetKey]:
-        """Assets of a selection.
+        """Assets of a selection, with those that the same step makes, as the UI takes them.
 
         Raises:
             ConfigurationError: it cannot be read, or names what is not there.
         """
         try:
-            return dg.AssetSelection.from_string(selection).resolve(
-                self._defs.resolve_asset_graph()
-            )
+            chosen = dg.AssetSelection.from_string(selection).required_multi_asset_neighbors()
+            return chosen.resolve(self._defs.resolve_asset_graph())
         except dg.DagsterError as error:
             raise ConfigurationError(
                 "The selection names no assets that there are, or cannot be read",

@@ -218,7 +218,9 @@ def _check_result(
             "observed": result.reason
             or f"dbt says {result.status}; rows that break the rule: {_shown(result.failures)}",
             "threshold_source": test["original_file_path"],
-            "next_command": "rcs status, then correct the delivery named there and deliver again",
+            "next_command": "none"
+            if result.status == "pass"
+            else "run: rcs status; then correct the delivery named there and deliver it again",
         },
     )
 
