@@ -22,11 +22,12 @@ from rcs_assets.intake.take import (
     take_social_work,
 )
 from rcs_assets.storage import open_warehouse
-from rcs_assets.storage.counts import public_count
+from rcs_assets.storage.counts import public_total
 from rcs_assets.storage.fingerprints import REFERENCE, forget
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 
 PARTITIONS = engagement_partitions()
+_PARTS = ("accepted", "quarantined", "withdrawn")
 _REFERENCE = (("intake", "school_roll"), ("intake", "school_list"))
 # Where they were delivered: further names of schools.
 _NAMES = (("intake", "school_names"), ("intake", "school_changes"), ("intake", "school_roll_2022"))
@@ -126,12 +127,16 @@ def _figures(taken: Sequence[Receipt]) -> dict[str, Any]:
 
 
 def _totals(taken: Iterable[Receipt]) -> dict[str, int | str]:
-    """Counts over deliveries; policy.md: 1 to 9 children read `<10`."""
-    names = ("received", "accepted", "quarantined", "withdrawn")
+    """Counts over deliveries; policy.md: 1 to 9 children read `<10`.
+
+    Sums are said of what is shown: received is the sum of the others, and an exact one would give
+    a small count by subtraction.
+    """
     receipts = list(taken)
-    return {
-        name: public_count(sum(getattr(receipt, f"{name}_n") for receipt in receipts))
-        for name in names
+    parts = {name: [getattr(r, f"{name}_n") for r in receipts] for name in _PARTS}
+    every = [n for counts in parts.values() for n in counts]
+    return {"received": public_total(every)} | {
+        name: public_total(counts) for name, counts in parts.items()
     }
 
 
@@ -440,10 +445,7 @@ def _table(found: Sequence[Receipt]) -> str:
             for cell in (
                 receipt.engagement,
                 receipt.dataset,
-                public_count(receipt.received_n),
-                public_count(receipt.accepted_n),
-                public_count(receipt.quarantined_n),
-                public_count(receipt.withdrawn_n),
+                *_totals([receipt]).values(),
                 receipt.status.value
                 if receipt.status != ReceiptStatus.ACCEPTED
                 else ", ".join(sorted(receipt.reasons)) or "–",

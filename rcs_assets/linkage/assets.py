@@ -32,7 +32,7 @@ from rcs_assets.linkage.link_weights import write_link_weights
 from rcs_assets.linkage.model import platform_model, read_model, write_model
 from rcs_assets.linkage.settings import LinkSettings, load_link_rules, load_quality_rules
 from rcs_assets.programme import approval_problems
-from rcs_assets.storage import Home, open_vault, open_warehouse, public_count
+from rcs_assets.storage import Home, open_vault, open_warehouse, public_count, rounded_count
 from rcs_assets.storage.decision_log import forget, read_decisions
 from rcs_assets.storage.resources import HomeResource, asset_options, engagement_partitions
 from rcs_assets.storage.tables import rows_by_engagement
@@ -262,7 +262,7 @@ def fieldwork(
         for row in one.flow:
             if row["survey"] in ("primary", "secondary"):
                 steps[row["step"]] += row["n"]
-        totals = {step: public_count(n) for step, n in steps.items()}
+        totals = {step: rounded_count(n) for step, n in steps.items()}
         flow = {**totals, "flow": dg.MetadataValue.md(_flow_table(one))}
         _tell(context, "flow", one.engagement, flow)
         if steps["invited"]:
@@ -273,9 +273,9 @@ def fieldwork(
 
 
 def _flow_table(one: Fieldwork) -> str:
-    """The flow as the UI shows it; counts of children 1 to 9 read `<10`."""
+    """The flow as the UI shows it, to the nearest 10: one step less the next is a small count."""
     rows = [
-        f"| {row['survey']} | {row['step']} | {row['reason'] or ''} | {public_count(row['n'])} |"
+        f"| {row['survey']} | {row['step']} | {row['reason'] or ''} | {rounded_count(row['n'])} |"
         for row in one.flow
     ]
     return "\n".join(["| survey | step | reason | n |", "| --- | --- | --- | --- |", *rows])
