@@ -92,9 +92,8 @@ def make_pupils(
     cell = ["round", "sex"]
     # Raked to the roll by sex, as a CPP is; a school is not weighted.
     ratio = pupils.groupby(cell).size() / answered.groupby(cell).size()
-    answered["weight"] = (
-        1.0 if case.schools_n == 1 else answered.set_index(cell).index.map(ratio).to_numpy(float)
-    )
+    cells = pd.MultiIndex.from_frame(answered[cell])
+    answered["weight"] = 1.0 if case.schools_n == 1 else ratio.reindex(cells).to_numpy(float)
     return answered
 
 

@@ -137,6 +137,13 @@ def million(con: duckdb.DuckDBPyConnection) -> float:
     return by_school
 
 
+def ours_by_school(
+    con: duckdb.DuckDBPyConnection, table: str, names: list[str]
+) -> Callable[[], int]:
+    """The means of every school in ours, ready to run."""
+    return lambda: estimate(con, table, DESIGN, names, by="seed_code").num_rows
+
+
 def against_svy(con: duckdb.DuckDBPyConnection, ours: float) -> None:
     """One indicator by school in svy, and the ratio for each indicator."""
     theirs = report("1M x 1, by school, svy", svy_by_school(con, "nation"), rounds=1)
@@ -164,9 +171,7 @@ def shape_of_the_ratio(con: duckdb.DuckDBPyConnection) -> None:
     for schools_n in (75, 150, 300, 600):
         names = make_pupils(con, "part", 400 * schools_n, schools_n, 10)
         # One name a round: nothing is held over from the round before.
-        ours = processor(
-            lambda names=names: estimate(con, "part", DESIGN, names, by="seed_code").num_rows
-        )
+        ours = processor(ours_by_school(con, "part", names))
         theirs = processor(svy_by_school(con, "part"))
         print(
             f"{400 * schools_n:>9,} pupils {schools_n:>5,} schools: ours x 10 {ours:7.3f} s, "

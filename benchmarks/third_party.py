@@ -53,6 +53,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,12 +116,22 @@ def read_package(folder: Path, reader: str, sensitive: set[str]) -> pd.DataFrame
     return frame.assign(source=reader, k=k, n_slack=n_slack)[frame.survey != "parent"]
 
 
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """Its rows by name; to the stubs of pandas each field is all that a frame can hold."""
+    return iter(frame.itertuples())
+
+
+def parts_of(frame: pd.DataFrame, by: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Its groups, each with its key; to the stubs of pandas a key is no tuple of texts."""
+    return iter(frame.groupby(by))
+
+
 def parents_of(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
     """Place → the place that it lies in."""
     frame = duckdb.sql(f"from '{folder / 'parquet' / 'geographies.parquet'}'").df()
     return {
         (row.geography_level, row.geography_code): (row.parent_level, row.parent_code)
-        for row in frame.itertuples()
+        for row in rows_of(frame)
         if isinstance(row.parent_code, str)
     }
 
@@ -151,7 +162,7 @@ def respondents_of(file: Path, coarse: float) -> dict[tuple[str, str, str], floa
     return {
         (row.survey, row.geography_level, str(row.geography_code)): float(row.respondents_n)
         + coarse / 2
-        for row in shown.itertuples()
+        for row in rows_of(shown)
     }
 
 
@@ -232,8 +243,8 @@ class Program:
             self.line(terms, 0, 0 if exact else math.inf, kind)
 
     def _shown(self) -> None:
-        for (_, code), rows in self.rows.groupby(["source", "geography_code"]):
-            for row in rows[rows.status.isin(["published", "u"])].itertuples():
+        for (_, code), rows in parts_of(self.rows, ["source", "geography_code"]):
+            for row in rows_of(rows[rows.status.isin(["published", "u"])]):
                 n_half, pct_half = row.n_half, row.pct_half
                 key = (row.geography_level, code, row.breakdown, row.group)
                 n, y = self.n(key), self.n(key) + 1
@@ -252,7 +263,7 @@ class Program:
                     self.line(
                         {y: 1, n: -(row.estimate + pct_half) / 100}, -math.inf, 0, "percentage"
                     )
-        for row in self.rows[self.rows.note.isin(["low", "high"])].itertuples():
+        for row in rows_of(self.rows[self.rows.note.isin(["low", "high"])]):
             key = (row.geography_level, row.geography_code, row.breakdown, row.group)
             terms = {self.n(key) + 1: 1.0}
             if row.note == "high":
@@ -477,10 +488,10 @@ def attack(reader: Reader, truth: pd.DataFrame, sensitive: set[str]) -> Said:
     """What one reader can work out, and which of it he should not."""
     said = Said()
     known = {
-        key: dict(zip(map(tuple, part[CELL[2:]].to_numpy()), part.itertuples(), strict=True))
-        for key, part in truth.groupby(["survey", "indicator"])
+        key: dict(zip(map(tuple, part[CELL[2:]].to_numpy()), rows_of(part), strict=True))
+        for key, part in parts_of(truth, ["survey", "indicator"])
     }
-    for (survey, indicator), part in with_steps(reader.rows).groupby(["survey", "indicator"]):
+    for (survey, indicator), part in parts_of(with_steps(reader.rows), ["survey", "indicator"]):
         elsewhere = reader.told_elsewhere(survey, indicator)
         hidden = reader.hidden(part)
         if not hidden:

@@ -77,12 +77,12 @@ class System:
     def solver(self) -> highspy.Highs:
         """A solver of the system."""
         highs = highspy.Highs()
-        for name, value in (
+        for name, chosen in (
             ("output_flag", False),
             ("threads", 1),
             ("time_limit", PROGRAM_SECONDS),
         ):
-            highs.setOptionValue(name, value)
+            highs.setOptionValue(name, chosen)
         for upper in self.upper:
             highs.addVar(0.0, upper)
         size = len(self.upper)

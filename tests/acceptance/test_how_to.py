@@ -12,6 +12,7 @@ import sys
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -255,12 +256,12 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
         assert done.status == status, done.output
         assert ("children left since release" in done.stderr) == bool(status)
     assert (home / "releases" / "current").resolve().name != published
-    rows = _zones(home)
+    left = _zones(home)
     for name in ("warehouse.duckdb", "vault.duckdb"):
         (home / name).unlink()
     done = rcs("materialise", "--home", home)
     assert done.status == 0, done.output
-    assert _zones(home) == rows
+    assert _zones(home) == left
     assert sign_and_deliver(home, before).status == 0
     rcs("materialise", "--home", home, "--engagement", "t2-falkirk")
     (told,) = [
@@ -371,7 +372,7 @@ def _return_from_nrs(rcs, home: Path, folder: Path) -> None:
 
 def test_protect_your_own_table(repo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = repo_root / "docs" / "how-to" / "protect-your-own-table.md"
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for code in blocks(page, "python"):
         exec(compile(code, page.name, "exec"), names)
     printed = capsys.readouterr().out

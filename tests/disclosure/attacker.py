@@ -708,9 +708,10 @@ class Attack:
         whole, *parts = self.world.measures
         for cell, row in self._released(whole).items():
             truths = [self._truth(m, cell) for m in self.world.measures]
-            if any(t is None for t in truths):
+            counts = [t[1] for t in truths if t is not None]
+            if len(counts) < len(truths):
                 continue
-            rest = truths[0][1] - sum(t[1] for t in truths[1:])  # type: ignore[index]
+            rest = counts[0] - sum(counts[1:])
             k = self.world.rule(whole, cell, row["audience"].split("/")[0]).k
             if rest < k:
                 vectors = [_times(self.full.positive(m, cell), -1) for m in parts]

@@ -129,13 +129,14 @@ def test_no_coalition_learns_too_much_of_any_programme(
 def one_hidden(programme: Programme, breakdown: str) -> dict:
     """A school's hidden cell that is large itself: beside a small one, under a shown total."""
     for row in programme.pick(lambda r: r["geography_level"] == "school"):
-        same = programme.pick(
-            lambda r, row=row: (
-                cell_of(r)[:2] in {(cell_of(row)[0], breakdown), (cell_of(row)[0], "total")}
-                and r["indicator"] == row["indicator"]
-            )
-        )
-        hidden = [r for r in same if r["status"] == "c"]
+        place, _, _ = cell_of(row)
+        hidden = [
+            r
+            for r in programme.released
+            if cell_of(r)[:2] in {(place, breakdown), (place, "total")}
+            and r["indicator"] == row["indicator"]
+            and r["status"] == "c"
+        ]
         if [r["status_inside"] for r in hidden] in (
             ["primary", "secondary"],
             ["secondary", "primary"],

@@ -132,8 +132,8 @@ def test_answers_keep_the_parts_of_a_question_that_is_known(drawn):
 def several():
     """A programme of several indicators, some of them linked, most with something to repair."""
     measures = (Measure("half", 0.4), Measure("some", 0.1), Measure("most", 0.9))
-    size = {"clusters": (2, 3), "schools": (4, 5), "roll": (30, 200)}
-    return Programme(Shape(measures, linked=LINKED, **size), 11)
+    shape = Shape(measures, clusters=(2, 3), schools=(4, 5), roll=(30, 200), linked=LINKED)
+    return Programme(shape, 11)
 
 
 def backwards(work, state, tasks, *, is_little):
@@ -173,7 +173,7 @@ def test_what_was_hidden_of_the_same_counts_is_taken_from_before(several, monkey
     assert estimates_audit.read_answers(con, "another").known_hidden == {}
     kept = estimates_audit.read_answers(con, "one")
     assert len(kept.known_hidden) == 4 and kept.known_hidden == first.used_hidden
-    monkeypatch.setattr(rules.Programme, "protect", refuse)
+    monkeypatch.setattr(repair.Programme, "protect", refuse)
     assert protect(several, kept).equals(several.table)
     # All that the audit asks is still known, and is kept for the run after the next.
     assert kept.used == first.used and kept.used_hidden == first.used_hidden

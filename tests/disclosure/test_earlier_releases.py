@@ -14,9 +14,8 @@ import pytest
 
 from rcs_assets.disclosure import attack, estimates_audit
 from rcs_assets.disclosure.answers import Answers
-from rcs_assets.disclosure.assets import audience_names
 from rcs_assets.disclosure.earlier import earlier_releases
-from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.disclosure.policy import audience_names, load_policy
 from rcs_assets.disclosure.rules import protect_estimates
 from rcs_assets.errors import StorageError
 from rcs_assets.storage.code import code_version
@@ -186,12 +185,12 @@ def test_two_releases_that_hide_different_cells_are_attacked_together(tmp_path: 
         lambda r: r["geography_level"] == "school" and r["breakdown"] == "sex"
         and r["status_inside"] == "secondary"
     ):  # fmt: skip
-        here = programme.pick(
-            lambda r, row=row: (
-                r["geography_code"] == row["geography_code"]
-                and r["breakdown"] in ("sex", "stage", "total", "stage:sex")
-            )
-        )
+        here = [
+            r
+            for r in programme.released
+            if r["geography_code"] == row["geography_code"]
+            and r["breakdown"] in ("sex", "stage", "total", "stage:sex")
+        ]
         total = next(r for r in here if r["breakdown"] == "total")
         if total["status"] not in SHOWN:
             continue
@@ -346,7 +345,9 @@ def _hidden_more() -> tuple[set[tuple], list[dict[str, Any]]]:
     kept = programme.released
     for school in programme.schools("t1-cpp0"):
         programme.released = [dict(r) for r in kept]
-        rows = programme.pick(lambda r, s=school: r["geography_code"] == s and r["status"] in SHOWN)
+        rows = [
+            r for r in programme.released if r["geography_code"] == school and r["status"] in SHOWN
+        ]
         for row in rows:
             row |= dict.fromkeys(("n", "estimate", "ci_low", "ci_high", "note")) | {"status": "c"}
         if {row["indicator"] for row in rows} == {

@@ -56,7 +56,7 @@ class NoSchool:
 
 def by_each_school(programme: Programme) -> dict[tuple[str, ...], tuple[float, float]]:
     """What the independent attacker finds from each school: school and quantity → its range."""
-    found = {}
+    found: dict[tuple[str, ...], tuple[float, float]] = {}
     for measures in programme.measures():
         world = programme.world(measures)
         for engagement in programme.engagements:

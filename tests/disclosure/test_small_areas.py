@@ -13,9 +13,9 @@ from tests.disclosure.programme import Programme
 @pytest.mark.parametrize("is_sensitive", [True, False])
 def test_an_area_with_a_roll_below_the_threshold_is_protected(response, is_sensitive):
     """How many of a group there are at most follows from the roll of the area, which is public."""
-    one = {"tranches": (1, 1), "clusters": (1, 1), "schools": (1, 1), "roll": (30, 36)}
     measure = Measure("some", is_sensitive=is_sensitive)
-    programme = Programme(Shape((measure,), response=response, **one), 1)
+    one = Shape((measure,), "primary", (1, 1), (1, 1), (1, 1), (30, 36), response)
+    programme = Programme(one, 1)
     assert programme.audit().unsafe_n == 0
     groups = ("looked_after", "simd_quintile")
     assert not [r for r in programme.released if r["breakdown"] in groups and r["status"] in SHOWN]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -45,7 +46,7 @@ def test_partitioned_assets_run_as_one_run_a_range() -> None:
 
 
 @pytest.fixture(scope="module")
-def failed_checks(tmp_path_factory: pytest.TempPathFactory) -> list[dg.AssetCheckEvaluation]:
+def failed_checks(tmp_path_factory: pytest.TempPathFactory) -> Sequence[dg.AssetCheckEvaluation]:
     """Every Python check, asked in a home where nothing was ever computed."""
     home = Home.open(tmp_path_factory.mktemp("empty"), profile="demo", seed=2026)
     defined = dg.load_asset_checks_from_modules(list(CHECK_MODULES))
@@ -66,12 +67,12 @@ def failed_checks(tmp_path_factory: pytest.TempPathFactory) -> list[dg.AssetChec
     return asked
 
 
-def test_a_check_without_data_has_failed(failed_checks: list[dg.AssetCheckEvaluation]) -> None:
+def test_a_check_without_data_has_failed(failed_checks: Sequence[dg.AssetCheckEvaluation]) -> None:
     assert len(failed_checks) > 100
     assert [e.check_name for e in failed_checks if e.passed] == []
 
 
-def test_a_failed_check_tells_what_to_do(failed_checks: list[dg.AssetCheckEvaluation]) -> None:
+def test_a_failed_check_tells_what_to_do(failed_checks: Sequence[dg.AssetCheckEvaluation]) -> None:
     silent = [
         f"{evaluation.check_name}: {name}"
         for evaluation in failed_checks

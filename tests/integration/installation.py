@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -108,9 +109,9 @@ def ranges_since(known: Collection[str], home: Path) -> set[tuple[str | None, st
         }
 
 
-def receipts(home: Path) -> list[dict[str, object]]:
+def receipts(home: Path) -> list[dict[str, Any]]:
     """The deliveries of `rcs status --json`."""
     told = run_rcs("status", "--home", home, "--json")
     assert told.status == 0, told.output
-    found: list[dict[str, object]] = json.loads(told.stdout)["deliveries"]
+    found: list[dict[str, Any]] = json.loads(told.stdout)["deliveries"]
     return found

@@ -33,7 +33,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def start_reference_run(home: Path) -> subprocess.Popen[bytes]:
     """The job `reference` as a run of the UI: in a process of its own, until it has the lock."""
     own = {"RCS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "RCS_AS_OF": DEMO_DAY}
-    job = [
+    job: list[str | Path] = [
         Path(sys.executable).with_name("dagster"), "job", "execute",
         "-m", "rcs_assets.definitions", "-j", "reference",
     ]  # fmt: skip

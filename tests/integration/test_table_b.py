@@ -128,7 +128,8 @@ def _has_its_interval(cell) -> None:
 def _wilson(p: float, n: float) -> tuple[float, float]:
     centre = p + Z * Z / (2 * n)
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-    return tuple(100 * (centre + sign * half) / (1 + Z * Z / n) for sign in (-1, 1))
+    low, high = (100 * (centre + sign * half) / (1 + Z * Z / n) for sign in (-1, 1))
+    return low, high
 
 
 def test_areas_are_raked_to_the_roll_by_stage_and_sex(con) -> None:

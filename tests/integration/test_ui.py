@@ -140,7 +140,7 @@ def test_a_command_and_a_run_never_work_at_once(
     """Each names the other, after it has waited, and has changed nothing."""
     home = released_home.copy(tmp_path / "home")
     before = (home / "warehouse.duckdb").read_bytes()
-    job = [
+    job: list[str | Path] = [
         Path(sys.executable).with_name("dagster"), "job", "execute",
         "-m", "rcs_assets.definitions", "-j", "reference",
     ]  # fmt: skip
@@ -166,7 +166,7 @@ def test_a_run_of_the_ui_holds_the_lock_from_its_first_step_to_its_last(
     released_home: ReleasedHome, tmp_path: Path
 ) -> None:
     home = released_home.copy(tmp_path / "home")
-    job = [
+    job: list[str | Path] = [
         Path(sys.executable).with_name("dagster"), "asset", "materialize",
         "-m", "rcs_assets.definitions", "--select", "key:wellbeing/weights",
         "--partition", OTHER,

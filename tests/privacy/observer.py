@@ -47,8 +47,8 @@ class Observed:
         self._seen["payload"] += bool(payload)
         self._seen["together"] += bool(identifiers and payload)
 
-    @property
-    def __class__(self) -> type[duckdb.DuckDBPyConnection]:
+    @property  # type: ignore[misc]  # it stands in for another class
+    def __class__(self) -> type[duckdb.DuckDBPyConnection]:  # type: ignore[override]
         """What engines that ask for a connection are told."""
         return duckdb.DuckDBPyConnection
 

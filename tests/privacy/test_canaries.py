@@ -118,12 +118,13 @@ def searched(released_home: ReleasedHome, tmp_path_factory: pytest.TempPathFacto
     before = runs(home)
     canaries = plant(home, base / "files")
     files = sorted((base / "files").glob("*.csv"))
-    for arguments in (
+    steps: list[tuple[str | Path, ...]] = [
         ("simulate", "--sign", *files),
         ("deliver", "--home", home, base / "files"),
         ("materialise", "--home", home, "--publish"),
         ("status", "--home", home, "--json"),
-    ):
+    ]
+    for arguments in steps:
         done = run_rcs(*arguments)
         assert done.status == 0, done.output
         for forms in canaries.values():

@@ -30,17 +30,17 @@ def arrive(home: Home, name: str, text: str) -> None:
     write_simulated_manifest(home.incoming, [file], 2026)
 
 
-def look(home: Home, cursor: str | None = None) -> tuple[list[object], str]:
+def look(home: Home, cursor: str | None = None) -> tuple[list[dg.RunRequest | dg.SkipReason], str]:
     context = dg.build_sensor_context(cursor=cursor)
     found = list(look_into_drop(context, HomeResource(path=str(home.path))))
     return found, context.cursor or ""
 
 
-def requests(found: list[object]) -> list[tuple[str | None, str | None]]:
+def requests(found: list[dg.RunRequest | dg.SkipReason]) -> list[tuple[str | None, str | None]]:
     return [(r.job_name, r.partition_key) for r in found if isinstance(r, dg.RunRequest)]
 
 
-def skipped(found: list[object]) -> str:
+def skipped(found: list[dg.RunRequest | dg.SkipReason]) -> str:
     (reason,) = found
     assert isinstance(reason, dg.SkipReason)
     return reason.skip_message or ""

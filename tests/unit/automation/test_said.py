@@ -92,7 +92,7 @@ def test_a_warning_is_said_without_its_run_and_what_is_said_at_the_end_not_twice
 ) -> None:
     logger = build_defs().get_repository_def().get_job("everything").loggers["console"]
     said = {"orig_message": text, "step_key": step, "dagster_event": None}
-    logger.logger_fn(None).warning(
+    logger.logger_fn(None).warning(  # type: ignore[arg-type]  # it reads no context
         f"everything - 1f - {step} - {text}", extra={"dagster_meta": said}
     )
     assert capsys.readouterr().err == (f"{text}\n" if is_said else "")

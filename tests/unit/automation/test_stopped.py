@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rcs_assets import cli, entry, stopping
-from rcs_assets.commands import running
+from rcs_assets import entry, stopping
+from rcs_assets.commands import releases, running
 from rcs_assets.errors import StorageError
 from rcs_assets.runs import RunOutcome
 from rcs_assets.storage import Home
@@ -72,7 +72,7 @@ def test_a_stop_is_said_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     home = Home.open(tmp_path / "home")
-    monkeypatch.setattr(cli.releases, "release_list", command)
+    monkeypatch.setattr(releases, "release_list", command)
     monkeypatch.setattr(sys, "argv", ["rcs", "release", "list", "--home", str(home.path)])
     assert entry.main() == 1
     assert capsys.readouterr().err == f"{entry.STOPPED}\n"

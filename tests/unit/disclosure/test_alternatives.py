@@ -55,7 +55,7 @@ def test_three_dimensions_add_up_too() -> None:
     table = leaves
     for name in "abc":
         table = pd.concat([table, table.assign(**{name: "Total"})])
-    table = table.groupby(list("abc"), as_index=False)["n"].sum()
+    table = table.groupby(list("abc"), as_index=False)[["n"]].sum()
     structure = Structure(codes)
     found = controlled_rounding(table, structure, base=5).to_pandas()
     assert (np.abs(found.rounded - found.n) < 10).all()

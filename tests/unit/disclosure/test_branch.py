@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def can_be_met(row: list[float]) -> bool:
     return sum(row) >= 1
 
 
-def relaxed_of(losses: list[float], rows: list[list[float]]) -> Relaxed:
+def relaxed_of(losses: Sequence[float], rows: list[list[float]]) -> Relaxed:
     relaxed = Relaxed(np.array(losses, dtype=float), np.zeros(N), np.ones(N))
     for row in rows:
         add(relaxed, np.array(row))
@@ -40,14 +40,14 @@ def add(relaxed: Relaxed, row: np.ndarray) -> None:
     relaxed.add(index.astype(np.int32), row[index], 1.0)
 
 
-def least_of_all(losses: list[float], rows: list[list[float]]) -> float:
+def least_of_all(losses: Sequence[float], rows: list[list[float]]) -> float:
     """The least loss of a whole choice that keeps all conditions: each is looked at."""
     keeps = (CHOICES @ np.reshape(rows, (-1, N)).T >= 1 - 1e-9).all(axis=1)
     return float((CHOICES @ np.array(losses))[keeps].min())
 
 
 def late(
-    relaxed: Relaxed, rows: list[list[float]], losses: list[float], found: list[float]
+    relaxed: Relaxed, rows: list[list[float]], losses: Sequence[float], found: list[float]
 ) -> Callable[[np.ndarray], float]:
     """An attack that tells one broken condition at a time; `found`: losses of safe choices."""
 
@@ -93,7 +93,7 @@ def test_a_ring_takes_one_cut() -> None:
     loose = relaxed.solve(relaxed.lower, relaxed.upper)
     tight = relaxed.tighten(relaxed.lower, relaxed.upper, N * 30.0)
     assert loose is not None and tight is not None
-    assert (loose.loss, tight.loss) == (pytest.approx(3.5), pytest.approx(4))
+    assert (loose.loss, tight.loss) == pytest.approx((3.5, 4))
     assert len(relaxed.rows) == N + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -21,7 +22,7 @@ ROWS, COLUMNS = ["A", "B"], ["x", "y", "z"]
 FLAT = Structure(dimensions={"row": Hierarchy.flat(ROWS), "column": Hierarchy.flat(COLUMNS)})
 
 
-def with_totals(leaves: pd.DataFrame, hierarchies: dict[str, Hierarchy]) -> pd.DataFrame:
+def with_totals(leaves: pd.DataFrame, hierarchies: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Every cell of a table from its leaves: `n` added up along each hierarchy."""
     table = leaves
     for name, hierarchy in hierarchies.items():
@@ -30,7 +31,7 @@ def with_totals(leaves: pd.DataFrame, hierarchies: dict[str, Hierarchy]) -> pd.D
             climbed = levels[-1][name].map(lambda code, above=hierarchy: above.get(code, code))
             levels.append(levels[-1].assign(**{name: climbed})[levels[-1][name] != "Total"])
         keys = [column for column in table if column != "n"]
-        table = pd.concat(levels).groupby(keys, sort=False, as_index=False)["n"].sum()
+        table = pd.concat(levels).groupby(keys, sort=False, as_index=False)[["n"]].sum()
     return table
 
 
@@ -44,7 +45,7 @@ def flat_table(leaves: list[int]) -> pd.DataFrame:
         table.assign(row="Total", column="Total"),
     ]
     whole = pd.concat([table, *margins])
-    return whole.groupby(["row", "column"], sort=False, as_index=False)["n"].sum()
+    return whole.groupby(["row", "column"], sort=False, as_index=False)[["n"]].sum()
 
 
 def hide(table: pd.DataFrame, hidden: list[bool]) -> pd.DataFrame:
@@ -218,7 +219,7 @@ def test_two_tables_of_three_dimensions_are_safe_together(counts: list[int]) -> 
     tables, structures = [], []
     for names in (["a", "b"], ["a", "c"]):
         chosen = {name: codes[name] for name in names}
-        part = leaves.groupby(names, as_index=False)["n"].sum()
+        part = leaves.groupby(names, as_index=False)[["n"]].sum()
         tables.append(with_totals(part, chosen))
         structures.append(Structure(dimensions=chosen))
     protected = protect(tables, structures, Rule(k=8))
@@ -289,7 +290,7 @@ def test_large_amounts_are_followed_as_far_as_small_ones(size: float) -> None:
     table = flat_table([101, 210, 250, 140, 170, 190])
     table = table.assign(n=table.n * size + 0.25 * (table.n * 0 + 1))
     table = with_totals(
-        table[(table.row != "Total") & (table.column != "Total")], dict(structure.dimensions)
+        table[(table.row != "Total") & (table.column != "Total")], structure.dimensions
     )
     is_hidden = table.row.isin(ROWS) & table.column.isin(["x", "y"])
     told = hide(table, list(is_hidden)).assign(high=np.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -82,7 +84,7 @@ def test_whatever_stays_can_be_made_by_either_answer(base, share, joined, stayed
 def least_changed(base: int, total: int, old_base: int, old_total: int) -> tuple[int, int]:
     """As protection and the audit count them."""
     names = ("base_n", "sum_x", "old_base", "old_sum")
-    row = {
+    row: dict[str, Any] = {
         name: [float(v)] for name, v in zip(names, (base, total, old_base, old_total), strict=True)
     }
     row |= {
@@ -102,7 +104,8 @@ def least_changed(base: int, total: int, old_base: int, old_total: int) -> tuple
         found = con.execute(
             f"select {CHANGED_LEAST}, abs(base_n - old_base) + {audited} from pair"
         ).fetchall()
-    return tuple(int(count) for count in found[0])
+    n, audited_n = found[0]
+    return int(n), int(audited_n)
 
 
 def test_eight_leavers_of_a_mean_are_eight() -> None:

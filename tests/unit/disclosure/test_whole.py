@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rcs_assets.disclosure.grid import counts_behind
+from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.disclosure.whole import PARTS, whole_answers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -291,7 +292,7 @@ def test_bad_input_is_refused_in_words(change: dict, message: str) -> None:
 def test_every_statistic_that_is_offered_works() -> None:
     options = {"ratio": {"variables": ["y/w"]}, "difference": {"by": ["stratum"]}}
     for statistic in STATISTICS:
-        given_options = {"variables": ["y"]} | options.get(statistic, {})
+        given_options: dict[str, Any] = {"variables": ["y"]} | options.get(statistic, {})
         result = estimate(small(), "t", DESIGN, statistic=statistic, **given_options)
         assert isinstance(result, pa.Table) and result["estimate"].null_count == 0
 

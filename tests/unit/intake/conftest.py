@@ -216,7 +216,7 @@ def write_sheet(path: Path, lines: Sequence[Sequence[Any]], sheet: str = "servic
     assert page is not None
     page.title = sheet
     for line in lines:
-        page.append(line)
+        page.append(list(line))
     book.save(path)
     return path
 

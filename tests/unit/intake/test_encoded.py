@@ -15,7 +15,7 @@ import pytest
 from rcs_assets.cli import main
 from rcs_assets.codebook import Codebook
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import drop, other_kind, vault
+from rcs_assets.intake import drop, keys, vault
 from rcs_assets.intake.drop import DeliveryStatus, opened, read_register
 from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.take import take, take_education, take_social_work
@@ -416,7 +416,7 @@ def test_what_a_killed_run_began_to_end_is_completed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(other_kind.keys, "destroy_keys", killed)
+        patched.setattr(keys, "destroy_keys", killed)
         take_pupils(world)
     folder = world.home.drop / "certificates"
     assert [file.suffix for file in folder.iterdir()] == [".begun"]

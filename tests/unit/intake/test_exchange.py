@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
 import pytest
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.errors import ConfigurationError, InputError
 from rcs_assets.intake.take import take
 from rcs_assets.linkage import LinkSettings, link_engagements, link_keys, write_linkage
-from rcs_assets.linkage import exchange as exchange_files
 from rcs_assets.linkage.engagements import accepted_records
 from rcs_assets.linkage.exchange import ADMIN_IDS, CHILI, KINDS, export_files, kind_of
 from rcs_assets.programme import Programme
@@ -383,7 +383,7 @@ def test_who_refused_is_handed_on_to_nobody(linked: World, tmp_path: Path, scope
 def test_a_file_that_cannot_be_written_leaves_none(
     linked: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, write = [], exchange_files.pyarrow.csv.write_csv
+    written, write = [], pyarrow.csv.write_csv
 
     def full(table: Any, file: Path, options: Any) -> None:
         written.append(file)
@@ -391,7 +391,7 @@ def test_a_file_that_cannot_be_written_leaves_none(
         if len(written) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exchange_files.pyarrow.csv, "write_csv", full)
+    monkeypatch.setattr(pyarrow.csv, "write_csv", full)
     with pytest.raises(OSError, match="No space"):
         export(linked, tmp_path / "out", "survey_ids", "admin_ids_edu", "read_through")
     assert len(written) == 2 and list((tmp_path / "out").iterdir()) == []

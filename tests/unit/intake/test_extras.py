@@ -10,7 +10,7 @@ import pytest
 
 from rcs_assets.cli import main
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake import extras
+from rcs_assets.intake import extras, keys
 from rcs_assets.intake.drop import Delivery, opened, read_register
 from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.receipts import Receipt, read_receipts
@@ -136,7 +136,7 @@ def test_what_a_killed_run_left_is_completed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(extras.keys, "destroy_keys", killed)
+        patched.setattr(keys, "destroy_keys", killed)
         with pytest.raises(KeyboardInterrupt):
             destroy(world)
     assert EXTRA in text_of(world, held)

@@ -103,7 +103,8 @@ def test_skipped_is_minus_nine_and_not_in_the_questionnaire_minus_four(
     con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
 ) -> None:
     name = "general_health"
-    frame = survey_frame(questionnaire, UIDS, **{name: [None, 1, -1]})
+    changes: dict[str, Any] = {name: [None, 1, -1]}
+    frame = survey_frame(questionnaire, UIDS, **changes)
     assert check(con, codebook, questionnaire, frame) == []
     repair_routing(con, codebook, "secondary")
     assert answers(con, name) == [-9, 1, -1]
@@ -120,7 +121,8 @@ def test_an_answer_outside_the_codebook_quarantines_its_record(
     con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
 ) -> None:
     column = questionnaire.variables[0]
-    frame = survey_frame(questionnaire, UIDS, **{column.variable: [77, 1, 1]})
+    changes: dict[str, Any] = {column.variable: [77, 1, 1]}
+    frame = survey_frame(questionnaire, UIDS, **changes)
     found = check(con, codebook, questionnaire, frame)
     assert found == [(1, column.supplier_name, "value_outside_codebook")]
     assert count(con, "accepted") == 2
@@ -180,19 +182,20 @@ def test_records_without_answers_and_broken_keys(
 def test_routing_is_repaired_along_the_chain_and_counted(
     con: duckdb.DuckDBPyConnection, codebook: Codebook, questionnaire: Questionnaire
 ) -> None:
+    others: dict[str, Any] = {
+        variable.name: [1, None, None, 1]
+        for variable in codebook.variables_of("secondary")
+        if variable.routing is not None
+        and variable.routing.variable == "bullied_last_year"
+        and variable.name != "bullying_reported"
+    }
     frame = survey_frame(
         questionnaire,
         [*UIDS, "CA00000004"],
         bullied_last_year=[1, 0, None, 1],
         bullying_reported=[1, 1, None, 0],
         bullying_reported_outcome=[1, 1, 1, None],
-        **{
-            variable.name: [1, None, None, 1]
-            for variable in codebook.variables_of("secondary")
-            if variable.routing is not None
-            and variable.routing.variable == "bullied_last_year"
-            and variable.name != "bullying_reported"
-        },
+        **others,
         care_for_someone=[1, 1, 1, 1],
         alcohol_ever=[1, 1, 1, 1],
     )

@@ -361,7 +361,8 @@ def test_a_header_that_no_table_can_have_rejects_the_file_and_the_rest_goes_on(
 ) -> None:
     """The last column twice, or one more without a name: both happen in Excel."""
     world = delivered
-    rows = [[*education_ids()[0], name], *([*row.values(), "x"] for row in education_ids())]
+    rows: list[list[str | None]] = [[*row.values(), "x"] for row in education_ids()]
+    rows.insert(0, [*education_ids()[0], name])
     path = world.path("education_ids")
     if ending == "csv":
         path.write_text("".join(",".join(cell or "" for cell in row) + "\n" for row in rows))

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from rcs_assets.errors import InputError, StorageError
-from rcs_assets.intake.freshness import settled_marks
 from rcs_assets.intake.vault import prepare_vault
 from rcs_assets.linkage import LinkKeys, link_engagements
 from rcs_assets.linkage.agreement import agreement
@@ -20,7 +19,13 @@ from rcs_assets.linkage.clerical import clerical_input, pairs_query, refuse_othe
 from rcs_assets.linkage.engagements import DATASETS
 from rcs_assets.linkage.review import Seat, progress, verified_decisions
 from rcs_assets.storage import Home, Settings, hmac_expression, open_vault
-from rcs_assets.storage.decision_log import forget, forget_engagement, head_file, log_file
+from rcs_assets.storage.decision_log import (
+    forget,
+    forget_engagement,
+    head_file,
+    log_file,
+    settled_marks,
+)
 from rcs_assets.storage.settings import parse_day
 
 KEYS = LinkKeys(project=b"p" * 32, index={name: name.encode().ljust(32, b"i") for name in DATASETS})
@@ -154,6 +159,7 @@ def test_a_clerk_sees_both_records_and_nothing_that_another_said(home):
     assert levels["Surname"] == levels["Date of birth"] == "same"
     assert levels["First forename"] == "blank"
     before = seat(home, "clerk-b").next_case()
+    assert before is not None
     for case in list(queue(home))[1:]:
         decide(home, "clerk-a", case, "different")
     assert seat(home, "clerk-b").next_case() == before

@@ -168,7 +168,7 @@ def test_no_file_is_ever_overwritten(council, capsys):
     ],
 )
 def test_encodings_that_cannot_be_compared_are_refused_without_being_told(left, right, said):
-    tables = [pa.table({"record_id": ["1", "2"], "clk": clk}) for clk in (left, right)]
+    one, other = (pa.table({"record_id": ["1", "2"], "clk": clk}) for clk in (left, right))
     with pytest.raises(InputError, match=said) as refused:
-        link(*tables, settings=LinkSettings(training="fixed"))
+        link(one, other, settings=LinkSettings(training="fixed"))
     assert not [clk for clk in [*left, *right] if clk in str(refused.value)]

@@ -310,9 +310,9 @@ def test_the_name_of_an_extra_field_changes_nothing(mode: str, quick_fit: Path) 
     right = left.drop_columns(["surname"]) if mode == "link" else None
 
     def result(name: str) -> Links:
-        files = [t and t.rename_columns({"c": name}) for t in (left, right)]
+        one, other = (t and t.rename_columns({"c": name}) for t in (left, right))
         chosen = LinkSettings(mode=mode, training="fit", overlay=quick_fit, extra_fields=(name,))
-        return link(*files, chosen)
+        return link(one, other, chosen)
 
     expected = result("initial")
     assert "initial" in expected.model.fields

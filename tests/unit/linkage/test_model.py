@@ -25,7 +25,9 @@ def files() -> tuple[pa.Table, pa.Table]:
     return left, right
 
 
-def test_a_prediction_is_repeated_from_the_file_of_a_fitted_model(files, tmp_path: Path) -> None:
+def test_a_prediction_is_repeated_from_the_file_of_a_fitted_model(
+    files: tuple[pa.Table, pa.Table], tmp_path: Path
+) -> None:
     first = link(*files, LinkSettings(training="fit", seed=5))
     name = save_model(first.model, tmp_path / "m.json")
     again = link(*files, LinkSettings(model=load_model(tmp_path / "m.json"), seed=6))
@@ -51,7 +53,9 @@ def test_a_path_may_be_a_text_and_a_wrong_one_is_refused(tmp_path: Path) -> None
         save_model("model", file)  # type: ignore[arg-type]
 
 
-def test_the_table_gives_the_links_of_the_rules_it_was_made_of(files) -> None:
+def test_the_table_gives_the_links_of_the_rules_it_was_made_of(
+    files: tuple[pa.Table, pa.Table],
+) -> None:
     con = duckdb.connect()
     write_model(con, platform_model())
     stored = read_model(con)
@@ -78,7 +82,9 @@ def test_a_changed_table_is_refused_and_so_are_other_rules(tmp_path: Path) -> No
         read_model(con, tmp_path)
 
 
-def test_an_adopters_fitted_model_takes_the_place_of_the_shipped_one(files, tmp_path: Path) -> None:
+def test_an_adopters_fitted_model_takes_the_place_of_the_shipped_one(
+    files: tuple[pa.Table, pa.Table], tmp_path: Path
+) -> None:
     name = save_model(link(*files, LinkSettings(training="fit")).model, tmp_path / "m.json")
     (tmp_path / "m.json").rename(tmp_path / "match_model.json")
     stored = platform_model(tmp_path)

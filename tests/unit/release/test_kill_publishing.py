@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_hundred_random_kills_leave_the_old_release_or_the_new_one_whole(
     found, early = {OLD: 0, NEW: 0}, 0
     while sum(found.values()) < KILLS:
         place = copied(home, tmp_path / "killed")
-        pid = in_child(lambda place=place: publish(place, content_hash))
+        pid = in_child(partial(publish, place, content_hash))
         time.sleep(draw.uniform(0, longest))
         os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

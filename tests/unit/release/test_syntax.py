@@ -14,9 +14,9 @@ import pyreadstat
 import pytest
 
 from rcs_assets.codebook import load_codebook
+from rcs_assets.disclosure.anonymise import KEYS
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import InputError
-from rcs_assets.release.deposit import KEYS
 from rcs_assets.release.sav import dta_names
 from rcs_assets.release.syntax import SUFFIXES, AnswerFile, derived_indicators, write_syntax
 

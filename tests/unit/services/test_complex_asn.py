@@ -174,7 +174,8 @@ def wilson(p: float, n: float) -> tuple[float, float]:
     z = stats.norm.ppf(0.975)
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return tuple(100 * (centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    low, high = (100 * (centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return low, high
 
 
 def linearised(frame: pd.DataFrame, y: pd.Series, domain: pd.Series) -> tuple[float, float, int]:

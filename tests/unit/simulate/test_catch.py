@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import pytest
+from benchmarks import catch
 
 
 def test_every_planted_defect_is_caught_and_the_page_says_so(
-    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
-    sys.modules.pop("catch", None)
-    import catch
-
     found = catch.measure(tmp_path, "small")
     measured = [one for one in found if one.by != catch.KEPT]
     assert {one.kind for one in measured if one.unaccounted_n} == set()

@@ -173,7 +173,7 @@ def test_a_head_that_is_behind_hides_no_change(production: Home, change: object)
     for _ in range(3):
         production.key(KEY)
     _head(production).write_text(head)
-    change(production)  # type: ignore[operator]
+    change(production)
     with pytest.raises(StorageError, match="access log was changed or cut"):
         read_access(production)
     with pytest.raises(StorageError, match="access log was changed or cut"):

@@ -22,7 +22,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     own = tmp_path / LIBRARY
     own.parent.mkdir(parents=True)
     shutil.copyfile(str(resources.files("duckdb_extension_httpfs") / str(LIBRARY)), own)
-    monkeypatch.setattr(encryption.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     return own
 
 

@@ -76,7 +76,7 @@ def test_a_wrong_key_is_refused_and_nothing_is_moved(home: Home) -> None:
 
 @pytest.mark.parametrize("opener", [open_vault, open_warehouse, open_memory])
 def test_engine_errors_leave_without_values_or_cause(home: Home, opener: object) -> None:
-    with pytest.raises(StorageError) as caught, opener(home) as con:  # type: ignore[operator]
+    with pytest.raises(StorageError) as caught, opener(home) as con:
         con.execute("select cast(? as integer)", [CANARY])
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None

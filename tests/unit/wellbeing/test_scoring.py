@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from datetime import datetime, time
 from fractions import Fraction
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -231,7 +232,7 @@ def query_that_fails():
         lambda table: score(table, "sdq_teacher"),
         lambda table: score(table, "sdq_self", "guess"),
         lambda _: score([{"record_id": "a"}]),
-        lambda table: score(table, ["sdq_self"]),
+        lambda table: score(table, ["sdq_self"]),  # type: ignore[arg-type]  # not one form
         lambda table: score(pd.DataFrame({**table.to_pydict(), "sdq_1": [1, "4711"]})),
         lambda table: score(pd.DataFrame({**table.to_pydict(), "sdq_1": [1, 4711**9]})),
         lambda _: score(query_that_fails()),
@@ -254,7 +255,7 @@ def test_a_gate_that_is_no_code_is_refused_without_its_value(gate):
 
 
 # Upper ends of the bands of the parent forms, typed from domain.md §1.6 and §12.
-PARENT = {
+PARENT: dict[str, dict[str, Any]] = {
     "sdq_parent": {
         "total": ((13, 16, 40), (13, 16, 19, 40)),
         "emotional": ((3, 4, 10), (3, 4, 6, 10)),
@@ -303,7 +304,7 @@ def scored(instrument, columns, scale):
 
 
 def test_impact_counts_only_the_upper_answers_and_nothing_without_difficulties():
-    patterns = list(itertools.product([None, 0, 1, 2, 3], repeat=5))
+    patterns: list[Any] = list(itertools.product([None, 0, 1, 2, 3], repeat=5))
     columns = {
         f"sdq_impact_{n}": pa.array([p[n - 1] for p in patterns] * 2, pa.int8())
         for n in range(1, 6)
