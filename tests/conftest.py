@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
@@ -35,6 +36,16 @@ QUIET = {
     "NO_COLOR": "1",
 }
 FOREIGN = ("DAGSTER_HOME", "RCS_AS_OF", "RCS_ENGAGEMENTS", "RCS_WAREHOUSE", "FORCE_COLOR")
+
+
+# No test is judged by a clock: how long an example takes hangs on what else the machine does.
+hypothesis.settings.register_profile(
+    "no_clock",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("no_clock")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -96,7 +96,6 @@ def test_the_products_own_audit_finds_nothing_either(name):
 
 @settings(
     max_examples=10,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

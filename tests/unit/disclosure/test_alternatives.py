@@ -32,7 +32,7 @@ def pair_table(leaves: list[int]) -> pd.DataFrame:
     return pd.DataFrame(CELLS, columns=["a", "b"]).assign(n=whole.ravel())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(leaves=st.lists(st.integers(0, 12), min_size=4, max_size=4))
 def test_controlled_rounding_is_the_nearest_of_all_that_add_up(leaves: list[int]) -> None:
     table = pair_table(leaves)

@@ -63,7 +63,7 @@ def late(
     return attack
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(losses=LOSSES, rows=CONDITIONS)
 def test_the_least_is_found_though_conditions_come_late(
     losses: list[int], rows: list[list[float]]
@@ -74,7 +74,7 @@ def test_the_least_is_found_though_conditions_come_late(
     assert min(found) == least_of_all(losses, rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(losses=LOSSES, rows=CONDITIONS)
 def test_every_whole_choice_keeps_every_cut(losses: list[int], rows: list[list[float]]) -> None:
     rows = [row for row in [*RING, *rows] if can_be_met(row)]

@@ -105,7 +105,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(ANYTHING, min_size=3, max_size=3))
 def test_whatever_stands_there_is_taken_or_refused_in_our_words(values: list[Any]) -> None:
     try:

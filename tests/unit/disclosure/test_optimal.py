@@ -52,7 +52,7 @@ def least_of_all(table: pd.DataFrame, rule: Rule) -> float:
     return min(losses)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     leaves=st.lists(st.integers(0, 25), min_size=6, max_size=6),
     rounding=st.sampled_from([None, 5]),
@@ -64,7 +64,7 @@ def test_no_safe_choice_loses_less(leaves: list[int], rounding: int | None) -> N
     assert found.gap == pytest.approx(0)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(
     leaves=st.lists(st.sampled_from([0, 1, 3, 5, 12, 15, 21]), min_size=6, max_size=6),
     k=st.integers(5, 10),

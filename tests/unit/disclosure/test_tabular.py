@@ -152,7 +152,7 @@ leaves_small = st.lists(st.integers(0, 3), min_size=6, max_size=6)
 masks = st.lists(st.booleans(), min_size=11, max_size=11)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
 @given(leaves=leaves_small.filter(lambda leaves: sum(leaves) <= MOST), mask=masks)
 def test_audit_equals_enumeration(leaves: list[int], mask: list[bool]) -> None:
     table = flat_table(leaves)
@@ -167,7 +167,7 @@ def test_audit_equals_enumeration(leaves: list[int], mask: list[bool]) -> None:
     assert found.exact.tolist() == (found.lower == found.upper).tolist()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(leaves=st.lists(st.integers(0, 25), min_size=6, max_size=6), k=st.integers(2, 12))
 def test_what_is_protected_passes_an_independent_audit(leaves: list[int], k: int) -> None:
     table = flat_table(leaves)
@@ -182,7 +182,7 @@ def test_what_is_protected_passes_an_independent_audit(leaves: list[int], k: int
     assert ((found.lower <= found.n) & (found.upper.isna() | (found.n <= found.upper))).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(leaves=st.lists(st.integers(0, 25), min_size=6, max_size=6))
 def test_rounded_tables_pass_an_audit_that_knows_the_rounding(leaves: list[int]) -> None:
     table = flat_table(leaves)
@@ -195,7 +195,7 @@ def test_rounded_tables_pass_an_audit_that_knows_the_rounding(leaves: list[int])
     assert not found.exact.any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(leaves=leaves_small, mask=masks)
 def test_rounded_audit_holds_all_that_enumeration_finds(
     leaves: list[int], mask: list[bool]
@@ -210,7 +210,7 @@ def test_rounded_audit_holds_all_that_enumeration_finds(
     assert (upper >= feasible.max(axis=0)).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(counts=st.lists(st.integers(0, 20), min_size=12, max_size=12))
 def test_two_tables_of_three_dimensions_are_safe_together(counts: list[int]) -> None:
     codes = {"a": Hierarchy.flat("pqr"), "b": Hierarchy.flat("st"), "c": Hierarchy.flat("uv")}
@@ -264,7 +264,7 @@ def test_where_no_zero_is_hidden_a_hidden_count_is_one_at_least() -> None:
 
 
 @pytest.mark.parametrize("zeros", [False, True])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(leaves=st.lists(st.integers(0, 12), min_size=6, max_size=6))
 def test_small_cells_stay_uncertain_whatever_is_known_of_zeros(
     leaves: list[int], zeros: bool

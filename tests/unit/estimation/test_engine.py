@@ -21,7 +21,7 @@ from rcs_assets.estimation import (
     estimate_each,
 )
 
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 DESIGN = Design(strata="stratum", clusters="school", weight="w", lonely_psu="certainty")
 COLUMNS = ["stratum", "school", "w", "sex", "y", "flag"]
 

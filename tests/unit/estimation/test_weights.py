@@ -19,7 +19,7 @@ from rcs_assets.estimation import (
     standardised,
 )
 
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 def compare(con: duckdb.DuckDBPyConnection, weights: pa.Table, column: str) -> float:

@@ -206,7 +206,7 @@ _DEFECTS = st.sampled_from(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     defects=st.lists(st.tuples(_DEFECTS, _DEFECTS), min_size=6, max_size=6),
     opted_out=st.sets(st.integers(1, 6)),

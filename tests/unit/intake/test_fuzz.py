@@ -23,7 +23,6 @@ from tests.unit.intake.conftest import pupils, services, survey_frame, write_csv
 # Files are made once; each example writes its own mutation over the one before.
 SETTINGS = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )

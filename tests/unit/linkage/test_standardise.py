@@ -6,7 +6,7 @@ from datetime import date
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rcs_assets.intake.scn import scn_check_digit_holds
@@ -139,7 +139,6 @@ def test_codes_of_sex() -> None:
 
 
 # Dates and encodings become another type, which is no text to standardise again.
-@settings(deadline=None)
 @given(st.sampled_from(sorted(set(RULES) - {"date_of_birth", "clk"})), st.text(max_size=12))
 def test_standardising_twice_is_standardising_once(field: str, text: str) -> None:
     once, twice = CON.execute(

@@ -32,7 +32,7 @@ def test_filled_counts_keep_published_cells_and_totals(
     assert (filled.sum(axis=1) == table.sum(axis=1)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(table=tables, share=st.floats(0, 1), seed=seeds)
 def test_stage_by_sex_meets_both_margins(table: np.ndarray, share: float, seed: int) -> None:
     girls = np.floor(table.sum(axis=1) * share).astype(np.int64)

@@ -109,7 +109,7 @@ def test_every_pattern_of_five_items_on_every_scale(rule):
     check(rows, rule)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.lists(
         st.lists(st.sampled_from([0, 1, 2, None]), min_size=25, max_size=25), min_size=1, max_size=8

@@ -152,7 +152,7 @@ def test_a_pupil_of_a_stage_that_is_on_no_roll_has_no_weight():
 CELL = st.tuples(st.integers(0, 60), st.integers(0, 40))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cells=st.lists(CELL, min_size=14, max_size=14))
 def test_weights_sum_to_the_roll_of_each_survey(cells):
     names = [
