@@ -56,7 +56,7 @@ def _recounted(rule: str) -> Callable[[Bench], Verdict]:
             recount(bench.con, load_policy(bench.home.config), earlier)
         found = wrong_cells(bench.con, rule)
         total = bench.con.execute("select count(*) from disclosure.estimates").fetchall()[0][0]
-        return Verdict(total > 0 and not found, places(found, f"{total} cells"))
+        return Verdict.of(found, total, "cells")
 
     return check
 
@@ -274,7 +274,7 @@ def findings_obey_table_a(bench: Bench) -> Verdict:
         },
     ).fetchall()
     wrong = [place for place, is_wrong in rows if is_wrong]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups and terms"))
+    return Verdict.of(wrong, len(rows), "groups and terms")
 
 
 def findings_are_rounded(bench: Bench) -> Verdict:
@@ -323,7 +323,7 @@ def findings_are_rounded(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [place for place, is_wrong in rows if is_wrong]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} groups"))
+    return Verdict.of(wrong, len(rows), "groups")
 
 
 def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
@@ -344,7 +344,7 @@ def findings_cannot_be_worked_out(bench: Bench) -> Verdict:
         # Figures that no table fits were not all made of the same pupils.
         return Verdict(False, str(problem))
     found = sorted({leak.place() for leak in leaks})
-    return Verdict(asked_n > 0 and not found, places(found, f"{asked_n} quantities attacked"))
+    return Verdict.of(found, asked_n, "quantities attacked")
 
 
 FINDINGS_CHECKS = (
@@ -385,7 +385,7 @@ def _of_changes(rule: ChangeRule) -> PythonCheck:
         found = rule.wrong(bench.con, load_policy(bench.home.config), bench.codebook)
         total = bench.con.execute("select count(*) from disclosure.changes").fetchall()[0][0]
         # Every CPP has a row, if only to say that it has one wave.
-        return Verdict(total > 0 and not found, places(found, f"{total} rows"))
+        return Verdict.of(found, total, "rows")
 
     return PythonCheck(
         ("disclosure", "changes"), rule.name, rule.sentence, rule.source, NO_RELEASE, judge
@@ -400,7 +400,7 @@ def recipients_tell_no_small_part(bench: Bench) -> Verdict:
     """No part of recipients by response is small where the shown rows give it."""
     found = wrong_recipients(bench.con, load_policy(bench.home.config))
     total = bench.con.execute("select count(*) from disclosure.recipients").fetchall()[0][0]
-    return Verdict(total > 0 and not found, places(found, f"{total} rows"))
+    return Verdict.of(found, total, "rows")
 
 
 RECIPIENTS_CHECK = PythonCheck(

@@ -191,7 +191,7 @@ def schools_have_one_cluster(bench: Bench) -> Verdict:
         "from schools left join mapped using (engagement, seed_code) group by all order by all"
     ).fetchall()
     wrong = [f"{key} {n} schools" for key, _, n in rows if n and key not in bench.left_out]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{sum(r[1] for r in rows)} schools"))
+    return Verdict.of(wrong, sum(r[1] for r in rows), "schools")
 
 
 def withdrawn_children_are_in_no_zone(bench: Bench) -> Verdict:

@@ -43,7 +43,7 @@ def _groups(bench: Bench, sql: str) -> Verdict:
     named = [row[0] for row in bench.con.execute(sql).fetchall()]
     found = [group for group in named if group.partition(" ")[0] not in bench.left_out]
     total = bench.con.execute("select count(*) from linkage.project_ids").fetchall()[0][0]
-    return Verdict(not found and total > 0, places(found, f"{total} project ids"))
+    return Verdict.of(found, total, "project ids")
 
 
 def records_have_one_project_id(bench: Bench) -> Verdict:
@@ -355,7 +355,7 @@ def linkage_has_no_identifiers(bench: Bench) -> Verdict:
         "where table_schema = 'linkage' order by all"
     ).fetchall()
     found = [f"{table}.{column}" for table, column in columns if column in forbidden]
-    return Verdict(not found and bool(columns), places(found, f"{len(columns)} columns"))
+    return Verdict.of(found, len(columns), "columns")
 
 
 def flow_adds_up(bench: Bench) -> Verdict:
@@ -371,7 +371,7 @@ def flow_adds_up(bench: Bench) -> Verdict:
         "or (survey in ('primary', 'secondary') and usable <> joined) from steps order by all"
     ).fetchall()
     wrong = [place for place, is_wrong in rows if is_wrong]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} flows"))
+    return Verdict.of(wrong, len(rows), "flows")
 
 
 def response_fits_the_flow(bench: Bench) -> Verdict:
@@ -385,7 +385,7 @@ def response_fits_the_flow(bench: Bench) -> Verdict:
         "from places full join steps using (engagement, survey) order by all"
     ).fetchall()
     wrong = [place for place, is_wrong in rows if is_wrong is not False]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+    return Verdict.of(wrong, len(rows), "surveys")
 
 
 PYTHON_CHECKS = (

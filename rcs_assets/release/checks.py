@@ -144,7 +144,7 @@ def manifests_are_complete(bench: Bench) -> Verdict:
             path for path in set(listed) & set(present) if _sha256(present[path]) != listed[path]
         }
         found += [f"{name}/{path}" for path in sorted(differing)]
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def _sha256(path: Path) -> str:
@@ -171,7 +171,7 @@ def packages_open_and_explain_themselves(bench: Bench) -> Verdict:
             if not {"estimates", "dictionary"} <= {table for table, _ in tables}:
                 found.append(f"{name} has no estimates or no dictionary")
         found += [f"{name} {problem}" for problem in description_problems(bench.con, folder)]
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def _is_empty(con: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -204,7 +204,7 @@ def simulated_is_stated(bench: Bench) -> Verdict:
                 "where coalesce(comment, '') not like 'SIMULATED%' order by all"
             ).fetchall()
             found += [f"{name} {row[0]}" for row in rows]
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def _says_simulated(file: Path) -> bool:
@@ -225,7 +225,7 @@ def packages_hold_no_inside_columns(bench: Bench) -> Verdict:
         forbidden = identifiers if name == SAFE_HAVEN else identifiers | INSIDE_ONLY
         held = {pair for pair in _columns_of(bench, folder) if pair[1] in forbidden} - allowed
         found += [f"{name} {table}.{column}" for table, column in sorted(held)]
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def _columns_of(bench: Bench, folder: Path) -> Iterator[tuple[str, str]]:
@@ -265,7 +265,7 @@ def packages_hold_the_protected_cells(bench: Bench) -> Verdict:
             held.append(fingerprint(con, f"select {_CELL} from estimates"))
         if not wanted[0] or held != [wanted, wanted]:
             found.append(name)
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def _due_cells(name: str) -> str:
@@ -308,7 +308,7 @@ def certificates_state_a_clean_audit(bench: Bench) -> Verdict:
         found += [f"{name}: {problem}" for problem in problems]
     if not wanted["cells"]:
         found.append("the audit looked at nothing")
-    return Verdict(bool(packages) and not found, places(found, f"{len(packages)} packages"))
+    return Verdict.of(found, len(packages), "packages")
 
 
 def witnesses_keep_hidden_cells_open(bench: Bench) -> Verdict:

@@ -24,7 +24,7 @@ from rcs_assets.reporting.examine import (
     says_simulated,
 )
 from rcs_assets.storage import sql_literal
-from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, room_checks
 
 ASSET = ("reporting", "pages")
 REPORT = "report.html"
@@ -64,7 +64,7 @@ def pdfs_are_tagged(bench: Bench) -> Verdict:
             problems = pdf_problems(file.read_bytes(), simulated=bool(simulated[0][0]))
             path = file.relative_to(folder).as_posix()
             found += [f"{name}/{path}: {problem}" for problem in problems]
-    return Verdict(bool(n) and not found, places(found, f"{n} PDFs"))
+    return Verdict.of(found, n, "PDFs")
 
 
 def explorer_holds_the_package(bench: Bench) -> Verdict:
@@ -83,7 +83,7 @@ def explorer_holds_the_package(bench: Bench) -> Verdict:
         n += 1
         problems = explorer_problems(folder / EXPLORER, rows)
         found += [f"{name}/{EXPLORER}: {problem}" for problem in problems]
-    return Verdict(bool(n) and not found, places(found, f"{n} explorers"))
+    return Verdict.of(found, n, "explorers")
 
 
 def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verdict:
@@ -92,7 +92,7 @@ def _each_page(bench: Bench, problems: Callable[[bytes], Iterable[str]]) -> Verd
         for path, page in _pages(folder).items():
             n += 1
             found += [f"{name}/{path}: {problem}" for problem in problems(page)]
-    return Verdict(bool(n) and not found, places(found, f"{n} pages"))
+    return Verdict.of(found, n, "pages")
 
 
 def every_page_is_there(bench: Bench) -> Verdict:
@@ -121,7 +121,7 @@ def every_page_is_there(bench: Bench) -> Verdict:
         if name == SAFE_HAVEN:
             wanted = {HAVEN_PAGE}
         found += [f"{name}/{path}" for path in sorted(wanted ^ made)]
-    return Verdict(bool(folders) and not found, places(found, f"{len(folders)} packages"))
+    return Verdict.of(found, len(folders), "packages")
 
 
 def pages_show_released_figures_only(bench: Bench) -> Verdict:
@@ -133,7 +133,7 @@ def pages_show_released_figures_only(bench: Bench) -> Verdict:
         for path, page in _pages(folder).items():
             n += 1
             found += [f"{name}/{path}: {problem}" for problem in figure_problems(page, own)]
-    return Verdict(bool(n) and not found, places(found, f"{n} pages"))
+    return Verdict.of(found, n, "pages")
 
 
 def _tables(
@@ -214,7 +214,7 @@ def what_stays_says_so(bench: Bench) -> Verdict:
                     found.append(f"{name}/{path}: does not say it")
             elif path == HAVEN_PAGE or HAVEN_MARK in page:
                 found.append(f"{name}/{path}: belongs to the safe haven")
-    return Verdict(bool(n) and not found, places(found, f"{n} page of the safe haven"))
+    return Verdict.of(found, n, "page of the safe haven")
 
 
 def pages_say_simulated(bench: Bench) -> Verdict:

@@ -35,7 +35,7 @@ def groups_count_every_pupil(bench: Bench) -> Verdict:
                 ).fetchall()
                 looked_at += 1
                 wrong += [] if found == expected else [f"{outcome}/{factor.name}"]
-    return Verdict(bool(looked_at) and not wrong, places(wrong, f"{looked_at} splits"))
+    return Verdict.of(wrong, looked_at, "splits")
 
 
 def every_outcome_has_its_model(bench: Bench) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rcs_assets.services.complex_asn import load_complex_asn
 from rcs_assets.services.link_items import load_link_items
 from rcs_assets.services.rules import load_reach_rules
-from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, places, room_checks
+from rcs_assets.storage.checks import Bench, PythonCheck, Verdict, room_checks
 
 SPEND = ("services", "spend")
 BUDGET_GAP = ("services", "budget_gap")
@@ -43,7 +43,7 @@ def spend_sums_to_the_service_map(bench: Bench) -> Verdict:
         [POUNDS_TOLERANCE],
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} sectors"))
+    return Verdict.of(wrong, len(rows), "sectors")
 
 
 def spend_keeps_the_tiers(bench: Bench) -> Verdict:
@@ -70,7 +70,7 @@ def spend_keeps_the_tiers(bench: Bench) -> Verdict:
         [POUNDS_TOLERANCE],
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} tiers"))
+    return Verdict.of(wrong, len(rows), "tiers")
 
 
 def every_sector_has_its_budget(bench: Bench) -> Verdict:
@@ -92,7 +92,7 @@ def every_sector_has_its_budget(bench: Bench) -> Verdict:
         [POUNDS_TOLERANCE],
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} sectors"))
+    return Verdict.of(wrong, len(rows), "sectors")
 
 
 def reach_counts_every_pupil_once(bench: Bench) -> Verdict:
@@ -124,7 +124,7 @@ def reach_counts_every_pupil_once(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} tables"))
+    return Verdict.of(wrong, len(rows), "tables")
 
 
 def reach_services_add_up(bench: Bench) -> Verdict:
@@ -178,7 +178,7 @@ def reach_services_add_up(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = sorted({place for place, is_right in rows if not is_right})
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} rows"))
+    return Verdict.of(wrong, len(rows), "rows")
 
 
 def reach_rates_keep_their_order(bench: Bench) -> Verdict:
@@ -206,7 +206,7 @@ def reach_rates_keep_their_order(bench: Bench) -> Verdict:
     total = bench.con.execute(
         "select count(*) from services.reach where observed_pct is not null"
     ).fetchall()[0][0]
-    return Verdict(total > 0 and not rows, places([row[0] for row in rows], f"{total} rates"))
+    return Verdict.of([row[0] for row in rows], total, "rates")
 
 
 def effects_start_from_reach(bench: Bench) -> Verdict:
@@ -230,7 +230,7 @@ def effects_start_from_reach(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [str(place) for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} engagements"))
+    return Verdict.of(wrong, len(rows), "engagements")
 
 
 def items_are_filled(bench: Bench) -> Verdict:
@@ -242,10 +242,7 @@ def items_are_filled(bench: Bench) -> Verdict:
     empty = [name for name, _, answer in rows if not answer]
     missing = sorted(wanted - {name for name, _, _ in rows})
     by_run = sum(who == "run" for _, who, _ in rows)
-    return Verdict(
-        bool(rows) and not empty and not missing,
-        places([*empty, *missing], f"{len(rows)} items, {by_run} from the run"),
-    )
+    return Verdict.of([*empty, *missing], len(rows), f"items, {by_run} from the run")
 
 
 def recipients_are_the_invited(bench: Bench) -> Verdict:
@@ -292,7 +289,7 @@ def recipients_are_the_invited(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+    return Verdict.of(wrong, len(rows), "surveys")
 
 
 SPEND_CHECKS = (
@@ -364,7 +361,7 @@ def complex_asn_holds_every_pupil_once(bench: Bench) -> Verdict:
         [sorted(bench.left_out)],
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+    return Verdict.of(wrong, len(rows), "surveys")
 
 
 REACH_CHECKS = (

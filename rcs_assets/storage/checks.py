@@ -53,6 +53,13 @@ class Verdict:
     passed: bool
     observed: str
 
+    @classmethod
+    def of(cls, wrong: Sequence[str], looked_at_n: int, unit: str) -> "Verdict":
+        """Of things that must be there, and none of them wrong: of nothing it has failed."""
+        if not looked_at_n and not wrong:
+            return cls(False, f"0 {unit}: nothing to judge")
+        return cls(looked_at_n > 0 and not wrong, places(wrong, f"{looked_at_n} {unit}"))
+
 
 @dataclass(frozen=True)
 class PythonCheck:
@@ -237,7 +244,6 @@ def _result(
 def places(found: Sequence[str], looked_at: str) -> str:
     """What a Python check saw: how much it looked at, and the first places that are wrong."""
     if not found:
-        # Of nothing none is wrong either, and a check that needs something has failed then.
-        return f"{looked_at}: {'nothing to judge' if looked_at.startswith('0 ') else 'none wrong'}"
+        return f"{looked_at}: none wrong"
     more = ", …" if len(found) > PLACES_SHOWN else ""
     return f"{looked_at}: {len(found)} wrong: {', '.join(found[:PLACES_SHOWN])}{more}"

@@ -77,7 +77,7 @@ def current_set_is_right(bench: Bench) -> Verdict:
         """
     ).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} totals"))
+    return Verdict.of(wrong, len(rows), "totals")
 
 
 _WEIGHT_SUMS = """
@@ -112,7 +112,7 @@ def weights_sum_to_the_roll(bench: Bench) -> Verdict:
     """In each survey of each engagement the weights are positive and sum to the roll."""
     rows = bench.con.execute(_WEIGHT_SUMS, [WEIGHT_TOLERANCE]).fetchall()
     wrong = [place for place, is_right in rows if not is_right]
-    return Verdict(bool(rows) and not wrong, places(wrong, f"{len(rows)} surveys"))
+    return Verdict.of(wrong, len(rows), "surveys")
 
 
 PUPIL_CHECKS = (
@@ -142,10 +142,7 @@ def _judged(rule: Callable[[audit.Look], audit.Found]) -> Callable[[Bench], Verd
         rules = load_estimators(bench.home.config)
         look = audit.Look(bench.con, bench.programme, bench.codebook, rules, bench.left_out)
         found = rule(look)
-        return Verdict(
-            found.looked_n > 0 and not found.wrong,
-            places(found.wrong, f"{found.looked_n} {found.unit}"),
-        )
+        return Verdict.of(found.wrong, found.looked_n, found.unit)
 
     return judge
 

@@ -129,5 +129,11 @@ def test_what_was_left_out_is_not_judged(home_with_warehouse: HomeResource) -> N
 
 def test_places_are_few_and_counted() -> None:
     assert places([], "8 tables") == "8 tables: none wrong"
-    assert places([], "0 tables") == "0 tables: nothing to judge"
     assert places(list("abcdefg"), "8 tables") == "8 tables: 7 wrong: a, b, c, d, e, …"
+
+
+def test_a_check_of_things_that_must_be_there_fails_of_none() -> None:
+    assert Verdict.of([], 8, "tables") == Verdict(True, "8 tables: none wrong")
+    assert Verdict.of([], 0, "tables") == Verdict(False, "0 tables: nothing to judge")
+    assert Verdict.of(["a"], 8, "tables") == Verdict(False, "8 tables: 1 wrong: a")
+    assert Verdict.of(["a"], 0, "tables") == Verdict(False, "0 tables: 1 wrong: a")
