@@ -37,15 +37,15 @@ LOW, HIGH = 1, 2
 NO_ROLL_MOST = 100_000.0
 # Shared programs stop once one serves fewer sides than this part of those open.
 WORTH_PART = 0.05
-# The first table is one that fits and no more, by the dual method; each other is near the one
-# before it, and the primal method goes on from there. With its bounds as they are, every step of
-# it is a table that fits.
+# The first table is one that fits and no more, sought from what fits the public's figures; each
+# other is near the one before it. The primal method is the sooner there from near. With its bounds
+# as they are, every step of it from a table that fits is one, too.
 OPTIONS: dict[str, bool | int | float | str] = {
     "output_flag": False,
     "threads": 1,
     "random_seed": 0,
     "presolve": "off",
-    "simplex_strategy": DUAL,
+    "simplex_strategy": PRIMAL,
     "primal_simplex_bound_perturbation_multiplier": 0.0,
 }
 # A program that moves many cells has moved most of them after so many steps; no limit for others.
@@ -438,7 +438,6 @@ class _Search:
         """A table that fits, the best of so many steps."""
         self.solver.changeColsCost(len(cost), self.columns, cost)
         self._run(steps)
-        self.solver.setOptionValue("simplex_strategy", PRIMAL)
         if not self._has_table():
             # Lost its way from the last basis: once more from none, by the dual method.
             self.solver.clearSolver()
