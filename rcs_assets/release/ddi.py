@@ -23,7 +23,8 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 class DescribedVariable:
     """One column: codes and labels of its values, missing ones apart; no codes: a number.
 
-    `asked_of`: the stages of the file that were asked, where others were not.
+    `asked_of`: the stages of the file that were asked, where others were not. `is_ordered`: the
+    codes stand in an order.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DescribedVariable:
     values: Mapping[str, str]
     missing: Mapping[str, str]
     is_weight: bool = False
+    is_ordered: bool = False
     asked_of: tuple[str, ...] = ()
 
 
@@ -190,6 +192,13 @@ def _file(root: ET.Element, file: DescribedFile, number: int) -> None:
     _add(text, "fileType", "Tab-delimited text; the same as .sav, .dta and Parquet")
 
 
+def _nature(variable: DescribedVariable) -> str:
+    """The level of measurement, in DDI's words."""
+    if variable.is_weight:
+        return "ratio"
+    return "ordinal" if variable.is_ordered else "nominal"
+
+
 def _variable(
     data: ET.Element, variable: DescribedVariable, file: DescribedFile, number: int
 ) -> None:
@@ -197,7 +206,7 @@ def _variable(
     if variable.is_weight:
         attributes["wgt"] = "wgt"
     kind = "contin" if variable.is_weight else "discrete"
-    element = _add(data, "var", **attributes, intrvl=kind)
+    element = _add(data, "var", **attributes, intrvl=kind, nature=_nature(variable))
     _add(element, "labl", variable.label)
     asked = f"; asked of {', '.join(variable.asked_of)} only" if variable.asked_of else ""
     _add(element, "universe", f"{file.universe}{asked}")

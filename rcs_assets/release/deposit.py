@@ -58,6 +58,8 @@ _KEY_VALUES = {
     "simd_group": {"1": "Most deprived fifth", "2-4": "Middle", "5": "Least deprived fifth"},
     "any_support": {"Y": "Recorded", "N": "None recorded"},
 }
+# Keys whose codes stand in an order, as the codebook says of answers.
+_ORDERED_KEYS = ("stage", "simd_group")
 _WEIGHT_LABEL = "Pupils on the roll that a record stands for, by area, stage and sex"
 _SOURCE_LABEL = "SIMULATED, or delivered: where the answers come from"
 
@@ -170,7 +172,13 @@ def _described_columns(
     missing = {str(code): label for code, label in files.missing.items()}
     columns = [
         DescribedVariable(
-            name, label, name != WEIGHT, _KEY_VALUES.get(name, {}), {}, is_weight=name == WEIGHT
+            name,
+            label,
+            name != WEIGHT,
+            _KEY_VALUES.get(name, {}),
+            {},
+            is_weight=name == WEIGHT,
+            is_ordered=name in _ORDERED_KEYS,
         )
         for name, label in _column_labels(()).items()
     ]
@@ -181,6 +189,7 @@ def _described_columns(
             False,
             {str(code): label for code, label in files.values(variable).items()},
             missing,
+            is_ordered=files.codebook.value_sets[variable.value_set].is_ordered,
             asked_of=tuple(stage for stage in variable.stages if stage in there)
             if there - set(variable.stages)
             else (),
@@ -434,7 +443,10 @@ def _sav_task(
         labels=_column_labels(asked),
         value_labels=values,
         answers=[variable.name for variable in asked],
-        ordered=[v.name for v in asked if files.codebook.value_sets[v.value_set].is_ordered],
+        ordered=[
+            *_ORDERED_KEYS,
+            *(v.name for v in asked if files.codebook.value_sets[v.value_set].is_ordered),
+        ],
         texts=[DATA_SOURCE, *KEYS],
     )
 

@@ -37,9 +37,9 @@ class SavTask:
     """One file: `parquet` is read, and `<its stem>.sav` and `.dta` are written beside it.
 
     `labels`: column → label, in the order of the file. `value_labels`: column → (code,
-    label). `answers`: columns with whole numbers of which -9 to -1 are missing; `ordered`:
-    those of them whose codes stand in an order; `texts`: columns of text (empty for null).
-    Others are decimal numbers.
+    label). `answers`: columns with whole numbers of which -9 to -1 are missing; `texts`: columns
+    of text (empty for null); `ordered`: those of both whose codes stand in an order. Others are
+    decimal numbers.
     """
 
     parquet: str

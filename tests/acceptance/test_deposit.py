@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import duckdb
+import pyreadstat
 from lxml import etree
 
 from rcs_assets.release.ddi import NAMESPACE
@@ -51,3 +52,21 @@ def test_every_code_that_occurs_is_explained(released_home: ReleasedHome) -> Non
                     f"select distinct {column}::varchar from '{parquet}' where {column} is not null"
                 ).fetchall()
                 assert {row[0] for row in held} <= said, column
+
+
+def test_the_level_of_measurement_is_the_same_in_spss(released_home: ReleasedHome) -> None:
+    package = next((released_home.release / "archive").iterdir())
+    root = ET.parse(package / "documentation" / "ddi_codebook.xml").getroot()
+    levels = set()
+    for file in root.findall("d:fileDscr", DDI):
+        name = str(file.findtext(".//d:fileName", namespaces=DDI))
+        sav = (package / name).with_suffix(".sav")
+        measured = pyreadstat.read_sav(sav, metadataonly=True)[1].variable_measure
+        said = {
+            str(v.get("name")): str(v.get("nature")).replace("ratio", "scale")
+            for v in root.findall(f".//d:var[@files='{file.get('ID')}']", DDI)
+        }
+        assert said == measured
+        assert (said["stage"], said["sex"]) == ("ordinal", "nominal")
+        levels |= set(said.values())
+    assert levels == {"nominal", "ordinal", "scale"}
