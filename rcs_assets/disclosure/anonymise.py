@@ -251,11 +251,14 @@ def _find_withheld(
 
     Where a sensitive one has fewer than l values: valid answers count as values, and so do the
     missing codes that tell what was answered before (routed past). Without any value there is
-    nothing to withhold. As many others of the engagement, about as large where there are such (else
-    the smallest) and drawn by a key, are withheld beside: else the code would say that all answered
-    alike, and what they answered can be guessed. What was withheld before stays: who has both files
+    nothing to withhold. As many others of the engagement, drawn by a key, are withheld beside: else
+    the code would say that all answered alike, and what they answered can be guessed. They are of
+    the same stage and sex where there are such, for the table of that group less what the file
+    counts of it says how many of the withheld said yes: of one class alone, that nobody did. And
+    they are about as large, else the smallest. What was withheld before stays: who has both files
     would know which of the others were drawn. Where a class shows no stage of its own and a
-    question was asked of some of its stages only: not asked would tell the stage.
+    question was asked of some of its stages only: not asked would tell the stage. And with each,
+    whatever tells what it hides (`_hides_with`).
     """
     telling = ", ".join(str(code) for code in rule.telling_missing)
     not_asked = ", ".join(map(str, sorted({*rule.merged_missing, *rule.merged_missing.values()})))
@@ -270,13 +273,21 @@ def _find_withheld(
         bit = f"1::bigint << if({name} >= 0, {name}, 63 + {name})::bigint"
         return f"{skipped}, bit_or(if({name} >= 0 or {name} in ({telling}), {bit}, 0)) as {name}"
 
-    def is_withheld(variable: Variable) -> str:
+    def is_gone(variable: Variable) -> str:
         name = variable.name
         tells_stage = f"bool_or(has_no_stage and skipped_{name} between 1 and n - 1) over of_keys"
         if not variable.is_sensitive:
-            return f"{tells_stage} as no_{name}"
-        is_gone = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and {name} <> 0"
-        return f"({is_gone} or {tells_stage}) as no_{name}"
+            return f"{tells_stage} as gone_{name}"
+        is_alike = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and {name} <> 0"
+        return f"({is_alike} or {tells_stage}) as gone_{name}"
+
+    hidden_with = _hides_with(variables, rule)
+
+    def is_withheld(variable: Variable) -> str:
+        name = variable.name
+        others = " or ".join(f"gone_{other}" for other in hidden_with.get(name, ()))
+        too = f" or (skipped_{name} < n and ({others}))" if others else ""
+        return f"(gone_{name}{too}) as no_{name}"
 
     of_class = (*KEYS, _FORM)
     class_keys = ", ".join(f"keys.{key}" for key in of_class)
@@ -296,17 +307,41 @@ def _find_withheld(
             group by {class_keys}
         ),
         gone as ({_gone(sensitive, rule)}),
-        flags as (
-            select {", ".join(f"counted.{key}" for key in of_class)},
-                {", ".join(map(is_withheld, variables))}
+        by_itself as (
+            select counted.*, {", ".join(map(is_gone, variables))}
             from counted
             left join gone on {_same("gone", "counted", KEYS)}
             window of_keys as (partition by {", ".join(f"counted.{key}" for key in KEYS)})
+        ),
+        flags as (
+            select {", ".join(of_class)}, {", ".join(map(is_withheld, variables))}
+            from by_itself
         )
         select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n
         from flags
         """
     )
+
+
+def _hides_with(variables: Sequence[Variable], rule: MicrodataRule) -> dict[str, list[str]]:
+    """Variable → the others with which it is withheld, since it tells what they hide.
+
+    A question that was asked only of who gave an answer says by "routed past" who did not; the
+    policy names others. What tells of one that tells of a third is withheld with that one too.
+    """
+    named = {variable.name for variable in variables}
+    tells = {name: {one for one, by in rule.told_by.items() if name in by} for name in named}
+    for variable in variables:
+        if variable.routing:
+            tells[variable.name].add(variable.routing.variable)
+    found = {}
+    for name in named:
+        reached, open_ = {name}, tells[name] & named
+        while open_:
+            reached |= open_
+            open_ = {further for one in open_ for further in tells[one] & named} - reached
+        found[name] = sorted(reached - {name})
+    return found
 
 
 def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
@@ -333,25 +368,37 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
                 on then_.variable = each_one.variable and {_same("then_", "each_one", KEYS)}
             where bits <> 0
         ),
-        near as (
+        wanted as (
             select *, sha256(draw || variable) as lot,
+                -- Whatever the form: they share their keys.
+                bool_or(is_alike or was_withheld) over (partition by {keys}, variable) as is_gone,
                 -- As many as answered alike, and as many more as have come to do so.
                 greatest(
                     count_if(is_new) over of_variable,
                     count_if(is_alike) over of_variable
                     - count_if(was_withheld and not is_alike) over of_variable
                 ) as wanted_n,
-                row_number() over (
-                    partition by engagement, variable, is_alike, was_withheld, size order by lot
-                ) <= count_if(is_new) over (partition by engagement, variable, size) as is_near,
+                count_if(is_new) over (partition by engagement, variable, size) as of_size_n,
+                count_if(is_new) over (partition by engagement, variable, stage, sex) as beside_n,
             from alike
             window of_variable as (partition by engagement, variable)
         ),
+        near as (
+            select *,
+                row_number() over (
+                    partition by engagement, variable, is_gone, size order by lot
+                ) <= of_size_n as is_near,
+                row_number() over (
+                    partition by engagement, variable, is_gone, stage, sex
+                    order by of_size_n = 0, size, lot
+                ) <= beside_n as is_beside,
+            from wanted
+        ),
         drawn as (
-            select {keys}, variable, is_alike or was_withheld as is_gone, wanted_n,
+            select {keys}, variable, is_gone, wanted_n,
                 row_number() over (
                     partition by engagement, variable, is_gone
-                    order by not is_near, if(is_near, 0, size), lot
+                    order by not is_beside, not is_near, if(is_near, 0, size), lot
                 ) as place,
             from near
         )

@@ -44,7 +44,8 @@ class MicrodataRule:
     it. `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
     are multiples of it. `merged_missing`: missing code → the one that stands for it in every
     contractor's data; `telling_missing`: missing codes that count as a value for `l`.
-    `withheld_code`: stands for a sensitive answer that `l` withholds. `special_uniques_most`:
+    `withheld_code`: stands for a sensitive answer that `l` withholds; `told_by`: variable → others
+    that tell its answers by what they mean, withheld with it. `special_uniques_most`:
     the largest set of keys on which special uniques are looked for. `purposes`: whose
     packages hold such files; `extracts`: parts of them that have files of their own.
     """
@@ -57,6 +58,7 @@ class MicrodataRule:
     merged_missing: Mapping[int, int]
     telling_missing: tuple[int, ...]
     withheld_code: int
+    told_by: Mapping[str, tuple[str, ...]]
     special_uniques_most: int
     purposes: frozenset[str]
     extracts: tuple[Extract, ...]
@@ -80,6 +82,7 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
         merged_missing={int(code): int(into) for code, into in block["merged_missing"].items()},
         telling_missing=tuple(int(code) for code in block["telling_missing"]),
         withheld_code=int(block["withheld_code"]),
+        told_by={str(name): tuple(map(str, by)) for name, by in block["told_by"].items()},
         special_uniques_most=int(block["special_uniques_most"]),
         purposes=frozenset(name for name, wanted in block["purposes"].items() if wanted),
         extracts=tuple(_extract(name, one) for name, one in block["extracts"].items()),

@@ -35,6 +35,7 @@ from rcs_assets.release.examine import (
     l_problems,
     part_problems,
     school_problems,
+    told_problems,
     unmarked,
 )
 from rcs_assets.release.packages import CANDIDATE
@@ -354,9 +355,13 @@ def microdata_is_k_anonymous(bench: Bench) -> Verdict:
 
 
 def microdata_is_l_diverse(bench: Bench) -> Verdict:
-    """In each class of keys every sensitive variable has l values, or none."""
+    """In each class of keys every sensitive variable has l values, or none; no other tells it."""
     return _each_answer_file(
-        bench, lambda file, rule: l_problems(bench.con, file, rule, bench.codebook)
+        bench,
+        lambda file, rule: [
+            *l_problems(bench.con, file, rule, bench.codebook),
+            *told_problems(bench.con, file, rule, bench.codebook),
+        ],
     )
 
 
@@ -468,7 +473,8 @@ PYTHON_CHECKS = (
     PythonCheck(
         ASSET,
         "microdata_is_l_diverse",
-        "In each class of keys every sensitive variable has at least two values, or is withheld",
+        "In each class of keys every sensitive variable has at least two values, or is withheld; "
+        "no other answer tells what is withheld",
         "policy.md, Table A, microdata",
         NO_RELEASE,
         microdata_is_l_diverse,

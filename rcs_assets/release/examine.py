@@ -98,6 +98,32 @@ def l_problems(
     return [f"{name} has one value in a class of the keys" for name, is_bad in pairs if is_bad]
 
 
+def told_problems(
+    con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
+) -> list[str]:
+    """Variables that tell what another one withholds of the same pupil.
+
+    Routed past says that the answer before was another; what else tells one is policy.
+    """
+    held = set(_columns(con, file))
+    pairs = [(one, by) for one, others in rule.told_by.items() for by in others]
+    pairs += [(v.routing.variable, v.name) for v in codebook.variables.values() if v.routing]
+    pairs = sorted((one, by) for one, by in pairs if {one, by} <= held)
+    if not pairs:
+        return []
+    silent = ", ".join(map(str, sorted({rule.withheld_code, *rule.merged_missing.values()})))
+    flags = ", ".join(
+        f"coalesce(bool_or({one} = {rule.withheld_code} and {by} not in ({silent})), false)"
+        for one, by in pairs
+    )
+    row = con.execute(f"select {flags} from read_parquet({sql_literal(file)})").fetchall()[0]
+    return [
+        f"{by} tells what {one} withholds"
+        for (one, by), tells in zip(pairs, row, strict=True)
+        if tells
+    ]
+
+
 def key_problems(
     con: duckdb.DuckDBPyConnection, file: Path, rule: MicrodataRule, codebook: Codebook
 ) -> list[str]:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from rcs_assets.codebook.model import Variable
+from rcs_assets.codebook.model import Routing, Variable
 from rcs_assets.disclosure.anonymise import KEYS, anonymise
 from rcs_assets.disclosure.microdata_rule import microdata_rule
 from rcs_assets.disclosure.policy import load_policy
@@ -180,6 +180,47 @@ def test_that_a_class_is_withheld_does_not_say_that_all_answered_alike():
     assert first != other and withheld(b"k" * 32) == first
 
 
+def test_of_a_stage_and_sex_never_those_alone_are_withheld_who_answered_alike():
+    """Its table less what the file counts would say of them that nobody said yes."""
+    classes = drawn_classes()
+    secret = "if(simd_quintile = 1 and any_support and stage in ('S1', 'S2', 'S5'), 0, i % 2)"
+    for key in (b"k" * 32, b"l" * 32, b"m" * 32):
+        _, rows = run(classes, secret=secret, key=key)
+        groups = {}
+        for row in rows:
+            if row["secret"] == RULE.withheld_code:
+                own = (row["simd_group"], row["any_support"])
+                groups.setdefault((row["stage"], row["sex"]), set()).add(own)
+        assert set(groups) == {(f"S{stage}", sex) for stage in (1, 2, 5) for sex in "FM"}
+        assert all(len(held) == 2 and ("1", "Y") in held for held in groups.values())
+
+
+def follow_up(name, asked_if):
+    return replace(variable(name, False), routing=Routing(asked_if, frozenset({1})))
+
+
+@pytest.mark.parametrize("is_routed", [True, False])
+def test_what_tells_a_withheld_answer_is_withheld_with_it(is_routed):
+    """All girls said yes: the question that was put only to who did must not say so."""
+    classes = [("S1", "F", 1, True, 12), ("S1", "M", 1, True, 12), ("S2", "M", 1, True, 40)]
+    rule = RULE if is_routed else replace(RULE, told_by={"secret": ("open",)})
+    opened = follow_up("open", "secret") if is_routed else variable("open", False)
+    _, rows = run(
+        classes,
+        secret="case when sex = 'F' then 1 else i % 2 end",
+        opened="case when sex = 'F' then i % 2 when i % 2 = 1 then 0 else -6 end",
+        variables={"secondary": [opened, variable("secret", True)]},
+        rule=rule,
+    )
+    gone = RULE.withheld_code
+    pairs = {(row["sex"], row["secret"], row["open"]) for row in rows}
+    assert pairs == {("F", gone, gone), ("M", gone, gone), ("M", 0, -6), ("M", 1, 0)}
+    # The other way round nothing is told.
+    back = replace(RULE, told_by={"open": ("secret",)})
+    _, rows = run(classes, secret="case when sex = 'F' then 1 else i % 2 end", rule=back)
+    assert {row["open"] for row in rows if row["secret"] == gone} == {0, 1, 2}
+
+
 def test_two_files_do_not_tell_apart_what_each_withholds():
     """After a rotation of keys others would be drawn: what both withhold all answered alike."""
     classes = drawn_classes()
@@ -315,6 +356,7 @@ def test_a_block_that_protects_nobody_is_refused(change):
     block = {
         "k": 10, "l": 2, "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
         "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
+        "told_by": {"ever": ["now"]},
         "special_uniques_most": 3, "extracts": {"part": EXTRACT},
         "purposes": {"archive": True}, "source": "s", "dated": "d", "reason": "r",
     }  # fmt: skip

@@ -18,6 +18,7 @@ from rcs_assets.release.examine import (
     l_problems,
     part_problems,
     school_problems,
+    told_problems,
     unmarked,
 )
 from rcs_assets.storage import open_warehouse
@@ -51,6 +52,7 @@ def test_written_files_have_no_problems(con, package):
     for file in files:
         assert k_problems(con, file, RULE) == []
         assert l_problems(con, file, RULE, CODEBOOK) == []
+        assert told_problems(con, file, RULE, CODEBOOK) == []
         assert key_problems(con, file, RULE, CODEBOOK) == []
         assert form_problems(con, file) == []
         assert part_problems(con, file, RULE, CODEBOOK) == []
@@ -167,6 +169,17 @@ def test_missing_answers_are_no_second_value(con, package):
     con.execute("drop table changed")
     unasked = f"select * replace (-5::tinyint as {sensitive}) from '{{}}'"
     assert l_problems(con, spoilt(con, package, unasked), RULE, CODEBOOK) == []
+
+
+@pytest.mark.parametrize(
+    ("withheld", "teller"), [("alcohol_ever", "drunk_ever"), ("drugs_ever", "drugs_last_month")]
+)
+def test_an_answer_that_tells_what_is_withheld_is_found(con, package, withheld, teller):
+    """Routed past tells who did not; and who did in the last month has."""
+    gone = RULE.withheld_code
+    change = f"{gone} as {withheld}, if({teller} = {gone}, -1, {teller})::tinyint as {teller}"
+    file = spoilt(con, package, f"select * replace ({change}) from '{{}}'")
+    assert f"{teller} tells what {withheld} withholds" in told_problems(con, file, RULE, CODEBOOK)
 
 
 @pytest.mark.parametrize(
