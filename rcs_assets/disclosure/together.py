@@ -141,9 +141,9 @@ def _indicators(parts: Parts) -> Iterable[str]:
 
 
 def _microdata(parts: Parts) -> Iterable[str]:
-    for name, others in parts.policy.microdata.told_by.items():
-        for unknown in sorted({name, *others} - set(parts.codebook.variables)):
-            yield f"policy.yaml (microdata) names {unknown}, which the codebook does not ask"
+    for name, by in parts.policy.microdata.told_by.items():
+        for absent in sorted({name, *by} - set(parts.codebook.variables)):
+            yield f"policy.yaml (microdata) names {absent}, which the codebook does not ask"
     stages = {stage for v in parts.codebook.variables.values() for stage in v.stages}
     missing = sorted(stages - set(parts.policy.microdata.stage_bands))
     if missing:
