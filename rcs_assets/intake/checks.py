@@ -163,12 +163,12 @@ def surveys_follow_readiness(bench: Bench) -> Verdict:
 
 def approvals_hold(bench: Bench) -> Verdict:
     """Every engagement that delivered may be taken in and linked on the day of the run."""
-    keys = _delivered(bench)
+    keys, day = _delivered(bench), bench.home.permission_day(bench.as_of)
     found = [
         f"{key}: {problem}"
         for key in keys
         for problem in approval_problems(
-            bench.programme, key, bench.as_of, placeholders_allowed=bench.home.profile == "demo"
+            bench.programme, key, day, placeholders_allowed=bench.home.profile == "demo"
         )
     ]
     return Verdict(not found, places(found, f"{len(keys)} engagements"))

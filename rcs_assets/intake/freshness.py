@@ -102,7 +102,10 @@ def stale_inputs(
 def _approval_problems(home: Home, engagement: str, day: date) -> tuple[str, ...]:
     """An approval that expires, or is given, changes what may be computed."""
     return approval_problems(
-        load_programme(home.config), engagement, day, placeholders_allowed=home.profile == "demo"
+        load_programme(home.config),
+        engagement,
+        home.permission_day(day),
+        placeholders_allowed=home.profile == "demo",
     )
 
 

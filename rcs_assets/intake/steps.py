@@ -127,7 +127,7 @@ def _require_approval(desk: Desk, engagement: Engagement) -> None:
     Raises:
         IntakeBlockedError: missing or expired.
     """
-    day = desk.as_of
+    day = desk.home.permission_day(desk.as_of)
     problems = approval_problems(
         desk.programme, engagement.key, day, placeholders_allowed=desk.home.profile == "demo"
     )

@@ -305,7 +305,7 @@ def _made(thing: str) -> dg.MaterializeResult[Any]:
 
 
 def _approved(home: HomeResource, engagements: Sequence[str]) -> list[str]:
-    programme, day = home.programme(), home.settings().as_of
+    programme, day = home.programme(), home.home().permission_day(home.settings().as_of)
     placeholders = home.home().profile == "demo"
     # Whose indexer's files were refused is not linked by us without a word.
     refused = {

@@ -231,11 +231,11 @@ def _refuse(
             where=str(folder),
             fix="name an empty folder",
         )
+    day = home.permission_day(settings.as_of)
     problems = approval_problems(
-        programme, engagement, settings.as_of, placeholders_allowed=home.profile == "demo"
+        programme, engagement, day, placeholders_allowed=home.profile == "demo"
     )
     if problems:
-        day = settings.as_of.isoformat()
         raise InputError(
             "Nothing may be handed on",
             where=engagement,

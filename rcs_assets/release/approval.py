@@ -209,16 +209,26 @@ def sign(
     release: str,
     author: str,
     day: date,
+    holds_on: date,
 ) -> Signature:
     """Sign a candidate.
 
+    Args:
+        key: the approver's.
+        approvers: as the list stands now.
+        candidate: hash of its bytes.
+        release: what it will be called.
+        author: who computed it.
+        day: what the signature says.
+        holds_on: the key must not be revoked by then (`Home.permission_day`).
+
     Raises:
-        GateRefusedError: the key's owner may not approve this candidate on this day.
+        GateRefusedError: the key's owner may not approve this candidate on one of these days.
     """
     approver = next((a for a in approvers if a.public_key == _public(key)), None)
     if approver is None:
         raise _may_not("the key is not in the list of approvers", "have it added, with a review")
-    problem = _owner_problem(approver, author, day)
+    problem = _owner_problem(approver, author, day) or _owner_problem(approver, author, holds_on)
     if problem:
         raise _may_not(problem, "let another approver sign")
     unsigned = Signature(
@@ -271,6 +281,7 @@ def approve(
         release=str(said["release"]),
         author=facts.author,
         day=today,
+        holds_on=home.permission_day(today),
     )
     entry = Entry(
         Event.APPROVED,

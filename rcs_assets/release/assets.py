@@ -232,7 +232,8 @@ def check_records(
 ) -> tuple[CheckRecord, ...]:
     """The latest record of each required check, and the materialisation that it evaluated.
 
-    The only place that reads Dagster's check storage (an internal interface: stack.md).
+    The only place that reads Dagster's check storage (an internal interface: stack.md). What no run
+    made is no record: the UI's HTTP interface takes such events from whoever reaches it.
     """
     keys = {
         dg.AssetCheckKey(dg.AssetKey(check.asset_key.split("/")), check.check_name)
@@ -248,7 +249,7 @@ def check_records(
 def _check_record(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: Any) -> CheckRecord:
     latest = _latest_materialisation(instance, key.asset_key)
     asset, latest_id = "/".join(key.asset_key.path), latest.storage_id if latest else None
-    if record is None:
+    if record is None or not record.run_id:
         return CheckRecord(asset, key.name, CheckStatus.NEVER_RUN, None, latest_id)
     evaluation = record.evaluation
     status = _STATUSES.get(record.status.value, CheckStatus.NOT_FINISHED)
@@ -280,8 +281,9 @@ def _words(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> str:
 def _latest_materialisation(
     instance: dg.DagsterInstance, key: dg.AssetKey
 ) -> dg.EventLogRecord | None:
+    """The latest one; none if no run made it, as what is said of it then is nobody's work."""
     records = instance.fetch_materializations(key, limit=1).records
-    return records[0] if records else None
+    return records[0] if records and records[0].run_id else None
 
 
 def _storage_id(instance: dg.DagsterInstance, asset: str) -> int | None:
@@ -303,7 +305,8 @@ def _facts(
     assets = sorted({check.asset_key for check in required} - {own, pages})
     folder, author = candidate_folder(place, recorded), str(said.get("author", ""))
     digest = candidate_hash(folder) if folder else ""
-    approvals, approval_problems = _approvals(place, folder, digest, author, today)
+    holds_on = place.permission_day(today)
+    approvals, approval_problems = _approvals(place, folder, digest, author, holds_on)
     facts = CandidateFacts(
         content_hash=str(said.get("content_hash", "")),
         recorded_hash=recorded,

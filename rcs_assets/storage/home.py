@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from rcs_assets.errors import ConfigurationError, StorageError
@@ -172,6 +173,14 @@ class Home:
     def tmp(self) -> Path:
         """Temporary files of the engines; inside the home, so on its disk."""
         return self.path / "tmp"
+
+    def permission_day(self, day: date) -> date:
+        """The day on which what is permitted must hold, of work that is done as of another one.
+
+        In production never before the clock's: an earlier day would bring back an approval that
+        has ended, and a key that is revoked.
+        """
+        return day if self.profile == "demo" else max(day, date.today())
 
     def key(self, name: str) -> bytes:
         """The named 32-byte key (`keyring.py`); each use stands in the access log.

@@ -30,10 +30,11 @@ APPROVERS = tuple(
 )
 
 
-def signed(name="anna", *, approvers=APPROVERS, candidate="bytes", author="carl", day=DAY):
-    return sign(
-        KEYS[name], approvers, candidate=candidate, release="2020.06.30", author=author, day=day
-    )
+def signed(
+    name="anna", *, approvers=APPROVERS, candidate="bytes", author="carl", day=DAY, holds_on=DAY
+):
+    said = {"candidate": candidate, "release": "2020.06.30", "author": author, "day": day}
+    return sign(KEYS[name], approvers, **said, holds_on=holds_on)
 
 
 def asked(*signatures, approvers=APPROVERS, candidate="bytes", author="carl", today=DAY):
@@ -89,6 +90,14 @@ def test_a_revoked_key_counts_no_more_from_its_day_on():
     assert names == [] and "revoked since 2020-07-01: laptop lost" in problems
     with pytest.raises(GateRefusedError, match="laptop lost"):
         signed(approvers=revoked, day=date(2020, 7, 2))
+
+
+def test_a_revoked_key_signs_no_earlier_day_either():
+    """`--as-of` names a day on which the key still held."""
+    revoked = (replace(APPROVERS[0], revoked=date(2020, 7, 1), reason="laptop lost"),)
+    assert signed(approvers=revoked).approver == "anna"
+    with pytest.raises(GateRefusedError, match="laptop lost"):
+        signed(approvers=revoked, holds_on=date(2020, 7, 2))
 
 
 def test_a_key_signs_from_its_first_day_on():

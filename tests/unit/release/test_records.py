@@ -107,6 +107,31 @@ def test_of_a_partitioned_asset_the_newest_run_counts(instance):
     assert record(instance).evaluated_id < record(instance).latest_id
 
 
+def reported_check(passed=True):
+    return dg.AssetCheckEvaluation(
+        asset_key=KEY, check_name="holds", passed=passed, metadata={"observed": "reported"}
+    )
+
+
+def test_a_check_that_was_reported_from_outside_has_never_run(instance):
+    """The UI's port takes events without a run from whoever reaches it."""
+    dg.materialize([*graph(passed=False)], instance=instance)
+    instance.report_runless_asset_event(reported_check())
+    assert record(instance).status == CheckStatus.NEVER_RUN
+    dg.materialize([*graph()], instance=instance)
+    assert record(instance).status == CheckStatus.PASSED
+
+
+def test_a_materialisation_that_was_reported_from_outside_is_none(instance):
+    dg.materialize([*graph()], instance=instance)
+    instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
+    instance.report_runless_asset_event(reported_check())
+    found = record(instance)
+    assert (found.status, found.latest_id) == (CheckStatus.NEVER_RUN, None)
+    dg.materialize([*graph()], instance=instance)
+    assert record(instance).evaluated_id == record(instance).latest_id
+
+
 def test_a_refusal_lists_its_reasons_where_the_ui_shows_them(instance):
     decision = Decision(tuple(f"check {n} failed" for n in range(1, 13)), ("it has 0",))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,13 @@ def test_a_home_to_be_read_must_be_there_and_of_the_profile(tmp_path: Path) -> N
     assert Home.existing(tmp_path / "a") == Home.existing(tmp_path / "a", profile="demo") == made
     with pytest.raises(ConfigurationError, match="profile demo, not production"):
         Home.existing(tmp_path / "a", profile="production")
+
+
+def test_what_is_permitted_must_hold_today_in_production(tmp_path: Path) -> None:
+    """An earlier day would bring back an approval that has ended, and a key that is revoked."""
+    then, ahead, today = date(2020, 1, 2), date(2999, 1, 2), date.today()
+    demo = Home.open(tmp_path / "demo", profile="demo")
+    production = Home.open(tmp_path / "production")
+    assert (demo.permission_day(then), demo.permission_day(ahead)) == (then, ahead)
+    assert production.permission_day(then) >= today
+    assert production.permission_day(ahead) == ahead
