@@ -267,11 +267,12 @@ def _listed(names: Sequence[str]) -> str:
 def _shown(column: str, value: float) -> str:
     """Counts of 1 to 9 are withheld (policy.md: evidence and metadata read `<10`).
 
-    Percentages are whole: with a known base, decimals would tell a count of 1 to 9.
+    Percentages are whole: with a known base, decimals would tell a count of 1 to 9. So are
+    estimates, as the evidence of a release is read by everybody (policy.md, Table A).
     """
     if column.endswith("_n") and 1 <= value <= SMALL_COUNT:
         return "<10"
-    if column.endswith("_pct"):
+    if column.endswith("_pct") or column == "estimate":
         return _whole_percent(value)
     if column.endswith("_n"):
         return f"about {round(value, -1):.0f}"

@@ -21,6 +21,7 @@ FRAME = pd.DataFrame(
         "share_pct": [1.0, 2.0, 9.0],
         "floor_pct": [0.5, 2.5, None],
         "small_n": [3, 40, 50],
+        "estimate": [20.15, 0.4, 99.7],
         "half": ["x", "y", "y"],
         "status": ["published", "c", CANARY],
     }
@@ -51,6 +52,7 @@ def outcomes() -> dict[str, ExpectationOutcome]:
     return judged(
         expect("within", Between("share_pct", 0, 10)),
         expect("too_high", Between("share_pct", None, 5)),
+        expect("resembles", Between("estimate", 0, 100)),
         expect("only_where", Between("share_pct", None, 5), where={"survey": ("primary",)}),
         expect("listed", OneOf("status", ("published", "c", CANARY))),
         expect("not_listed", OneOf("status", ("published", "c"))),
@@ -134,7 +136,7 @@ def test_each_rule_passes_and_fails(outcomes: dict[str, ExpectationOutcome]) -> 
 
 
 def test_outcomes_keep_the_order_of_the_suite(outcomes: dict[str, ExpectationOutcome]) -> None:
-    assert list(outcomes)[:3] == ["within", "too_high", "only_where"]
+    assert list(outcomes)[:3] == ["within", "too_high", "resembles"]
 
 
 def test_a_failure_names_place_limit_and_next_step(
@@ -160,6 +162,13 @@ def test_what_could_not_be_measured_fails(outcomes: dict[str, ExpectationOutcome
 def test_small_counts_are_withheld(outcomes: dict[str, ExpectationOutcome]) -> None:
     assert "<10 to about 50" in outcomes["small"].observed
     assert "3" not in outcomes["small"].observed.replace("3 rows", "")
+
+
+def test_estimates_are_told_as_a_release_shows_them(
+    outcomes: dict[str, ExpectationOutcome],
+) -> None:
+    """Two decimals of a public percentage narrow what a rounded one hides."""
+    assert outcomes["resembles"].observed.endswith("estimate from <1 to >99")
 
 
 def test_no_value_beside_the_keys_comes_back(outcomes: dict[str, ExpectationOutcome]) -> None:
