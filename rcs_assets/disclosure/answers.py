@@ -26,7 +26,8 @@ class Unsafe:
 
     `low`, `high`: what it finds. `excess`: by how much the worse of both falls short of what must
     be possible.
-    `by_files`: with files of answers. `school`: who holds the package of this school alone.
+    `by_files`: with files of answers. `school`: who holds the package of this school alone;
+    `by_refusals`: and knows who refused there.
     """
 
     row: int
@@ -37,6 +38,7 @@ class Unsafe:
     excess: float
     by_files: bool = False
     school: str = ""
+    by_refusals: bool = False
 
     @staticmethod
     def of(

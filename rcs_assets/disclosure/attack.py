@@ -7,7 +7,7 @@ attack sees what is shown and nothing of why.
 
 A coalition is the holder of a CPP's package with all its schools' packages and the public
 one, or the public alone; what one school knows beside the public, and its CPP may, is attacked
-with its CPP (`one_school.py`).
+with its CPP (`one_school.py`), and so is what it knows by its refusals (`refusals.py`).
 
 Who holds anonymised files of answers beside the tables (a CPP its own, a user of the archive all
 of them) can count what they count; what else is hidden is attacked with these counts once more.
@@ -53,6 +53,7 @@ from rcs_assets.disclosure.lp import (
 )
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.one_school import OneSchool
+from rcs_assets.disclosure.refusals import Refusals
 from rcs_assets.disclosure.told import told, told_of, told_rows
 from rcs_assets.disclosure.unknowns import (
     PUBLIC_COALITION,
@@ -131,6 +132,7 @@ class Attacker:
         self.counted = self._counted(rule)
         self.sight = Sight(grid, self.expression, self.sees)
         self.one_school = None if public is None else OneSchool(self, public)
+        self.refusals = None if public is None else Refusals(self)
 
     def _ends(self) -> Ints:
         """Variables that are no area's sum of its parts; what holds for them holds above.
@@ -175,14 +177,17 @@ class Attacker:
         asked = self.sight.ask(shown, row, self.judged)
         if len(asked.place):
             outcome = self._attack(outcome, asked, shown, known)
-        if self.one_school is None:
+        if self.one_school is None or self.refusals is None:
             return outcome
         excused = asked.some(np.array(outcome.excused, dtype=np.int64))
-        return outcome.and_more(self.one_school.attack(shown, row, excused, known))
+        outcome = outcome.and_more(self.one_school.attack(shown, row, excused, known))
+        return outcome.and_more(self.refusals.attack(shown, row, known))
 
     def finds(self, shown: Shown, finding: Unsafe) -> bool:
         """Whether a finding still stands of a release that tells something else by now."""
         row = finding.row
+        if finding.by_refusals and self.refusals is not None:
+            return self.refusals.finds(shown, finding)
         if finding.school and self.one_school is not None:
             return self.one_school.finds(shown, finding)
         asked = self.sight.ask(shown, row, self.judged).of(finding.place, finding.quantity)
@@ -275,6 +280,8 @@ class Attacker:
         """
         if finding.by_files:
             return self.hides
+        if finding.by_refusals and self.refusals is not None:
+            return self.refusals.sees(finding.school)
         if finding.school and self.one_school is not None:
             return self.one_school.sees(finding.school)
         return self.sees

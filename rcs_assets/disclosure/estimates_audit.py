@@ -223,7 +223,7 @@ def _place(grid: Grid, outcome: Attack, position: int) -> str:
 
 def _reader(outcome: Attack, unsafe: Unsafe) -> str:
     if unsafe.school:
-        return unsafe.school
+        return unsafe.school + (" with its refusals" if unsafe.by_refusals else "")
     return outcome.coalition + (" with files of answers" if unsafe.by_files else "")
 
 

@@ -341,7 +341,7 @@ def _reach_exactly(system: System, targets: Targets) -> Reached:
     for like in np.unique(size[block.of_target]):
         is_like = (size == like) & (asked_n > 0)
         at, columns = is_like[block.of_target], is_like[block.of_column]
-        part = _chosen(system, is_like[block.of_row], columns)
+        part = chosen(system, is_like[block.of_row], columns)
         search = _Search(part, _asked(targets, at, columns), exact=True)
         search.settle_apart(block.of_target[at])
         found = search.reached()
@@ -448,7 +448,7 @@ class _Search:
             high_ok=np.where(self.open_high, targets.high_ok, -np.inf),
             either=None,
         )
-        part = _chosen(system, blocks.of_row >= 0, np.ones(len(system.lower), dtype=bool))
+        part = chosen(system, blocks.of_row >= 0, np.ones(len(system.lower), dtype=bool))
         alone = _Search(part, still, exact=False)
         alone.settle_apart(block)
         # Nothing lies beyond what a block alone allows: reaching that is exact.
@@ -605,10 +605,10 @@ def without_fixed(system: System, targets: Targets) -> tuple[System, Targets, Fl
         raise _contradiction(len(lower))
     asked = _asked(targets, np.ones(len(t), dtype=bool), moves)
     asked = replace(asked, low_ok=targets.low_ok - offset, high_ok=targets.high_ok - offset)
-    return _chosen(moved, is_used, moves), asked, offset
+    return chosen(moved, is_used, moves), asked, offset
 
 
-def _chosen(system: System, rows: BoolArray, columns: BoolArray) -> System:
+def chosen(system: System, rows: BoolArray, columns: BoolArray) -> System:
     """Some rows and columns of a system."""
     a = system.rows.chosen(rows, columns)
     return System(
