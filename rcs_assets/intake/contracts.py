@@ -27,6 +27,7 @@ import duckdb
 from rcs_assets.codebook import Dataset, Field
 from rcs_assets.codebook.contracts import KIND_FORMS
 from rcs_assets.errors import InputError
+from rcs_assets.intake.formulas import formula_condition
 from rcs_assets.intake.readers import quoted
 from rcs_assets.storage import sql_literal
 
@@ -44,8 +45,6 @@ class Kind:
 
 
 _MAX_TEXT = 4_000
-# A spreadsheet that opens such a text again carries it out (CSV injection).
-_FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
 # A date, a number as long as a year or an SCN, a postcode.
 _LIKE_A_VALUE = re.compile(r"\d{4}|\d[/.-]\d|\b[A-Za-z]{1,2}\d{1,2}[A-Za-z]?\s?\d[A-Za-z]{2}\b")
 _SQL_TYPES = {"integer": "integer", "decimal": "double", "date": "date"}
@@ -345,7 +344,7 @@ def _rule(field: Field) -> str:
     if field.is_required:
         cases.append(f"when {cell} is null then 'blank'")
     if field.kind == "text":
-        cases.append(f"when regexp_matches({cell}, {sql_literal(_FORMULA)}) then 'formula'")
+        cases.append(f"when {formula_condition(cell)} then 'formula'")
         cases.append(f"when length({cell}) > {_MAX_TEXT} then 'too_long'")
     for form in (kind.form, field.pattern):
         if form:

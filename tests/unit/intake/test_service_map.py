@@ -75,6 +75,8 @@ def test_each_of_them_may_stand_alone_and_anywhere(delivered: World) -> None:
         ("contract_end", "March 2017", "wrong_type"),
         ("contract_end", "2017-13-31", "wrong_type"),
         ("purpose", "@SUM(A1)", "formula"),
+        ("purpose", "-1+cmd|' /C calc'!A0", "formula"),
+        ("evidence_rating", "+1+X(1)", "formula"),
         ("evidence_rating", "x" * 5_000, "too_long"),
     ],
 )
