@@ -98,5 +98,5 @@ def test_a_column_that_only_looks_like_one_of_them_is_refused(delivered: World, 
     sent(delivered, [row | {name: "x"} for row in services()])
     receipt = delivered.take("service_map")
     assert receipt.status == ReceiptStatus.REJECTED
-    assert "not in the contract" in receipt.reason
+    assert f"not in the contract: {name.strip()}." in receipt.reason
     assert delivered.rows("select count(*) from intake.service_map") == [(0,)]
