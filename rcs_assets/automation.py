@@ -7,8 +7,12 @@ Does not belong here: reading the files (`intake`), telling such runs (`sessions
 
 # No `from __future__ import annotations`: Dagster reads the types of `context` and `home`.
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,32 +34,47 @@ REFUSED = "refused"
 _REFUSALS_SHOWN = 5
 
 
-def stable_files(
-    incoming: Path, seen: dict[str, list[int]]
-) -> tuple[list[Path], dict[str, list[int]]]:
-    """Files whose size and time are those of the last look, and what was seen now.
+def stable_files(incoming: Path, seen: Collection[str]) -> tuple[list[Path], list[str]]:
+    """Files whose name, size and time are those of the last look, and the marks of all seen now.
 
     Args:
         incoming: the folder.
-        seen: file name → [bytes, modification time in ns] at the last look.
+        seen: marks of the files at the last look.
 
     Returns:
         The files that have come to rest, and the state to hand to the next look.
     """
-    now = {
-        file.name: [file.stat().st_size, file.stat().st_mtime_ns]
+    marks = {
+        file: mark
         for file in sorted(incoming.iterdir())
-        if file.is_file() and not file.name.startswith(".")
+        if not file.name.startswith(".") and (mark := _mark(file))
     }
-    return [incoming / name for name, state in now.items() if seen.get(name) == state], now
+    return [file for file, mark in marks.items() if mark in seen], [*marks.values()]
 
 
-def set_refused_aside(file: Path) -> None:
-    """Move a refused file out of the sensor's sight, into `incoming/refused/`."""
-    if file.is_file():
-        refused = file.parent / REFUSED
-        refused.mkdir(exist_ok=True, mode=0o700)
-        file.replace(refused / file.name)
+def _mark(file: Path) -> str:
+    """A file as a cursor names it, which Dagster keeps: its name could be a child's.
+
+    A name can be guessed from its sha256, name and nanosecond together cannot. Empty where no file
+    lies any more.
+    """
+    try:
+        state = file.stat()
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISREG(state.st_mode):
+        return ""
+    said = f"{state.st_size} {state.st_mtime_ns} ".encode() + os.fsencode(file.name)
+    return hashlib.sha256(said).hexdigest()
+
+
+def set_refused_aside(file: Path) -> str:
+    """Move a refused file out of the sensor's sight, into `incoming/refused/`; returns its mark."""
+    if not file.is_file():
+        return ""
+    refused = file.parent / REFUSED
+    refused.mkdir(exist_ok=True, mode=0o700)
+    return _mark(file.replace(refused / file.name))
 
 
 def drop_sensor(jobs: "Sequence[ExecutableDefinition]") -> dg.SensorDefinition:
@@ -74,21 +93,36 @@ def drop_sensor(jobs: "Sequence[ExecutableDefinition]") -> dg.SensorDefinition:
 def look_into_drop(
     context: dg.SensorEvaluationContext, home: HomeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One tick: two looks at the same size and time make a file stable.
+    """One tick; Dagster keeps what it says and the cursor.
 
-    Why a file was refused stands in each tick that starts no run, as long as the file lies in
-    `incoming/refused/`: what a sensor logs is kept nowhere (dagster.yaml, compute_logs).
+    Raises:
+        StorageError: the folder cannot be read; the system's own message would hold a file's name.
+    """
+    try:
+        yield from _tick(context, home)
+    except OSError as error:
+        raise StorageError(
+            "A file in drop/incoming cannot be read or moved",
+            why=error.strerror or type(error).__name__,
+            fix="see whose the files there are; the next tick looks again",
+        ) from None
+
+
+def _tick(
+    context: dg.SensorEvaluationContext, home: HomeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Two looks at the same size and time make a file stable.
+
+    Why a file was refused stands in each tick that starts no run, as long as the file lies as it
+    was in `incoming/refused/`: what a sensor logs is kept nowhere (dagster.yaml, compute_logs).
     """
     from rcs_assets.intake.drop import read_register
 
     installation = home.home()
     known = json.loads(context.cursor) if context.cursor else {}
-    refused = {
-        name: why
-        for name, why in known.get("refused", {}).items()
-        if (installation.incoming / REFUSED / name).exists()
-    }
-    stable, now = stable_files(installation.incoming, known.get("seen", {}))
+    lying = {_mark(file) for file in installation.incoming.glob(f"{REFUSED}/*")}
+    refused = {mark: why for mark, why in known.get("refused", {}).items() if mark in lying}
+    stable, now = stable_files(installation.incoming, known.get("seen", ()))
     files = [file for file in stable if file.name != MANIFEST_NAME]
     if not files:
         context.update_cursor(json.dumps({"seen": now, "refused": refused}))
@@ -101,7 +135,7 @@ def look_into_drop(
         yield _skip(f"{error.what}; the files wait in drop/incoming.", refused)
         return
     refused |= _set_aside(installation.incoming, outcomes)
-    context.update_cursor(json.dumps({"seen": {}, "refused": refused}))
+    context.update_cursor(json.dumps({"seen": [], "refused": refused}))
     registered = [outcome for outcome in outcomes if outcome.status == "registered"]
     if not registered:
         yield _skip("Nothing new was registered.", refused)
@@ -113,8 +147,12 @@ def _skip(why: str, refused: Mapping[str, str]) -> dg.SkipReason:
     """Why no run is asked for, and what was refused."""
     if not refused:
         return dg.SkipReason(why)
-    shown = list(refused.values())[:_REFUSALS_SHOWN]
-    more_n = len(refused) - len(shown)
+    alike = Counter(refused.values())
+    shown = [
+        why if n == 1 else f"{n} files alike: {why}"
+        for why, n in [*alike.items()][:_REFUSALS_SHOWN]
+    ]
+    more_n = sum([*alike.values()][_REFUSALS_SHOWN:])
     more = [f"And {more_n} more."] if more_n else []
     lying = f"In drop/incoming/{REFUSED} lie {len(refused)} refused files:"
     return dg.SkipReason(" ".join([why, lying, *shown, *more]))
@@ -130,14 +168,13 @@ def _register(home: HomeResource, files: Sequence[Path]) -> "list[DeliveryOutcom
 
 
 def _set_aside(incoming: Path, outcomes: "Iterable[DeliveryOutcome]") -> dict[str, str]:
-    """Set refused files aside; returns why, by the name of the file that lies there then."""
-    why: dict[str, str] = {}
+    """Set refused files aside; returns why, by the mark of the file that lies there then."""
+    why: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.status == "refused":
-            name = outcome.archive or outcome.file
-            set_refused_aside(incoming / name)
-            why[name] = f"{why[name]} {outcome.message}" if name in why else outcome.message
-    return why
+            why.setdefault(outcome.archive or outcome.file, []).append(outcome.message)
+    marks = {set_refused_aside(incoming / name): " ".join(said) for name, said in why.items()}
+    return {mark: said for mark, said in marks.items() if mark}
 
 
 def _requests(

@@ -117,7 +117,9 @@ def deliver(options: argparse.Namespace) -> int:
         print(f"{new} new of {len(outcomes)} files. Next: rcs materialise")
     refused = [outcome for outcome in outcomes if outcome.status == "refused"]
     for outcome in refused:
-        print(f"rcs: {outcome.message}", file=sys.stderr)
+        # Here nothing is kept, and the operator has typed the name.
+        named = "" if outcome.file in outcome.message else f"{outcome.file}: "
+        print(f"rcs: {named}{outcome.message}", file=sys.stderr)
     return REFUSED if refused else DONE
 
 

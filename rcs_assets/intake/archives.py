@@ -33,12 +33,13 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: Path, folder: Path) -> Iterator[list[Path]]:
+def unpacked(path: Path, folder: Path, told: str) -> Iterator[list[Path]]:
     """The files of an archive, in memory, while the block runs.
 
     Args:
         path: the archive.
         folder: the home's folder for temporary links.
+        told: how a message names the archive.
 
     Raises:
         InputError: damaged, encrypted, empty, too large, or a name that is no plain file
@@ -47,22 +48,22 @@ def unpacked(path: Path, folder: Path) -> Iterator[list[Path]]:
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
-            members = _judged(path, archive.infolist())
+            members = _judged(told, archive.infolist())
             left = MAX_UNPACKED_BYTES
             found = []
             for member in members:
                 plain = stack.enter_context(memory_file(folder, member.filename))
                 with archive.open(member) as source:
-                    left = _copy(path, source, plain.stream, member.compress_size, left)
+                    left = _copy(told, source, plain.stream, member.compress_size, left)
                 found.append(plain.path)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
             raise _refused(
-                path, "The archive is truncated or damaged", "a file in it cannot be unpacked"
+                told, "The archive is truncated or damaged", "a file in it cannot be unpacked"
             ) from None
         yield found
 
 
-def _judged(path: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+def _judged(told: str, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     names = [member.filename.lower() for member in members]
     problem = ""
     if not members:
@@ -78,7 +79,7 @@ def _judged(path: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]
     elif sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
         problem = f"it unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB"
     if problem:
-        raise _refused(path, "The archive cannot be taken", problem)
+        raise _refused(told, "The archive cannot be taken", problem)
     return members
 
 
@@ -97,7 +98,7 @@ def _is_plain(member: zipfile.ZipInfo) -> bool:
     )
 
 
-def _copy(path: Path, source: IO[bytes], target: BinaryIO, packed: int, left: int) -> int:
+def _copy(told: str, source: IO[bytes], target: BinaryIO, packed: int, left: int) -> int:
     """Unpack one file; what it really holds counts, not what its entry says.
 
     Returns:
@@ -108,13 +109,13 @@ def _copy(path: Path, source: IO[bytes], target: BinaryIO, packed: int, left: in
         written += len(chunk)
         if written > left:
             raise _refused(
-                path,
+                told,
                 "The archive cannot be taken",
                 f"it unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB",
             )
         if written > _RATIO_COUNTS_FROM and written > MAX_RATIO * max(packed, 1):
             raise _refused(
-                path,
+                told,
                 "The archive cannot be taken",
                 f"a file in it unpacks to more than {MAX_RATIO} times its size",
             )
@@ -123,10 +124,10 @@ def _copy(path: Path, source: IO[bytes], target: BinaryIO, packed: int, left: in
     return left - written
 
 
-def _refused(path: Path, what: str, why: str) -> InputError:
+def _refused(told: str, what: str, why: str) -> InputError:
     return InputError(
         what,
-        where=f"file {path.name}",
+        where=told,
         why=why,
         fix="ask the supplier for a plain .zip of the files themselves, or deliver them unpacked",
     )

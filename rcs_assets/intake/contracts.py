@@ -16,7 +16,6 @@ Tables on the scratch connection of one delivery:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ import duckdb
 from rcs_assets.codebook import Dataset, Field
 from rcs_assets.codebook.contracts import KIND_FORMS
 from rcs_assets.errors import InputError
+from rcs_assets.intake.columns import PLACE, column_told
+from rcs_assets.intake.formulas import formula_condition
 from rcs_assets.intake.readers import quoted
 from rcs_assets.storage import sql_literal
 
@@ -44,10 +45,6 @@ class Kind:
 
 
 _MAX_TEXT = 4_000
-# A spreadsheet that opens such a text again carries it out (CSV injection).
-_FORMULA = r"^(=|@|[+-][A-Za-z(=@])"
-# A date, a number as long as a year or an SCN, a postcode.
-_LIKE_A_VALUE = re.compile(r"\d{4}|\d[/.-]\d|\b[A-Za-z]{1,2}\d{1,2}[A-Za-z]?\s?\d[A-Za-z]{2}\b")
 _SQL_TYPES = {"integer": "integer", "decimal": "double", "date": "date"}
 KINDS = {name: Kind(form, _SQL_TYPES.get(name, "varchar")) for name, form in KIND_FORMS.items()}
 
@@ -58,7 +55,7 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
     Reference files come in the publishers' layout: further columns are left unread.
 
     Raises:
-        InputError: a column missing, unknown or twice; names columns only.
+        InputError: a column missing, unknown or twice.
     """
     expected = [field.column for field in dataset.fields]
     counted = Counter(name.lower() for name in header)
@@ -69,6 +66,7 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
     refuse_columns(
         file,
         f"The columns do not fit the contract of {dataset.title}",
+        header,
         expected,
         {"missing": missing, "not in the contract": extra, "twice": twice},
         f"ask the supplier for exactly the columns of {dataset.title}",
@@ -76,11 +74,16 @@ def check_header(header: Sequence[str], dataset: Dataset, file: str) -> None:
 
 
 def refuse_columns(
-    file: str, what: str, expected: Sequence[str], problems: Mapping[str, Sequence[str]], fix: str
+    file: str,
+    what: str,
+    header: Sequence[str],
+    expected: Sequence[str],
+    problems: Mapping[str, Sequence[str]],
+    fix: str,
 ) -> None:
-    """Refuse a header; a name that is not ours is quoted only where the line is a header.
+    """Refuse a header; a foreign name that could be a person's is told by its place.
 
-    A file without header begins with a record: its first line must not be quoted.
+    A file without header begins with a record: of its first line nothing is told.
 
     Raises:
         InputError: any list of `problems` (title → columns) is not empty.
@@ -91,26 +94,26 @@ def refuse_columns(
     known = set(expected)
     is_header = len(problems["missing"]) <= len(expected) // 2
 
-    def shown(names: Sequence[str]) -> str:
+    def shown(names: Sequence[str]) -> list[str]:
         told = [name for name in names if is_header or name in known][:_COLUMNS_SHOWN]
-        listed = [name if name in known else _as_quoted(name) for name in told]
+        listed = [
+            name if name in known else column_told(header, header.index(name), expected)
+            for name in told
+        ]
         more = len(names) - len(told)
-        return ", ".join([*listed, *([f"and {more} more"] if more else [])])
+        return [*listed, *([f"and {more} more"] if more else [])]
 
+    listed = {title: shown(names) for title, names in found.items()}
+    columns = ", ".join(name.removeprefix(PLACE) for name in shown([*chain(*found.values())]))
+    is_unnamed = any(name.startswith(PLACE) for name in chain(*listed.values()))
     raise InputError(
         what,
-        where=f"file {file}, header, column {shown([*chain(*found.values())])}",
-        why="; ".join(f"{title}: {shown(names)}" for title, names in found.items())
-        + ("" if is_header else "; the first line does not look like a header"),
+        where=f"file {file}, header, column {columns}",
+        why="; ".join(f"{title}: {', '.join(names)}" for title, names in listed.items())
+        + ("" if is_header else "; the first line does not look like a header")
+        + ("; a name that no contract has could be a person's, so it is not told" * is_unnamed),
         fix=fix,
     )
-
-
-def _as_quoted(name: str) -> str:
-    """A foreign name; a cell of a record can stand in a header that is right otherwise."""
-    if _LIKE_A_VALUE.search(name):
-        return "one whose name looks like a value"
-    return name.strip() or "one without a name"
 
 
 def _is_closed(dataset: Dataset) -> bool:
@@ -345,7 +348,7 @@ def _rule(field: Field) -> str:
     if field.is_required:
         cases.append(f"when {cell} is null then 'blank'")
     if field.kind == "text":
-        cases.append(f"when regexp_matches({cell}, {sql_literal(_FORMULA)}) then 'formula'")
+        cases.append(f"when {formula_condition(cell)} then 'formula'")
         cases.append(f"when length({cell}) > {_MAX_TEXT} then 'too_long'")
     for form in (kind.form, field.pattern):
         if form:

@@ -41,6 +41,7 @@ from rcs_assets.storage.access_log import Access, process_purpose, record_access
 from rcs_assets.storage.sealed import memory_file, seal, unseal
 
 DeliveryKey = tuple[str, str | None]
+_UNKNOWN = "a file whose name the contracts do not know"
 
 
 class DeliveryStatus(StrEnum):
@@ -102,7 +103,8 @@ def opened(home: Home, delivery: Delivery) -> Iterator[Path]:
 class DeliveryOutcome:
     """What became of one file; `message` is one clear sentence for the operator.
 
-    `archive` names the .zip that the file came in.
+    The message is kept in Dagster where the sensor registers files, so it names a file only as the
+    contracts do. `archive` names the .zip that the file came in.
     """
 
     file: str
@@ -229,10 +231,8 @@ def _deliver_path(door: _Door, path: Path) -> list[DeliveryOutcome]:
     """A file, or each file of an archive; a refusal stops nothing else."""
     try:
         if not path.is_file():
-            raise InputError(
-                "There is no such file", where=f"file {path.name}", fix="check the path"
-            )
-        is_simulated = _provenance(door.home, path)
+            raise InputError("There is no such file", where=_told(path, door), fix="check the path")
+        is_simulated = _provenance(door, path)
     except InputError as error:
         return [_unregistered(path.name, str(error))]
     if is_archive(path):
@@ -246,7 +246,7 @@ def _deliver_path(door: _Door, path: Path) -> list[DeliveryOutcome]:
 
 def _deliver_archive(door: _Door, path: Path, is_simulated: bool) -> list[DeliveryOutcome]:
     try:
-        with unpacked(path, door.home.tmp) as members:
+        with unpacked(path, door.home.tmp, _told(path, door)) as members:
             return [
                 _deliver_one(door, _Arrived(member, member.name, is_simulated, path.name))
                 for member in members
@@ -257,15 +257,29 @@ def _deliver_archive(door: _Door, path: Path, is_simulated: bool) -> list[Delive
 
 def _refuse_archive(door: _Door, path: Path, is_simulated: bool, message: str) -> DeliveryOutcome:
     """A refused archive that is named like a dataset counts as a refused file of it."""
-    for ending in {dataset.formats[0] for dataset in door.codebook.datasets.values()}:
+    known = _known(path, door)
+    if known is None:
+        return _unregistered(path.name, message)
+    arrived = _Arrived(path, path.name, is_simulated, path.name)
+    line = _line(door, arrived, known, sha256_of(path))
+    return _register_refusal(door.home, replace(line, refused=message))
+
+
+def _known(path: Path, door: _Door) -> _Recognised | None:
+    """What a name is known as, an archive's by that of a file in it; nothing if it is not."""
+    formats = sorted({dataset.formats[0] for dataset in door.codebook.datasets.values()})
+    names = [f"{path.stem}.{form}" for form in formats] if is_archive(path) else [path.name]
+    for name in names:
         try:
-            known = _recognise(f"{path.stem}.{ending}", door.programme, door.codebook)
+            return _recognise(name, door.programme, door.codebook)
         except InputError:
             continue
-        arrived = _Arrived(path, path.name, is_simulated, path.name)
-        line = _line(door, arrived, known, sha256_of(path))
-        return _register_refusal(door.home, replace(line, refused=message))
-    return _unregistered(path.name, message)
+    return None
+
+
+def _told(path: Path, door: _Door) -> str:
+    """A file as messages name it: a name that the contracts do not know can be a child's."""
+    return f"file {path.name}" if _known(path, door) else _UNKNOWN
 
 
 def _unregistered(name: str, message: str) -> DeliveryOutcome:
@@ -337,7 +351,7 @@ def _recognise(name: str, programme: Programme, codebook: Codebook) -> _Recognis
             return _Recognised(dataset, None)
         engagement = found.group("engagement")
         if engagement not in programme.engagements:
-            raise _unknown_engagement(name, engagement, programme)
+            raise _unknown_engagement(name, engagement, dataset, programme)
         return _Recognised(dataset, engagement)
     raise _unknown_name(name, codebook)
 
@@ -350,37 +364,41 @@ def _fits(name: str, dataset: Dataset) -> re.Match[str] | None:
     return re.fullmatch(dataset.file_pattern, f"{stem}.{dataset.formats[0]}")
 
 
-def _unknown_engagement(name: str, engagement: str, programme: Programme) -> InputError:
+def _unknown_engagement(
+    name: str, engagement: str, dataset: Dataset, programme: Programme
+) -> InputError:
     slug = engagement.partition("-")[2]
     meant = [key for key, item in programme.engagements.items() if item.cpp.slug == slug]
     if meant:
-        why = f"the tranche is wrong: the programme has {', '.join(meant)}, not {engagement}"
+        why = f"the tranche is wrong: of this CPP the programme has {', '.join(meant)}"
         fix = f"if it belongs to {meant[0]}, rename it to {name.replace(engagement, meant[0])}"
     else:
-        why = f"{engagement} is not an engagement of the programme"
+        why = "its name does not begin with an engagement of the programme"
         fix = "use one of " + ", ".join(programme.engagement_keys)
-    return InputError("The file belongs to no engagement", where=f"file {name}", why=why, fix=fix)
+    return InputError(
+        "The file belongs to no engagement", where=f"{_UNKNOWN}: {dataset.title}", why=why, fix=fix
+    )
 
 
 def _unknown_name(name: str, codebook: Codebook) -> InputError:
-    stem, _, ending = name.rpartition(".")
+    stem = name.rpartition(".")[0]
     for dataset in codebook.datasets.values():
         if re.fullmatch(dataset.file_pattern, f"{stem}.{dataset.formats[0]}"):
             return InputError(
                 "The format is not supported",
-                where=f"file {name}",
-                why=f"{dataset.title} comes as {' or '.join(dataset.formats)}, not as {ending}",
-                fix=f"ask the supplier for {stem}.{dataset.formats[0]}",
+                where=f"{_UNKNOWN}: {dataset.title}",
+                why=f"it comes as {' or '.join(dataset.formats)}, as which this name does not end",
+                fix=f"ask the supplier for it as .{dataset.formats[0]}",
             )
     return InputError(
         "The file is not known",
-        where=f"file {name}",
+        where=_UNKNOWN,
         why="a delivery is recognised by its name, such as t1-west-lothian_sample-file.csv",
-        fix="rename it as docs say for its dataset, or leave it out",
+        fix="rename it as docs/reference/deliveries.md says for its dataset, or leave it out",
     )
 
 
-def _provenance(home: Home, path: Path) -> bool:
+def _provenance(door: _Door, path: Path) -> bool:
     """Whether the simulator signed this file.
 
     Raises:
@@ -388,11 +406,12 @@ def _provenance(home: Home, path: Path) -> bool:
             (design.md, The gate), or the list beside the file cannot be trusted.
     """
     listed = read_simulated_manifest(path.parent)
-    is_simulated = bool(listed) and sha256_of(path) in listed
-    if home.profile == "demo" and not is_simulated:
+    told = _told(path, door)
+    is_simulated = bool(listed) and sha256_of(path, told) in listed
+    if door.home.profile == "demo" and not is_simulated:
         raise InputError(
             "The demo profile refuses this file",
-            where=f"file {path.name}",
+            where=told,
             why=f"it is not listed in a valid {MANIFEST_NAME} beside it, so it may be real",
             fix="make deliveries with rcs simulate, or use a home with the production profile",
         )

@@ -26,6 +26,7 @@ import duckdb
 from rcs_assets.codebook import Dataset, Sensitivity
 from rcs_assets.errors import InputError
 from rcs_assets.intake import vault
+from rcs_assets.intake.columns import PLACE, column_told
 from rcs_assets.intake.contracts import count, quarantine
 
 SAMPLE = "sample_file"
@@ -77,11 +78,12 @@ def judged_by(header: Sequence[str], dataset: Dataset, file: str) -> Dataset:
         return dataset
     replaced = encoded_columns(dataset)
     allowed = [field.column for field in dataset.fields if field.column not in replaced]
-    beside = [name for name in header if name not in allowed]
+    beside = [place for place, name in enumerate(header) if name not in allowed]
     if beside:
+        told = column_told(header, beside[0], [field.column for field in dataset.fields])
         raise DictionaryError(
             "The file holds identifiers beside encodings",
-            where=f"file {file}, header, column {beside[0]}",
+            where=f"file {file}, header, column {told.removeprefix(PLACE)}",
             why="who holds both learns how the key writes each name, so beside encodings stand "
             f"no columns but {', '.join(allowed)}; the file is not kept",
             fix="delete the file and make it anew: rcs encodings make leaves the identifiers out",

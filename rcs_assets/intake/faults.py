@@ -24,6 +24,7 @@ import duckdb
 from rcs_assets.codebook import Codebook, Dataset
 from rcs_assets.intake import keys
 from rcs_assets.intake.drop import Delivery, current_deliveries, opened
+from rcs_assets.intake.formulas import is_formula
 from rcs_assets.intake.readers import is_sav, quoted, read_sav, read_text
 from rcs_assets.intake.receipts import FILE_REJECTED, Receipt, read_receipts
 from rcs_assets.programme import Programme
@@ -36,8 +37,6 @@ FILE = "rules.yaml"
 SEALED = ".sealed"
 COLUMNS = ("row", "record", "column", "rule", "what", "what to do")
 _DEFAULTS = Path(__file__).parent / "data"
-# Cells that a spreadsheet would carry out begin so.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def as_csv(found: Faults) -> str:
 
 def safe_cell(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula (CSV injection)."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return f"'{cell}" if is_formula(cell) else cell
 
 
 def by_rule(rows: Sequence[Fault]) -> dict[str, int]:

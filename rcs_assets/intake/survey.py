@@ -67,6 +67,7 @@ def check_survey_header(header: Sequence[str], questionnaire: Questionnaire, fil
     refuse_columns(
         file,
         f"The columns do not fit questionnaire {questionnaire.name}",
+        header,
         expected,
         {
             "missing": [name for name in expected if name not in header],

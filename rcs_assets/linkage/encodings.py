@@ -385,6 +385,7 @@ def _refuse_columns(file: str, header: Sequence[str], contract: Dataset) -> None
     refuse_columns(
         file,
         f"The columns do not fit the contract of {contract.title}",
+        header,
         fields,
         {
             # Fields that the file has not are no fault here: the council may not hold them.

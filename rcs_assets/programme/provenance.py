@@ -80,8 +80,12 @@ def read_simulated_manifest(folder: Path) -> dict[str, str]:
         raise _broken("it does not list name and sha256 of each file") from error
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, told: str = "") -> str:
     """The sha256 of a file's bytes as 64 hex characters, read in blocks.
+
+    Args:
+        path: the file.
+        told: how a message names it; else by its name.
 
     Raises:
         InputError: the file cannot be read.
@@ -93,7 +97,9 @@ def sha256_of(path: Path) -> str:
                 digest.update(block)
     except OSError as error:
         raise InputError(
-            "A delivery cannot be read", where=f"file {path.name}", fix="check that it exists"
+            "A delivery cannot be read",
+            where=told or f"file {path.name}",
+            fix="check that it exists and may be read",
         ) from error
     return digest.hexdigest()
 

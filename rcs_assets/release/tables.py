@@ -16,12 +16,10 @@ from typing import Any
 import duckdb
 
 from rcs_assets.errors import InputError
+from rcs_assets.intake.formulas import formula_condition
 from rcs_assets.programme.datafile import parse_yaml
-from rcs_assets.storage import sql_literal
 
 SIMULATED_PREFIX = "SIMULATED: made from simulated deliveries. "
-# As intake refuses it of delivered texts (`intake/contracts.py`), and what spreadsheets skip.
-_FORMULA = r"^[\s]*(=|@|[+-][A-Za-z(=@])"
 
 
 @dataclass(frozen=True)
@@ -120,9 +118,7 @@ def refuse_formulas(con: duckdb.DuckDBPyConnection, relation: str, spec: TableSp
         InputError: it names table and column.
     """
     texts = [column.name for column in spec.columns if column.type == "VARCHAR"]
-    counts = ", ".join(
-        f'count(*) filter (regexp_matches("{name}", {sql_literal(_FORMULA)}))' for name in texts
-    )
+    counts = ", ".join(f"""count(*) filter ({formula_condition(f'"{name}"')})""" for name in texts)
     found = con.execute(f"select {counts} from {relation}").fetchall()[0] if texts else ()
     for name, n in zip(texts, found, strict=True):
         if n:

@@ -45,23 +45,48 @@ def checked(
     return con.execute("select * from violations order by all").fetchall()
 
 
-@pytest.mark.parametrize("cell", ["Jane Doe 27/11/2003", "KW1 4ZZ", "123456789", "2003-11-27"])
+CELLS = [
+    "Jane Doe",
+    "Doe",
+    "Max English",
+    "J. D.",
+    "Jane Doe 27/11/2003",
+    "KW1 4ZZ",
+    "123 456 789",
+    "survey_uid Doe",
+    "2003-11-27",
+    "Zoë",
+    "religion",
+]
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_in_a_header_is_not_quoted(codebook: Codebook, cell: str) -> None:
     """The line is a header otherwise: two of three columns are there."""
     with pytest.raises(InputError) as caught:
         check_header(["survey_uid", "scope", cell], codebook.datasets["opt_outs"], "f.csv")
     assert cell not in str(caught.value)
-    assert "not in the contract: one whose name looks like a value" in str(caught.value)
+    message = str(caught.value)
+    assert "f.csv, header, column received_on, 3." in message
+    assert "not in the contract: column 3;" in message and "could be a person's" in message
+    assert "What to do: ask the supplier for exactly the columns of" in message
+
+
+@pytest.mark.parametrize("name", ["surname", "Date of birth", "recieved_on", "Survey Uid", "scn"])
+def test_a_column_of_a_contract_or_a_misspelling_is_named(codebook: Codebook, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_header(["survey_uid", "scope", name], codebook.datasets["opt_outs"], "f.csv")
+    assert f"not in the contract: {name}." in str(caught.value)
 
 
 def test_header_names_what_is_missing_extra_and_twice(codebook: Codebook) -> None:
     dataset = codebook.datasets["opt_outs"]
     check_header(["survey_uid", "scope", "received_on"], dataset, "f.csv")
     with pytest.raises(InputError) as caught:
-        check_header(["survey_uid", "survey_uid", "scope", "religion"], dataset, "f.csv")
+        check_header(["survey_uid", "survey_uid", "scope", "post code", ""], dataset, "f.csv")
     message = str(caught.value)
     assert "missing: received_on" in message and "requested_by" not in message
-    assert "not in the contract: religion" in message
+    assert "not in the contract: column 4, column 5 without a name;" in message
     assert "twice: survey_uid" in message
     assert "f.csv" in message
 

@@ -35,10 +35,12 @@ def sample(world: World, rows: int = 6) -> Path:
     return write_csv(world.path("sample_file"), pupils()[:rows])
 
 
-def refused(world: World, path: Path) -> str:
+def refused(world: World, path: Path, *, is_known: bool = True) -> str:
     outcome = world.deliver(path)[0]
     assert outcome.status == DeliveryStatus.REFUSED
-    assert path.name in outcome.message
+    # What the sensor says is kept: a name that the contracts do not know can be a child's.
+    assert (path.stem in outcome.message) == is_known
+    assert outcome.file == path.name
     assert "Why:" in outcome.message and "What to do:" in outcome.message
     return outcome.message
 
@@ -137,24 +139,55 @@ def test_incoming_files_are_removed_once_registered(world: World) -> None:
 def test_unknown_file(world: World) -> None:
     path = world.folder / "pupils-final-v2.csv"
     path.write_text("a\n1\n")
-    assert "not known" in refused(world, path)
+    message = refused(world, path, is_known=False)
+    assert "The file is not known" in message and "t1-west-lothian_sample-file.csv" in message
+
+
+@pytest.mark.parametrize("name", ["Jane Doe.csv", "Jane Doe.zip", "Jane Doe", "t1-jane-doe.csv"])
+def test_the_name_of_a_foreign_file_is_in_no_message_whatever_is_wrong(
+    world: World, name: str
+) -> None:
+    path = world.folder / name
+    path.write_text("a\n1\n")
+    unsigned = deliver(world.home, [path], world.programme, world.codebook)
+    gone = deliver(world.home, [world.folder / f"x {name}"], world.programme, world.codebook)
+    for outcome in (*world.deliver(path), *unsigned, *gone):
+        assert outcome.status == DeliveryStatus.REFUSED
+        assert "a file whose name the contracts do not know" in outcome.message
+        assert "doe" not in outcome.message.lower()
+
+
+def test_an_archive_is_named_where_the_contracts_know_its_name(world: World) -> None:
+    path = world.path("service_map").with_suffix(".zip")
+    path.write_bytes(b"PK")
+    assert f"file {path.name}" in refused(world, path)
+
+
+def test_the_operator_is_told_the_name_that_he_typed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = world.folder / "Jane Doe.csv"
+    path.write_text("a\n1\n")
+    write_simulated_manifest(world.folder, [path], 1)
+    assert main(["deliver", "--home", str(world.home.path), str(path)]) == 1
+    assert "rcs: Jane Doe.csv: The file is not known" in capsys.readouterr().err
 
 
 def test_wrong_tranche_names_the_engagement_that_was_meant(world: World) -> None:
     path = write_csv(world.path("sample_file", "t2-clackmannanshire"), pupils())
-    message = refused(world, path)
+    message = refused(world, path, is_known=False)
     assert "tranche is wrong" in message
     assert "t1-clackmannanshire_sample-file.csv" in message
 
 
 def test_unknown_engagement(world: World) -> None:
     path = write_csv(world.path("sample_file", "t1-atlantis"), pupils())
-    assert "t1-west-lothian" in refused(world, path)
+    assert "t1-west-lothian" in refused(world, path, is_known=False)
 
 
 def test_unsupported_format(world: World) -> None:
     path = write_xlsx(world.folder / f"{ENGAGEMENT}_sample-file.ods", pupils())
-    assert "comes as csv or xlsx, not as ods" in refused(world, path)
+    assert "it comes as csv or xlsx" in refused(world, path, is_known=False)
 
 
 def test_no_such_wave(world: World) -> None:

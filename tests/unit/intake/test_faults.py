@@ -134,6 +134,7 @@ def test_reports_are_not_opened_inside_the_home(
 def test_no_cell_is_a_formula(start: str) -> None:
     assert safe_cell(f"{start}1+1") == f"'{start}1+1"
     assert safe_cell("E1234") == "E1234"
+    assert safe_cell("-5") == "-5"
 
 
 def test_every_reason_of_a_removal_has_its_words() -> None:

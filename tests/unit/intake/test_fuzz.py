@@ -166,7 +166,7 @@ def test_mutated_archive(tmp_path: Path) -> None:
     def examine(changes: list[Change]) -> None:
         path.write_bytes(mutated(good, changes))
         try:
-            with unpacked(path, tmp_path) as members:
+            with unpacked(path, tmp_path, "file a.zip") as members:
                 assert all(member.stat().st_size for member in members)
         except InputError as error:
             assert path.name in str(error)

@@ -75,6 +75,8 @@ def test_each_of_them_may_stand_alone_and_anywhere(delivered: World) -> None:
         ("contract_end", "March 2017", "wrong_type"),
         ("contract_end", "2017-13-31", "wrong_type"),
         ("purpose", "@SUM(A1)", "formula"),
+        ("purpose", "-1+cmd|' /C calc'!A0", "formula"),
+        ("evidence_rating", "+1+X(1)", "formula"),
         ("evidence_rating", "x" * 5_000, "too_long"),
     ],
 )
@@ -96,5 +98,5 @@ def test_a_column_that_only_looks_like_one_of_them_is_refused(delivered: World, 
     sent(delivered, [row | {name: "x"} for row in services()])
     receipt = delivered.take("service_map")
     assert receipt.status == ReceiptStatus.REJECTED
-    assert "not in the contract" in receipt.reason
+    assert f"not in the contract: {name.strip()}." in receipt.reason
     assert delivered.rows("select count(*) from intake.service_map") == [(0,)]

@@ -214,7 +214,18 @@ def test_header_of_a_survey_file(questionnaire: Questionnaire) -> None:
         check_survey_header([*header[:-1], "surname"], questionnaire, "f.sav")
     message = str(caught.value)
     assert f"missing: {header[-1]}" in message
-    assert "not in the questionnaire: surname" in message
+    assert "not in the questionnaire: surname." in message
+
+
+@pytest.mark.parametrize("cell", ["Jane Doe", "Doe", "uid Doe"])
+def test_a_cell_in_the_header_of_a_survey_is_told_by_its_place(
+    questionnaire: Questionnaire, cell: str
+) -> None:
+    header = [*survey_columns(questionnaire), cell]
+    with pytest.raises(InputError) as caught:
+        check_survey_header(header, questionnaire, "f.sav")
+    assert cell not in str(caught.value)
+    assert f"not in the questionnaire: column {len(header)};" in str(caught.value)
 
 
 def test_text_where_codes_are_due(

@@ -354,7 +354,7 @@ def test_a_missing_column_rejects_the_file_and_the_rest_goes_on(delivered: World
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx", "zip"])
 @pytest.mark.parametrize(
-    ("name", "fault"), [("postcode", "twice: postcode"), (None, "one without a name")]
+    ("name", "fault"), [("postcode", "twice: postcode"), (None, "without a name")]
 )
 def test_a_header_that_no_table_can_have_rejects_the_file_and_the_rest_goes_on(
     delivered: World, ending: str, name: str | None, fault: str

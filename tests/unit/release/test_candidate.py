@@ -367,14 +367,19 @@ def test_nothing_of_the_warehouse_lies_in_unused_bytes(home, build):
         assert marker.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("name", ['=HYPERLINK("x")', " @SUM(A1)", "+A1", "-(1)"])
+@pytest.mark.parametrize(
+    "name",
+    ['=HYPERLINK("x")', " @SUM(A1)", "+A1", "-(1)", "-1+cmd|' /C calc'!A0", "+1+X(1)"],
+)
 def test_a_name_that_a_spreadsheet_would_carry_out_is_refused(name):
     """It is not escaped: CSV and Parquet say one thing."""
     spec = table_specs()["geographies"]
     columns = ", ".join(f'"{column.name}" {column.type}' for column in spec.columns)
     with duckdb.connect() as con:
         con.execute(f"create table places ({columns})")
-        con.execute("insert into places (geography_name) values ('Primary - 2 (+ nursery)')")
+        con.execute(
+            "insert into places (geography_name) values ('Primary - 2 (+ nursery)'), ('-5')"
+        )
         refuse_formulas(con, "places", spec)
         con.execute("insert into places (geography_name) values (?)", [name])
         with pytest.raises(InputError, match="table geographies, column geography_name"):
