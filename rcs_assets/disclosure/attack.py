@@ -181,7 +181,11 @@ class Attacker:
             return outcome
         excused = asked.some(np.array(outcome.excused, dtype=np.int64))
         outcome = outcome.and_more(self.one_school.attack(shown, row, excused, known))
-        return outcome.and_more(self.refusals.attack(shown, row, known))
+        by_refusals = self.refusals.attack(shown, row, known)
+        # What the CPP's holder is found to know is not told once more of the school.
+        told = {(one.place, one.quantity) for one in outcome.unsafe}
+        more = tuple(one for one in by_refusals.unsafe if (one.place, one.quantity) not in told)
+        return outcome.and_more(replace(by_refusals, unsafe=more))
 
     def finds(self, shown: Shown, finding: Unsafe) -> bool:
         """Whether a finding still stands of a release that tells something else by now."""
