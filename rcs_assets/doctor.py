@@ -67,6 +67,7 @@ def examine(home: Home) -> list[Finding]:
         Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
         *(_package(name) for name in PACKAGES),
         _disk(home),
+        _closed(home),
         _keys(home),
         _access(home),
         *_rules(home),
@@ -90,6 +91,15 @@ def _disk(home: Home) -> Finding:
         free >= FREE_BYTES_NEEDED,
         f"{free / 1024**3:.1f} GiB free, {FREE_BYTES_NEEDED / 1024**3:.0f} needed",
     )
+
+
+def _closed(home: Home) -> Finding:
+    """The warehouse is not encrypted: who may enter the home may read it."""
+    if home.path.stat().st_mode & 0o077:
+        return Finding(
+            "home", False, f"group or others can enter the home; run: chmod 700 {home.path}"
+        )
+    return Finding("home", True, "closed to all but its owner")
 
 
 def _keys(home: Home) -> Finding:
