@@ -44,6 +44,7 @@ from rcs_assets.services.complex_asn import load_complex_asn
 from rcs_assets.services.link_items import load_link_items
 from rcs_assets.storage import Home, open_vault, open_warehouse
 from rcs_assets.storage.access_log import read_access
+from rcs_assets.storage.erasure import waiting_engagements
 from rcs_assets.storage.keyring import key_states
 from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.salsus import load_measures
@@ -73,6 +74,7 @@ def examine(home: Home) -> list[Finding]:
         *_rules(home),
         _opens(home, "warehouse"),
         _opens(home, "vault"),
+        _erasure(home),
         _telemetry(home),
     ]
 
@@ -188,6 +190,17 @@ def _opens(home: Home, zone: str) -> Finding:
     except RcsError as error:
         return Finding(zone, False, str(error))
     return Finding(zone, True, f"opens, {tables} tables")
+
+
+def _erasure(home: Home) -> Finding:
+    waiting = sorted(waiting_engagements(home))
+    if waiting:
+        return Finding(
+            "removed rows",
+            False,
+            f"those of {', '.join(waiting)} may stand in freed blocks; run: rcs materialise",
+        )
+    return Finding("removed rows", True, "none is left in freed blocks")
 
 
 def _telemetry(home: Home) -> Finding:
