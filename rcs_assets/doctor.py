@@ -44,6 +44,7 @@ from rcs_assets.services.complex_asn import load_complex_asn
 from rcs_assets.services.link_items import load_link_items
 from rcs_assets.storage import Home, open_vault, open_warehouse
 from rcs_assets.storage.access_log import read_access
+from rcs_assets.storage.erasure import waiting_engagements
 from rcs_assets.storage.keyring import key_states
 from rcs_assets.wellbeing.estimators import load_estimators
 from rcs_assets.wellbeing.salsus import load_measures
@@ -67,11 +68,13 @@ def examine(home: Home) -> list[Finding]:
         Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
         *(_package(name) for name in PACKAGES),
         _disk(home),
+        _closed(home),
         _keys(home),
         _access(home),
         *_rules(home),
         _opens(home, "warehouse"),
         _opens(home, "vault"),
+        _erasure(home),
         _telemetry(home),
     ]
 
@@ -90,6 +93,15 @@ def _disk(home: Home) -> Finding:
         free >= FREE_BYTES_NEEDED,
         f"{free / 1024**3:.1f} GiB free, {FREE_BYTES_NEEDED / 1024**3:.0f} needed",
     )
+
+
+def _closed(home: Home) -> Finding:
+    """The warehouse is not encrypted: who may enter the home may read it."""
+    if home.path.stat().st_mode & 0o077:
+        return Finding(
+            "home", False, f"group or others can enter the home; run: chmod 700 {home.path}"
+        )
+    return Finding("home", True, "closed to all but its owner")
 
 
 def _keys(home: Home) -> Finding:
@@ -178,6 +190,17 @@ def _opens(home: Home, zone: str) -> Finding:
     except RcsError as error:
         return Finding(zone, False, str(error))
     return Finding(zone, True, f"opens, {tables} tables")
+
+
+def _erasure(home: Home) -> Finding:
+    waiting = sorted(waiting_engagements(home))
+    if waiting:
+        return Finding(
+            "removed rows",
+            False,
+            f"those of {', '.join(waiting)} may stand in freed blocks; run: rcs materialise",
+        )
+    return Finding("removed rows", True, "none is left in freed blocks")
 
 
 def _telemetry(home: Home) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from rcs_assets.owner_only import write_for_owner_only
 from rcs_assets.stopping import signals_noted, was_stopped
 
 STOPPED = "rcs: stopped; what was published before is untouched."
@@ -17,6 +18,7 @@ _STATUS = 1
 
 def main() -> int:
     """Run one command and return its exit status."""
+    write_for_owner_only()
     with signals_noted():
         try:
             from rcs_assets.cli import main as run

@@ -9,7 +9,7 @@ what a part is made of (`intake.freshness`).
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from rcs_assets.intake.freshness import OUTPUTS, TRACKING, wanted_fingerprints
 from rcs_assets.overlays import refuse_unread
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import open_warehouse, write_lock
-from rcs_assets.storage.fingerprints import REFERENCE, forget, record
+from rcs_assets.storage.erasure import erase_removed, waiting_engagements
+from rcs_assets.storage.fingerprints import REFERENCE, forget, record, recorded_fingerprints
 from rcs_assets.storage.home import home_path
 from rcs_assets.storage.lock import WAIT_SECONDS
 from rcs_assets.storage.resources import HomeResource
@@ -137,9 +138,18 @@ class RunHome(HomeResource):
             for unit, value in wanted.items()
             if all((key, _partition_of(unit, key)) in done for key in parts.of(unit))
         }
+        if OUTPUTS in whole:
+            self._erase_removed(whole)
         if whole:
             with open_warehouse(self.home(), settings=self.settings()) as con:
                 record(con, whole)
+
+    def _erase_removed(self, whole: Collection[str]) -> None:
+        """After the last part no table holds a child who was withdrawn; then no block does."""
+        if waiting_engagements(self.home()):
+            with open_warehouse(self.home(), settings=self.settings()) as con:
+                done = {*recorded_fingerprints(con), *whole}
+            erase_removed(self.home(), done)
 
 
 def touched_units(

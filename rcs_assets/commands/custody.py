@@ -117,6 +117,8 @@ def retention(options: argparse.Namespace) -> int:
         )
     for file in certificates:
         print(f"Certificate: {file}")
+    if certificates:
+        print("The vault has a new key: back up keys/ and keys.json, destroy copies of the old one")
     if begun:
         print(f"Begun and not completed: {len(begun)}. Next: rcs retention --destroy")
     if not ended:

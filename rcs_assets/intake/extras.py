@@ -56,6 +56,7 @@ from rcs_assets.intake.receipts import is_taken, read_receipts
 from rcs_assets.intake.splitter import mint_record_ids
 from rcs_assets.programme import Programme
 from rcs_assets.storage import Home, Settings, sql_literal, write_lock
+from rcs_assets.storage.erasure import mark_removal
 from rcs_assets.storage.sealed import memory_file
 
 # In this order: the numbers before what stands under them, the read-through last.
@@ -238,6 +239,8 @@ def _rewrite(desk: Desk, engagement: str) -> None:
             if rows or blank:
                 seq = next_seq + len(made)
                 made.append(_without(con, desk, dataset, delivery, rows, seq, blank))
+    # Index numbers of these children stand in the vault until the files are taken in again.
+    mark_removal(desk.home, engagement)
     register(desk.home, made)
 
 

@@ -29,7 +29,7 @@ from rcs_assets.storage import Home, Settings, open_warehouse
 from rcs_assets.storage.code import code_version
 from rcs_assets.storage.decision_log import settled_marks
 from rcs_assets.storage.fingerprints import REFERENCE, recorded_fingerprints
-from rcs_assets.storage.keyring import key_generations
+from rcs_assets.storage.keyring import VAULT, key_generations
 
 OUTPUTS = "outputs"
 # Rules of intake itself: an adopter's version of them changes what is taken in.
@@ -53,8 +53,9 @@ def wanted_fingerprints(
         load_programme(home.config).version,
         load_codebook(home.config).version,
         *(_file_hash(home.config / name) for name in _OVERLAYS if (home.config / name).is_file()),
-        # A key that was rotated gives other ids; without a rotation nothing stands here.
-        *(f"key {name} {number}" for name, number in key_generations(home).items()),
+        # A key that was rotated gives other ids; without a rotation nothing stands here. Of the
+        # vault's nothing is computed.
+        *(f"key {name} {n}" for name, n in key_generations(home).items() if name != VAULT),
     ]
     deliveries = current_deliveries(home).values()
     reference = _digest(*settings, *_hashes(d for d in deliveries if d.engagement is None))

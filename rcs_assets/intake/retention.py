@@ -7,12 +7,17 @@ the command starts removes them.
 
 Every delivery of the engagement goes, earlier ones too; nothing is left that could be opened.
 
-The certificate is written first, as a pending one; it gets its name when the last key is gone
-and no row of a child is left in either zone. What was killed in between is completed by the next.
+A row that was removed stays in freed blocks of its file. So, once none is counted, the warehouse is
+written into a fresh file and the vault under a new key: a copy of the old one opens no more.
+
+The certificate is written first, as a pending one; it gets its name when the last key is gone, no
+row of a child is left in either zone, and both files are new. What was killed in between is
+completed by the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,8 +36,11 @@ from rcs_assets.storage import (
     sql_literal,
     write_lock,
 )
+from rcs_assets.storage.erasure import forget_marks, rewrite_databases
+from rcs_assets.storage.keyring import VAULT, key_generations, require_next_key
 
 PENDING = ".pending"
+_KEY_BEFORE = "vault_key_generation_ended"
 
 
 @dataclass(frozen=True)
@@ -63,24 +71,41 @@ def destroy_ended(home: Home, programme: Programme, on: date) -> tuple[str, ...]
 
     Raises:
         StorageError: another process writes to the home.
+        ConfigurationError: the vault's key comes from the environment, and no new one does;
+            nothing was destroyed.
     """
     with write_lock(home, "ending retention"):
-        begun = pending_certificates(home)
-        begun += [_begin(home, one, on) for one in ended_engagements(home, programme, on)]
+        begun, ended = pending_certificates(home), ended_engagements(home, programme, on)
+        if ended or not _has_new_key(home, begun):
+            require_next_key(VAULT)
+        begun += [_begin(home, one, on) for one in ended]
         return tuple(sorted({_destroy(home, pending) for pending in begun}))
 
 
 def complete_certificates(home: Home) -> tuple[Path, ...]:
-    """Let the pending certificates hold, after counting that nothing is left.
+    """Let the pending certificates hold: all, once nothing is left, in no block of a file either.
 
     Returns:
         The certificates, one an engagement.
 
     Raises:
-        StorageError: rows are left; the certificate stays pending.
+        StorageError: rows are left, or a file could not be written anew; all stay pending.
     """
     with write_lock(home, "completing certificates"):
-        return tuple(_complete(home, pending) for pending in pending_certificates(home))
+        begun = pending_certificates(home)
+        engagements = [_count_nothing(home, pending) for pending in begun]
+        if begun:
+            rewrite_databases(home, new_vault_key=not _has_new_key(home, begun))
+        forget_marks(home, engagements)
+        return tuple(certificates.finish(pending) for pending in begun)
+
+
+def _has_new_key(home: Home, begun: Iterable[Path]) -> bool:
+    """Whether the vault was written under another key since its rows were found to be gone."""
+    generation = key_generations(home).get(VAULT, 1)
+    return all(
+        certificates.read(pending).get(_KEY_BEFORE, generation) < generation for pending in begun
+    )
 
 
 def rows_left(home: Home, engagement: str) -> dict[str, int]:
@@ -134,7 +159,11 @@ def _destroy(home: Home, pending: Path) -> str:
     return str(content["engagement"])
 
 
-def _complete(home: Home, pending: Path) -> Path:
+def _count_nothing(home: Home, pending: Path) -> str:
+    """Note in a certificate where nothing is left; gives its engagement.
+
+    The generation of the vault's key stands from the first count on: a later one was made after it.
+    """
     content = certificates.read(pending)
     left = rows_left(home, content["engagement"])
     standing = sorted(table for table, n in left.items() if n)
@@ -146,8 +175,10 @@ def _complete(home: Home, pending: Path) -> Path:
             fix="run: rcs retention --destroy, which removes them; until then it stays pending",
         )
     content["tables_without_rows"] = sorted(left)
+    content["files_written_anew"] = [home.vault.name, home.warehouse.name]
+    content.setdefault(_KEY_BEFORE, key_generations(home).get(VAULT, 1))
     certificates.write(pending, content)
-    return certificates.finish(pending)
+    return str(content["engagement"])
 
 
 def _openable(home: Home, engagement: str) -> list[Delivery]:
@@ -178,6 +209,8 @@ def _begin(home: Home, ended: Ended, on: date) -> Path:
             }
             for line in _openable(home, ended.engagement)
         ],
-        "not_covered": "copies of keys/ in backups; the packages of releases already published",
+        "not_covered": "copies of keys/ and of the databases in backups; a vault key that lay "
+        "elsewhere; blocks of the disk where files of before lay; the packages of releases "
+        "already published",
     }
     return certificates.begin(home, ended.engagement, PENDING, content)

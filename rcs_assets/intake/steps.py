@@ -59,6 +59,7 @@ from rcs_assets.intake.scn import scn_check_digit_holds
 from rcs_assets.intake.splitter import Taken, mint_record_ids
 from rcs_assets.programme import Engagement, approval_problems
 from rcs_assets.storage import sql_literal
+from rcs_assets.storage.erasure import mark_removal
 
 # How many cells of a list of opt-outs a message names.
 _CELLS_SHOWN = 5
@@ -261,11 +262,21 @@ def opt_outs(desk: Desk, dataset: Dataset, engagement: Engagement, delivery: Del
             "from accepted order by all",
             [engagement.key],
         ).to_arrow_table()
+        _mark_withdrawals(desk, engagement.key, rows, held)
         flags = {
             "taken_back": count(con, "withdrawn"),
             "requester_not_said": count(con, "accepted", "requested_by is null"),
         }
         return Taken(count_receipt(con, delivery, flags), None, vault={"opt_outs": rows})
+
+
+def _mark_withdrawals(
+    desk: Desk, engagement: str, rows: pa.Table, held: Sequence[tuple[str, str]]
+) -> None:
+    """Who is new on the list may have rows, which leave the files when all tables are without."""
+    listed = set(zip(rows["uid"].to_pylist(), rows["scope"].to_pylist(), strict=True))
+    if listed - set(held) and vault.has_pupils(desk.vault, engagement):
+        mark_removal(desk.home, engagement)
 
 
 def _refuse_unreadable(

@@ -175,6 +175,12 @@ def _declared_opt_outs(con: duckdb.DuckDBPyConnection, engagement: str) -> str:
     return str(con.execute(query, [engagement, list(RECORDS)]).fetchall()[0][0])
 
 
+def has_pupils(con: duckdb.DuckDBPyConnection, engagement: str) -> bool:
+    """Whether pupils of the engagement's sample file were taken in."""
+    query = "select count(*) from sample_identifiers where engagement = ?"
+    return bool(con.execute(query, [engagement]).fetchall()[0][0])
+
+
 def sample_is_encoded(con: duckdb.DuckDBPyConnection, engagement: str) -> bool | None:
     """Whether the engagement's sample file holds encodings; None where it has no pupil."""
     query = "select count(clk) > 0, count(*) from sample_identifiers where engagement = ?"

@@ -91,6 +91,8 @@ def _warehouse(
         raise _cannot_open("warehouse", home.warehouse, error) from None
     try:
         _apply(con, home, settings)
+        if not read_only:
+            home.warehouse.chmod(0o600)
         forbidden = identifier_columns(load_codebook(home.config))
         with _without_values("the warehouse", keep_sql_errors=True):
             refuse_names(con, "warehouse", forbidden)
@@ -199,29 +201,70 @@ def _shut(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def copy_encrypted(home: Home, source: Path, key: bytes, target: Path, new_key: bytes) -> None:
-    """Write a database file anew under another key.
+    """Write an encrypted database file anew under another key, or under the same.
 
     Raises:
         StorageError: the key does not open it, or the copy failed; the target is removed.
     """
+    options = [f" (encryption_key '{one.hex()}')" for one in (key, new_key)]
+    _copy(home, "vault", (source, options[0]), (target, options[1]))
+
+
+def copy_warehouse(home: Home, target: Path) -> None:
+    """Write the warehouse anew.
+
+    Raises:
+        StorageError: another process holds it, or the copy failed; the target is removed.
+    """
+    _copy(home, "warehouse", (home.warehouse, ""), (target, ""))
+
+
+def _copy(home: Home, zone: str, old: tuple[Path, str], new: tuple[Path, str]) -> None:
+    """All that stands in a database, into a fresh file: what was deleted is not among it.
+
+    The old one has its own name in the engine, by which its views may name their tables. Its log is
+    written into it before: left beside the fresh file it would be taken for that one's.
+    """
+    (source, opened), (target, made) = old, new
     con = connect_encrypting()
-    target.unlink(missing_ok=True)
+    _remove(target)
     try:
         _apply(con, home, None)
         try:
-            con.execute(f"attach {sql_literal(source)} as old (encryption_key '{key.hex()}')")
+            con.execute(f"attach {sql_literal(source)} as {zone}{opened}")
         except duckdb.Error as error:
-            raise _cannot_open("vault", source, error) from None
-        with _without_values("the vault", keep_sql_errors=False):
-            con.execute(f"attach {sql_literal(target)} as new (encryption_key '{new_key.hex()}')")
+            raise _cannot_open(zone, source, error) from None
+        with _without_values(f"the {zone}", keep_sql_errors=False):
+            con.execute(f"checkpoint {zone}")
+            con.execute(f"attach {sql_literal(target)} as fresh{made}")
             target.chmod(0o600)
-            con.execute("copy from database old to new")
-            con.execute("detach new")
+            con.execute(f"copy from database {zone} to fresh")
+            con.execute("detach fresh")
     except StorageError:
-        target.unlink(missing_ok=True)
+        _remove(target)
         raise
     finally:
         con.close()
+    _refuse_log(source)
+
+
+def _remove(file: Path) -> None:
+    for part in (file, _log_of(file)):
+        part.unlink(missing_ok=True)
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wal")
+
+
+def _refuse_log(file: Path) -> None:
+    if _log_of(file).exists():
+        raise StorageError(
+            f"The log of {file.name} could not be written into it",
+            where=f"{file.name}.wal",
+            why="beside a fresh file it would be taken for that one's",
+            fix="run the command again; if it stays: rcs doctor",
+        )
 
 
 @contextmanager

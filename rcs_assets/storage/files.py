@@ -1,6 +1,7 @@
-"""Small files, written whole or not at all, and erased for good.
+"""Files, written whole or not at all, and erased for good.
 
-Belongs here: the one way to replace a small text file, and to destroy a secret one. Does
+Belongs here: the one way to replace a small text file, a large one that was written beside, and to
+destroy a secret one. Does
 not belong here: what stands in a file.
 """
 
@@ -27,6 +28,24 @@ def write_atomically(file: Path, text: str, *, mode: int = 0o600) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def replace_durably(fresh: Path, file: Path) -> None:
+    """Let a file that was written beside take another's place; a power cut finds the one or other.
+
+    Returns when the disk has both the bytes and the name.
+    """
+    _sync(fresh)
+    fresh.replace(file)
+    _sync(file.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def overwrite(file: Path) -> None:

@@ -19,6 +19,8 @@ from rcs_assets.storage.files import write_atomically
 PROFILES = ("production", "demo")
 FOLDERS = (
     "config",
+    # A folder above another is named too: what is made on the way has the mode of the process.
+    "drop",
     "drop/incoming",
     "drop/files",
     "releases",

@@ -187,6 +187,16 @@ def rotate_keys(
     return tuple(names)
 
 
+def require_next_key(name: str) -> None:
+    """Refuse, before work that ends with a rotation, where there would be no new key.
+
+    Raises:
+        ConfigurationError: the key comes from the environment, and no new value does.
+    """
+    if _variable(name) in os.environ:
+        _next_in_environment(name)
+
+
 def finish_rotation(home: Home) -> None:
     """Put what a rotation left beside in its place, or remove it if `keys.json` was not written."""
     for waiting in sorted((*home.path.glob("*.next-*"), *home.keys.glob("*.next-*"))):
@@ -335,17 +345,22 @@ def _next_key(home: Home, name: str, generation: int) -> bytes:
         key = _fresh(home, name, generation)
         _write_key(_waiting(_file(home, name), generation), key)
         return key
+    return _next_in_environment(name)
+
+
+def _next_in_environment(name: str) -> bytes:
     variable = f"{_variable(name)}_NEXT"
     try:
         key = bytes.fromhex(os.environ.get(variable, ""))
     except ValueError:
         key = b""
-    if len(key) != KEY_BYTES:
+    if len(key) != KEY_BYTES or key.hex() == os.environ[_variable(name)].strip().lower():
         raise ConfigurationError(
             f"There is no new value for key {name}",
             where=variable,
             why=f"the key comes from {_variable(name)}, which a command cannot change",
-            fix="set it to 64 random hexadecimal characters; after the rotation they are the key",
+            fix="set it to 64 other random hexadecimal characters; after the rotation they are the "
+            "key",
         )
     return key
 

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -220,7 +220,7 @@ def warm_up() -> None:
     _waiting.append(
         subprocess.Popen(
             [sys.executable, "-c", _WAIT_FOR_ORDER],
-            env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            env={**_without_keys(os.environ), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
             cwd=project_dir(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -228,6 +228,11 @@ def warm_up() -> None:
             text=True,
         )
     )
+
+
+def _without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """For dbt, which opens the warehouse alone: no key of the vault, of ids or of a person."""
+    return {name: value for name, value in environment.items() if not name.startswith("RCS_KEY_")}
 
 
 def _project_digest(project: Path) -> str:

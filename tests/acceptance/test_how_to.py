@@ -19,11 +19,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from rcs_assets.errors import StorageError
 from rcs_assets.intake.receipts import read_receipts
 from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
 from rcs_assets.storage import Home, open_vault
+from rcs_assets.storage.connect import copy_encrypted
 from tests.acceptance.documentation import blocks, commands
 from tests.conftest import DEMO_DAY
 from tests.integration.installation import (
@@ -215,6 +217,8 @@ def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> N
         writer = csv.DictWriter(stream, list(row))
         writer.writeheader()
         writer.writerow({**row, "retention_until": "2018-01-31"})
+    ids, old = _children(home, "t2-falkirk"), Home.open(home).key("vault")
+    assert _in_files(home, ids) == len(ids) > 5000
     for words in commands(page, "rcs"):
         done = rcs(*words[1:], "--home", home)
         assert done.status == 0, done.output
@@ -225,6 +229,9 @@ def test_end_retention(repo_root: Path, rcs, released_home, tmp_path: Path) -> N
     ended = [row for row in shown if row["engagement"] == "t2-falkirk"]
     assert ended and all(row["accepted"] == 0 for row in ended)
     assert not any(_zones(home).values()) and any(_zones(released_home.path).values())
+    assert _in_files(home, ids) == 0
+    with pytest.raises(StorageError, match="the key does not open it"):
+        copy_encrypted(Home.open(home), home / "vault.duckdb", old, tmp_path / "opened", old)
 
 
 @pytest.mark.slow
@@ -252,6 +259,8 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
             assert done.status == 0, done.output
         # Removed from the zones at once; what is published waits for the batch.
         assert _sampled(home) == _sampled(released_home.path) - number
+        gone = _children(released_home.path, "t2-falkirk") - _children(home, "t2-falkirk")
+        assert len(gone) > number and _in_files(home, gone) == 0
         done = rcs(*publish[1:], "--home", home)
         assert done.status == status, done.output
         assert ("children left since release" in done.stderr) == bool(status)
@@ -270,6 +279,28 @@ def test_withdraw_a_child(repo_root: Path, rcs, released_home, tmp_path: Path) -
         if (row["engagement"], row["dataset"]) == ("t2-falkirk", "opt_outs")
     ]
     assert any("honoured before" in reason for reason in told)
+
+
+def _children(home: Path, engagement: str) -> set[bytes]:
+    """Record ids of an engagement's children in all tables of the warehouse."""
+    database = home / "warehouse.duckdb"
+    tables = _query(
+        database,
+        "select table_schema, table_name from information_schema.columns group by all "
+        "having list_has_all(list(column_name), ['record_id', 'engagement'])",
+    )
+    where = f"where engagement = '{engagement}' and record_id is not null"
+    every = " union ".join(f"select record_id from {s}.{t} {where}" for s, t in tables)
+    return {record_id.encode() for (record_id,) in _query(database, every)}
+
+
+def _in_files(home: Path, ids: set[bytes]) -> int:
+    """How many of the record ids stand in some byte of a file of the home."""
+    found = set()
+    for file in home.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            found |= ids & set(re.findall(rb"r[0-9a-f]{16}", file.read_bytes()))
+    return len(found)
 
 
 def _answering(home: Path, opted_out: str) -> list[str]:

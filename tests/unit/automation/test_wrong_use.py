@@ -139,7 +139,8 @@ def test_a_name_that_nothing_has_is_not_answered_with_nothing(
 def test_a_folder_of_something_else_is_not_made_an_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "letters").mkdir(mode=0o755)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters").chmod(0o755)
     (tmp_path / "letters" / "a.txt").touch()
     monkeypatch.chdir(tmp_path / "letters")
     monkeypatch.setenv("RCS_HOME", "")

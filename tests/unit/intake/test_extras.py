@@ -16,6 +16,7 @@ from rcs_assets.intake.extras import destroy_extra_children, extra_children
 from rcs_assets.intake.receipts import Receipt, read_receipts
 from rcs_assets.intake.take import take, take_education
 from rcs_assets.storage import Settings
+from rcs_assets.storage.erasure import waiting_engagements
 from tests.unit.intake.conftest import (
     AS_OF,
     ENGAGEMENT,
@@ -89,6 +90,7 @@ def test_they_are_destroyed_and_the_rest_stays_as_it_was(oversent: World) -> Non
     held = {line.dataset: line for line in read_register(world.home)}
     files = {name: text_of(world, held[name]) for name in ("education_ids", "education_payload")}
     (certificate,) = destroy(world)
+    assert waiting_engagements(world.home) == {ENGAGEMENT}
 
     now = {line.dataset: line for line in read_register(world.home)}
     for name, text in files.items():

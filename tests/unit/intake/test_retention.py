@@ -1,4 +1,4 @@
-"""Retention: after its day nothing of an engagement can be opened or rebuilt."""
+"""Retention: after its day nothing of an engagement can be opened, rebuilt or found in a file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from rcs_assets.errors import StorageError
-from rcs_assets.intake import keys
+from rcs_assets.errors import ConfigurationError, StorageError
+from rcs_assets.intake import certificates, keys
 from rcs_assets.intake.certificates import FOLDER
 from rcs_assets.intake.drop import current_deliveries, opened, read_register
+from rcs_assets.intake.freshness import wanted_fingerprints
 from rcs_assets.intake.retention import (
     complete_certificates,
     destroy_ended,
@@ -22,6 +26,9 @@ from rcs_assets.intake.retention import (
 )
 from rcs_assets.intake.take import take, take_education, take_social_work
 from rcs_assets.programme import Programme
+from rcs_assets.storage import Home, erasure, keyring
+from rcs_assets.storage.connect import copy_encrypted
+from rcs_assets.storage.keyring import rotate_keys
 from tests.unit.intake.conftest import CANARIES, ENGAGEMENT, World
 
 UNTIL = date(2020, 1, 31)
@@ -48,6 +55,27 @@ def held(world: World) -> int:
     return sum(world.vault_rows(f"select count(*) from {t}")[0][0] for t in vault) + sum(
         world.rows(f"select count(*) from intake.{t}")[0][0] for t in tables
     )
+
+
+def record_ids(world: World) -> set[bytes]:
+    """Of the engagement's children, from each table of the warehouse that names any."""
+    tables = world.rows(
+        "select table_schema || '.' || table_name from information_schema.columns group by all "
+        "having list_has_all(list(column_name), ['record_id', 'engagement'])"
+    )
+    query = " union ".join(f"select record_id from {t} where engagement = $1" for (t,) in tables)
+    return {row[0].encode() for row in world.rows(query.replace("$1", f"'{ENGAGEMENT}'"))}
+
+
+def found_in_bytes(home: Home, ids: set[bytes]) -> int:
+    """How many of the ids stand in a file of the home, whatever the engine says of its rows."""
+    files = [file.read_bytes() for file in home.path.rglob("*") if file.is_file()]
+    return sum(any(one in content for content in files) for one in ids)
+
+
+def refuse_opening(home: Home, key: bytes) -> None:
+    with pytest.raises(StorageError, match="the key does not open it"):
+        copy_encrypted(home, home.vault, key, home.tmp / "opened", key)
 
 
 def test_the_last_day_still_counts(delivered: World) -> None:
@@ -84,6 +112,117 @@ def test_nothing_is_left_and_nothing_comes_back(delivered: World) -> None:
     told = certificate.read_text(encoding="utf-8")
     assert {row["seq"] for row in json.loads(told)["deliveries"]} == set(register)
     assert not any(value in told for value in CANARIES)
+
+
+def test_no_byte_tells_a_record_when_the_certificate_holds(delivered: World) -> None:
+    world = delivered
+    take_all(world)
+    ids, old = record_ids(world), world.home.key("vault")
+    assert len(ids) > 10
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
+    take_all(world)
+    # Every row is gone, and its bytes are there.
+    assert held(world) == 0 and found_in_bytes(world.home, ids) > 0
+    (certificate,) = complete_certificates(world.home)
+    assert found_in_bytes(world.home, ids) == 0
+    refuse_opening(world.home, old)
+    assert not list(world.home.path.glob("*.wal"))
+    said = json.loads(certificate.read_text())
+    assert said["files_written_anew"] == ["vault.duckdb", "warehouse.duckdb"]
+    assert said["vault_key_generation_ended"] == 1
+    # What stays is as it was.
+    assert world.rows("select count(*) from intake.school_roll")[0][0] > 0
+    take_all(world)
+
+
+class Killed(BaseException):
+    """What a signal does."""
+
+
+@pytest.mark.parametrize(
+    ("room", "step", "is_done_before"),
+    [
+        (erasure, "copy_warehouse", True),
+        (erasure, "replace_durably", False),
+        (erasure, "rotate_keys", False),
+        (keyring, "_write_register", True),
+        (erasure, "rotate_keys", True),
+        (certificates, "finish", False),
+    ],
+)
+def test_killed_while_the_files_are_written_anew(
+    delivered: World,
+    monkeypatch: pytest.MonkeyPatch,
+    room: ModuleType,
+    step: str,
+    is_done_before: bool,
+) -> None:
+    """Killed at any step: no certificate holds yet, and the next command completes it."""
+    world = delivered
+    take_all(world)
+    ids, old, real = record_ids(world), world.home.key("vault"), getattr(room, step)
+
+    def kill(*arguments: Any) -> None:
+        if is_done_before:
+            real(*arguments)
+        raise Killed
+
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
+    take_all(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(room, step, kill)
+        with pytest.raises(Killed):
+            complete_certificates(world.home)
+    assert certificates.listed(world.home, "") == []
+    assert world.rows("select count(*) from intake.school_roll")[0][0] > 0
+    # As the command does: what was begun, the run, and the certificate.
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
+    take_all(world)
+    (certificate,) = complete_certificates(world.home)
+    assert json.loads(certificate.read_text())["vault_key_generation_ended"] == 1
+    assert found_in_bytes(world.home, ids) == 0
+    refuse_opening(world.home, old)
+    # A key that has taken the place of the old one is not replaced again.
+    assert keyring.key_generations(world.home) == {"vault": 2}
+    assert {f.name for f in world.home.path.glob("*.duckdb*")} == {
+        "vault.duckdb",
+        "warehouse.duckdb",
+    }
+
+
+def test_a_vault_key_of_the_environment_needs_a_new_one_before_anything_is_destroyed(
+    delivered: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = delivered
+    take_all(world)
+    old = world.home.key("vault")
+    monkeypatch.setenv("RCS_KEY_VAULT", old.hex())
+    for same in ("", old.hex().upper()):
+        monkeypatch.setenv("RCS_KEY_VAULT_NEXT", same)
+        with pytest.raises(ConfigurationError, match="RCS_KEY_VAULT_NEXT"):
+            destroy_ended(world.home, until(world, UNTIL), AFTER)
+    assert pending_certificates(world.home) == [] and keys.destroyed(world.home) == {}
+    new = keyring._derived(world.home.seed or 0, "vault", 2).hex()
+    monkeypatch.setenv("RCS_KEY_VAULT_NEXT", new)
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
+    take_all(world)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(certificates, "finish", Mock(side_effect=KeyboardInterrupt))
+        complete_certificates(world.home)
+    # The operator makes the new one the key; no other is asked for.
+    monkeypatch.setenv("RCS_KEY_VAULT", new)
+    monkeypatch.delenv("RCS_KEY_VAULT_NEXT")
+    destroy_ended(world.home, until(world, UNTIL), AFTER)
+    assert len(complete_certificates(world.home)) == 1
+    refuse_opening(world.home, old)
+
+
+def test_nothing_is_computed_of_the_vaults_key(delivered: World) -> None:
+    before = wanted_fingerprints(delivered.home)
+    rotate_keys(delivered.home, ["vault"])
+    assert wanted_fingerprints(delivered.home) == before
+    rotate_keys(delivered.home, ["record_id"])
+    assert wanted_fingerprints(delivered.home) != before
 
 
 def test_reference_data_and_later_deliveries_stay(delivered: World) -> None:

@@ -18,6 +18,7 @@ from rcs_assets.intake.take import take, take_education, take_social_work
 from rcs_assets.intake.tombstones import read_tombstones
 from rcs_assets.storage import open_vault, open_warehouse
 from rcs_assets.storage.checks import Bench
+from rcs_assets.storage.erasure import erase_removed, waiting_engagements
 from tests.unit.intake.conftest import ENGAGEMENT, World, write_csv
 
 OUT = {
@@ -187,3 +188,21 @@ def test_a_damaged_log_of_tombstones_stops_intake(delivered: World) -> None:
     (delivered.home.drop / "tombstones.jsonl").write_text("{")
     with pytest.raises(StorageError, match=r"drop/tombstones\.jsonl"):
         delivered.take("sample_file")
+
+
+def test_rows_of_who_is_new_on_the_list_are_to_leave_the_files(delivered: World) -> None:
+    world = delivered
+    home = world.home
+    deliver(world, OUT)
+    take_all(world)
+    # The first list came before any pupil: no row of theirs was ever there.
+    assert waiting_engagements(home) == frozenset()
+    deliver(world, OUT, OTHER)
+    take_all(world)
+    assert waiting_engagements(home) == {ENGAGEMENT}
+    assert erase_removed(home, [ENGAGEMENT])
+    take_all(world)
+    deliver(world, BACK, OTHER)
+    take_all(world)
+    # The same list, and one that brings a child back, take nobody out.
+    assert waiting_engagements(home) == frozenset()

@@ -1,12 +1,17 @@
-"""The home: profiles, markers."""
+"""The home: profiles, markers, who may enter."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from rcs_assets.doctor import Finding, examine
 from rcs_assets.errors import ConfigurationError, StorageError
 from rcs_assets.storage import Home, Settings, open_memory
 
@@ -15,6 +20,50 @@ def test_the_default_profile_is_production(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "a")
     assert home.profile == "production"
     assert home.path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def open_mask() -> Iterator[None]:
+    """The mask of most accounts, under which others may read what is made."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_mask")
+def test_every_folder_of_a_home_is_its_owners(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "a")
+    assert [f for f in home.path.rglob("*") if f.is_dir() and f.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.usefixtures("open_mask")
+def test_a_command_makes_no_file_that_others_may_read(rcs, tmp_path: Path) -> None:
+    assert rcs("keys", "new", "--home", tmp_path / "a").status == 0
+    made = [tmp_path / "a", *(tmp_path / "a").rglob("*")]
+    assert len(made) > 10
+    assert [file for file in made if file.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.usefixtures("open_mask")
+def test_a_run_of_the_ui_makes_no_file_that_others_may_read() -> None:
+    tell_mask = "import os, rcs_assets.definitions; print(oct(os.umask(0)))"
+    told = subprocess.run(
+        [sys.executable, "-c", tell_mask], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "0o77\n"
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701])
+def test_the_doctor_names_a_home_that_others_can_enter(tmp_path: Path, mode: int) -> None:
+    home = Home.open(tmp_path / "a")
+
+    def finding() -> Finding:
+        return next(finding for finding in examine(home) if finding.what == "home")
+
+    assert finding().is_ok
+    home.path.chmod(mode)
+    assert not finding().is_ok
+    assert f"chmod 700 {home.path}" in finding().detail
 
 
 def test_an_existing_home_keeps_its_profile_and_seed(tmp_path: Path) -> None:
