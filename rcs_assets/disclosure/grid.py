@@ -411,8 +411,8 @@ def rounded(value: Floats, step: Floats) -> Floats:
 def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
     """What a release with these hidden nodes and notes would tell.
 
-    A weighted percentage is taken as if the release showed the unweighted one, rounded
-    alike: an attacker who knows what the weights do learns no more than that.
+    A weighted percentage is taken as if the release showed the unweighted one, rounded alike. What
+    the weights tell beside it is not counted (docs/explanation/disclosure.md, Rounding protects).
     """
     n = np.where(np.isnan(grid.kept_n), rounded(grid.base, grid.n_step), grid.kept_n)
     bounds = what_rounding_leaves(grid, n, unweighted(grid))
