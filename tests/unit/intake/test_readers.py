@@ -194,5 +194,5 @@ def test_a_survey_with_a_damaged_name(tmp_path: Path, codebook: Codebook) -> Non
     name = next(name.encode() for name in names if len(name) > 8)
     path.write_bytes(path.read_bytes().replace(name, b" " * len(name)))
     header = read_header(path, codebook.datasets["primary_survey"])
-    with pytest.raises(InputError, match="one without a name"):
+    with pytest.raises(InputError, match="column 5 without a name"):
         check_survey_header(header, questionnaire, path.name)

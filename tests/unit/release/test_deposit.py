@@ -127,7 +127,7 @@ def test_sav_says_which_answers_have_an_order(files):
     )} == {
         "happy_at_school": "ordinal", "sdq_1": "ordinal", "frequency_alcohol": "ordinal",
         "alcohol_ever": "nominal", "adults_listening": "nominal",
-        "expected_destination_after_school": "nominal", "stage": "nominal", "weight": "scale",
+        "expected_destination_after_school": "nominal", "stage": "ordinal", "weight": "scale",
     }  # fmt: skip
 
 
