@@ -61,6 +61,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RCS_HOME"] = os.environ["RCS_TEST_HOME"]
 
 
+@pytest.fixture(autouse=True)
+def foreign_names_as_before() -> Iterator[None]:
+    """A command in this process names its home to Dagster; the next test has another, or none."""
+    before = {name: os.environ.get(name) for name in FOREIGN}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 # Files whose single tests take longest: begun last, one of them would outlast all others.
 LONG_FIRST = ("tests/privacy/test_canaries", "tests/integration/", "tests/mutation/")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,8 @@ def test_dagster_validates_the_definitions(repo_root: Path) -> None:
             "definitions", "validate", "-w", "workspace.yaml",
         ],
         cwd=repo_root,
+        # Another test's home, that is gone by now, is none to validate in.
+        env={name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"},
         capture_output=True,
         text=True,
         check=False,
