@@ -8,7 +8,7 @@ holder learns of the school by the roll (`attack.py`).
 All schools of a CPP are asked at once, as no sum over schools is in what one of them has. How many
 took part in a group is never less than who answered any question; as many are taken. So it is not
 asked how many of them answered one, which they nearly all do: what they answered is. What the
-public package adds is left out: it tells of no single school what its own package does not.
+public package adds to this knowledge is not counted: a school that is most of its CPP may see more.
 """
 
 from __future__ import annotations

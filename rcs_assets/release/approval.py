@@ -33,12 +33,12 @@ from rcs_assets.release.files import (
     APPROVALS,
     CANDIDATE_FILE,
     disk_failures_named,
-    sync,
     write_json,
 )
 from rcs_assets.release.gate import Approval, CandidateFacts, Decision
 from rcs_assets.release.packages import CANDIDATE
 from rcs_assets.storage import Home
+from rcs_assets.storage.files import sync
 
 APPROVERS_FILE = "approvers.yaml"
 _REQUIRED = {"name", "account", "public_key", "since"}

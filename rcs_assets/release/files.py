@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rcs_assets.errors import StorageError
+from rcs_assets.storage.files import sync
 
 CHECKSUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
@@ -81,15 +82,6 @@ def sync_tree(folder: Path) -> None:
     """
     os.sync()
     sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Force one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # A full disk, a quota that is used up, a limit on the size of a file.

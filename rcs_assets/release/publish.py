@@ -41,7 +41,6 @@ from rcs_assets.release.files import (
     disk_failures_named,
     file_entry,
     file_list,
-    sync,
     sync_tree,
     write_checksums,
     write_json,
@@ -58,6 +57,7 @@ from rcs_assets.release.packages import (
 from rcs_assets.release.seal import candidate_hash
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
+from rcs_assets.storage.files import sync
 
 # What completes a candidate.
 _COMPLETED = (EVIDENCE, CHECKSUMS, AUDIT_LOG, MANIFEST)

@@ -33,7 +33,6 @@ from rcs_assets.release.files import (
     MANIFEST,
     disk_failures_named,
     file_list,
-    sync,
     sync_tree,
     write_checksums,
     write_json,
@@ -48,6 +47,7 @@ from rcs_assets.release.packages import (
 from rcs_assets.release.publish import point_current_to
 from rcs_assets.release.states import ReleaseState
 from rcs_assets.storage import Home
+from rcs_assets.storage.files import sync
 from rcs_assets.storage.home import TOMBSTONE, WITHDRAWN_FOLDER
 
 # SCN and UID have more digits than the code of a school; an SCN is also written in groups, and has

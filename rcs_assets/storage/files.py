@@ -35,12 +35,13 @@ def replace_durably(fresh: Path, file: Path) -> None:
 
     Returns when the disk has both the bytes and the name.
     """
-    _sync(fresh)
+    sync(fresh)
     fresh.replace(file)
-    _sync(file.parent)
+    sync(file.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force one file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
