@@ -53,6 +53,7 @@ from rcs_assets.storage.tables import replace_tables
         deps=[
             ("wellbeing", "estimates"),
             ("wellbeing", "respondents"),
+            ("wellbeing", "weights"),
             ("intake", "clusters"),
             ("intake", "school_list"),
             ("codebook", "tables"),
@@ -90,6 +91,7 @@ def estimates(home: HomeResource) -> dg.MaterializeResult[None]:
             ("disclosure", "estimates"),
             ("wellbeing", "estimates"),
             ("wellbeing", "respondents"),
+            ("wellbeing", "weights"),
             ("intake", "clusters"),
             ("intake", "school_list"),
             ("codebook", "tables"),

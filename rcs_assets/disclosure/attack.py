@@ -14,7 +14,9 @@ of them) can count what they count; what else is hidden is attacked with these c
 
 Unknowns are the pupils and positive answers (or sums of scores) of stage by sex in each
 area, and of the groups of the other breakdowns; every sum over groups and areas is an
-equation, every shown figure with its rounding a bound, so is every public roll and note.
+equation, every shown figure with its rounding a bound, so is every public roll and note. A weighted
+figure is the share of a weighted sum: the attacker has the weights of stage and sex, which whoever
+knows only about what they are cannot have better.
 """
 
 from __future__ import annotations
@@ -97,23 +99,22 @@ class Attacker:
         rows = np.isin(structure.equation_owner, ["", holder])
         self.equations = csr_array(structure.equations[rows][:, mine])
         self.expression = csr_array(structure.expression[:, mine])
+        self.cells = csr_array(structure.cells[:, mine])
         self.variable_place = structure.place[mine]
         level = grid.level[self.variable_place]
         self.is_school: Bools = np.asarray(level == "school", dtype=bool)
         self.is_above: Bools = np.asarray(~np.isin(level, INSIDE), dtype=bool)
         self.is_everybodys: Bools = np.asarray(structure.owner[mine] == "", dtype=bool)
-        to = np.flatnonzero(self.is_everybodys)
-        self._column_of_public = np.r_[to, to + len(self.variable_place)]
-        # Whatever is told beside what the public knows is told of one of these sums of variables:
-        # places come first.
+        # Whatever is told beside what the public knows is told of one of these sums of variables.
         is_mine = (structure.equation_owner[rows] == coalition) | (public is None)
         own = self.equations[is_mine]
-        parts = [self.expression, own, identity(len(self.variable_place))[self._ends()]]
+        parts = [self.cells, own, identity(len(self.variable_place))[self._ends()]]
         self.sums = csr_array(vstack(parts, format="csr"))
-        places_n, equations_n = self.expression.shape[0], own.shape[0]
-        self.equation_at = np.arange(places_n, places_n + equations_n)
-        self.end_at = np.arange(places_n + equations_n, self.sums.shape[0])
+        cells_n, equations_n = self.cells.shape[0], own.shape[0]
+        self.equation_at = np.arange(cells_n, cells_n + equations_n)
+        self.end_at = np.arange(cells_n + equations_n, self.sums.shape[0])
         is_own = (grid.view == "own") & (grid.engagement == holder)
+        self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self.sees: Bools = np.asarray((grid.view == "public") | is_own, dtype=bool)
         # Of its own CPP the holder is judged by his own package's thresholds.
         at_home = (grid.engagement == holder) & (grid.level == "cpp")
@@ -121,7 +122,6 @@ class Attacker:
         # A school's package says of what size it is, and so does it that there is none.
         self.school_at = np.flatnonzero(is_school & (grid.engagement == holder))
         self.judged: Bools = self.sees & ~((grid.view == "public") & at_home)
-        self.is_own: Bools = np.asarray(is_own, dtype=bool)
         self._memory: dict[tuple[int, str], Memory] = {}
         self._settled: dict[int, tuple[Shown, System]] = {}
         # What the holder's own schools and clusters add up to.
@@ -133,6 +133,11 @@ class Attacker:
         self.sight = Sight(grid, self.expression, self.sees)
         self.one_school = None if public is None else OneSchool(self, public)
         self.refusals = None if public is None else Refusals(self)
+
+    @cached_property
+    def _column_of_public(self) -> Ints:
+        to = np.flatnonzero(self.is_everybodys)
+        return np.asarray(np.r_[to, to + len(self.variable_place)])
 
     def _ends(self) -> Ints:
         """Variables that are no area's sum of its parts; what holds for them holds above.
@@ -391,7 +396,7 @@ class Attacker:
         """
         own = told_of(self.grid, shown, row, self.is_own & ~np.isin(self.grid.level, INSIDE))
         # What is above schools and clusters is a sum of what everybody has.
-        system = with_rows(public.settled(shown, row), *told_rows(public.expression, own))
+        system = with_rows(public.settled(shown, row), *told_rows(public.cells, own))
         t, mine = asked.targets, np.tile(self.is_everybodys, 2)
         limits = t.low_ok, t.high_ok, t.is_either()
         targets = Asked.at(public.expression, asked.place, asked.quantity, limits).targets

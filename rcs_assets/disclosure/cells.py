@@ -128,6 +128,42 @@ _PROBLEMS = (
         where s.n <> u.base_n or s.y <> u.y_n
         """,
     ),
+    (
+        "Weights differ within a stage and sex of a CPP, or are none",
+        "weights are a roll over its respondents, stage by sex (policy.md, Table B)",
+        "select engagement || ' ' || survey || ' ' || stage || ' ' || sex as place "
+        "from sdc_weight where not (weight > 0 and most <= weight * (1 + 1e-9))",
+    ),
+    (
+        "A CPP has no weights",
+        "other CPPs of the survey have: what is above them is weighted",
+        """
+        select engagement || ' ' || survey as place from sdc_input
+        semi join (select distinct survey from sdc_weight) using (survey)
+        anti join sdc_weight using (survey, engagement)
+        where geography_level = 'cpp' and breakdown = 'stage:sex' and base_n > 0
+        """,
+    ),
+    (
+        "A figure is not the weighted one of its stages and sexes",
+        "the attack takes it as their weighted sum: other weights made it",
+        """
+        select any_value(e.indicator || ' ' || e.unit || ' ' || e.breakdown) as place
+        from sdc_input as e
+        inner join sdc_input as c
+            on c.survey = e.survey and c.indicator = e.indicator and c.geography_level = 'cpp'
+            and c.breakdown = 'stage:sex'
+        inner join sdc_weight as w
+            on w.survey = c.survey and w.engagement = c.engagement
+            and c."group" = w.stage || ':' || w.sex
+        where e.estimate is not null and e.base_n > 0
+            and ({holds_area}) and ({holds_group})
+        group by e.survey, e.indicator, e.unit, e.breakdown, e."group"
+        having abs(any_value(e.estimate) - sum(if(
+            e.statistic = 'pct', 100.0 * c.y_n, c.sum_x
+        ) * w.weight) / sum(c.base_n * w.weight)) > 1e-6
+        """,
+    ),
 )
 
 # Which unit is part of which. A school is part of its cluster where the survey has clusters,
@@ -149,6 +185,40 @@ union all
 select distinct survey, unit, 'tranche:' || tranche from sdc_input where geography_level = 'cpp'
 union all
 select distinct survey, unit, 'all' from sdc_input where geography_level = 'tranche'
+"""
+
+# Whether area and group `e` hold a CPP's stage and sex `w`.
+HOLDS_AREA = (
+    "e.geography_level = 'all' or e.geography_level = 'tranche' and e.tranche = w.tranche "
+    "or e.geography_level = 'cpp' and e.engagement = w.engagement"
+)
+HOLDS_GROUP = (
+    "e.breakdown = 'total' or e.breakdown = 'stage' and e.\"group\" = w.stage "
+    "or e.breakdown = 'sex' and e.\"group\" = w.sex "
+    "or e.breakdown = 'stage:sex' and e.\"group\" = w.stage || ':' || w.sex"
+)
+# A CPP's stage and sex without respondents counts as the heaviest: whoever knows more is right.
+_WEIGHT = """
+create or replace temp table sdc_weight as
+with made as (
+    select engagement, survey, stage, sex, min(weight) as weight, max(weight) as most,
+    from {weights}
+    group by all
+)
+select
+    e.survey, e.engagement, e.tranche, split_part(e."group", ':', 1) as stage,
+    split_part(e."group", ':', 2) as sex,
+    coalesce(any_value(w.weight), max(h.weight)) as weight,
+    coalesce(any_value(w.most), max(h.weight)) as most,
+from (
+    select distinct survey, engagement, tranche, "group" from sdc_input
+    where geography_level = 'cpp' and breakdown = 'stage:sex'
+) as e
+inner join made as h on h.engagement = e.engagement and h.survey = e.survey
+left join made as w
+    on w.engagement = e.engagement and w.survey = e.survey
+    and w.stage = split_part(e."group", ':', 1) and w.sex = split_part(e."group", ':', 2)
+group by all
 """
 
 _SCHOOL = """
@@ -326,7 +396,7 @@ order by seen.survey, seen.indicator, place_id
 TEMPORARY = (
     "reason", "breakdown", "level", "size", "rule", "input", "parent", "school", "cluster",
     "node", "place", "variable", "hidden", "setting", "figure", "kept", "told", "then",
-    "compared", "telling", "telling_story", "earlier", "before",
+    "compared", "telling", "telling_story", "earlier", "before", "weight", "weighted",
 )  # fmt: skip
 
 
@@ -337,7 +407,9 @@ class Sources:
     `estimates` and `respondents` in the columns of `wellbeing.estimates` and
     `wellbeing.respondents`; `indicators`: indicator, is_sensitive, score_low, score_high;
     `clusters`: engagement, seed_code, cluster_code, the one cluster of a school;
-    `geographies`: geography_level, geography_code, geography_name.
+    `geographies`: geography_level, geography_code, geography_name; `weights`: engagement, survey,
+    stage, sex, weight, the same for all pupils of a CPP, stage and sex. What has none there counts
+    alike.
     """
 
     estimates: str
@@ -345,10 +417,11 @@ class Sources:
     respondents: str
     clusters: str
     geographies: str
+    weights: str
 
 
 def read_cells(con: duckdb.DuckDBPyConnection, policy: Policy, sources: Sources) -> None:
-    """Make the temporary tables `sdc_node`, `sdc_parent`, `sdc_school` and `sdc_cluster`.
+    """Make the temporary tables `sdc_node`, `_parent`, `_school`, `_cluster` and `_weight`.
 
     Args:
         con: a connection that sees the relations.
@@ -363,6 +436,7 @@ def read_cells(con: duckdb.DuckDBPyConnection, policy: Policy, sources: Sources)
     rule, surveys = policy.clusters, list(policy.clusters.surveys)
     con.execute(_INPUT.format(estimates=sources.estimates, indicators=sources.indicators))
     con.execute(_PARENT.format(clusters=sources.clusters, cluster_surveys=surveys))
+    con.execute(_WEIGHT.format(weights=sources.weights))
     _refuse_bad_input(con)
     con.execute(_SCHOOL.format(respondents=sources.respondents))
     con.execute(
@@ -474,7 +548,7 @@ def _table(
 
 def _refuse_bad_input(con: duckdb.DuckDBPyConnection) -> None:
     for what, why, sql in _PROBLEMS:
-        text = sql.format(partial=PARTIAL)
+        text = sql.format(partial=PARTIAL, holds_area=HOLDS_AREA, holds_group=HOLDS_GROUP)
         found = con.execute(f"select min(place), count(*) from ({text})").fetchall()[0]
         if found[1]:
             raise InputError(

@@ -46,8 +46,8 @@ from rcs_assets.disclosure.grid import (
     Grid,
     Shown,
     as_released,
+    figures,
     rounded,
-    unweighted,
     what_rounding_leaves,
 )
 from rcs_assets.disclosure.policy import Policy
@@ -450,11 +450,12 @@ def _stays(grid: Grid, earlier: Earlier) -> Bools:
 def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Floats]:
     """What the rounding of then left open of known cells: low_n, high_n, low_p, high_p."""
     is_mean = grid.is_mean[:, None]
-    # Weights move figures of which nobody has changed: the unweighted one stands for all.
-    is_weighted = ~np.isin(grid.level, INSIDE)
+    # Weights move figures of which nobody has changed: the one of today stands for all.
+    is_area = ~np.isin(grid.level, INSIDE)
     count = np.where(is_mean, grid.score_sum, 100 * grid.numerator)
     true = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
-    shown = np.where(is_weighted, unweighted(grid), earlier.known_estimate)
+    true = np.where((grid.spread < 1) & ~np.isnan(grid.estimate), grid.estimate, true)
+    shown = np.where(is_area, figures(grid), earlier.known_estimate)
     step = _step_behind(shown, true, np.where(is_mean, grid.mean_step, grid.pct_step), is_mean)
     n_step = _step_behind(earlier.known_n, grid.base, grid.n_step, np.ones_like(is_mean))
     n_step = np.where(np.isnan(grid.kept_n), n_step, grid.n_step)

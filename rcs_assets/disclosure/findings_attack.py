@@ -15,10 +15,11 @@ each count of risks. What holds whatever they are:
 - a model counts those who answered everything.
 
 Shown figures bound what they say by their rounding; shares and rates are taken as if they were
-unweighted, as in `attack.py`. What a release before showed of a level, and nobody has changed
-since, is said as well; what follows from that and the total alone is no leak of this release. Odds
-ratios are adjusted for ten things and more and no sum: that they rest on enough pupils is what
-Table A asks of them (`checks.py`).
+unweighted: how the pupils of a level spread over stages and sexes, which weigh, is in no table.
+What a release before showed of a level, and nobody has changed since, is said as well; what
+follows from that and the total alone is no leak of this release. Odds ratios are adjusted for
+ten things and more and no sum: that they rest on enough pupils is what Table A asks of them
+(`checks.py`).
 """
 
 from __future__ import annotations

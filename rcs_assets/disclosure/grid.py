@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from rcs_assets.disclosure.cells import HOLDS_AREA, HOLDS_GROUP
 from rcs_assets.disclosure.secondary import counts_behind
 from rcs_assets.errors import InputError
 
@@ -45,6 +46,15 @@ select
 from sdc_node
 where (survey, indicator) in (select (survey, min(indicator)) from sdc_node group by survey)
 order by survey, place_id
+"""
+
+# The CPPs, stages and sexes of which a place's figure is a weighted sum.
+_WEIGHTED = f"""
+create or replace temp table sdc_weighted as
+select e.survey, e.place_id, w.engagement, w.stage, w.sex, w.weight,
+from sdc_place as e
+inner join sdc_weight as w
+    on w.survey = e.survey and ({HOLDS_AREA}) and ({HOLDS_GROUP})
 """
 
 # Lines: a place (the total) and the places that it is the sum of. `kind` names the line.
@@ -149,8 +159,11 @@ class Grid:
     """The nodes of one survey.
 
     One entry a place: `view`, `unit`, `level`, `engagement`, `breakdown`, `group`,
-    `is_released` (its package has a row for it). One row an indicator, one column a place:
-    counts (`base`, `numerator`, `complement`, `score_sum`), `roll` (of a school's total no more
+    `is_released` (its package has a row for it), `spread` (the least weight in it over the
+    largest; 1 where its figures are not weighted, or all weigh the same). One row an indicator,
+    one column a place:
+    counts (`base`, `numerator`, `complement`, `score_sum`), `estimate` as the wellbeing room made
+    it, `roll` (of a school's total no more
     than its size class has, of a holder's own total no more than those of its schools), thresholds
     (`k_*`), steps,
     `k_base` is what a shown cell reaches, `k_protected` what a hidden base is kept below;
@@ -173,10 +186,12 @@ class Grid:
     breakdown: Texts
     group: Texts
     is_released: Bools
+    spread: Floats
     base: Floats
     numerator: Floats
     complement: Floats
     score_sum: Floats
+    estimate: Floats
     roll: Floats
     k_base: Floats
     k_protected: Floats
@@ -254,8 +269,9 @@ class Shown:
 
 
 def surveys(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Surveys that have nodes; makes `sdc_place`."""
+    """Surveys that have nodes; makes `sdc_place` and `sdc_weighted`."""
     con.execute(_PLACES)
+    con.execute(_WEIGHTED)
     return [
         str(row[0])
         for row in con.execute("select distinct survey from sdc_node order by survey").fetchall()
@@ -320,10 +336,12 @@ def read_grid(con: duckdb.DuckDBPyConnection, survey: str) -> Grid:
         breakdown=texts("breakdown"),
         group=texts("group"),
         is_released=flags("is_released")[0],
+        spread=_spread(con, survey, places_n),
         base=numbers("base_n"),
         numerator=numbers("y_n"),
         complement=numbers("c_n"),
         score_sum=np.nan_to_num(numbers("score_sum")),
+        estimate=numbers("estimate"),
         roll=np.where(np.isnan(roll), NO_LIMIT, roll),
         k_base=numbers("k_base"),
         k_protected=numbers("k_protected"),
@@ -337,6 +355,17 @@ def read_grid(con: duckdb.DuckDBPyConnection, survey: str) -> Grid:
         is_primary=flags("is_primary"),
         kept_n=np.full(shape, np.nan),
     )
+
+
+def _spread(con: duckdb.DuckDBPyConnection, survey: str, places_n: int) -> Floats:
+    found = con.execute(
+        "select place_id, min(weight) / max(weight) as spread from sdc_weighted "
+        "where survey = ? group by place_id",
+        [survey],
+    ).fetchnumpy()
+    spread = np.ones(places_n)
+    spread[np.asarray(found["place_id"], dtype=np.int64)] = np.asarray(found["spread"])
+    return spread
 
 
 def _texts(found: Mapping[str, Any], name: str) -> Texts:
@@ -383,11 +412,11 @@ def what_rounding_leaves(
     Args:
         grid: its steps and thresholds.
         n: shown numbers of pupils.
-        proportion: shown percentages (unweighted) or means.
+        proportion: shown percentages or means.
         tells_kept: for who knows which numbers were kept; every other reader must think that, if
             one is, any number of an area may be.
     """
-    step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
+    step = _figure_step(grid)
     scale = np.where(grid.is_mean[:, None], 1.0, 100.0)
     low_n, high_n = counts_behind(n, grid.n_step)
     is_area = ~np.isin(grid.level, INSIDE)
@@ -409,23 +438,32 @@ def rounded(value: Floats, step: Floats) -> Floats:
 
 
 def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
-    """What a release with these hidden nodes and notes would tell.
-
-    A weighted percentage is taken as if the release showed the unweighted one, rounded alike. What
-    the weights tell beside it is not counted (docs/explanation/disclosure.md, Rounding protects).
-    """
+    """What a release with these hidden nodes and notes would tell."""
     n = np.where(np.isnan(grid.kept_n), rounded(grid.base, grid.n_step), grid.kept_n)
-    bounds = what_rounding_leaves(grid, n, unweighted(grid))
+    bounds = what_rounding_leaves(grid, n, figures(grid))
     nothing = np.zeros_like(hidden)
     return Shown(grid.is_showable & ~hidden, *bounds, note, nothing, nothing.astype(np.int8))
+
+
+def figures(grid: Grid) -> Floats:
+    """Each cell's percentage or mean as it is shown.
+
+    The groups of SIMD, looked after, ethnicity and ASN are taken as if the unweighted figure were
+    shown, rounded alike: how their pupils spread over stages and sexes, which weigh, nobody knows.
+    """
+    is_weighted = (grid.spread < 1) & ~np.isnan(grid.estimate)
+    return np.where(is_weighted, rounded(grid.estimate, _figure_step(grid)), unweighted(grid))
 
 
 def unweighted(grid: Grid) -> Floats:
     """Each cell's unweighted percentage or mean, rounded as its figure would be."""
     count = np.where(grid.is_mean[:, None], grid.score_sum, 100 * grid.numerator)
     proportion = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
-    step = np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
-    return rounded(proportion, step)
+    return rounded(proportion, _figure_step(grid))
+
+
+def _figure_step(grid: Grid) -> Floats:
+    return np.where(grid.is_mean[:, None], grid.mean_step, grid.pct_step)
 
 
 _RELEASED = """
@@ -464,9 +502,10 @@ def from_release(
         values = np.ma.filled(np.ma.asarray(found[name], dtype=np.float64), 0.0)
         return np.asarray(values, dtype=np.float64).reshape(shape)
 
-    # Schools and clusters are unweighted: there the shown figure itself is the bound.
-    is_weighted = ~np.isin(grid.level, INSIDE)
-    proportion = np.where(is_weighted, unweighted(grid), np.round(numbers("estimate"), DECIMALS))
+    # Schools and clusters are unweighted, of others it is known what is weighted: there the shown
+    # figure itself is the bound.
+    is_exact = np.isin(grid.level, INSIDE) | (grid.spread < 1)
+    proportion = np.where(is_exact, np.round(numbers("estimate"), DECIMALS), unweighted(grid))
     note = numbers("note").astype(np.int8)
     is_shown = np.asarray(numbers("is_shown") > 0, dtype=bool)
     n = np.where(is_shown, numbers("n"), rounded(grid.base, grid.n_step))

@@ -326,7 +326,7 @@ class OneSchool:
         total = self.total_place[[school]]
         seen = told_of(self.grid, shown, case.row, self._own(str(self.units[school])))
         seen.append(told(total, 1.0, 0.0, -np.inf, case.pupils.most[school]))
-        cells = csr_array(self.holder.expression[:, self.variable[mine]])
+        cells = csr_array(self.holder.cells[:, self.variable[mine]])
         parts = [told_rows(identity(len(mine)), scale), told_rows(cells, seen)]
         rows = Rows.stacked([part[0] for part in parts])
         low, high = (np.concatenate([part[i] for part in parts]) for i in (1, 2))

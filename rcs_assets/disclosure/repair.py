@@ -70,7 +70,7 @@ class Survey:
     def _shared(self) -> str:
         """Fingerprint of what is the same for all indicators."""
         rule, structure = self.rule, self.structure
-        matrices = (structure.expression, structure.equations)
+        matrices = (structure.expression, structure.weighted, structure.equations)
         return fingerprint(
             repr((sorted(rule.simd_groups.items()), sorted(rule.purposes))),
             *self._grid[1],

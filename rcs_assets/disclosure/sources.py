@@ -76,6 +76,7 @@ def register_sources(
         respondents="wellbeing.respondents",
         clusters="sdc_clusters",
         geographies="sdc_geographies",
+        weights="wellbeing.weights",
     )
 
 

@@ -14,7 +14,7 @@ too, or, where it has none, its total; until nothing changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -462,10 +462,13 @@ def _down(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
 def _if_shown(grid: Grid) -> dict[str, tuple[Floats, Floats]]:
     """Least and most of each quantity that a shown figure leaves, indicators × places.
 
-    Of a school or cluster no more than its whole answers leave (`whole.py`).
+    Of a school or cluster no more than its whole answers leave (`whole.py`); all as if no figure
+    were weighted, since lines add up what is not.
     """
     nothing = np.zeros(grid.base.shape, dtype=bool)
-    shown = as_released(grid, nothing, nothing.astype(np.int8))
+    shown = as_released(
+        replace(grid, spread=np.ones_like(grid.spread)), nothing, nothing.astype(np.int8)
+    )
     positive = grid.base * shown.low_p, grid.base * shown.high_p
     left = {
         "base": (shown.low_n, shown.high_n),

@@ -25,7 +25,10 @@ Told = tuple[Ints, Floats, Floats, Floats, Floats]
 
 
 def told_of(grid: Grid, shown: Shown, row: int, places: Bools) -> list[Told]:
-    """What figures and notes of some places say."""
+    """What figures and notes of some places say.
+
+    Of sums in the order of `Structure.cells`.
+    """
     by_figures = _by_figures(grid, shown, row, places)
     return by_figures if grid.is_mean[row] else by_figures + _by_notes(grid, shown, row, places)
 
@@ -34,10 +37,11 @@ def _by_figures(grid: Grid, shown: Shown, row: int, places: Bools) -> list[Told]
     at = np.flatnonzero(places & shown.is_shown[row])
     low_n, high_n = shown.low_n[row, at], shown.high_n[row, at]
     low_p, high_p = shown.low_p[row, at], shown.high_p[row, at]
+    of_figure = at + len(grid.spread)
     found = [
         told(at, 1.0, 0.0, low_n, high_n),
-        told(at, -low_p, 1.0, 0.0, np.inf),
-        told(at, -high_p, 1.0, -np.inf, 0.0),
+        told(of_figure, -low_p, 1.0, 0.0, np.inf),
+        told(of_figure, -high_p, 1.0, -np.inf, 0.0),
     ]
     if grid.is_mean[row]:
         return found
@@ -49,9 +53,10 @@ def _by_figures(grid: Grid, shown: Shown, row: int, places: Bools) -> list[Told]
     inside = np.isin(grid.level[at], INSIDE)
     told_there = (low_n, high_n, low_p, high_p, k_y, k_c)
     found += _by_whole_answers(at[inside], *(bound[inside] for bound in told_there))
-    # Where rounding already says that k is reached, another row says nothing.
+    # Where rounding already says that k is reached, whoever weighs least, another row says nothing.
+    least_n = low_n * grid.spread[at]
     few, few_others = (
-        ~inside & is_few for is_few in (low_p * low_n < k_y, (1 - high_p) * low_n < k_c)
+        ~inside & is_few for is_few in (low_p * least_n < k_y, (1 - high_p) * least_n < k_c)
     )
     found.append(told(at[few], 0.0, 1.0, k_y[few], np.inf))
     found.append(told(at[few_others], 1.0, -1.0, k_c[few_others], np.inf))

@@ -8,11 +8,12 @@ them. Does not belong here: what a release tells (`told.py`), what is asked (`as
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from rcs_assets.disclosure.cells import PARTIAL
 from rcs_assets.disclosure.grid import Floats, Grid, Ints, Texts
@@ -66,6 +67,16 @@ inner join sdc_variable as v on v.survey = s.survey and v.unit = s.unit
 where p.survey = $survey and v.breakdown in ('stage:sex', 'total')
 """
 
+# Weights of the variables that a place's figure is a weighted sum of.
+_WEIGHTS = """
+select p.place_id as row, v.variable_id as variable, p.weight
+from sdc_weighted as p
+inner join sdc_variable as v
+    on v.survey = p.survey and v.unit = 'cpp:' || p.engagement and v.breakdown = 'stage:sex'
+    and v."group" = p.stage || ':' || p.sex
+where p.survey = $survey
+"""
+
 # Equations: an area is its parts; the groups of a breakdown are its total.
 _EQUATIONS = """
 with areas as (
@@ -117,17 +128,24 @@ order by row, variable
 class Structure:
     """Sums that hold whatever the counts are, of one survey.
 
-    `expression` (places × variables): what each cell is the sum of. `equations` (rows ×
+    `expression` (places × variables): what each cell is the sum of. `weighted` (places ×
+    variables): of what its figure is the share, each row in a unit of its own. `equations` (rows ×
     variables): sums that are zero.
     `equation_owner`, `owner`: the engagement whose coalition alone sees a row or variable;
     empty for everybody's. `place`: a place of each variable.
     """
 
     expression: csr_array
+    weighted: csr_array
     equations: csr_array
     equation_owner: Texts
     owner: Texts
     place: Ints
+
+    @cached_property
+    def cells(self) -> csr_array:
+        """What figures and notes are told of (`told_of`): `expression`, then `weighted`."""
+        return csr_array(vstack([self.expression, self.weighted], format="csr"))
 
 
 def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
@@ -145,11 +163,13 @@ def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
     owners = np.full(int(rows.max(initial=-1)) + 1, "", dtype=object)
     named = _texts(equations["owner"])
     owners[rows[named != ""]] = named[named != ""]
+    expression = csr_array(
+        (np.ones(len(pairs["row"])), (pairs["row"], pairs["variable"])),
+        shape=(len(grid.view), len(place)),
+    )
     return Structure(
-        expression=csr_array(
-            (np.ones(len(pairs["row"])), (pairs["row"], pairs["variable"])),
-            shape=(len(grid.view), len(place)),
-        ),
+        expression=expression,
+        weighted=_weighted(con, grid, expression),
         equations=csr_array(
             (equations["coefficient"], (rows, equations["variable"])),
             shape=(len(owners), len(place)),
@@ -158,6 +178,22 @@ def read_structure(con: duckdb.DuckDBPyConnection, grid: Grid) -> Structure:
         owner=_texts(variables["owner"]),
         place=place,
     )
+
+
+def _weighted(con: duckdb.DuckDBPyConnection, grid: Grid, expression: csr_array) -> csr_array:
+    """Rows of `expression`, and weights in their place where these differ: the largest is 1."""
+    found = con.execute(_WEIGHTS, {"survey": grid.survey}).fetchnumpy()
+    row = np.asarray(found["row"], dtype=np.int64)
+    weight = np.asarray(found["weight"], dtype=np.float64)
+    largest = np.zeros(len(grid.spread))
+    np.maximum.at(largest, row, weight)
+    is_weighted = grid.spread < 1
+    at = is_weighted[row]
+    pairs = row[at], np.asarray(found["variable"], dtype=np.int64)[at]
+    weights = csr_array((weight[at] / largest[row[at]], pairs), shape=expression.shape)
+    alike = csr_array(expression.multiply(~is_weighted[:, None]))
+    alike.eliminate_zeros()
+    return csr_array(weights + alike)
 
 
 def coalitions(grid: Grid) -> list[str]:

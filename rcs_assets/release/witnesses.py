@@ -24,8 +24,9 @@ _FILES = {"tables": "disclosure.certificate_tables", "cells": "disclosure.certif
 _LEVELS = {"public": ("cpp", "tranche", "all"), "cpp": ("cpp", "cluster", "school")}
 _RULE = (
     "Each table fits all that the package shows; for each hidden cell one has it low and one "
-    "high. Numbers of pupils may be fractions. Percentages of areas are weighted, the tables "
-    "are not: pct_margin and mean_margin say how far weighting moves a figure in them. Numbers of "
+    "high. Numbers of pupils may be fractions. Percentages of areas are weighted; the tables fit "
+    "them by weights that are not told, and pct_margin and mean_margin say how far a figure of "
+    "theirs is from the shown one if all count alike. Numbers of "
     "pupils of areas may be off by n_slack beyond their rounding, since they stay as an earlier "
     "release showed them while few pupils have changed; 0 if all are rounded."
 )
@@ -41,8 +42,8 @@ inner join disclosure.estimates as estimates
 where w.audience = $audience and estimates.status in ('published', 'u') and w.n > 1
     and w.geography_level in ('cpp', 'tranche', 'all')
 """
-# Weighting: the largest distance between a table's own figure and the shown one, beyond the
-# rounding, over all tables.
+# Weighting: the largest distance between a table's figure if all count alike and the shown one,
+# beyond the rounding, over all tables.
 _MARGINS = f"""
 select estimates.statistic, max(abs(
     if(estimates.statistic = 'pct', 100, 1) * w.positive / w.n - estimates.estimate

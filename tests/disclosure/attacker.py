@@ -87,14 +87,16 @@ class World:
     """What holds before anything is released, and the truth by which an attack is judged.
 
     `truth`: unprotected estimates of linked measures (or one); `sizes`: respondents of each
-    school; `cluster_of` a school, empty in surveys without clusters; `sensitive`: measures;
-    `scale` of mean scores. `linked`: whether the first measure holds the others. `n_slack`: by how
-    many pupils the number of an area may be off beyond its rounding, since an earlier one stays.
+    school; `cluster_of` a school, empty in surveys without clusters; `weights`: of a CPP's
+    stage and sex, by which pupils of areas count; `sensitive`: measures; `scale` of mean
+    scores. `linked`: whether the first measure holds the others. `n_slack`: by how many pupils
+    the number of an area may be off beyond its rounding, since an earlier one stays.
     """
 
     truth: Sequence[Row]
     sizes: Mapping[str, int]
     cluster_of: Mapping[str, str]
+    weights: Mapping[tuple[str, str], float]
     sensitive: frozenset[str]
     scale: tuple[float, float]
     measures: tuple[str, ...]
@@ -165,6 +167,7 @@ class Attacker:
         self.parts: dict[Cell, list[int]] = {}
         self._name_cells()
         self.size = len(self.leaves)
+        self._weight = self._weigh_leaves()
         self.upper: list[tuple[Vector, float]] = []
         self.equal: list[tuple[Vector, float]] = []
         self._know_sums()
@@ -324,11 +327,37 @@ class Attacker:
         truth = self.world.by_cell[row["indicator"], cell_of(row)]["base_n"]
         return not least <= truth <= most
 
+    def _weighted(self, vector: Vector, cell: Cell) -> Vector:
+        """A sum over an area's leaves in which each pupil counts by the weight of stage and sex."""
+        if cell[0].startswith(("school:", "cluster:")):
+            return vector
+        return {i: v * self._weight[i % self.size] for i, v in vector.items()}
+
+    def _weigh_leaves(self) -> list[float]:
+        found = []
+        for unit, breakdown, group in self.leaves:
+            name = self.holder if unit.startswith("school:") else unit.removeprefix("cpp:")
+            heaviest = max(w for (cpp, _), w in self.world.weights.items() if cpp == name)
+            is_weighted = breakdown == "stage:sex"
+            found.append(self.world.weights.get((name, group), heaviest) if is_weighted else 1.0)
+        return found
+
+    def _figure(self, row: Row, steps: Steps) -> float:
+        """The shown figure; of groups of pupils that no roll knows, what it would be unweighted."""
+        cell = cell_of(row)
+        if cell[1] not in PARTIAL:
+            return float(row["estimate"])
+        truth = self.world.by_cell[row["indicator"], cell]
+        is_mean = row["statistic"] == "mean"
+        step = steps.mean if is_mean else steps.pct
+        count = truth["sum_x"] if is_mean else 100 * truth["numerator_n"]
+        return math.floor(round(count / truth["base_n"] / step, 9) + 0.5) * step
+
     def _learn_figure(self, row: Row, steps: Steps, n: Vector, y: Vector) -> None:
-        estimate = float(row["estimate"])
+        estimate = self._figure(row, steps)
         if row["statistic"] == "mean":
             low, high = estimate - steps.mean / 2, estimate + steps.mean / 2
-            if row["ci_low"] is not None:
+            if row["ci_low"] is not None and cell_of(row)[1] not in PARTIAL:
                 # The true mean stands in the middle of an interval that was rounded outward.
                 middle = (float(row["ci_low"]) + float(row["ci_high"])) / 2
                 low, high = max(low, middle - steps.mean / 2), min(high, middle + steps.mean / 2)
@@ -338,6 +367,7 @@ class Attacker:
             self._at_least(_sum([n, _times(y, -1)]), steps.k)
             if row["geography_level"] in ("school", "cluster"):
                 self._learn_whole(float(row["n"]), low, high, steps, n, y)
+        n, y = self._weighted(n, cell_of(row)), self._weighted(y, cell_of(row))
         self._at_most(_sum([_times(n, low), _times(y, -1)]), 0)
         self._at_most(_sum([y, _times(n, -high)]), 0)
 

@@ -157,7 +157,8 @@ with cells as (
     select
         {tranche} as tranche, {engagement} as engagement, {code} as code, {group} as "group",
         indicator, statistic, sum(on_roll) as roll_n, count(value) as base_n, sum(value) as total,
-        avg(value) as mean, stddev_samp(value) as sd, sum(mark)::bigint as mark,
+        sum(value * {weight}) / sum({weight}) filter (value is not null) as mean,
+        stddev_samp(value) as sd, sum(mark)::bigint as mark,
         count(distinct seed_code) as schools_n,
     from answer where {group} is not null group by all
 )
@@ -184,8 +185,14 @@ def count_estimates(con: duckdb.DuckDBPyConnection, shape: Shape, seed: int) -> 
     count_pupils(con, shape)
 
 
-def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
-    """Count the table `pupil` of `con` as it stands."""
+def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape, reweigh: str = "weight") -> None:
+    """Count the table `pupil` of `con` as it stands.
+
+    Args:
+        con: it gets the relations that protection reads.
+        shape: which was drawn.
+        reweigh: SQL of another weight, of `stage`, `sex` and `weight`.
+    """
     con.execute("""
         create or replace table estimates (
             tranche varchar, engagement varchar, survey varchar, geography_level varchar,
@@ -195,6 +202,13 @@ def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
             schools_n bigint, reason varchar, sum_x double, sd double, answers_mark bigint
         )
     """)
+    # An area's pupils stand for those on the roll of their stage and sex in their CPP.
+    con.execute(
+        f"create or replace table weights as select engagement, '{shape.survey}' as survey, stage, "
+        "sex, sum(on_roll) / count_if(answered) as weight from pupil group by all "
+        "having count_if(answered) > 0"
+    )
+    con.execute(f"update weights set weight = {reweigh}")
     _count_indicators(con, shape)
     for breakdown, (group, has_roll, levels) in BREAKDOWNS.items():
         for level in levels:
@@ -210,6 +224,7 @@ def count_pupils(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
                     survey=shape.survey,
                     level=level,
                     breakdown=breakdown,
+                    weight="weight" if level in ABOVE else "1.0",
                     roll="roll_n" if has_roll else "null",
                     is_empty="roll_n = 0" if has_roll else "false",
                     about_two=ABOUT_TWO,
@@ -229,11 +244,15 @@ def _count_indicators(con: duckdb.DuckDBPyConnection, shape: Shape) -> None:
         "insert into indicators values (?, ?, ?, ?, ?)",
         [[m.name, m.is_sensitive, m.statistic, *limits[m.statistic]] for m in measures],
     )
-    keys = "tranche, engagement, cluster_code, seed_code, sex, stage, simd, looked_after, on_roll"
+    keys = (
+        "tranche, engagement, cluster_code, seed_code, sex, stage, simd, looked_after, on_roll, "
+        "weight"
+    )
     parts = [
         f"select {keys}, '{m.name}' as indicator, '{m.statistic}' as statistic, "
         f"value_{m.name} as value, if(value is null, null, "
-        f"hash(rowid, value) % {2**31})::bigint as mark from pupil"
+        f"hash(pupil.rowid, value) % {2**31})::bigint as mark from pupil "
+        "left join weights using (engagement, stage, sex)"
         for m in measures
     ]
     con.execute(f"create or replace table answer as {' union all '.join(parts)}")

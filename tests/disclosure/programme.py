@@ -22,7 +22,7 @@ from rcs_assets.disclosure.estimates_audit import Audit, audit_estimates
 from tests.disclosure.attacker import SHOWN, Attack, Finding, World, cell_of
 from tests.disclosure.made_programme import SCALE, Shape, count_estimates, rows
 
-SOURCES = Sources("estimates", "indicators", "respondents", "clusters", "geographies")
+SOURCES = Sources("estimates", "indicators", "respondents", "clusters", "geographies", "weights")
 LINKED = (
     "secondary_sdq_total_raised",
     "secondary_sdq_total_borderline",
@@ -75,6 +75,10 @@ class Programme:
             truth=[row for row in rows(self.con, "estimates") if row["indicator"] in measures],
             sizes={row["geography_code"]: row["respondents_n"] for row in schools},
             cluster_of={row["seed_code"]: row["cluster_code"] for row in clusters},
+            weights={
+                (row["engagement"], f"{row['stage']}:{row['sex']}"): row["weight"]
+                for row in rows(self.con, "weights")
+            },
             sensitive=frozenset(
                 row["indicator"] for row in rows(self.con, "indicators") if row["is_sensitive"]
             ),

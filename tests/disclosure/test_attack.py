@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rcs_assets.disclosure import audience_names, load_policy, protect_estimates
 from tests.disclosure.attacker import SHOWN, Attack, cell_of
 from tests.disclosure.made_programme import Measure, Shape
-from tests.disclosure.programme import LINKED, Programme
+from tests.disclosure.programme import LINKED, SOURCES, Programme
 
 SOME, MEAN = Measure("some"), Measure("score", statistic="mean")
 DELICATE = Measure("delicate", 0.3, is_sensitive=True)
@@ -69,6 +71,22 @@ def test_the_others_of_a_hidden_cell_are_not_known_exactly(seed):
         (Measure("nearly", 0.88),), tranches=(1,), clusters=(1, 2), schools=(4, 6), roll=(60, 110)
     )
     assert Programme(shape, seed).findings() == []
+
+
+def test_who_knows_the_weights_learns_no_more():
+    """Where figures are thought unweighted less is hidden: both attackers find what that tells."""
+    shape = Shape(
+        (Measure("nearly", 0.88),), tranches=(1,), clusters=(1, 2), schools=(4, 6), roll=(60, 110)
+    )
+    programme = Programme(shape, 7)
+    assert programme.findings() == []
+    programme.con.execute("create table no_weights as from weights where false")
+    as_if = replace(SOURCES, weights="no_weights")
+    audiences = audience_names(programme.engagements)
+    table = protect_estimates(programme.con, as_if, load_policy(), audiences)
+    programme.released = table.to_pylist()
+    assert programme.findings()
+    assert programme.audit().unsafe_n > 0
 
 
 # Of the first seeds, those whose release once left a hidden cell open by half a pupil alone.

@@ -181,7 +181,9 @@ def test_what_was_hidden_of_the_same_counts_is_taken_from_before(several, monkey
     assert estimates_audit.read_answers(con, "one").known_hidden == {}
 
 
-SHARED = {"view", "unit", "level", "engagement", "breakdown", "group", "is_released", "n_slack"}
+SHARED = {
+    "view", "unit", "level", "engagement", "breakdown", "group", "is_released", "spread", "n_slack",
+}  # fmt: skip
 
 
 def other_than(values):

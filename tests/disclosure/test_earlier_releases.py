@@ -125,16 +125,13 @@ def test_changes_that_cancel_out_are_changes(tmp_path: Path) -> None:
         f"where rowid in (({one} and value_some = 1), ({one} and value_some = 0))",
         {"school": school},
     )
-    count_pupils(programme.con, programme.shape)
-    # With their weights the figures of areas can be others: here they are made so.
-    moved = "geography_level in ('cpp', 'tranche', 'all') and \"group\" = 'P6:F'"
-    programme.con.execute(
-        f"update estimates set estimate = estimate + 3 where indicator = 'some' and {moved}"
-    )
+    # By other weights the figures of areas are others, wherever girls count.
+    reweigh = "weight * if(engagement = 't1-cpp0' and sex = 'F', 3, 1)"
+    count_pupils(programme.con, programme.shape, reweigh)
     programme.released = programme.protect().to_pylist()
     found = programme.audit([before]).differences.places.to_pylist()
     assert {(r["geography_level"], r["group"]) for r in found} >= {
-        ("cpp", "P6:F"), ("tranche", "P6:F"), ("all", "P6:F"),
+        ("cpp", "P6"), ("tranche", "P6"), ("all", "P6:F"),
     }  # fmt: skip
     # Cells of the school: the two are none of the answers that their figures rule out.
     programme.released = programme.protect(earlier=[before]).to_pylist()
@@ -142,10 +139,12 @@ def test_changes_that_cancel_out_are_changes(tmp_path: Path) -> None:
     assert len(audit.differences.places) == 0 == audit.unsafe_n
     now = figures(programme)
     assert {key for key in told if told[key][0] in SHOWN and now[key][0] == "c"}
-    assert not {
+    moved = {
         key for key in told
         if now[key][0] in SHOWN and told[key][0] in SHOWN and now[key] != told[key]
     }  # fmt: skip
+    # Weights alone may move what neither of the two is in.
+    assert moved and not {key for key in moved if key[-1] in ("all", "F", "P6", "P6:F")}
 
 
 def test_a_release_without_marks_is_compared_by_its_counts(tmp_path: Path) -> None:
@@ -383,7 +382,7 @@ def test_what_has_not_changed_is_hidden_as_it_was(tmp_path: Path) -> None:
     # Of an indicator that has changed all is hidden anew.
     programme.con.execute(
         "update pupil set value_other = null where rowid in ("
-        "select rowid from pupil where seed_code = ? and value_other is not null limit 40)",
+        "select rowid from pupil where seed_code = ? and value_other is not null limit 30)",
         [programme.schools("t1-cpp0")[0]],
     )
     count_pupils(programme.con, STEADY)

@@ -62,6 +62,11 @@ class Table:
             "create table geographies as select 'cpp' as geography_level, 'S1' as "
             "geography_code, 'Moray' as geography_name"
         )
+        # Nobody weighs more than another.
+        self.con.execute(
+            "create table weights (engagement varchar, survey varchar, stage varchar, "
+            "sex varchar, weight double)"
+        )
 
     def add(self, breakdown="total", group="all", base=100, numerator=50, **other):
         cell = {
@@ -508,6 +513,26 @@ def test_groups_that_leave_pupils_out_are_refused_unless_they_may():
     assert table.protect()["simd_quintile", "1"]["status"] == "published"
 
 
+WEIGHED = Shape((Measure("some", 0.3),), tranches=(2,), roll=(60, 200))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("update weights set weight = 1.01 * weight where sex = 'F'", "not the weighted one"),
+        ("insert into weights select * replace (2 * weight as weight) from weights", "differ"),
+        ("update weights set weight = 0 where stage = 'P5'", "or are none"),
+        ("delete from weights where engagement = 't1-cpp1'", "has no weights"),
+    ],
+)
+def test_weights_that_did_not_make_the_figures_are_refused(spoil, words):
+    programme = Programme(WEIGHED, 1)
+    assert programme.released
+    programme.con.execute(spoil)
+    with pytest.raises(InputError, match=words):
+        programme.protect()
+
+
 def test_an_incomplete_grid_is_refused():
     table = Table().add(base=100).add("sex", "F", base=50, numerator=25)
     table.add("sex", "M", base=50, numerator=25).add(base=100, indicator="other")
@@ -539,11 +564,11 @@ def test_the_same_rows_whatever_the_threads_and_the_order_of_the_input():
     programme.con.execute("set threads = 1")
     first = programme.protect()
     programme.con.execute("set threads = 4")
-    for name in ("estimates", "respondents", "clusters", "indicators"):
+    for name in ("estimates", "respondents", "clusters", "indicators", "weights"):
         programme.con.execute(f"create table shuffled_{name} as from {name} order by hash({name})")
     shuffled = Sources(
         "shuffled_estimates", "shuffled_indicators", "shuffled_respondents", "shuffled_clusters",
-        "geographies",
+        "geographies", "shuffled_weights",
     )  # fmt: skip
     again = protect_estimates(
         programme.con, shuffled, load_policy(), audience_names(programme.engagements)

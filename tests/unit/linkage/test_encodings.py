@@ -139,6 +139,9 @@ def test_bad_input_is_refused_and_nothing_is_written(council, capsys, arguments,
             assert main(["encodings", *words]) == 0
     if spoil:
         (council / spoil[0]).write_text(spoil[1], encoding="utf-8")
+        if spoil[0] == "open.key":
+            # Whatever mask a test before this one has left.
+            (council / spoil[0]).chmod(0o644)
     before = sorted(council.iterdir())
     assert main(["encodings", *arguments.split(), "--out", "new.csv"]) == 1
     error = capsys.readouterr().err
