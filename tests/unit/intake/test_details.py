@@ -160,16 +160,22 @@ def test_episodes_placements_and_legal_reasons_of_looked_after_children(delivere
         care("sw-canary-1", 2, "legal_reason", "2013-05-06", legal_reason="cso_away_from_home"),
         care("sw-canary-1", 3, "placement", "2013-05-06", "2014-05-06", **placed),
         care("sw-canary-1", 4, "placement", "2014-03-06", placement="foster_provided"),
-        care("sw-2", 1, "episode", "2014-05-06", "2014-08-01", destination="home"),
+        care("sw-2", 1, "episode", "2014-05-06", "2014-08-01", destination="12"),
         care("sw-2", 2, "placement", "2014-05-06", "2014-09-01", **placed),
         care("sw-2", 3, "legal_reason", "2014-05-06", "2013-05-06"),
         care("sw-2", 4, "legal_reason", "2014-06-06", legal_reason="accommodated_section_25"),
         care("sw-3", 1, "placement", "2014-05-06", placement="with granny"),
+        # Words could name somebody: a code alone is taken.
+        care("sw-3", 2, "episode", "2014-05-06", "2014-08-01", destination="with granny"),
     ]
     deliver(delivered, "looked-after", rows)
     receipt = take(delivered)["looked_after"]
-    assert dict(receipt.reasons) == {"ended_before_started": 1, "value_not_allowed": 1}
-    assert (receipt.received_n, receipt.accepted_n) == (9, 7)
+    assert dict(receipt.reasons) == {
+        "ended_before_started": 1,
+        "value_not_allowed": 1,
+        "wrong_type": 1,
+    }
+    assert (receipt.received_n, receipt.accepted_n) == (10, 7)
     # What lasts still is outside of an episode that ended.
     noted = {"outside_its_episode": 2, "two_placements_at_once": 1}
     assert {flag: receipt.flags[flag] for flag in noted} == noted
