@@ -425,6 +425,11 @@ def _add_keys(commands: Any) -> None:
         metavar="REASON",
         help="put a log that was changed or cut aside and begin a new one, which says so",
     )
+    access.add_argument(
+        "--noted",
+        metavar="SHA256",
+        help="whether the entry that was last on another day, and was noted elsewhere, is there",
+    )
     for parser in (new, listing, rotate, access):
         parser.add_argument("--json", action="store_true", help=AS_JSON)
 

@@ -26,7 +26,7 @@ from rcs_assets.intake.retention import (
 )
 from rcs_assets.programme import load_programme
 from rcs_assets.storage import Home, Settings
-from rcs_assets.storage.access_log import begin_anew, read_access
+from rcs_assets.storage.access_log import begin_anew, noted_entry, read_access
 from rcs_assets.storage.decision_log import forget_engagement
 from rcs_assets.storage.keyring import RELEASED, key_states, new_keys, rotate_keys
 
@@ -79,12 +79,18 @@ def access(options: argparse.Namespace) -> int:
     if options.begin_anew is not None:
         return _begin_log(home, options.begin_anew)
     entries = read_access(home)
+    if options.noted is not None:
+        entry = noted_entry(entries, options.noted)
+        print(f"entry {entry.n} of {entry.at} stands as it was noted; {len(entries)} entries now")
+        return DONE
     if options.json:
         print_json(entries)
         return DONE
     for entry in entries:
         print(f"{entry.at}  {entry.who:<16} {entry.event:<14} {entry.what:<24} {entry.purpose}")
     print(f"{len(entries)} entries, none changed, none missing")
+    if entries:
+        print(f"Note elsewhere, for rcs access --noted: {entries[-1].sha256}")
     return DONE
 
 

@@ -229,7 +229,8 @@ def looked_after(
     """Episodes, placements and legal reasons of the children whom the payload says to be in care.
 
     One episode a child, with one legal reason and one placement, of some two after each other; it
-    ended for those who were looked after before.
+    ended for those who were looked after before. Where a child went is left blank: the list of codes
+    was not found.
 
     Args:
         payload: the social work payload as it is delivered.
@@ -259,14 +260,14 @@ def looked_after(
     last_day = blanked(end.astype(str).astype(object), ~is_over)
     from_middle = np.where(moved, middle, start)
     rows = (
-        ("episode", np.ones(n, dtype=bool), start, last_day, "", "", np.where(is_over, "home", "")),
-        ("legal_reason", np.ones(n, dtype=bool), start, last_day, "", reason, ""),
-        ("placement", moved, start, middle.astype(str), "foster_provided", "", ""),
-        ("placement", np.ones(n, dtype=bool), from_middle, last_day, now, "", ""),
+        ("episode", np.ones(n, dtype=bool), start, last_day, "", ""),
+        ("legal_reason", np.ones(n, dtype=bool), start, last_day, "", reason),
+        ("placement", moved, start, middle.astype(str), "foster_provided", ""),
+        ("placement", np.ones(n, dtype=bool), from_middle, last_day, now, ""),
     )
     parts = []
-    for what, held, first, last, placement, legal, destination in rows:
-        values = ("", 1, what, first.astype(str), last, placement, legal, destination)
+    for what, held, first, last, placement, legal in rows:
+        values = ("", 1, what, first.astype(str), last, placement, legal, "")
         frame = pd.DataFrame(
             dict(zip(CARE_COLUMNS[1:], values, strict=True)), index=range(n), dtype=object
         )

@@ -14,6 +14,9 @@ power cut leaves entries after the one that the head tells, or a line that is cu
 that were not given. Entries that follow are read when the chain leads on to them, a cut line is
 dropped by the next entry. Both only add: what the head counts must be there, as it was.
 
+No key is in the chain: whoever may write in the home can make all of it anew, head included. The
+hash of the last entry, noted where he cannot write, finds that (`noted_entry`).
+
 It tells what the platform's own code opened. Who opens `warehouse.duckdb` with another program, or
 copies a file of the home, passes it by: that is for the disk's permissions and the machine's audit.
 """
@@ -25,7 +28,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -262,6 +265,27 @@ def read_access(home: Home) -> tuple[AccessEntry, ...]:
     """
     with _held(home):
         return _entries(home, _read_head(home))
+
+
+def noted_entry(entries: Sequence[AccessEntry], sha256: str) -> AccessEntry:
+    """The entry that somebody noted elsewhere when it was the last one.
+
+    Args:
+        entries: of the log, after its chain was checked.
+        sha256: of the entry, which vouches for all before it.
+
+    Raises:
+        StorageError: the log has none with this hash: it was made anew since.
+    """
+    for entry in entries:
+        if entry.sha256 == sha256.strip().lower():
+            return entry
+    raise StorageError(
+        "The access log is another one than that which was noted",
+        where="logs/access.jsonl",
+        why="its chain is whole and no entry has the noted sha256, so that somebody wrote it anew",
+        fix="find out by whom; look whether logs/ has one that was put aside (rcs access tells)",
+    )
 
 
 def _entries(home: Home, head: tuple[int, str]) -> tuple[AccessEntry, ...]:

@@ -25,6 +25,7 @@ from rcs_assets.intake.retention import rows_left
 from rcs_assets.release.tables import table_specs
 from rcs_assets.simulate import sign_files
 from rcs_assets.storage import Home, open_vault
+from rcs_assets.storage.access_log import read_access
 from rcs_assets.storage.connect import copy_encrypted
 from tests.acceptance.documentation import blocks, commands
 from tests.conftest import DEMO_DAY
@@ -344,10 +345,15 @@ def test_look_after_keys(repo_root: Path, rcs, released_home, tmp_path: Path) ->
             return {value for row in con.execute(values).fetchall() for value in row if value}
 
     before, version = ids(), (home / "releases" / "current").resolve().name
+    noted = read_access(Home.open(home))[-1]
+    said = []
     for words in commands(page, "rcs"):
-        done = rcs(*words[1:], "--home", home, "--as-of", DEMO_DAY)
+        told = [noted.sha256 if word == "$NOTED" else word for word in words[1:]]
+        done = rcs(*told, "--home", home, "--as-of", DEMO_DAY)
         assert done.status == 0, done.output
-    assert "none changed, none missing" in done.stdout
+        said.append(done.stdout)
+    assert "none changed, none missing" in said[-2]
+    assert f"entry {noted.n} of {noted.at} stands as it was noted" in said[-1]
     after = ids()
     assert len(before) == len(after) > 1000 and not before & after
     assert (home / "releases" / "current").resolve().name != version

@@ -24,6 +24,7 @@ from rcs_assets.storage.access_log import (
     read_access,
     record_access,
 )
+from rcs_assets.storage.chain import START, digest
 from rcs_assets.storage.keyring import new_keys
 
 KEY = "project_id"
@@ -222,3 +223,39 @@ def test_a_log_that_is_whole_is_not_put_aside(production: Home) -> None:
     with pytest.raises(InputError, match="is whole"):
         begin_anew(production, "a test")
     assert log_file(production).read_bytes() == before
+
+
+def test_a_log_made_anew_lacks_the_entry_that_was_noted(
+    production: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its chain and head are whole: only who noted an entry elsewhere can tell."""
+    place = ["--home", str(production.path)]
+    record_access(production, Access.DROP_READ, "a file", "a test")
+    assert main(["access", *place]) == DONE
+    noted = capsys.readouterr().out.split()[-1]
+    record_access(production, Access.DROP_READ, "another file", "a test")
+    assert main(["access", "--noted", noted.upper(), *place]) == DONE
+    number = len(read_access(production))
+    assert f"entry {number - 1} of " in capsys.readouterr().out
+
+    _make_anew_without(production, "a file")
+    assert {entry.what for entry in read_access(production)} & {"a file", "another file"} == {
+        "another file"
+    }
+    assert main(["access", *place]) == DONE
+    assert main(["access", "--noted", noted, *place]) == REFUSED
+    assert "is another one than that which was noted" in capsys.readouterr().err
+
+
+def _make_anew_without(home: Home, what: str) -> None:
+    """As whoever may write in the home can: the chain has no key."""
+    lines = [json.loads(line) for line in log_file(home).read_text(encoding="utf-8").splitlines()]
+    previous, text = START, ""
+    for number, line in enumerate((line for line in lines if line["what"] != what), 1):
+        content = {k: v for k, v in line.items() if k != "sha256"}
+        content |= {"n": number, "previous": previous}
+        previous = digest(content)
+        text += json.dumps(content | {"sha256": previous}, sort_keys=True) + "\n"
+    log_file(home).write_text(text, encoding="utf-8")
+    head = {"n": text.count("\n"), "sha256": previous}
+    _head(home).write_text(json.dumps(head, sort_keys=True) + "\n", encoding="utf-8")
