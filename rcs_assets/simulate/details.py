@@ -229,8 +229,8 @@ def looked_after(
     """Episodes, placements and legal reasons of the children whom the payload says to be in care.
 
     One episode a child, with one legal reason and one placement, of some two after each other; it
-    ended for those who were looked after before. Where a child went is left blank: the list of codes
-    was not found.
+    ended for those who were looked after before. Where a child went is left blank: the list of
+    codes was not found.
 
     Args:
         payload: the social work payload as it is delivered.
