@@ -35,6 +35,8 @@ _KNOWN = ("stage", "sex", "simd_quintile", "any_support")
 _SHOWN = ("stage", "sex", "simd_group", "any_support")
 _KEPT = ("kept_stage", "kept_simd_group", "kept_any_support")
 _NOTHING = "null::varchar"
+# Shares that so many answered are compared; how far one is off is said in whole steps of points.
+_COMPARED_LEAST, _OFF_STEP = 100, 5
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ class AnonymisedSurvey:
     `coarser_n` are records that gave up a key, `left_out_n` records that are not in the
     file, `withheld_n` the pairs of class and variable that are withheld, `hidden_n` the answers
     in them that nobody can read now. `given_up`: key → records of the file that
-    show less of it than was known. `special_before`, `special_after`: special uniques on the
-    keys of all pupils as the council knows them, and on those of the file as shown.
+    show less of it than was known. `off_most`: by how many points at most the share of a
+    sensitive answer in the file is off that of all who answered, rounded up to fives.
+    `special_before`, `special_after`: special uniques on the keys of all pupils as the council
+    knows them, and on those of the file as shown.
     """
 
     engagement: str
@@ -79,6 +83,7 @@ class AnonymisedSurvey:
     withheld_n: int
     hidden_n: int
     given_up: Mapping[str, int]
+    off_most: int
     special_before: SpecialUniques
     special_after: SpecialUniques
 
@@ -122,7 +127,7 @@ def anonymise(
     return tuple(
         entry
         for survey, asked in variables.items()
-        for entry in _summary(con, pupils, survey, asked, rule)
+        for entry in _summary(con, pupils, answers, survey, asked, rule)
     )
 
 
@@ -435,9 +440,52 @@ def _put_together(
     )
 
 
+def _off_most(
+    con: duckdb.DuckDBPyConnection, answers: str, survey: str, variables: Sequence[Variable]
+) -> dict[str, int]:
+    """Engagement → how far the furthest share of a sensitive answer is off, in points.
+
+    Off that of all who answered, whether or not they have a record in the file.
+    """
+    names = ", ".join(variable.name for variable in variables if variable.is_sensitive)
+    if not names:
+        return {}
+    found = con.execute(
+        f"""
+        with told as (
+            select engagement, true as is_of_file, {names} from anonymised_{survey}
+            union all
+            select engagement, false, {names} from {answers}
+            where survey = {sql_literal(survey)}
+        ),
+        counted as (
+            select engagement, variable, value, count_if(is_of_file) as file_n,
+                count_if(not is_of_file) as all_n,
+            from (unpivot told on {names} into name variable value value)
+            where value >= 0
+            group by all
+        ),
+        shares as (
+            select engagement,
+                100.0 * file_n / nullif(sum(file_n) over of_variable, 0)
+                - 100.0 * all_n / sum(all_n) over of_variable as off,
+                sum(all_n) over of_variable as answered_n,
+            from counted
+            window of_variable as (partition by engagement, variable)
+        )
+        select engagement, (ceil(max(abs(off)) / {_OFF_STEP}) * {_OFF_STEP})::integer
+        from shares
+        where answered_n >= {_COMPARED_LEAST} and off is not null
+        group by engagement
+        """
+    ).fetchall()
+    return {str(engagement): int(points) for engagement, points in found}
+
+
 def _summary(
     con: duckdb.DuckDBPyConnection,
     pupils: str,
+    answers: str,
     survey: str,
     variables: Sequence[Variable],
     rule: MicrodataRule,
@@ -490,7 +538,7 @@ def _summary(
         order by pupils.engagement
         """
     ).fetchall()
-    most = rule.special_uniques_most
+    most, off_most = rule.special_uniques_most, _off_most(con, answers, survey, variables)
     found = []
     for engagement, records, left_out, coarser, classes, withheld, hidden_n, *given_up in rows:
         own = f"where engagement = {sql_literal(engagement)} and survey = {sql_literal(survey)}"
@@ -504,6 +552,7 @@ def _summary(
             withheld,
             hidden_n,
             dict(zip(("stage", "simd_group", "any_support"), given_up, strict=True)),
+            off_most.get(engagement, 0),
             special_uniques(con, f"(from {pupils} {own})", _KNOWN, most),
             special_uniques(con, f"(from anonymised_{survey} {own})", _SHOWN, most),
         )

@@ -519,6 +519,7 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
         f"| {rounded_count(s.special_after.special_n)} |"
         for s in surveys
     )
+    off = [f"at most {s.off_most} points in `{s.survey}`" for s in surveys]
     return f"""# Anonymised answers
 
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
@@ -529,9 +530,10 @@ cuts long names. Codes from -9 to -1 are missing values: the `.sav` says so, in 
 `derive_*.sps` (SPSS), `.do` (Stata) and `.R` make scores and indicators of the answers; what was
 withheld counts there as not answered (a score is prorated over the other items, or missing).
 
-**Shares of sensitive answers come out too high**, by up to two points in
-simulated data (no other was tried): classes in which all gave the same answer are withheld, and
-mostly that answer is no. For levels take the published tables; the file is for what goes together
+**Shares of sensitive answers are off, mostly too high**: classes in which all gave the same
+answer are withheld, and mostly that answer is no. Of questions that 100 pupils or more answered
+the furthest share is off that of all who answered by {" and ".join(off)}
+(rounded up to fives). For levels take the published tables; the file is for what goes together
 with what. Weights are coarse: they weigh shares and means, and do not add up to the roll.
 {_parts(surveys, rule)}
 ## What was done

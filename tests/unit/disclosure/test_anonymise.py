@@ -79,6 +79,17 @@ def test_withheld_answers_are_counted():
     assert summary.hidden_n == len(rows) == 22
 
 
+def test_how_far_the_furthest_share_is_off_is_told_in_fives():
+    """In S1 girls say no and boys half yes, none is shown; of 150 in S2, every second says yes."""
+    classes = [("S1", "F", 1, True, 100), ("S1", "M", 1, True, 100), ("S2", "M", 1, True, 150)]
+    summary, rows = run(classes, secret="case when sex = 'F' then 0 else i % 2 end")
+    shown = [row["secret"] for row in rows if row["secret"] >= 0]
+    # In the file 75 of 150 say yes; of all 125 of 350, which is 14.3 points less.
+    assert (sum(shown), len(shown), summary.off_most) == (75, 150, 15)
+    few = [(stage, sex, q, s, n // 5) for stage, sex, q, s, n in classes]
+    assert run(few, secret="case when sex = 'F' then 0 else i % 2 end")[0].off_most == 0
+
+
 def test_classes_that_are_large_enough_keep_all_keys():
     summary, rows = run([("S1", "F", 1, True, 10), ("S1", "F", 3, False, 12)])
     assert classes_of(rows) == {("S1", "F", "1", "Y"): 10, ("S1", "F", "2-4", "N"): 12}

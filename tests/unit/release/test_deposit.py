@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import math
 
 import duckdb
 import pyreadstat
@@ -160,8 +161,27 @@ def test_archive_and_cpp_get_the_same_bytes(built):
 def test_the_note_says_what_was_done_and_asked(files):
     text = (files / "README.md").read_text()
     assert "SIMULATED" in text and f"At least\n  {RULE.k} pupils" in text and "agreement" in text
-    # What was measured was measured on invented pupils, whatever the deposit is made of.
-    assert "by up to two points in\nsimulated data" in text
+
+
+@pytest.mark.parametrize("engagement", ["t1-clackmannanshire", "t2-falkirk"])
+def test_the_note_says_how_far_shares_of_sensitive_answers_are_off(built, engagement):
+    """Counted here pupil by pupil, of questions that 100 or more answered."""
+    files = built.path / "archive" / engagement / "microdata"
+    variables = [v.name for v in load_codebook().variables_of("secondary") if v.is_sensitive]
+    with duckdb.connect(str(built.home.warehouse), read_only=True) as con:
+        told = con.execute(
+            "select * from wellbeing.item_answers where engagement = ? and survey = 'secondary'",
+            [engagement],
+        ).df()
+    shown, off = duckdb.execute(f"from '{files / 'secondary.parquet'}'").df(), [0.0]
+    for name in variables:
+        every, some = (frame.loc[frame[name] >= 0, name] for frame in (told, shown))
+        if len(every) >= 100 and len(some):
+            shares = some.value_counts(normalize=True), every.value_counts(normalize=True)
+            off.append(100 * shares[0].sub(shares[1], fill_value=0.0).abs().max())
+    assert max(off) > 0
+    most = 5 * math.ceil(max(off) / 5)
+    assert f"at most {most} points in `secondary`" in (files / "README.md").read_text()
 
 
 def test_without_the_purpose_a_package_has_no_microdata(home, build):
