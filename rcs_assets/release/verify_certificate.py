@@ -63,8 +63,9 @@ PROBLEMS = {
         where status in ('published', 'u') and witness.n > 1 and abs(
             if(statistic = 'pct', 100, 1) * positive / witness.n - estimate
         ) > figure_step / 2 + $tolerance + case
-            -- Schools and clusters are unweighted.
+            -- Schools and clusters are unweighted; of a stage and sex of a CPP all weigh the same.
             when geography_level in ('school', 'cluster') then 0
+            when geography_level = 'cpp' and breakdown = 'stage:sex' then 0
             when statistic = 'pct' then $pct_margin
             else $mean_margin
         end

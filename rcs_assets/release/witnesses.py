@@ -26,7 +26,7 @@ _RULE = (
     "Each table fits all that the package shows; for each hidden cell one has it low and one "
     "high. Numbers of pupils may be fractions. Percentages of areas are weighted; the tables fit "
     "them by weights that are not told, and pct_margin and mean_margin say how far a figure of "
-    "theirs is from the shown one if all count alike. Numbers of "
+    "theirs is from the shown one if all count alike; not of a stage and sex of a CPP. Numbers of "
     "pupils of areas may be off by n_slack beyond their rounding, since they stay as an earlier "
     "release showed them while few pupils have changed; 0 if all are rounded."
 )
@@ -43,12 +43,13 @@ where w.audience = $audience and estimates.status in ('published', 'u') and w.n 
     and w.geography_level in ('cpp', 'tranche', 'all')
 """
 # Weighting: the largest distance between a table's figure if all count alike and the shown one,
-# beyond the rounding, over all tables.
+# beyond the rounding, over all tables. Of a stage and sex of a CPP all weigh the same.
 _MARGINS = f"""
 select estimates.statistic, max(abs(
     if(estimates.statistic = 'pct', 100, 1) * w.positive / w.n - estimates.estimate
 ))::double as distance
-{_AREAS}group by estimates.statistic
+{_AREAS}and not (w.geography_level = 'cpp' and w.breakdown = 'stage:sex')
+group by estimates.statistic
 """
 # Numbers that no rounding explains: an earlier release showed them.
 _OFF = f"""
