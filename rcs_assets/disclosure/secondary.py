@@ -37,17 +37,24 @@ class Need:
     loss: FloatArray
 
 
+def each_cell(
+    asked: Index, low_ok: FloatArray, high_ok: FloatArray, either: Mask | None = None
+) -> Targets:
+    """Cells by themselves as targets: how low and high each must be able to be (`lp.Targets`)."""
+    return Targets(
+        starts=np.arange(len(asked) + 1, dtype=np.int32),
+        index=asked.astype(np.int32),
+        value=np.ones(len(asked)),
+        low_ok=low_ok,
+        high_ok=high_ok,
+        either=either,
+    )
+
+
 def reach_cells(
-    cells: Cells,
-    is_hidden: Mask,
-    rounding: int | None,
-    asked: Index,
-    low_ok: FloatArray,
-    high_ok: FloatArray,
-    *,
-    exact: bool = False,
+    cells: Cells, is_hidden: Mask, rounding: int | None, targets: Targets, *, exact: bool = False
 ) -> Reached:
-    """How far the asked cells can move for somebody who sees all that is not hidden."""
+    """How far targets can move for somebody who sees all that is not hidden."""
     shown_low, shown_high = shown_bounds(cells.value, rounding)
     equations = cells.equations
     none = np.zeros(equations.shape[0])
@@ -59,13 +66,6 @@ def reach_cells(
         value=equations.data,
         row_lower=none,
         row_upper=none,
-    )
-    targets = Targets(
-        starts=np.arange(len(asked) + 1, dtype=np.int32),
-        index=asked.astype(np.int32),
-        value=np.ones(len(asked)),
-        low_ok=low_ok,
-        high_ok=high_ok,
     )
     return reach(system, targets, exact=exact)
 
@@ -156,29 +156,21 @@ class Plan:
         """
         asked = np.ones(len(self.is_hidden), dtype=bool) if among is None else among
         small = np.flatnonzero(self.need.is_primary & asked)
-        low_ok, high_ok = self.need.low_ok[small], self.need.high_ok[small]
-        found = self._fail(small, low_ok, high_ok, rounding)
         # Other hidden cells must only not be exact: movable on one side.
-        other = np.flatnonzero(self.is_hidden & ~self.need.is_primary & asked)
-        value = self.cells.value[other]
+        is_open = self.cells.known_low < self.cells.known_high
+        other = np.flatnonzero(self.is_hidden & ~self.need.is_primary & asked & is_open)
+        value, at = self.cells.value[other], np.concatenate([small, other])
+        if not len(at):
+            return at
         step = np.where(value % 1 == 0, 1.0, AMOUNT_PART * value)
-        none = np.full(len(other), np.inf)
-        still = self._fail(other, value - step, -none, rounding)
-        step = step[np.isin(other, still)]
-        least = none[: len(still)]
-        still = self._fail(still, least, self.cells.value[still] + step, rounding)
-        is_open = self.cells.known_low[still] < self.cells.known_high[still]
-        return np.concatenate([found, still[is_open]])
-
-    def _fail(
-        self, asked: Index, low_ok: FloatArray, high_ok: FloatArray, rounding: int | None
-    ) -> Index:
-        """Those of the asked cells that are not safe."""
-        if not len(asked):
-            return asked
-        found = reach_cells(self.cells, self.is_hidden, rounding, asked, low_ok, high_ok)
-        is_unsafe = (found.low > low_ok + found.slack) | (found.high < high_ok - found.slack)
-        return asked[is_unsafe]
+        targets = each_cell(
+            at,
+            np.concatenate([self.need.low_ok[small], value - step]),
+            np.concatenate([self.need.high_ok[small], value + step]),
+            np.arange(len(at)) >= len(small),
+        )
+        found = reach_cells(self.cells, self.is_hidden, rounding, targets)
+        return at[found.unsafe(targets)]
 
     def close_lines(self) -> None:
         """A line with one hidden cell loses its next smallest too."""

@@ -29,6 +29,7 @@ from rcs_assets.disclosure.secondary import (
     AMOUNT_PART,
     CannotBeMetError,
     Need,
+    each_cell,
     reach_cells,
     shown_bounds,
 )
@@ -276,7 +277,8 @@ def intervals_of(
         cells = at_least_one(cells, is_hidden)
     hidden = np.flatnonzero(is_hidden)
     never = np.full(len(hidden), -np.inf)
-    found = reach_cells(cells, is_hidden, rounding, hidden, never, -never, exact=True)
+    targets = each_cell(hidden, never, -never)
+    found = reach_cells(cells, is_hidden, rounding, targets, exact=True)
     lower, upper = found.low, found.high
     if is_whole:
         lower, upper = np.ceil(lower - found.slack), np.floor(upper + found.slack)
