@@ -274,16 +274,15 @@ def _find_withheld(
         skipped = f"count_if({name} in ({not_asked})) as skipped_{name}"
         if not variable.is_sensitive:
             return skipped
-        # One bit a value: answers are 0 to 40, missing codes -1 to -9.
-        bit = f"1::bigint << if({name} >= 0, {name}, 63 + {name})::bigint"
-        return f"{skipped}, bit_or(if({name} >= 0 or {name} in ({telling}), {bit}, 0)) as {name}"
+        value = f"if({name} >= 0 or {name} in ({telling}), {name}, null)"
+        return f"{skipped}, coalesce(map_values(histogram({value})), []) as {name}"
 
     def is_gone(variable: Variable) -> str:
         name = variable.name
         tells_stage = f"bool_or(has_no_stage and skipped_{name} between 1 and n - 1) over of_keys"
         if not variable.is_sensitive:
             return f"{tells_stage} as gone_{name}"
-        is_alike = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and {name} <> 0"
+        is_alike = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and len({name}) > 0"
         return f"({is_alike} or {tells_stage}) as gone_{name}"
 
     hidden_with = _hides_with(variables, rule)
@@ -354,24 +353,25 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
 
     The form is no column of a file: what a file of before withheld is known by its keys.
     """
-    keys = ", ".join(KEYS)
+    keys, own = ", ".join(KEYS), str(rule.l_beside_own_record).lower()
     if not sensitive:
         nothing = ", ".join(f"''::varchar as {key}" for key in KEYS)
         return f"select {nothing}, []::varchar[] as gone where false"
     return f"""
         with each_one as (
             unpivot (select {keys}, size, draw, {", ".join(sensitive)} from counted)
-            on {", ".join(sensitive)} into name variable value bits
+            on {", ".join(sensitive)} into name variable value pupils_n
         ),
         alike as (
-            select each_one.* exclude (bits),
-                bit_count(bits) between 1 and {rule.l - 1} as is_alike,
+            select each_one.* exclude (pupils_n),
+                -- Whoever gave an answer alone knows how many values the others have.
+                len(pupils_n) - ({own} and list_min(pupils_n) = 1)::integer < {rule.l} as is_alike,
                 then_.variable is not null as was_withheld,
                 is_alike and not was_withheld as is_new,
             from each_one
             left join withheld_before as then_
                 on then_.variable = each_one.variable and {_same("then_", "each_one", KEYS)}
-            where bits <> 0
+            where len(pupils_n) > 0
         ),
         wanted as (
             select *, sha256(draw || variable) as lot,

@@ -41,7 +41,8 @@ class MicrodataRule:
     """What an anonymised file of answers must keep to (policy.md, Table A and "Microdata").
 
     `k`: least pupils in a class of the keys; `l`: least values of each sensitive variable in
-    it. `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
+    it; `l_beside_own_record`: whether also among the others, for whoever alone gave an answer.
+    `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
     are multiples of it. `merged_missing`: missing code → the one that stands for it in every
     contractor's data; `telling_missing`: missing codes that count as a value for `l`.
     `withheld_code`: stands for a sensitive answer that `l` withholds; `told_by`: variable → others
@@ -52,6 +53,7 @@ class MicrodataRule:
 
     k: int
     l: int  # noqa: E741 - the name of the rule
+    l_beside_own_record: bool
     simd_groups: Mapping[str, str]
     stage_bands: Mapping[str, str]
     weight_step: float
@@ -76,6 +78,7 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
     rule = MicrodataRule(
         k=int(block["k"]),
         l=int(block["l"]),
+        l_beside_own_record=_yes_or_no(block["l_beside_own_record"]),
         simd_groups=_by_value(block["simd_groups"]),
         stage_bands=_by_value(block["stage_bands"]),
         weight_step=float(block["weight_step"]),
@@ -93,6 +96,12 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
     for problem in _problems(rule):
         raise ValueError(f"microdata: {problem}")
     return rule
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("microdata: l_beside_own_record is yes or no")
+    return value
 
 
 def _extract(name: str, block: Mapping[str, Any]) -> Extract:

@@ -79,13 +79,16 @@ def l_problems(
     sensitive = [v.name for v in codebook.variables.values() if v.is_sensitive and v.name in held]
     if not sensitive:
         return []
-    # One bit a value: answers are 0 to 40, routed past takes the highest bit.
-    bit = "1::bigint << if({0} >= 0, {0}, 62)"
     counts = ", ".join(
-        f"bit_count(bit_or({bit.format(n)}) filter ({n} >= 0 or {n} = {ROUTED_PAST})) as {n}"
+        f"map_values(histogram({n}) filter ({n} >= 0 or {n} = {ROUTED_PAST})) as {n}"
         for n in sensitive
     )
-    uniform = ", ".join(f"bool_or({n} between 1 and {rule.l - 1}) as {n}" for n in sensitive)
+    # Where the policy asks for it, a value of one child alone counts as none.
+    alone = "(list_min({0}) = 1)::integer" if rule.l_beside_own_record else "0"
+    uniform = ", ".join(
+        f"bool_or(len({n}) between 1 and {rule.l - 1} + {alone.format(n)}) as {n}"
+        for n in sensitive
+    )
     row = con.execute(
         f"""
         select {uniform} from (

@@ -161,6 +161,22 @@ def test_a_sensitive_answer_that_all_share_is_withheld_in_that_class_and_one_of_
     assert {row["open"] for row in rows} == {0, 1, 2}
 
 
+def test_who_alone_gave_an_answer_may_count_as_nobody():
+    """One of twelve girls says yes: she would know that all others said no."""
+    classes = [("S1", "F", 1, True, 12), ("S1", "M", 1, True, 12), ("S2", "M", 1, True, 40)]
+    secret = "case when sex = 'F' then (i = 0)::int else i % 2 end"
+    assert run(classes, secret=secret)[0].withheld_n == 0
+    strict = replace(RULE, l_beside_own_record=True)
+    summary, rows = run(classes, secret=secret, rule=strict)
+    gone = RULE.withheld_code
+    assert {row["secret"] for row in rows if row["sex"] == "F"} == {gone}
+    # And one of its size, as ever.
+    assert summary.withheld_n == 2
+    # Of three answers two are left to each.
+    three = "case when i < 2 then i + 1 else 0 end"
+    assert run(classes[:1], secret=three, rule=strict)[0].withheld_n == 0
+
+
 def drawn_classes():
     """Of ten to fifteen each."""
     return [
@@ -365,7 +381,8 @@ EXTRACT = {"survey": "secondary", "stages": ["S2"], "themes": ["sdq"], "source":
 )
 def test_a_block_that_protects_nobody_is_refused(change):
     block = {
-        "k": 10, "l": 2, "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
+        "k": 10, "l": 2, "l_beside_own_record": False,
+        "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
         "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
         "told_by": {"ever": ["now"]},
         "special_uniques_most": 3, "extracts": {"part": EXTRACT},
@@ -374,6 +391,8 @@ def test_a_block_that_protects_nobody_is_refused(change):
     assert microdata_rule(block).k == RULE.k
     with pytest.raises(ValueError, match="microdata"):
         microdata_rule(block | change)
+    with pytest.raises(TypeError, match="yes or no"):
+        microdata_rule(block | {"l_beside_own_record": "perhaps"})
 
 
 def test_k_is_the_policys():

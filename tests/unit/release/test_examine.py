@@ -1,6 +1,7 @@
 """The checks of release find what they are for: each on files that were spoilt by hand."""
 
 import shutil
+from dataclasses import replace
 
 import duckdb
 import pytest
@@ -160,6 +161,18 @@ def test_one_answer_for_a_whole_class_is_found(con, package):
     assert l_problems(con, file, RULE, CODEBOOK) == [
         f"{sensitive} has one value in a class of the keys"
     ]
+
+
+def test_who_alone_gave_an_answer_is_no_second_value_where_the_policy_says_so(con, package):
+    sensitive = next(v.name for v in CODEBOOK.variables_of("secondary") if v.is_sensitive)
+    alone = "row_number() over (partition by stage, sex, simd_group, any_support) = 1"
+    change = f"select * replace (({alone})::tinyint as {sensitive}) from '{{}}'"
+    file = spoilt(con, package, change)
+    assert l_problems(con, file, RULE, CODEBOOK) == []
+    strict = replace(RULE, l_beside_own_record=True)
+    assert f"{sensitive} has one value in a class of the keys" in l_problems(
+        con, file, strict, CODEBOOK
+    )
 
 
 def test_missing_answers_are_no_second_value(con, package):
