@@ -99,30 +99,30 @@ def serve(
     Raises:
         UiError: one of them ended by itself.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="rcs-ui-") as place,
-        _stops_raised(),
-        suppress(KeyboardInterrupt),
-        Group(folder, {**environment, "TMPDIR": place}) as group,
-    ):
-        code = Path(place) / "code.sock"
-        workspace = Path(place) / "workspace.yaml"
-        server = {"socket": str(code), "location_name": LOCATION}
-        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
-        group.start(
-            "code location",
-            ["dagster", "code-server", "start", "--socket", str(code), "--log-level", "error",
-             "--module-name", MODULE, "--location-name", LOCATION],
-        )  # fmt: skip
-        group.wait(lambda: _answers(code), _LOAD_SECONDS)
-        group.start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
-        group.start(
-            "web server",
-            ["rcs_assets.ui_server", "--workspace", str(workspace), "--host", host,
-             "--socket", str(listening.fileno())],
-            pass_fds=[listening.fileno()],
-        )  # fmt: skip
-        group.watch()
+    with tempfile.TemporaryDirectory(prefix="rcs-ui-") as place:
+        group = Group(folder, {**environment, "TMPDIR": place})
+        with stops_noted(group), suppress(KeyboardInterrupt), group:
+            _begin(group, Path(place), listening, host)
+            group.watch()
+
+
+def _begin(group: Group, place: Path, listening: socket.socket, host: str) -> None:
+    code, workspace = place / "code.sock", place / "workspace.yaml"
+    server = {"socket": str(code), "location_name": LOCATION}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    group.start(
+        "code location",
+        ["dagster", "code-server", "start", "--socket", str(code), "--log-level", "error",
+         "--module-name", MODULE, "--location-name", LOCATION],
+    )  # fmt: skip
+    group.wait(lambda: _answers(code), _LOAD_SECONDS)
+    group.start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
+    group.start(
+        "web server",
+        ["rcs_assets.ui_server", "--workspace", str(workspace), "--host", host,
+         "--socket", str(listening.fileno())],
+        pass_fds=[listening.fileno()],
+    )  # fmt: skip
 
 
 def _answers(place: Path) -> bool:
@@ -143,6 +143,7 @@ class Group:
         self._environment = environment
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.is_complete = False
+        self.stops_n = 0
 
     def __enter__(self) -> Group:
         return self
@@ -160,18 +161,16 @@ class Group:
         """
         if not self.started:
             return
-        try:
-            if self.is_complete:
-                self._signal(signal.SIGTERM)
-                self._wait_for_end(_TOLD_AGAIN_SECONDS)
-                for process in self.started.values():
-                    process.terminate()
-                self._wait_for_end(_END_SECONDS)
-        finally:
-            self._signal(signal.SIGKILL)
+        if self.is_complete:
+            self._signal(signal.SIGTERM)
+            self._wait_for_end(_TOLD_AGAIN_SECONDS)
             for process in self.started.values():
-                process.wait()
-            self._wait_for_end(_GONE_SECONDS)
+                process.terminate()
+            self._wait_for_end(_END_SECONDS)
+        self._signal(signal.SIGKILL)
+        for process in self.started.values():
+            process.wait()
+        self._wait_for_end(_GONE_SECONDS)
 
     @property
     def _number(self) -> int:
@@ -195,9 +194,16 @@ class Group:
         self.wait(lambda: False)
 
     def wait(self, is_ready: Callable[[], bool], seconds: float = float("inf")) -> None:
-        """Return when it is; raises UiError when a process ends before, or time is up."""
+        """Return when it is.
+
+        Raises:
+            KeyboardInterrupt: somebody has stopped this process.
+            UiError: a process has ended before, or time is up.
+        """
         until = time.monotonic() + seconds
         while not is_ready():
+            if self.stops_n:
+                raise KeyboardInterrupt
             ended = [n for n, process in self.started.items() if process.poll() is not None]
             if ended or time.monotonic() > until:
                 raise UiError(
@@ -208,8 +214,8 @@ class Group:
             time.sleep(_LOOK_SECONDS)
 
     def _wait_for_end(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.is_there():
+        until, stops_n = time.monotonic() + seconds, self.stops_n
+        while time.monotonic() < until and self.is_there() and self.stops_n == stops_n:
             time.sleep(_LOOK_SECONDS)
 
     def is_there(self) -> bool:
@@ -228,22 +234,24 @@ class Group:
 
 
 @contextmanager
-def _stops_raised() -> Iterator[None]:
+def stops_noted(group: Group) -> Iterator[None]:
     """Being told to end, from outside or since the terminal is closed, is as Ctrl-C.
 
-    What a shell has this process ignore (Ctrl-C, in the background) it goes on ignoring, by a
-    handler: the processes that it starts would inherit it otherwise, and end by nothing else.
+    It is noted and not raised: between the start of a process and its entry in the group an
+    exception would leave it behind. What a shell has this process ignore (Ctrl-C, in the
+    background) it goes on ignoring, by a handler: the processes that it starts would inherit it
+    otherwise, and end by nothing else.
     """
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if before[signal.Signals(number)] != signal.SIG_IGN:
+            group.stops_n += 1
+
     before = {number: signal.getsignal(number) for number in _STOPS}
-    for number, handler in before.items():
-        is_ignored = handler == signal.SIG_IGN
-        signal.signal(number, _ignore if is_ignored else signal.default_int_handler)
+    for number in _STOPS:
+        signal.signal(number, note)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Not the system's own way to ignore a signal, which goes on into other programs."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from rcs_assets import ui
-from rcs_assets.ui import Group, UiError, listen, url
+from rcs_assets.ui import Group, UiError, listen, stops_noted, url
 
 MODULES = {
     "obeys": "",
@@ -69,6 +71,40 @@ def test_what_is_stopped_before_all_have_begun_ends_at_once(group: Group, tmp_pa
         raise KeyboardInterrupt
     assert group.started["never_ends"].returncode == -signal.SIGKILL
     assert not group.is_there()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_noted_and_a_second_one_is_impatience(
+    group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """An exception out of nowhere could come before the process just begun is in the group."""
+    monkeypatch.setattr(ui, "_TOLD_AGAIN_SECONDS", 60)
+    before = signal.getsignal(number)
+    again = threading.Timer(0.4, os.kill, (os.getpid(), number))
+    with stops_noted(group), pytest.raises(KeyboardInterrupt), group:
+        os.kill(os.getpid(), number)
+        group.start("never_ends", ["never_ends"])
+        while not (tmp_path / "never_ends.there").exists():
+            time.sleep(0.01)
+        again.start()
+        group.watch()
+    assert group.started["never_ends"].returncode == -signal.SIGKILL
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_so_and_is_not_handed_on(group: Group) -> None:
+    """A shell in the background ignores Ctrl-C: Dagster's processes would end by nothing then."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stops_noted(group), pytest.raises(UiError, match="does not begin"), group:
+            group.start("obeys", ["obeys"])
+            os.kill(os.getpid(), signal.SIGINT)
+            status = Path(f"/proc/{group.started['obeys'].pid}/status").read_text()
+            group.wait(lambda: False, 0.3)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:"))
+    assert not int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1
 
 
 def test_one_that_ends_by_itself_is_named_and_ends_all(group: Group) -> None:
