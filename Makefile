@@ -47,11 +47,7 @@ demo: $(READY)  ## simulate, deliver, materialise, publish: the platform's main 
 		$(if $(SEED),--seed $(SEED)) $(if $(REFERENCE),--reference "$(REFERENCE)")
 
 ui: $(READY)  ## the graph in Dagster's UI, on loopback only
-	@test -f "$(RCS_HOME)/dagster/dagster.yaml" \
-		|| { echo "There is no installation at $(RCS_HOME) yet; run: make demo" >&2; exit 1; }
-	@echo "http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
-	@RCS_HOME="$(abspath $(RCS_HOME))" DAGSTER_HOME="$(abspath $(RCS_HOME))/dagster" \
-		$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
+	@$(BIN)/rcs ui --home "$(RCS_HOME)" --port $(PORT)
 
 test: lint  ## lint, then every test but the slow ones (README.md says how long)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -m "not slow and not kill"

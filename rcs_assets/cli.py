@@ -17,7 +17,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rcs_assets.commands import codebook, custody, fieldwork, linking, reading, releases, running
+from rcs_assets.commands import (
+    codebook,
+    custody,
+    fieldwork,
+    linking,
+    reading,
+    releases,
+    running,
+    serving,
+)
 from rcs_assets.commands.terminal import REFUSED
 from rcs_assets.errors import RcsError, StorageError, WrongUseError
 from rcs_assets.release.files import NO_ROOM, disk_failure
@@ -28,6 +37,7 @@ WRONG_USE = 2
 AS_JSON = "print JSON, for programs"
 SCALES = ("small", "full", "national")
 TELEMETRY_OFF = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DO_NOT_TRACK": "1",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "GX_ANALYTICS_ENABLED": "false",
@@ -114,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_deliver(commands)
     _add_materialise(commands)
+    _add_ui(commands)
     _add_reports(commands)
     _add_exchange(commands)
     _add_encodings(commands)
@@ -229,6 +240,25 @@ def _add_materialise(commands: Any) -> None:
         help="an engagement that the release goes without; may be repeated",
     )
     parser.add_argument("--publish", action="store_true", help="ask the gate, publish if it passes")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("no port: a whole number from 0 (a free one) to 65535")
+    return int(text)
+
+
+def _add_ui(commands: Any) -> None:
+    parser = _command(
+        commands, "ui", serving.ui, "Serve the graph in Dagster's UI, to pages of its own only."
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="one address of this machine (default: 127.0.0.1); there is no login",
+    )
+    parser.add_argument("--port", type=_port, default=3000, help="default: 3000; 0: any free one")
 
 
 def _add_reports(commands: Any) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 
 from rcs_assets.intake.freshness import stale_parts, wanted_fingerprints
@@ -26,6 +29,7 @@ from tests.conftest import DEMO_DAY, QUIET, REPO_ROOT, ReleasedHome, run_rcs
 from tests.integration.installation import ENGAGEMENT, OTHER, publish
 
 Query = Callable[..., dict[str, Any]]
+NODES = "{ assetNodes { id } }"
 
 pytestmark = pytest.mark.slow
 
@@ -33,12 +37,6 @@ pytestmark = pytest.mark.slow
 def _environment(home: Path) -> dict[str, str]:
     own = {"RCS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "RCS_AS_OF": DEMO_DAY}
     return {**os.environ, **QUIET, **own}
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ask(port: int, query: str, **variables: Any) -> dict[str, Any]:
@@ -67,28 +65,60 @@ def _wait(look: Callable[[], Any], seconds: float) -> Any:
     pytest.fail(f"nothing came within {seconds} s")
 
 
+@contextmanager
+def _served(home: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`rcs ui` on a home, and its port; whatever comes, nothing goes on after the test."""
+    # Short, since sockets lie in it: their names have at most 107 letters.
+    place = Path(tempfile.mkdtemp())
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("rcs"), "ui", "--home", home, "--port", "0"],
+            cwd=place, env={**_environment(home), "TMPDIR": str(place)}, stdout=subprocess.PIPE,
+            stderr=said, text=True, stdin=subprocess.DEVNULL,
+            # Tests that a shell put in the background ignore Ctrl-C, and hand that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[0]
+        yield process, int(address.rpartition(":")[2])
+        if process.returncode == 0:
+            assert list(place.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+        for left in _processes_of(home):
+            left.kill()
+        shutil.rmtree(place)
+
+
+def _end(process: subprocess.Popen[str], home: Path) -> None:
+    """Told to end, it leaves no process behind."""
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(40) == 0
+    assert _processes_of(home) == []
+
+
+def _processes_of(home: Path) -> list[psutil.Process]:
+    """What works on a home, whoever started it: each has it in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            named = process.environ().get("DAGSTER_HOME") == str(home / "dagster")
+            if named and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 @pytest.fixture
 def ui(released_home: ReleasedHome, tmp_path: Path) -> Iterator[tuple[Path, Query]]:
     """`make ui` on a copy of the released home: web server, daemon and code location."""
-    home, port = released_home.copy(tmp_path / "home"), _free_port()
-    with (tmp_path / "ui.log").open("w") as log:
-        served = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("dagster"), "dev", "--host", "127.0.0.1",
-                "--port", str(port), "--workspace", "workspace.yaml",
-            ],
-            cwd=REPO_ROOT, env=_environment(home), stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
-        nodes = "{ assetNodes { id } }"
-        _wait(lambda: _ask(port, nodes)["assetNodes"], 180)
+    home = released_home.copy(tmp_path / "home")
+    with _served(home, tmp_path / "ui.log") as (process, port):
+        _wait(lambda: _ask(port, NODES)["assetNodes"], 180)
         yield home, lambda query, **variables: _ask(port, query, **variables)
-    finally:
-        os.killpg(served.pid, signal.SIGTERM)
-        try:
-            served.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(served.pid, signal.SIGKILL)
+        _end(process, home)
 
 
 BACKFILL = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
@@ -132,6 +162,53 @@ def test_a_tranche_is_back_filled_and_is_fresh_then(
     done = publish(home, "--as-of", DEMO_DAY)
     assert done.status == 0, done.output
     assert _parts(home) == frozenset()
+
+
+LAUNCH = """mutation($s: JobOrPipelineSelector!) { launchRun(executionParams: {
+  selector: $s, mode: "default" }) { __typename ... on LaunchRunSuccess { run { runId } }
+  ... on PythonError { message } } }"""
+STARTED = "query($i: ID!) { runOrError(runId: $i) { ... on Run { status } } }"
+
+
+def test_a_run_ends_with_the_ui(released_home: ReleasedHome, tmp_path: Path) -> None:
+    """The whole command, to its own pages only; then no process of it is left, runs included."""
+    home = released_home.copy(tmp_path / "home")
+    with _served(home, tmp_path / "ui.log") as (process, port):
+        assert len(_ask(port, NODES)["assetNodes"]) > 20
+        for named in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(
+                    urllib.request.Request(f"http://127.0.0.1:{port}/", headers=named)
+                )
+        selector = {
+            "repositoryLocationName": "rcs", "repositoryName": "__repository__",
+            "jobName": "reference",
+        }  # fmt: skip
+        launched = _ask(port, LAUNCH, s=selector)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run = launched["run"]["runId"]
+        _wait(lambda: _ask(port, STARTED, i=run)["runOrError"]["status"] == "STARTED", 120)
+        _wait(lambda: _is_locked(home), 60)
+        _end(process, home)
+    assert not _is_locked(home)
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        ended = instance.get_run_by_id(run)
+    assert ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
+def test_nothing_outlives_the_command(
+    released_home: ReleasedHome, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Killed without a word, left by its terminal, stopped while the graph is being loaded."""
+    home = released_home.copy(tmp_path / "home")
+    with _served(home, tmp_path / "ui.log") as (process, port):
+        if number != signal.SIGINT:
+            _wait(lambda: _ask(port, NODES)["assetNodes"], 180)
+        _wait(lambda: len(_processes_of(home)) > 1, 60)
+        process.send_signal(number)
+        assert process.wait(40) == (-number if number == signal.SIGKILL else 0)
+        _wait(lambda: not _processes_of(home), 60 if number == signal.SIGKILL else 1)
 
 
 def test_a_command_and_a_run_never_work_at_once(
