@@ -130,8 +130,6 @@ def _other_site(scope: Scope, headers: Headers) -> Refusal | None:
     is_link = (
         scope["type"] == "http"
         and scope["method"] == "GET"
-        and scope["path"] != GRAPHQL
-        and headers.get("sec-fetch-mode") == "navigate"
         and headers.get("sec-fetch-dest") == "document"
     )
     if is_link:

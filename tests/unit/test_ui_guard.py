@@ -201,6 +201,12 @@ def test_what_a_plain_form_can_send_is_refused(served: Served, kind, path: str) 
     assert served.seen == []
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_whatever_may_change_something_is_json(served: Served, method: str) -> None:
+    assert served.ask(method, "/runs")[0] == 415 and served.seen == []
+    assert served.ask(method, "/runs", JSON)[0] == 200
+
+
 def test_every_answer_tells_the_browser_to_keep_it_to_itself(served: Served) -> None:
     for headers in ({}, {"Origin": "null"}):
         _, answered, _ = served.ask("GET", "/", headers)
