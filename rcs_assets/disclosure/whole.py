@@ -40,7 +40,8 @@ def whole_answers(
         Two arrays of one dimension more, in front; infinite of the wrong sign where no pair fits,
         as in a cell that is never shown.
     """
-    first, last = np.ceil(low_n), np.floor(high_n)
+    # Of nobody no percentage is shown.
+    first, last = np.maximum(np.ceil(low_n), 1.0), np.floor(high_n)
     least = np.full((len(PARTS), *np.shape(first)), np.inf)
     most = -least
     for more in range(int(np.max(last - first, initial=-1.0, where=np.isfinite(last))) + 1):

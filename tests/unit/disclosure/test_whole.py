@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rcs_assets.disclosure.secondary import counts_behind
@@ -33,6 +33,7 @@ def test_eight_per_cent_of_a_shown_65_are_five() -> None:
     }  # fmt: skip
 
 
+@example(pupils=1, share=1.0, n_step=5, pct_step=1, k=0)
 @given(
     pupils=st.integers(0, 400),
     share=st.floats(0, 1),
