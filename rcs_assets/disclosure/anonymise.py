@@ -35,8 +35,9 @@ _KNOWN = ("stage", "sex", "simd_quintile", "any_support")
 _SHOWN = ("stage", "sex", "simd_group", "any_support")
 _KEPT = ("kept_stage", "kept_simd_group", "kept_any_support")
 _NOTHING = "null::varchar"
-# Shares that so many answered are compared; how far one is off is said in whole steps of points.
-_COMPARED_LEAST, _OFF_STEP = 100, 5
+# Shares that so many pupils answered are compared; how far one is off is said in such steps of
+# points.
+COMPARED_LEAST, OFF_STEP = 100, 5
 
 
 @dataclass(frozen=True)
@@ -473,9 +474,9 @@ def _off_most(
             from counted
             window of_variable as (partition by engagement, variable)
         )
-        select engagement, (ceil(max(abs(off)) / {_OFF_STEP}) * {_OFF_STEP})::integer
+        select engagement, (ceil(max(abs(off)) / {OFF_STEP}) * {OFF_STEP})::integer
         from shares
-        where answered_n >= {_COMPARED_LEAST} and off is not null
+        where answered_n >= {COMPARED_LEAST} and off is not null
         group by engagement
         """
     ).fetchall()

@@ -47,6 +47,7 @@ from rcs_assets.disclosure.grid import (
     Shown,
     as_released,
     figures,
+    proportions,
     rounded,
     what_rounding_leaves,
 )
@@ -452,11 +453,9 @@ def _left_open(grid: Grid, earlier: Earlier) -> tuple[Floats, Floats, Floats, Fl
     is_mean = grid.is_mean[:, None]
     # Weights move figures of which nobody has changed: the one of today stands for all.
     is_area = ~np.isin(grid.level, INSIDE)
-    count = np.where(is_mean, grid.score_sum, 100 * grid.numerator)
-    true = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
-    true = np.where((grid.spread < 1) & ~np.isnan(grid.estimate), grid.estimate, true)
     shown = np.where(is_area, figures(grid), earlier.known_estimate)
-    step = _step_behind(shown, true, np.where(is_mean, grid.mean_step, grid.pct_step), is_mean)
+    today = np.where(is_mean, grid.mean_step, grid.pct_step)
+    step = _step_behind(shown, proportions(grid), today, is_mean)
     n_step = _step_behind(earlier.known_n, grid.base, grid.n_step, np.ones_like(is_mean))
     n_step = np.where(np.isnan(grid.kept_n), n_step, grid.n_step)
     then = replace(grid, n_step=n_step, pct_step=step, mean_step=step)

@@ -446,20 +446,28 @@ def as_released(grid: Grid, hidden: Bools, note: NDArray[np.int8]) -> Shown:
 
 
 def figures(grid: Grid) -> Floats:
-    """Each cell's percentage or mean as it is shown.
+    """Each cell's percentage or mean as it is shown."""
+    return rounded(proportions(grid), _figure_step(grid))
+
+
+def proportions(grid: Grid) -> Floats:
+    """Each cell's percentage or mean before its figure is rounded.
 
     The groups of SIMD, looked after, ethnicity and ASN are taken as if the unweighted figure were
     shown, rounded alike: how their pupils spread over stages and sexes, which weigh, nobody knows.
     """
     is_weighted = (grid.spread < 1) & ~np.isnan(grid.estimate)
-    return np.where(is_weighted, rounded(grid.estimate, _figure_step(grid)), unweighted(grid))
+    return np.where(is_weighted, grid.estimate, _unweighted(grid))
 
 
 def unweighted(grid: Grid) -> Floats:
     """Each cell's unweighted percentage or mean, rounded as its figure would be."""
+    return rounded(_unweighted(grid), _figure_step(grid))
+
+
+def _unweighted(grid: Grid) -> Floats:
     count = np.where(grid.is_mean[:, None], grid.score_sum, 100 * grid.numerator)
-    proportion = np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
-    return rounded(proportion, _figure_step(grid))
+    return np.divide(count, grid.base, out=np.zeros_like(count), where=grid.base > 0)
 
 
 def _figure_step(grid: Grid) -> Floats:

@@ -26,7 +26,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from rcs_assets.codebook import PUPIL_SURVEYS, Codebook, Variable
-from rcs_assets.disclosure.anonymise import KEYS, AnonymisedSurvey, anonymise
+from rcs_assets.disclosure.anonymise import (
+    COMPARED_LEAST,
+    KEYS,
+    OFF_STEP,
+    AnonymisedSurvey,
+    anonymise,
+)
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.answers_before import read_withheld
 from rcs_assets.release.contents import Package, Sources
@@ -519,7 +525,11 @@ def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
         f"| {rounded_count(s.special_after.special_n)} |"
         for s in surveys
     )
-    off = [f"at most {s.off_most} points in `{s.survey}`" for s in surveys]
+    off = [f"at most {s.off_most} points in `{s.survey}`" for s in surveys if s.off_most]
+    furthest = (
+        f"Of questions that {COMPARED_LEAST} pupils or more answered\nthe furthest share is off "
+        f"that of all who answered by {' and '.join(off)}\n(rounded up to multiples of {OFF_STEP})."
+    )
     return f"""# Anonymised answers
 
 {mark}One record is one pupil's answers to one survey. Files: {names}, each as `.sav` (SPSS,
@@ -531,9 +541,8 @@ cuts long names. Codes from -9 to -1 are missing values: the `.sav` says so, in 
 withheld counts there as not answered (a score is prorated over the other items, or missing).
 
 **Shares of sensitive answers are off, mostly too high**: classes in which all gave the same
-answer are withheld, and mostly that answer is no. Of questions that 100 pupils or more answered
-the furthest share is off that of all who answered by {" and ".join(off)}
-(rounded up to fives). For levels take the published tables; the file is for what goes together
+answer are withheld, and mostly that answer is no. {furthest if off else ""}
+For levels take the published tables; the file is for what goes together
 with what. Weights are coarse: they weigh shares and means, and do not add up to the roll.
 {_parts(surveys, rule)}
 ## What was done
