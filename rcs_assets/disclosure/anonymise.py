@@ -15,7 +15,7 @@ but the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -38,6 +38,65 @@ _NOTHING = "null::varchar"
 # Shares that so many pupils answered are compared; how far one is off is said in such steps of
 # points.
 COMPARED_LEAST, OFF_STEP = 100, 5
+
+
+# One more than there are stages of a survey, at least.
+_WHOLE_ROUNDS = 12
+_WHOLE = """
+create or replace temp table withheld_whole (
+    engagement varchar, survey varchar, variable varchar, stage varchar
+)
+"""
+_WITHHOLD = """
+insert into withheld_whole
+with bands(stage, band) as (values {bands}),
+shown as (
+    select stage, {otherwise} as otherwise_n from counted_{survey}
+    where engagement = $engagement group by stage
+),
+alike as (
+    select distinct stage from alike_{survey}
+    where engagement = $engagement and variable = $variable and (is_alike or was_withheld)
+),
+there as (
+    select stage from withheld_whole
+    where engagement = $engagement and survey = $survey and variable = $variable
+),
+chosen as (
+    select stage from alike where not exists (from there)
+    union all
+    select stage from (
+        from shown
+        where stage not in (select coalesce(stage, '') from there)
+            and stage not in (select coalesce(band, '') from bands)
+        order by otherwise_n, stage limit 1
+    )
+    where exists (from there)
+),
+concerned as (
+    select stage from chosen
+    union
+    select bands.stage from bands inner join chosen on chosen.stage = bands.band
+),
+found as (select count(*) = 0 or bool_or(stage is null) as is_all from chosen)
+select $engagement, $survey, $variable, shown.stage,
+from shown cross join found
+where (
+        is_all or shown.stage is null
+        or shown.stage in (select stage from concerned where stage is not null)
+        or shown.stage in (select bands.band from bands semi join concerned using (stage))
+    )
+    and coalesce(shown.stage, '') not in (select coalesce(stage, '') from there)
+"""
+
+
+@dataclass(frozen=True, order=True)
+class Told:
+    """A variable of one survey's file of an engagement of which others tell what is withheld."""
+
+    engagement: str
+    survey: str
+    variable: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +127,8 @@ class AnonymisedSurvey:
 
     `coarser_n` are records that gave up a key, `left_out_n` records that are not in the
     file, `withheld_n` the pairs of class and variable that are withheld, `hidden_n` the answers
-    in them that nobody can read now. `given_up`: key → records of the file that
+    in them that nobody can read now, `whole_n` the variables that are withheld of whole stages.
+    `given_up`: key → records of the file that
     show less of it than was known. `off_most`: by how many points at most the share of a
     sensitive answer in the file is off that of all who answered, rounded up to fives.
     `special_before`, `special_after`: special uniques on the keys of all pupils as the council
@@ -83,6 +143,7 @@ class AnonymisedSurvey:
     classes_n: int
     withheld_n: int
     hidden_n: int
+    whole_n: int
     given_up: Mapping[str, int]
     off_most: int
     special_before: SpecialUniques
@@ -97,6 +158,7 @@ def anonymise(
     rule: MicrodataRule,
     order_macro: str,
     before: str | None = None,
+    told: Callable[[], Collection[Told]] = tuple,
 ) -> tuple[AnonymisedSurvey, ...]:
     """Make the temporary tables `anonymised_<survey>`.
 
@@ -111,6 +173,9 @@ def anonymise(
         order_macro: a keyed hash of a text (`storage.hmac_expression`); rows are ordered by it.
         before: relation with the keys and `variable`: where files of releases before withheld
             which answers. They stay withheld: two files would tell apart what each hides.
+        told: of the tables as they stand, says of which variables others could work out what is
+            withheld. These are then withheld of all pupils of the stages concerned; while they are
+            told still, of one more stage, and of everybody in the end.
 
     Returns:
         One entry an engagement and survey, in their order. `anonymised_<survey>` has the
@@ -123,8 +188,14 @@ def anonymise(
     _keep_keys(con, rule, order_macro)
     _know_before(con, before)
     for survey, asked in variables.items():
-        _find_withheld(con, answers, survey, asked, rule, order_macro)
-        _put_together(con, answers, survey, asked, rule)
+        _count_classes(con, answers, survey, asked, rule, order_macro)
+    con.execute(_WHOLE)
+    for _ in range(_WHOLE_ROUNDS):
+        for survey, asked in variables.items():
+            _find_withheld(con, survey, asked, rule)
+            _put_together(con, answers, survey, asked, rule)
+        if not _withhold_whole(con, told(), rule):
+            break
     return tuple(
         entry
         for survey, asked in variables.items()
@@ -245,7 +316,7 @@ def _know_before(con: duckdb.DuckDBPyConnection, before: str | None) -> None:
     )
 
 
-def _find_withheld(
+def _count_classes(
     con: duckdb.DuckDBPyConnection,
     answers: str,
     survey: str,
@@ -253,19 +324,7 @@ def _find_withheld(
     rule: MicrodataRule,
     order_macro: str,
 ) -> None:
-    """The classes where a variable is withheld.
-
-    Where a sensitive one has fewer than l values: valid answers count as values, and so do the
-    missing codes that tell what was answered before (routed past). Without any value there is
-    nothing to withhold. As many others of the engagement, drawn by a key, are withheld beside: else
-    the code would say that all answered alike, and what they answered can be guessed. They are of
-    the same stage and sex where there are such, for the table of that group less what the file
-    counts of it says how many of the withheld said yes: of one class alone, that nobody did. And
-    they are about as large, else the smallest. What was withheld before stays: who has both files
-    would know which of the others were drawn. Where a class shows no stage of its own and a
-    question was asked of some of its stages only: not asked would tell the stage. And with each,
-    whatever tells what it hides (`_hides_with`).
-    """
+    """Make `counted_<survey>` and `alike_<survey>`: the answers in each class, by variable."""
     telling = ", ".join(str(code) for code in rule.telling_missing)
     not_asked = ", ".join(map(str, sorted({*rule.merged_missing, *rule.merged_missing.values()})))
     bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values())))
@@ -278,13 +337,54 @@ def _find_withheld(
         value = f"if({name} >= 0 or {name} in ({telling}), {name}, null)"
         return f"{skipped}, coalesce(map_values(histogram({value})), []) as {name}"
 
+    of_class = (*KEYS, _FORM)
+    class_keys = ", ".join(f"keys.{key}" for key in of_class)
+    named = ", ".join(f"coalesce(keys.{key}::varchar, '-')" for key in of_class)
+    sensitive = [variable.name for variable in variables if variable.is_sensitive]
+    con.execute(
+        f"""
+        create or replace temp table counted_{survey} as
+        select {class_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
+            {order_macro}('withheld|' || concat_ws('|', {named})) as draw,
+            any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
+            {", ".join(map(counted, variables))},
+        from anonymised_keys as keys
+        inner join {answers} as answers using (record_id, engagement, survey)
+        where survey = {sql_literal(survey)}
+        group by {class_keys};
+
+        create or replace temp table alike_{survey} as {_alike(survey, sensitive, rule)}
+        """
+    )
+
+
+def _find_withheld(
+    con: duckdb.DuckDBPyConnection, survey: str, variables: Sequence[Variable], rule: MicrodataRule
+) -> None:
+    """The classes where a variable is withheld.
+
+    Where a sensitive one has fewer than l values: valid answers count as values, and so do the
+    missing codes that tell what was answered before (routed past). Without any value there is
+    nothing to withhold. As many others of the engagement, drawn by a key, are withheld beside: else
+    the code would say that all answered alike, and what they answered can be guessed. They are of
+    the same stage and sex where there are such, for the table of that group less what the file
+    counts of it says how many of the withheld said yes: of one class alone, that nobody did. And
+    they are about as large, else the smallest. What was withheld before stays: who has both files
+    would know which of the others were drawn. Where a class shows no stage of its own and a
+    question was asked of some of its stages only: not asked would tell the stage. Where it is
+    withheld whole: of these stages, and no others are drawn. And with each, whatever tells what it
+    hides (`_hides_with`).
+    """
+
     def is_gone(variable: Variable) -> str:
         name = variable.name
         tells_stage = f"bool_or(has_no_stage and skipped_{name} between 1 and n - 1) over of_keys"
+        is_whole = f"(list_contains(whole, {sql_literal(name)}) and skipped_{name} < n)"
+        either = f"{tells_stage} or coalesce({is_whole}, false)"
         if not variable.is_sensitive:
-            return f"{tells_stage} as gone_{name}"
+            return f"({either}) as gone_{name}"
         is_alike = f"coalesce(list_contains(gone, {sql_literal(name)}), false) and len({name}) > 0"
-        return f"({is_alike} or {tells_stage}) as gone_{name}"
+        return f"({is_alike} or {either}) as gone_{name}"
 
     hidden_with = _hides_with(variables, rule)
 
@@ -295,27 +395,24 @@ def _find_withheld(
         return f"(gone_{name}{too}) as no_{name}"
 
     of_class = (*KEYS, _FORM)
-    class_keys = ", ".join(f"keys.{key}" for key in of_class)
-    named = ", ".join(f"coalesce(keys.{key}::varchar, '-')" for key in of_class)
-    sensitive = [variable.name for variable in variables if variable.is_sensitive]
     con.execute(
         f"""
         create or replace temp table withheld_{survey} as
-        with counted as materialized (
-            select {class_keys}, count(*) as n, floor(log2(count(*)))::integer as size,
-                {order_macro}('withheld|' || concat_ws('|', {named})) as draw,
-                any_value(keys.stage is null or keys.stage in ({bands})) as has_no_stage,
-                {", ".join(map(counted, variables))},
-            from anonymised_keys as keys
-            inner join {answers} as answers using (record_id, engagement, survey)
-            where survey = {sql_literal(survey)}
-            group by {class_keys}
+        with gone as ({_gone(survey)}),
+        whole as (
+            select {", ".join(f"counted.{key}" for key in of_class)},
+                list(distinct whole.variable) as whole
+            from counted_{survey} as counted
+            inner join withheld_whole as whole
+                on whole.engagement = counted.engagement and whole.survey = counted.survey
+                and whole.stage is not distinct from counted.stage
+            group by all
         ),
-        gone as ({_gone(sensitive, rule)}),
         by_itself as (
             select counted.*, {", ".join(map(is_gone, variables))}
-            from counted
+            from counted_{survey} as counted
             left join gone on {_same("gone", "counted", KEYS)}
+            left join whole on {_same("whole", "counted", of_class)}
             window of_keys as (partition by {", ".join(f"counted.{key}" for key in KEYS)})
         ),
         flags as (
@@ -349,45 +446,60 @@ def _hides_with(variables: Sequence[Variable], rule: MicrodataRule) -> dict[str,
     return found
 
 
-def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
+def _alike(survey: str, sensitive: Sequence[str], rule: MicrodataRule) -> str:
+    """SQL: the sensitive variables that classes have answers of; where all answered alike."""
+    keys, own = ", ".join(KEYS), str(rule.l_beside_own_record).lower()
+    if not sensitive:
+        nothing = ", ".join(f"null::varchar as {key}" for key in (*KEYS, "variable", "draw"))
+        flags = "false as is_alike, false as was_withheld, false as is_new"
+        return f"select {nothing}, 0 as size, {flags} where false"
+    return f"""
+        with each_one as (
+            unpivot (select {keys}, size, draw, {", ".join(sensitive)} from counted_{survey})
+            on {", ".join(sensitive)} into name variable value pupils_n
+        )
+        select each_one.* exclude (pupils_n),
+            -- Whoever gave an answer alone knows how many values the others have.
+            len(pupils_n) - ({own} and list_min(pupils_n) = 1)::integer < {rule.l} as is_alike,
+            then_.variable is not null as was_withheld,
+            is_alike and not was_withheld as is_new,
+        from each_one
+        left join withheld_before as then_
+            on then_.variable = each_one.variable and {_same("then_", "each_one", KEYS)}
+        where len(pupils_n) > 0
+    """
+
+
+def _gone(survey: str) -> str:
     """SQL: keys → the sensitive variables of which answers are withheld, whatever the form.
 
     The form is no column of a file: what a file of before withheld is known by its keys.
     """
-    keys, own = ", ".join(KEYS), str(rule.l_beside_own_record).lower()
-    if not sensitive:
-        nothing = ", ".join(f"''::varchar as {key}" for key in KEYS)
-        return f"select {nothing}, []::varchar[] as gone where false"
+    keys = ", ".join(KEYS)
     return f"""
-        with each_one as (
-            unpivot (select {keys}, size, draw, {", ".join(sensitive)} from counted)
-            on {", ".join(sensitive)} into name variable value pupils_n
-        ),
-        alike as (
-            select each_one.* exclude (pupils_n),
-                -- Whoever gave an answer alone knows how many values the others have.
-                len(pupils_n) - ({own} and list_min(pupils_n) = 1)::integer < {rule.l} as is_alike,
-                then_.variable is not null as was_withheld,
-                is_alike and not was_withheld as is_new,
-            from each_one
-            left join withheld_before as then_
-                on then_.variable = each_one.variable and {_same("then_", "each_one", KEYS)}
-            where len(pupils_n) > 0
-        ),
-        wanted as (
-            select *, sha256(draw || variable) as lot,
+        with wanted as (
+            select alike.*, sha256(draw || alike.variable) as lot,
+                whole.variable is not null as is_whole,
                 -- Whatever the form: they share their keys.
-                bool_or(is_alike or was_withheld) over (partition by {keys}, variable) as is_gone,
+                bool_or(is_alike or was_withheld)
+                    over (partition by {", ".join(f"alike.{key}" for key in KEYS)}, alike.variable)
+                    as is_gone,
                 -- As many as answered alike, and as many more as have come to do so.
                 greatest(
                     count_if(is_new) over of_variable,
                     count_if(is_alike) over of_variable
                     - count_if(was_withheld and not is_alike) over of_variable
                 ) as wanted_n,
-                count_if(is_new) over (partition by engagement, variable, size) as of_size_n,
-                count_if(is_new) over (partition by engagement, variable, stage, sex) as beside_n,
-            from alike
-            window of_variable as (partition by engagement, variable)
+                count_if(is_new) over (
+                    partition by alike.engagement, alike.variable, size
+                ) as of_size_n,
+                count_if(is_new) over (
+                    partition by alike.engagement, alike.variable, alike.stage, sex
+                ) as beside_n,
+            from alike_{survey} as alike
+            left join (select distinct engagement, survey, variable from withheld_whole) as whole
+                using (engagement, survey, variable)
+            window of_variable as (partition by alike.engagement, alike.variable)
         ),
         near as (
             select *,
@@ -401,7 +513,7 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
             from wanted
         ),
         drawn as (
-            select {keys}, variable, is_gone, wanted_n,
+            select {keys}, variable, is_gone, is_whole, wanted_n,
                 row_number() over (
                     partition by engagement, variable, is_gone
                     order by not is_beside, not is_near, if(is_near, 0, size), lot
@@ -410,9 +522,42 @@ def _gone(sensitive: Sequence[str], rule: MicrodataRule) -> str:
         )
         select {keys}, list(distinct variable) as gone
         from drawn
-        where is_gone or place <= wanted_n
+        where is_gone or (place <= wanted_n and not is_whole)
         group by all
     """
+
+
+def _otherwise(con: duckdb.DuckDBPyConnection, one: Told) -> str:
+    """SQL: how many gave an answer that is not the commonest of their class."""
+    held = {name for name, *_ in con.execute(f"describe counted_{one.survey}").fetchall()}
+    name = one.variable
+    return f"sum(list_sum({name}) - list_max({name}))" if name in held else "0"
+
+
+def _withhold_whole(
+    con: duckdb.DuckDBPyConnection, told: Collection[Told], rule: MicrodataRule
+) -> bool:
+    """Note what is withheld whole from now on: `withheld_whole`; whether that is any more.
+
+    A variable that is told goes from all classes that can show a pupil of a stage in which all of
+    some class answered alike; where none did, from all classes. As often as it is told again,
+    another stage joins, the one where fewest answered otherwise than most first: its cells are the
+    ones that tables hide.
+    """
+    size = "select count(*) from withheld_whole"
+    before = con.execute(size).fetchall()
+    pairs = rule.stage_bands.items()
+    bands = ", ".join(f"({sql_literal(stage)}, {sql_literal(band)})" for stage, band in pairs)
+    for one in sorted(told):
+        con.execute(
+            _WITHHOLD.format(
+                survey=one.survey,
+                bands=bands or "(null, null)",
+                otherwise=_otherwise(con, one),
+            ),
+            {"engagement": one.engagement, "survey": one.survey, "variable": one.variable},
+        )
+    return bool(con.execute(size).fetchall() != before)
 
 
 def _put_together(
@@ -491,7 +636,7 @@ def _summary(
     variables: Sequence[Variable],
     rule: MicrodataRule,
 ) -> list[AnonymisedSurvey]:
-    hidden = "".join(f" + (answers.{v.name} = {rule.withheld_code})::int" for v in variables)
+    all_hidden = "".join(f" + (answers.{v.name} = {rule.withheld_code})::int" for v in variables)
     rows = con.execute(
         f"""
         with pupils as (
@@ -506,7 +651,7 @@ def _summary(
             group by engagement
         ),
         shown as (
-            select answers.engagement, count(*) as n, sum(0 {hidden})::bigint as hidden_n
+            select answers.engagement, count(*) as n, sum(0 {all_hidden})::bigint as hidden_n
             from anonymised_{survey} as answers group by answers.engagement
         ),
         given_up as (
@@ -526,23 +671,29 @@ def _summary(
         classes as (
             select engagement, count(*) as n, sum(withheld_n)::bigint as withheld_n
             from withheld_{survey} group by engagement
+        ),
+        whole as (
+            select engagement, count(distinct variable) as n from withheld_whole
+            where survey = {sql_literal(survey)} group by engagement
         )
         select pupils.engagement, coalesce(shown.n, 0), pupils.n - coalesce(shown.n, 0),
             coalesce(coarser.n, 0), coalesce(classes.n, 0), coalesce(classes.withheld_n, 0),
-            coalesce(shown.hidden_n, 0), coalesce(given_up.stage_n, 0),
+            coalesce(shown.hidden_n, 0), coalesce(whole.n, 0), coalesce(given_up.stage_n, 0),
             coalesce(given_up.simd_n, 0), coalesce(given_up.support_n, 0),
         from pupils
         left join shown using (engagement)
         left join coarser using (engagement)
         left join classes using (engagement)
+        left join whole using (engagement)
         left join given_up using (engagement)
         order by pupils.engagement
         """
     ).fetchall()
     most, off_most = rule.special_uniques_most, _off_most(con, answers, survey, variables)
     found = []
-    for engagement, records, left_out, coarser, classes, withheld, hidden_n, *given_up in rows:
+    for engagement, records, left_out, coarser, classes, withheld, *more in rows:
         own = f"where engagement = {sql_literal(engagement)} and survey = {sql_literal(survey)}"
+        hidden_n, whole_n, *given_up = more
         entry = AnonymisedSurvey(
             engagement,
             survey,
@@ -552,6 +703,7 @@ def _summary(
             classes,
             withheld,
             hidden_n,
+            whole_n,
             dict(zip(("stage", "simd_group", "any_support"), given_up, strict=True)),
             off_most.get(engagement, 0),
             special_uniques(con, f"(from {pupils} {own})", _KNOWN, most),

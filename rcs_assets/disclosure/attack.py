@@ -65,6 +65,8 @@ from rcs_assets.disclosure.unknowns import (
 )
 
 _Search = Callable[[System, Targets], Reached]
+# What a system becomes for who knows more than tables.
+Knowledge = Callable[[System], System]
 # Of so few targets the ranges are sooner found from the truth than from nothing.
 FEW = 40
 
@@ -201,11 +203,27 @@ class Attacker:
             return self.one_school.finds(shown, finding)
         asked = self.sight.ask(shown, row, self.judged).of(finding.place, finding.quantity)
         system = self.system(shown, row)
-        if finding.by_files and self.counted is not None:
-            system = self._with_files(system, self.counted, row)
+        knows = self._counts(row) if finding.by_files else None
+        system = system if knows is None else knows(system)
         every = np.ones(len(asked.place), dtype=bool)
-        found = self._find(asked, every, system, shown, row, by_files=finding.by_files)
+        found = self._find(asked, every, system, shown, row, knows=knows)
         return bool(found.findings)
+
+    def attack_beside(
+        self, knows: Knowledge, anyway: Knowledge, shown: Shown, row: int
+    ) -> tuple[Unsafe, ...]:
+        """What is found of one indicator by who knows more, beyond what he knows without tables.
+
+        Args:
+            knows: makes the system that he has of one of the tables.
+            anyway: the same for who knows less; what the tables tell him is not asked.
+            shown: what the release tells.
+            row: the indicator's row in the grid.
+        """
+        asked = self.sight.ask(shown, row, self.judged)
+        every = np.ones(len(asked.place), dtype=bool)
+        system = knows(self.system(shown, row))
+        return self._find(asked, every, system, shown, row, knows=knows, anyway=anyway).findings
 
     def _attack(
         self, outcome: Attack, asked: Asked, shown: Shown, known: Mapping[str, Answer]
@@ -229,11 +247,11 @@ class Attacker:
         programs_n += sum(answer.programs_n for answer in answers.values())
         tabled = tabled.then(open_, by_tables, programs_n)
         if self.counted is not None:
-            system = self._with_files(system, self.counted, row)
+            knows = self._counts(row)
             # What is excused without files may be told more closely with them.
             left = ~(counted | filed.is_settled[open_] | by_tables.is_found)
             left &= ~self._is_told(some, self.counted)
-            by_files = self._find(some, left, system, shown, row, by_files=True)
+            by_files = self._find(some, left, knows(system), shown, row, knows=knows)
             findings += by_files.findings
             not_asked = replace(by_files, is_found=by_files.is_found | by_tables.is_found)
             filed = filed.then(open_, not_asked, filed.programs_n + by_files.programs_n)
@@ -295,9 +313,14 @@ class Attacker:
             return self.one_school.sees(finding.school)
         return self.sees
 
-    def _with_files(self, system: System, counted: Counted, row: int) -> System:
-        """The system of who counts in files of answers, too."""
-        return _counting(system, counted, self.truth(row))
+    def _counts(self, row: int) -> Knowledge:
+        """What files of answers add, if they count everything exactly; nothing without files."""
+        counted, truth = self.counted, self.truth(row)
+
+        def knows(system: System) -> System:
+            return system if counted is None else _counting(system, counted, truth)
+
+        return knows
 
     def _find(
         self,
@@ -307,18 +330,21 @@ class Attacker:
         shown: Shown,
         row: int,
         *,
-        by_files: bool = False,
+        knows: Knowledge | None = None,
+        anyway: Knowledge | None = None,
     ) -> Found:
         """The findings among targets that no part has certified, and what is excused of them."""
         at = np.flatnonzero(unsafe)
         if not len(at):
             return Found.nothing(len(unsafe))
         some = asked.some(at)
-        if len(at) <= FEW:
-            system = replace(system, start=self.truth(row))
+        truth = self.truth(row)
+        if len(at) <= FEW and len(truth) == len(system.lower):
+            system = replace(system, start=truth)
         found = reach(system, some.targets)
         open_ = found.unsafe(some.targets)
-        known, more = self._known_before(some, open_, found, shown, row, by_files=by_files)
+        known, more = self._known_before(some, open_, found, shown, row, knows, anyway)
+        by_files = knows is not None
         findings = Unsafe.of(row, some, found, open_ & ~known, by_files=by_files)
         is_found, is_excused = np.zeros_like(unsafe), np.zeros_like(unsafe)
         is_found[at], is_excused[at] = open_ & ~known, open_ & known
@@ -479,8 +505,8 @@ class Attacker:
         found: Reached,
         shown: Shown,
         row: int,
-        *,
-        by_files: bool,
+        knows: Knowledge | None,
+        anyway: Knowledge | None,
     ) -> tuple[Bools, int]:
         """What this release does not add: no hiding in it would keep that from a reader.
 
@@ -492,27 +518,29 @@ class Attacker:
         is_others = ~self.is_own[asked.place]
         nothing, own = shown.only(np.zeros_like(self.sees)), shown.only(self.is_own)
         excused, programs_n = np.zeros(len(unsafe), dtype=bool), 0
+        by_files = knows is not None
         everything = np.ones(len(unsafe), dtype=bool)
-        for among, alone, asks in (
-            (is_others, own, by_files or not self.is_public),
-            (~is_others, nothing, by_files),
-            (everything, shown.before(), shown.was_told(row, self.sees).any()),
+        for among, alone, known, asks in (
+            (is_others, own, knows, by_files or not self.is_public),
+            (~is_others, nothing, knows, by_files),
+            (everything, shown.before(), knows, shown.was_told(row, self.sees).any()),
+            (everything, shown, anyway, anyway is not None),
         ):
             at = np.flatnonzero(unsafe & ~excused & among)
             if not asks or not len(at):
                 continue
-            before = self._alone(asked, at, alone, row, by_files=by_files)
+            before = self._alone(asked, at, alone, row, known)
             programs_n += before.programs_n
             excused[at] = adds_nothing(asked.some(at).targets, found.some(at), before)
         return excused, programs_n
 
-    def _alone(self, asked: Asked, at: Ints, told: Shown, row: int, *, by_files: bool) -> Reached:
+    def _alone(
+        self, asked: Asked, at: Ints, told: Shown, row: int, knows: Knowledge | None
+    ) -> Reached:
         """How far some targets reach for who is told no more than this."""
         asks = asked.only(at, np.zeros(len(at)), np.full(len(at), NO_LIMIT))
         system = self.system(told, row)
-        if by_files and self.counted is not None:
-            system = self._with_files(system, self.counted, row)
-        return reach(system, asks, exact=True)
+        return reach(system if knows is None else knows(system), asks, exact=True)
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,7 @@ def audit_estimates(
     Raises:
         StorageError: a release before cannot be read.
     """
-    read_cells(con, policy, sources)
-    if earlier:
-        read_told(con, earlier)
-        con.execute(f"create or replace temp table sdc_figure as from {released}")
-        compare_with_earlier(con, earlier, policy)
-    read = [_read(con, survey, policy, released, bool(earlier)) for survey in surveys(con)]
+    read = read_release(con, sources, policy, released, earlier)
     outcomes: list[Attack] = []
     places: list[str] = []
     findings: list[pa.Table] = []
@@ -137,8 +132,30 @@ def audit_estimates(
     )
 
 
+def read_release(
+    con: duckdb.DuckDBPyConnection,
+    sources: Sources,
+    policy: Policy,
+    released: str,
+    earlier: Sequence[Path] = (),
+) -> list[Attacked]:
+    """Every survey as it is attacked; the temporary tables stay until `drop_cells`.
+
+    Args: as `audit_estimates`.
+
+    Raises:
+        StorageError: a release before cannot be read.
+    """
+    read_cells(con, policy, sources)
+    if earlier:
+        read_told(con, earlier)
+        con.execute(f"create or replace temp table sdc_figure as from {released}")
+        compare_with_earlier(con, earlier, policy)
+    return [_read(con, survey, policy, released, bool(earlier)) for survey in surveys(con)]
+
+
 @dataclass(frozen=True)
-class _Attacked:
+class Attacked:
     """One survey as it is attacked.
 
     `shown` by this release and those before; `told` by this one to readers who do not know which
@@ -154,23 +171,23 @@ class _Attacked:
 
 def _read(
     con: duckdb.DuckDBPyConnection, survey: str, policy: Policy, released: str, has_earlier: bool
-) -> _Attacked:
+) -> Attacked:
     grid = read_grid(con, survey)
     if not has_earlier:
         told = from_release(con, grid, released)
-        return _Attacked(grid, read_structure(con, grid), policy.microdata, told, told)
+        return Attacked(grid, read_structure(con, grid), policy.microdata, told, told)
     grid = replace(grid, n_slack=policy.n_slack)
     # No made-up table may tell which numbers were kept.
     told = from_release(con, grid, released, tells_kept=False)
     shown = with_known(grid, from_release(con, grid, released), read_earlier(con, grid))
-    return _Attacked(grid, read_structure(con, grid), policy.microdata, told, shown)
+    return Attacked(grid, read_structure(con, grid), policy.microdata, told, shown)
 
 
 @dataclass
 class _Release:
     """All surveys, answers of earlier attacks and earlier made-up tables: what a worker holds."""
 
-    surveys: Sequence[_Attacked]
+    surveys: Sequence[Attacked]
     known: Mapping[str, Answer]
     kept: Mapping[Key, str]
     _begun: dict[int, list[Attacker]] = field(default_factory=dict)
@@ -187,7 +204,7 @@ class _Release:
 
 
 def _attack_all(
-    read: Sequence[_Attacked], answers: Answers, witnesses: Witnesses
+    read: Sequence[Attacked], answers: Answers, witnesses: Witnesses
 ) -> list[list[Attack]]:
     """What is found of each survey; `answers` and `witnesses` are noted."""
     tasks = [(at, row) for at, survey in enumerate(read) for row in range(len(survey.grid.base))]

@@ -42,6 +42,7 @@ class MicrodataRule:
 
     `k`: least pupils in a class of the keys; `l`: least values of each sensitive variable in
     it; `l_beside_own_record`: whether also among the others, for whoever alone gave an answer.
+    `gives_way_to_tables`: whether a question of which tables tell what is withheld goes whole.
     `simd_groups`, `stage_bands`: value → what is shown instead. `weight_step`: weights
     are multiples of it. `merged_missing`: missing code → the one that stands for it in every
     contractor's data; `telling_missing`: missing codes that count as a value for `l`.
@@ -54,6 +55,7 @@ class MicrodataRule:
     k: int
     l: int  # noqa: E741 - the name of the rule
     l_beside_own_record: bool
+    gives_way_to_tables: bool
     simd_groups: Mapping[str, str]
     stage_bands: Mapping[str, str]
     weight_step: float
@@ -78,7 +80,8 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
     rule = MicrodataRule(
         k=int(block["k"]),
         l=int(block["l"]),
-        l_beside_own_record=_yes_or_no(block["l_beside_own_record"]),
+        l_beside_own_record=_yes_or_no(block, "l_beside_own_record"),
+        gives_way_to_tables=_yes_or_no(block, "gives_way_to_tables"),
         simd_groups=_by_value(block["simd_groups"]),
         stage_bands=_by_value(block["stage_bands"]),
         weight_step=float(block["weight_step"]),
@@ -98,9 +101,10 @@ def microdata_rule(block: Mapping[str, Any]) -> MicrodataRule:
     return rule
 
 
-def _yes_or_no(value: Any) -> bool:
+def _yes_or_no(block: Mapping[str, Any], name: str) -> bool:
+    value = block[name]
     if not isinstance(value, bool):
-        raise TypeError("microdata: l_beside_own_record is yes or no")
+        raise TypeError(f"microdata: {name} is yes or no")
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.errors import StorageError
+from rcs_assets.release.beside_tables import BesideTables
 from rcs_assets.release.examine import (
     answer_files,
     audit_problems,
@@ -383,6 +384,38 @@ def microdata_forms_agree(bench: Bench) -> Verdict:
     )
 
 
+def tables_tell_nothing_withheld(bench: Bench) -> Verdict:
+    """Whoever holds files of answers finds by the tables nothing that the files withhold.
+
+    Read from the written files: of the archive and of the CPPs, once where they are the same.
+    """
+    policy = load_policy(bench.home.config)
+    if not policy.microdata.gives_way_to_tables:
+        return Verdict(True, "not asked: policy.yaml, microdata, gives_way_to_tables: no")
+    beside = BesideTables(
+        bench.con, bench.programme, bench.codebook, policy, earlier_releases(bench.home.releases)
+    )
+    sets: dict[tuple[str, ...], list[Path]] = {}
+    for purpose in sorted(policy.microdata.purposes):
+        packages = [p for name, p in _packages(bench).items() if name.split("/")[0] == purpose]
+        files = [file for p in packages for file in answer_files(p) if file.stem in PUPIL_SURVEYS]
+        sets.setdefault(tuple(_sha256(file) for file in files), files)
+    try:
+        told = {one for files in sets.values() for one in beside.told(_by_survey(files))}
+    except StorageError as problem:
+        return Verdict(False, str(problem))
+    found = [f"{one.engagement} {one.survey} {one.variable}" for one in sorted(told)]
+    return Verdict(not found, places(found, f"{sum(map(len, sets.values()))} files"))
+
+
+def _by_survey(files: Sequence[Path]) -> dict[str, str]:
+    """Survey → a relation of all its files."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found.setdefault(file.stem, []).append(sql_literal(file))
+    return {survey: f"read_parquet([{', '.join(own)}])" for survey, own in sorted(found.items())}
+
+
 def no_row_tells_a_difference(bench: Bench) -> Verdict:
     """Beside releases before no row beside the estimates tells of 1-9 who changed."""
     earlier = earlier_releases(bench.home.releases)
@@ -494,6 +527,15 @@ PYTHON_CHECKS = (
         "interfaces.md, A release",
         NO_RELEASE,
         microdata_forms_agree,
+    ),
+    PythonCheck(
+        ASSET,
+        "tables_tell_nothing_withheld",
+        "Tables and files of answers together tell nothing of the answers that the files withhold",
+        "policy.md, How protection is judged; Table A, microdata",
+        "do not publish; run: rcs materialise; if it stays, hand out no files of answers "
+        "(policy.yaml, microdata, purposes) and report a defect of disclosure",
+        tables_tell_nothing_withheld,
     ),
     PythonCheck(
         ASSET,

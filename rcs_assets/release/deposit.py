@@ -35,6 +35,7 @@ from rcs_assets.disclosure.anonymise import (
 )
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.release.answers_before import read_withheld
+from rcs_assets.release.beside_tables import BesideTables
 from rcs_assets.release.contents import Package, Sources
 from rcs_assets.release.ddi import DescribedFile, DescribedVariable, Study
 from rcs_assets.release.documents import write_documents
@@ -138,8 +139,20 @@ def write_deposit(
     variables = {survey: sources.codebook.variables_of(survey) for survey in PUPIL_SURVEYS}
     macro = hmac_expression(con, "release", key)
     before = read_withheld(con, earlier, variables, rule.withheld_code)
+    beside = BesideTables(con, sources.programme, sources.codebook, sources.policy, earlier)
     made = anonymise(
-        con, "deposit_pupils", "wellbeing.item_answers", variables, rule, macro, before
+        con,
+        "deposit_pupils",
+        "wellbeing.item_answers",
+        variables,
+        rule,
+        macro,
+        before,
+        lambda: (
+            beside.told({survey: f"anonymised_{survey}" for survey in variables})
+            if rule.gives_way_to_tables
+            else ()
+        ),
     )
     files = _Files(variables, sources.codebook, rule, "SIMULATED" if is_simulated else "delivered")
     told: dict[str, dict[str, dict[str, int | str]]] = {}
@@ -303,6 +316,7 @@ def _told(survey: AnonymisedSurvey) -> dict[str, int | str]:
         "classes_of_keys": survey.classes_n,
         "answers_withheld_in_classes": rounded_count(survey.withheld_n),
         "answers_withheld": rounded_count(survey.hidden_n),
+        "questions_withheld_of_whole_stages": survey.whole_n,
         **given_up,
         "special_uniques_before": rounded_count(survey.special_before.special_n),
         "special_uniques": rounded_count(survey.special_after.special_n),
@@ -507,6 +521,17 @@ def _parts(surveys: Sequence[AnonymisedSurvey], rule: MicrodataRule) -> str:
     )
 
 
+def _whole(surveys: Sequence[AnonymisedSurvey]) -> str:
+    """The sentence on questions of which whole stages are withheld; empty without any."""
+    told = [f"{s.whole_n} in `{s.survey}`" for s in surveys if s.whole_n]
+    if not told:
+        return ""
+    return (
+        f"Of some questions ({' and '.join(told)}) whole stages are withheld: else\n"
+        "the published tables would tell what the file withholds of them.\n"
+    )
+
+
 def _readme(surveys: Sequence[AnonymisedSurvey], files: _Files) -> str:
     rule = files.rule
     mark = ""
@@ -542,7 +567,7 @@ withheld counts there as not answered (a score is prorated over the other items,
 
 **Shares of sensitive answers are off, mostly too high**: classes in which all gave the same
 answer are withheld, and mostly that answer is no. {furthest if off else ""}
-For levels take the published tables; the file is for what goes together
+{_whole(surveys)}For levels take the published tables; the file is for what goes together
 with what. Weights are coarse: they weigh shares and means, and do not add up to the roll.
 {_parts(surveys, rule)}
 ## What was done

@@ -151,7 +151,8 @@ Data are kept to {_day(approval.retention_until)}.
 ## Safe data: can somebody be recognised?
 
 At least {rule.k} records share each combination of the keys; each sensitive variable has at least
-{rule.l} values in it, or is withheld, as it is in as many other classes of about the same size.
+{rule.l} values in it, or is withheld, as it is in as many other classes of about the same size; of
+whole stages where the tables would tell it.
 Special uniques are pupils who are alone on some set of up to {rule.special_uniques_most} keys,
 before anonymising and in the file.
 

@@ -1,7 +1,8 @@
-"""Syntax that derives scores and indicators from a deposit's answers: SPSS, Stata and R.
+"""Syntax that derives scores and indicators from a deposit's answers: SPSS, Stata, R and SQL.
 
 Belongs here: the codebook's scales, composites and indicators written as commands that an
-analyst runs on the deposited file. Does not belong here: how the platform itself scores (one
+analyst runs on the deposited file, and as the columns that the platform counts in it as a reader
+would. Does not belong here: how the platform itself scores (one
 dbt macro); a test runs what is written here beside it and beside a count by hand.
 
 A missing answer is any code below 0, whatever the reason. What needs a conversion table or a
@@ -98,6 +99,14 @@ def _r_item(variable: str, item: Item) -> str:
     inside = f"inside({variable}, {item.minimum}, {item.maximum})"
     counted = _points(variable, item, "*", "==") if item.points else _turned(variable, item)
     return f"ifelse({inside}, {counted}, 0)"
+
+
+def _sql_item(variable: str, item: Item) -> str:
+    inside = f"{variable} between {item.minimum} and {item.maximum}"
+    answers = range(item.minimum, item.maximum + 1)
+    whens = [f"when {code} then {n}" for code, n in zip(answers, item.points, strict=False)]
+    counted = f"case {variable} {' '.join(whens)} end" if whens else _turned(variable, item)
+    return f"if({inside}, {counted}, 0)"
 
 
 def _sps_command(d: Derived) -> str:
@@ -201,6 +210,23 @@ def _r() -> _Dialect:
     )
 
 
+def _sql() -> _Dialect:
+    return _Dialect(
+        comment=lambda text: f"-- {text}",
+        name=str,
+        within=lambda v, low, high: f"({v} between {low} and {high})::integer",
+        item=_sql_item,
+        one_of=lambda v, codes: f"{v} in ({_codes(codes)})",
+        one_text_of=lambda v, values: f"coalesce({v}, '') in ({_texts(values)})",
+        is_known=lambda v: f"{v} is not null",
+        floor=lambda v: f"floor({v})",
+        and_=" and ",
+        or_=" or ",
+        define=lambda d: f"if({d.condition or 'true'}, ({d.value})::double, null) as {d.name}",
+        load=lambda file: f"from '{file}.parquet'",
+    )
+
+
 @dataclass(frozen=True)
 class AnswerFile:
     """The file that syntax is written for.
@@ -229,6 +255,25 @@ def write_syntax(codebook: Codebook, file: AnswerFile, mark: str) -> dict[str, s
         suffix: _text(codebook, file, mark, dialect)
         for suffix, dialect in zip(SUFFIXES, dialects, strict=True)
     }
+
+
+def sql_columns(codebook: Codebook, file: AnswerFile) -> list[str]:
+    """Scores and indicators of a file as columns of a select from it, in an order that works."""
+    dialect = _sql()
+    return [dialect.define(derived) for derived in _derived(codebook, file, dialect)]
+
+
+def answers_behind(codebook: Codebook, file: AnswerFile, indicator: Indicator) -> list[str]:
+    """The answers of which the syntax derives an indicator."""
+    if indicator.rule.kind in _ANSWERED:
+        return sorted(set(indicator.rule.variables))
+    score = _score_of(codebook, indicator)
+    instruments = _instruments(codebook, file.survey)
+    parts = {
+        part for i in instruments for c in i.composites if c.name == score for part in c.scales
+    }
+    scales = [scale for scale, _ in _scales(codebook, file) if scale.name in (parts or {score})]
+    return sorted({item.variable for scale in scales for item in scale.items})
 
 
 def _instruments(codebook: Codebook, survey: str) -> list[Instrument]:

@@ -306,7 +306,8 @@ def _microdata(microdata: DescribedMicrodata, rule: MicrodataRule) -> list[str]:
         "combination of area, survey, stage, sex, SIMD group and support that occurs, with what "
         "was asked where forms of a questionnaire leave something out (a class); in each, "
         f"every sensitive variable has at least {rule.l} values or is withheld, and so it is in as "
-        "many other classes of about the same size.",
+        "many other classes of about the same size. Where the tables and what a file still counts "
+        "would tell what is withheld, the question is withheld of whole stages.",
         "A record's weight is the number of pupils on the roll that it stands for, the mean of "
         f"its area, stage and sex, in steps of {rule.weight_step}. Finer weights would tell "
         "schools apart.",

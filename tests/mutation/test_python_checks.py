@@ -510,6 +510,14 @@ SPOIL: dict[str, tuple[Callable[[Path], None], ...]] = {
         # Withheld, and told by the question that is asked of who cares only.
         in_microdata("* exclude (file_row_number) replace (-7::tinyint as care_for_someone)"),
     ),
+    # Of one class more the answer is withheld: the tables tell it by all others.
+    "tables_tell_nothing_withheld": (
+        in_microdata(
+            "* exclude (file_row_number) replace (if(stage = 'S2' and sex = 'F' and "
+            "simd_group = '2-4' and any_support = 'N', -7, drank_last_week)::tinyint "
+            "as drank_last_week)"
+        ),
+    ),
     "no_row_tells_a_difference": (
         # Nobody knows whose the figures are: the next release could not be compared.
         in_parquet(COUNTS, "*", "table_name <> 'participation'", "safe_haven"),

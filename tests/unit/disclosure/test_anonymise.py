@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from rcs_assets.codebook.model import Routing, Variable
-from rcs_assets.disclosure.anonymise import KEYS, anonymise
+from rcs_assets.disclosure.anonymise import KEYS, Told, anonymise
 from rcs_assets.disclosure.microdata_rule import microdata_rule
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.storage import hmac_expression
@@ -20,10 +20,10 @@ VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
 
 
 def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null",
-        variables=VARIABLES, before=()):  # fmt: skip
+        variables=VARIABLES, before=(), told=()):  # fmt: skip
     """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows.
 
-    `before`: rows of a file of before.
+    `before`: rows of a file of before. `told`: so many times others tell what is withheld of these.
     """
     con = duckdb.connect(config={"threads": 1})
     con.execute(
@@ -48,7 +48,17 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form=
     )
     for keys in {tuple(r[k] for k in KEYS) for r in before if r["secret"] == rule.withheld_code}:
         con.execute("insert into before values (?, ?, ?, ?, ?, ?, 'secret')", keys)
-    summary = anonymise(con, "pupils", "answers", variables, rule, macro, "before")
+    rounds = iter(told)
+    summary = anonymise(
+        con,
+        "pupils",
+        "answers",
+        variables,
+        rule,
+        macro,
+        "before",
+        lambda: {Told("e1", "secondary", name) for name in next(rounds, ())},
+    )
     rows = con.execute("select * from anonymised_secondary order by row_order").to_arrow_table()
     return summary[0], rows.to_pylist()
 
@@ -315,6 +325,52 @@ def test_who_leaves_a_class_changes_nothing_of_what_is_drawn():
     assert len({frozenset(withheld(c[:3])) for c in classes}) == 1
 
 
+def withheld_stages(rows):
+    return {stage: gone for stage in sorted({str(r["stage"]) for r in rows}) if (gone := {
+        r["secret"] == RULE.withheld_code for r in rows if str(r["stage"]) == stage})}  # fmt: skip
+
+
+def test_what_tables_tell_is_withheld_of_whole_stages_one_after_the_other():
+    """In S2 one class answers alike; fewest say otherwise than most in S1, then in S3, then S4."""
+    classes = [(f"S{n}", sex, q, False, 20) for n in (1, 2, 3, 4) for sex in "FM" for q in (1, 5)]
+    secret = """case
+        when stage = 'S2' and sex = 'F' and simd_quintile = 1 then 0
+        when stage = 'S1' then i < 2 when stage = 'S3' then i < 4 else i < 9 end::tinyint"""
+    some, none, whole = {True, False}, {False}, {True}
+    drawn = withheld_stages(run(classes, secret)[1])
+    # One other is drawn, of the same stage and sex.
+    assert drawn == {"S1": none, "S2": some, "S3": none, "S4": none}
+    seen = []
+    for times in range(1, 5):
+        summary, rows = run(classes, secret, told=[("secret",)] * times)
+        seen.append([stage for stage, gone in withheld_stages(rows).items() if gone == whole])
+        # Nothing is drawn any more: what is not withheld whole is shown whole.
+        assert some not in withheld_stages(rows).values()
+        assert (summary.whole_n, summary.hidden_n) == (1, 80 * len(seen[-1]))
+    assert seen == [["S2"], ["S1", "S2"], ["S1", "S2", "S3"], ["S1", "S2", "S3", "S4"]]
+    # And of nobody else is anything changed.
+    assert all(row["open"] >= 0 for row in rows)
+
+
+def test_a_band_goes_with_each_stage_that_it_can_show():
+    classes = [("S1", "F", 1, False, 30), ("S1", "M", 1, False, 6), ("S2", "M", 1, False, 6),
+               ("S2", "F", 1, False, 30), ("S3", "F", 1, False, 30)]  # fmt: skip
+    # All boys of the band S1-S2 answer alike: the girls of both stages go too.
+    _, rows = run(classes, "if(sex = 'M', 0, i % 2)", told=[("secret",)])
+    assert withheld_stages(rows) == {"S1": {True}, "S1-S2": {True}, "S2": {True}, "S3": {False}}
+    # Of a stage that all of one class share, the band and who shows no stage go too.
+    classes = [("S1", "F", 1, False, 30), ("S1", "F", 5, False, 30), ("S1", "M", 1, False, 6),
+               ("S2", "M", 1, False, 6), ("S3", "F", 1, False, 30)]  # fmt: skip
+    _, rows = run(classes, "if(sex = 'F' and simd_quintile = 5, 0, i % 2)", told=[("secret",)])
+    assert withheld_stages(rows) == {"S1": {True}, "S1-S2": {True}, "S3": {False}}
+
+
+def test_a_question_that_is_told_though_nobody_answered_alike_goes_of_everybody():
+    _, rows = run([("S1", "F", 1, True, 30), ("S2", "M", 1, True, 30)], told=[("open",)])
+    assert {row["open"] for row in rows} == {RULE.withheld_code}
+    assert all(row["secret"] >= 0 for row in rows)
+
+
 def test_without_a_sensitive_question_nothing_is_withheld():
     variables = {"secondary": [variable("open", False), variable("secret", False)]}
     summary, rows = run([("S1", "F", 1, True, 10)], secret="1", variables=variables)
@@ -381,7 +437,7 @@ EXTRACT = {"survey": "secondary", "stages": ["S2"], "themes": ["sdq"], "source":
 )
 def test_a_block_that_protects_nobody_is_refused(change):
     block = {
-        "k": 10, "l": 2, "l_beside_own_record": False,
+        "k": 10, "l": 2, "l_beside_own_record": False, "gives_way_to_tables": True,
         "simd_groups": {"1": [1]}, "stage_bands": {"S1-S2": ["S1"]},
         "weight_step": 0.1, "merged_missing": {}, "telling_missing": [-6], "withheld_code": -7,
         "told_by": {"ever": ["now"]},
@@ -393,6 +449,8 @@ def test_a_block_that_protects_nobody_is_refused(change):
         microdata_rule(block | change)
     with pytest.raises(TypeError, match="yes or no"):
         microdata_rule(block | {"l_beside_own_record": "perhaps"})
+    with pytest.raises(TypeError, match="gives_way_to_tables is yes or no"):
+        microdata_rule(block | {"gives_way_to_tables": "perhaps"})
 
 
 def test_k_is_the_policys():

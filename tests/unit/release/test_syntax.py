@@ -1,4 +1,4 @@
-"""Syntax for SPSS, Stata and R: Stata's is run here word for word, beside a count by hand."""
+"""Syntax for SPSS, Stata, R and SQL: Stata's is run here word for word, beside a count by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyreadstat
@@ -18,7 +19,14 @@ from rcs_assets.disclosure.anonymise import KEYS
 from rcs_assets.disclosure.policy import load_policy
 from rcs_assets.errors import InputError
 from rcs_assets.release.sav import dta_names
-from rcs_assets.release.syntax import SUFFIXES, AnswerFile, derived_indicators, write_syntax
+from rcs_assets.release.syntax import (
+    SUFFIXES,
+    AnswerFile,
+    answers_behind,
+    derived_indicators,
+    sql_columns,
+    write_syntax,
+)
 
 CODEBOOK = load_codebook()
 SURVEYS = ("primary", "secondary")
@@ -107,6 +115,51 @@ def test_a_score_is_what_its_questionnaire_says() -> None:
     made = run_stata("secondary", data)
     assert 0 < np.isnan(expected).sum() < RECORDS
     assert np.array_equal(made["sdq_conduct"], expected, equal_nan=True)
+
+
+def _stata_names(survey: str) -> dict[str, str]:
+    """Stata's name of each derived variable → its whole name."""
+    text = texts(survey)[".do"]
+    cut = dict(re.findall(r"^\* (\w+) is (\w+)$", text, re.MULTILINE))
+    return {
+        name: cut.get(name, name) for name in re.findall(r"^generate (\w+)", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_what_the_platform_counts_in_a_file_is_what_stata_derives(survey: str) -> None:
+    data, file = answers(survey), file_of(survey)
+    frame = pd.DataFrame(data)
+    frame["stage"] = frame["stage"].replace("", None)
+    with duckdb.connect() as con:
+        con.register("file", frame)
+        derived = con.execute(f"select {', '.join(sql_columns(CODEBOOK, file))} from file").df()
+    by_stata = run_stata(survey, data)
+    named = {whole: cut for cut, whole in _stata_names(survey).items()}
+    assert len(derived.columns) > 25
+    for name in derived.columns:
+        assert np.array_equal(derived[name], by_stata[named[name]], equal_nan=True), name
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_the_answers_behind_an_indicator_are_those_that_change_it(survey: str) -> None:
+    data, file = answers(survey), file_of(survey)
+    for indicator in derived_indicators(CODEBOOK, file):
+        behind = answers_behind(CODEBOOK, file, indicator)
+        assert behind and set(behind) <= set(file.answers)
+    before = run_stata(survey, data)
+    named = {whole: cut for cut, whole in _stata_names(survey).items()}
+    for changed in file.answers:
+        after = run_stata(survey, data | {changed: np.full(RECORDS, -9.0)})
+        for indicator in derived_indicators(CODEBOOK, file):
+            name = named[indicator.name]
+            if changed not in answers_behind(CODEBOOK, file, indicator):
+                assert np.array_equal(before[name], after[name], equal_nan=True), (changed, name)
+            else:
+                assert not np.array_equal(before[name], after[name], equal_nan=True), (
+                    changed,
+                    name,
+                )
 
 
 @pytest.mark.parametrize("survey", SURVEYS)
