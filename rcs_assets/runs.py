@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 import dagster as dg
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from sqlalchemy.exc import OperationalError
 
 from rcs_assets.errors import ConfigurationError, StorageError
@@ -108,7 +110,10 @@ def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     """
     prepare_instance(home)
     try:
-        with quick_records(), dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        with (
+            quick_records((sqlite_event_log, sqlite_run_storage)),
+            dg.DagsterInstance.from_config(str(home.dagster)) as instance,
+        ):
             yield instance
     except OperationalError as error:
         raise StorageError(

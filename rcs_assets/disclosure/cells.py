@@ -542,8 +542,10 @@ def _table(
     con.execute(f"create or replace temp table {name} ({columns})")
     values = [list(row) for row in rows]
     if values:
+        # As one statement: one a row takes as long as the protection of a small programme.
         marks = ", ".join("?" for _ in values[0])
-        con.executemany(f"insert into {name} values ({marks})", values)
+        every = ", ".join(f"({marks})" for _ in values)
+        con.execute(f"insert into {name} values {every}", [cell for row in values for cell in row])
 
 
 def _refuse_bad_input(con: duckdb.DuckDBPyConnection) -> None:

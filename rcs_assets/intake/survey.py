@@ -237,7 +237,7 @@ def repair_routing(con: duckdb.DuckDBPyConnection, codebook: Codebook, survey: s
 
 
 def _is_answer(name: str) -> str:
-    return f"{quoted(name)} not in ({', '.join(map(str, _SILENT))})"
+    return f"not ({_is_one_of(quoted(name), _SILENT, is_whole=True)})"
 
 
 def _routing_layers(codebook: Codebook, survey: str, present: set[str]) -> list[Mapping[str, str]]:
@@ -256,12 +256,12 @@ def _routing_layers(codebook: Codebook, survey: str, present: set[str]) -> list[
     for name, routing in routed.items():
         if routing.variable not in present:
             continue
-        codes = ", ".join(str(code) for code in sorted(routing.codes))
-        before, own = quoted(routing.variable), quoted(name)
-        unknown = f"{NOT_COLLECTED}, {NOT_ASKED}"
+        own, unknown = quoted(name), (NOT_COLLECTED, NOT_ASKED)
+        before = _is_one_of(quoted(routing.variable), [*routing.codes, *unknown], is_whole=True)
         layers.setdefault(depth(name), {})[name] = (
-            f"case when {before} in ({codes}, {unknown}) then {own} "
-            f"when {own} in ({unknown}) then {own} else {NOT_APPLICABLE} end"
+            f"case when {before} then {own} "
+            f"when {_is_one_of(own, unknown, is_whole=True)} then {own} "
+            f"else {NOT_APPLICABLE} end"
         )
     return [layers[number] for number in sorted(layers)]
 

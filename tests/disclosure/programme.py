@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,25 @@ LINKED = (
 )
 
 
+@lru_cache(maxsize=8)
+def _counted(shape: Shape, seed: int) -> dict[str, tuple[str, pa.Table]]:
+    """Every relation of a drawn programme with its columns as SQL, for all who draw the same."""
+    with _connect() as con:
+        count_estimates(con, shape, seed)
+        found = {}
+        for name in [name for (name,) in con.execute("show tables").fetchall() if name != "drawn"]:
+            # Arrow knows fewer types of numbers than the engine.
+            columns = con.execute(f"describe {name}").fetchall()
+            typed = ", ".join(f'"{column[0]}"::{column[1]} as "{column[0]}"' for column in columns)
+            found[name] = typed, con.execute(f"from {name}").to_arrow_table()
+        return found
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    """To wake a second thread costs more than it does for some hundred rows."""
+    return duckdb.connect(config={"threads": 1})
+
+
 class Programme:
     """Truth and protected rows of a drawn programme."""
 
@@ -37,8 +57,11 @@ class Programme:
         """Draw it, and protect it unless `table` has what came of that before."""
         self.shape = shape
         self.n_slack = 0
-        self.con = duckdb.connect()
-        count_estimates(self.con, shape, seed)
+        self.con = _connect()
+        for name, (columns, relation) in _counted(shape, seed).items():
+            self.con.register("counted", relation)
+            self.con.execute(f"create table {name} as select {columns} from counted")
+            self.con.unregister("counted")
         self.engagements = sorted({row["engagement"] for row in rows(self.con, "clusters")})
         self.table = self.protect() if table is None else table
         self.released: list[dict[str, Any]] = self.table.to_pylist()

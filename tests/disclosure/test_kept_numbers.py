@@ -68,10 +68,11 @@ def areas(programme: Programme) -> dict[tuple[Any, ...], dict[str, Any]]:
 def kept(programme: Programme) -> dict[tuple[Any, ...], int]:
     """By how many pupils the shown numbers are off that no rounding explains."""
     found = {}
+    worlds = {m.name: programme.world((m.name,)) for m in programme.shape.measures}
     for key, row in areas(programme).items():
         if row["status"] not in SHOWN:
             continue
-        world = programme.world((row["indicator"],))
+        world = worlds[row["indicator"]]
         cell = cell_of(row)
         step = world.rule(row["indicator"], cell, row["audience"].split("/")[0]).n
         true = world.by_cell[row["indicator"], cell]["base_n"]

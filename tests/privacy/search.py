@@ -18,7 +18,11 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
+# Bytes by which a text is looked up, how many slots they fall into, how much is read at once.
+_HEAD, _BITS, READ_AT_ONCE = 4, 22, 1 << 22
 MAY_HOLD_IDENTIFIERS = ("drop", "vault.duckdb", "vault.duckdb.wal")
 
 
@@ -54,18 +58,58 @@ def date_spellings(day: date) -> set[bytes]:
 def search_home(home: Path, canaries: dict[str, set[bytes]]) -> list[Finding]:
     """Every planted spelling in every file of the home that may not hold identifiers."""
     findings = []
+    finder = Finder({form for forms in canaries.values() for form in forms})
     for file in sorted(home.rglob("*")):
         relative = file.relative_to(home)
         if relative.parts[0] in MAY_HOLD_IDENTIFIERS or not file.is_file() or file.is_symlink():
             continue
         for content in _contents(file):
+            found = finder.find(content)
             findings += [
                 Finding(str(relative), name, spelling.decode())
                 for name, forms in canaries.items()
                 for spelling in forms
-                if spelling in content
+                if spelling in found
             ]
     return findings
+
+
+class Finder:
+    """Which of some thousand texts stand in a content, at any byte: read once, not once a text.
+
+    The first four bytes of a text are looked for everywhere at once; where they stand, the text is
+    compared whole.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        """Sort the texts by how they begin."""
+        self._short: list[bytes] = []
+        self._by_head: dict[bytes, list[bytes]] = {}
+        self._may_begin = np.zeros(1 << _BITS, dtype=bool)
+        for text in texts:
+            if len(text) < _HEAD:
+                self._short.append(text)
+            else:
+                self._by_head.setdefault(text[:_HEAD], []).append(text)
+        heads = np.frombuffer(b"".join(self._by_head), dtype="<u4")
+        self._may_begin[_slot(heads)] = True
+
+    def find(self, content: bytes) -> set[bytes]:
+        """The texts that stand in it."""
+        found = {text for text in self._short if text in content}
+        for begin in range(_HEAD):
+            for part in range(begin, len(content) - _HEAD + 1, READ_AT_ONCE):
+                count = min(READ_AT_ONCE, len(content) - part) // _HEAD
+                heads = np.frombuffer(content, dtype="<u4", count=count, offset=part)
+                for at in np.flatnonzero(self._may_begin[_slot(heads)]).tolist():
+                    place = part + _HEAD * at
+                    there = self._by_head.get(content[place : place + _HEAD], ())
+                    found.update(text for text in there if content.startswith(text, place))
+        return found
+
+
+def _slot(heads: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return (heads * np.uint32(2654435761)) >> np.uint32(32 - _BITS)
 
 
 def _contents(file: Path) -> Iterator[bytes]:

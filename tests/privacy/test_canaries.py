@@ -22,7 +22,14 @@ from tests.integration.installation import (
     ranges_since,
     runs,
 )
-from tests.privacy.search import Finding, date_spellings, search_home, spellings
+from tests.privacy.search import (
+    READ_AT_ONCE,
+    Finder,
+    Finding,
+    date_spellings,
+    search_home,
+    spellings,
+)
 
 ENGAGEMENT = "t1-clackmannanshire"
 SURNAME = "Qwyxcanarysurname"
@@ -177,6 +184,18 @@ def test_the_search_sees_into_every_kind_of_file(tmp_path: Path) -> None:
         ("t.parquet", "surname"),
         ("run.log", "birth date"),
     }
+
+
+def test_a_text_is_found_at_every_place_as_plain_search_finds_it() -> None:
+    """At each byte, at both ends, across the parts that are read at once, beside its like."""
+    texts = {b"needle", b"needles", b"need", b"ne", b"dlen", b"abcdabcd"}
+    finder = Finder(texts)
+    rest = b"." * (READ_AT_ONCE + 40)
+    contents = [b"", b"n", b"ne", b"nee", *(rest[:n] + b"needle" + rest[:3] for n in range(9))]
+    contents += [rest[: READ_AT_ONCE + n] + b"abcdabcd" for n in range(-9, 9)]
+    contents += [b"needneedlneedle", b"xneedles", b"abcdabcabcdabcd"]
+    for content in contents:
+        assert finder.find(content) == {text for text in texts if text in content}
 
 
 def test_the_planted_pupil_did_reach_the_vault(searched: Searched) -> None:

@@ -1,6 +1,8 @@
 """Release notes, the disclosure report, how to cite; what changed between two releases."""
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -14,14 +16,19 @@ from rcs_assets.release.publish import publish_candidate
 from rcs_assets.release.rules_in_force import FILES as RULE_FILES
 from rcs_assets.release.rules_in_force import changed_rules
 from rcs_assets.release.withdraw import record_erratum, withdraw_release
-from rcs_assets.storage import open_warehouse
+from rcs_assets.storage import Home, open_warehouse
 
 FIRST, SECOND = "2020.06.30", "2020.06.30.1"
 
 
-@pytest.fixture
-def changed(released, build):
-    """A home with a candidate that differs from its release: one cell moved, one hidden."""
+@pytest.fixture(scope="module")
+def changed_home(published_home, build, tmp_path_factory):
+    """A home with a candidate that differs from its release: one cell moved, one hidden.
+
+    Copied, never changed.
+    """
+    place = tmp_path_factory.mktemp("changed") / "home"
+    released = Home.open(shutil.copytree(published_home, place, symlinks=True))
     record_erratum(released, FIRST, text="Falkirk: see below", by="anna", day=date(2020, 6, 30))
     with open_warehouse(released) as con:
         con.execute(
@@ -35,6 +42,14 @@ def changed(released, build):
             """
         )
     return released, build(released)
+
+
+@pytest.fixture
+def changed(changed_home, tmp_path):
+    """A copy of it that the test may change, and its candidate there."""
+    template, built = changed_home
+    home = Home.open(shutil.copytree(template.path, tmp_path / "home", symlinks=True))
+    return home, replace(built, path=home.path / built.path.relative_to(template.path))
 
 
 def test_changes_are_counted_by_area_and_nothing_finer(changed):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import sqlalchemy as sa
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
 
 from rcs_assets.storage.records import quick_records
 
@@ -62,3 +66,23 @@ def test_other_databases_are_left_as_they_are(tmp_path: Path) -> None:
         assert write(engine, 1) == FULL
         with open_as_dagster_does(Path(":memory:")).connect() as con:
             assert con.execute(sa.text("pragma synchronous")).scalar_one() == FULL
+
+
+def test_one_engine_a_database_is_made_until_the_command_ends(tmp_path: Path) -> None:
+    files = [tmp_path / "runs.db", tmp_path / "events.db"]
+    for file in files:
+        make(file, "wal")
+    maker: Any = ModuleType("maker")
+    plain = maker.create_engine = sa.create_engine
+    with quick_records((maker,)):
+        first, again = (maker.create_engine(f"sqlite:///{files[0]}") for _ in range(2))
+        assert first is again
+        assert maker.create_engine(f"sqlite:///{files[1]}") is not first
+        assert maker.create_engine(f"sqlite:///{files[0]}", poolclass=sa.NullPool) is not first
+    assert maker.create_engine is plain
+
+
+def test_dagster_makes_its_engines_by_the_names_that_are_kept() -> None:
+    """Else nothing would be kept, and nobody would see it."""
+    for module in (sqlite_event_log, sqlite_run_storage):
+        assert module.create_engine is sa.create_engine
