@@ -7,8 +7,7 @@ to work out, since he can count them. Does not belong here: which files there ar
 The files hold a record a pupil with stage, sex and SIMD group of a CPP (policy.md, Table A,
 microdata). Records that gave a key up, or are left out, and answers that are withheld make a
 count uncertain; here it is taken as exact all the same, so that no attacker knows more. What
-tables tell of what a file withholds is so not asked (docs/explanation/disclosure.md, Tables beside
-files of answers).
+tables tell of what a file withholds is asked once there is one (`withheld.py`).
 """
 
 from __future__ import annotations
