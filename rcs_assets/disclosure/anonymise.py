@@ -628,6 +628,34 @@ def _off_most(
     return {str(engagement): int(points) for engagement, points in found}
 
 
+def _whole(survey: str, variables: Sequence[Variable], rule: MicrodataRule) -> str:
+    """SQL: engagement → variables that are withheld of all of a stage who were asked.
+
+    Of the file, not of how it came about: the next one of the same answers says the same.
+    """
+    bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values()))) or "''"
+    flags = ", ".join(
+        f"(bool_and(no_{name} or skipped_{name} = n) and bool_or(no_{name}))::integer as {name}"
+        for name in (variable.name for variable in variables)
+    )
+    of_class = (*KEYS, _FORM)
+    return f"""
+        select engagement, count(distinct variable) as n
+        from (
+            unpivot (
+                select withheld.engagement, withheld.stage, {flags}
+                from withheld_{survey} as withheld
+                inner join counted_{survey} as counted on {_same("withheld", "counted", of_class)}
+                where withheld.stage not in ({bands})
+                group by withheld.engagement, withheld.stage
+            )
+            on {", ".join(variable.name for variable in variables)} into name variable value is_gone
+        )
+        where is_gone = 1
+        group by engagement
+    """
+
+
 def _summary(
     con: duckdb.DuckDBPyConnection,
     pupils: str,
@@ -672,10 +700,7 @@ def _summary(
             select engagement, count(*) as n, sum(withheld_n)::bigint as withheld_n
             from withheld_{survey} group by engagement
         ),
-        whole as (
-            select engagement, count(distinct variable) as n from withheld_whole
-            where survey = {sql_literal(survey)} group by engagement
-        )
+        whole as ({_whole(survey, variables, rule)})
         select pupils.engagement, coalesce(shown.n, 0), pupils.n - coalesce(shown.n, 0),
             coalesce(coarser.n, 0), coalesce(classes.n, 0), coalesce(classes.withheld_n, 0),
             coalesce(shown.hidden_n, 0), coalesce(whole.n, 0), coalesce(given_up.stage_n, 0),

@@ -347,6 +347,10 @@ def test_what_tables_tell_is_withheld_of_whole_stages_one_after_the_other():
         # Nothing is drawn any more: what is not withheld whole is shown whole.
         assert some not in withheld_stages(rows).values()
         assert (summary.whole_n, summary.hidden_n) == (1, 80 * len(seen[-1]))
+        # The next file, beside which nothing is told any more, is the same and says so.
+        again, next_rows = run(classes, secret, before=rows)
+        assert (again.whole_n, again.hidden_n) == (1, summary.hidden_n)
+        assert next_rows == rows
     assert seen == [["S2"], ["S1", "S2"], ["S1", "S2", "S3"], ["S1", "S2", "S3", "S4"]]
     # And of nobody else is anything changed.
     assert all(row["open"] >= 0 for row in rows)
