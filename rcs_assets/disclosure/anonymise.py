@@ -552,7 +552,7 @@ def _withhold_whole(
         con.execute(
             _WITHHOLD.format(
                 survey=one.survey,
-                bands=bands or "(null, null)",
+                bands=bands,
                 otherwise=_otherwise(con, one),
             ),
             {"engagement": one.engagement, "survey": one.survey, "variable": one.variable},
@@ -633,7 +633,7 @@ def _whole(survey: str, variables: Sequence[Variable], rule: MicrodataRule) -> s
 
     Of the file, not of how it came about: the next one of the same answers says the same.
     """
-    bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values()))) or "''"
+    bands = ", ".join(sql_literal(band) for band in sorted(set(rule.stage_bands.values())))
     flags = ", ".join(
         f"(bool_and(no_{name} or skipped_{name} = n) and bool_or(no_{name}))::integer as {name}"
         for name in (variable.name for variable in variables)

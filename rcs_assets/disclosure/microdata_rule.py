@@ -124,6 +124,8 @@ def _by_value(groups: Mapping[Any, Iterable[Any]]) -> dict[str, str]:
 def _problems(rule: MicrodataRule) -> Iterable[str]:
     if rule.k < 2 or rule.l < 2:
         yield "k and l below 2 protect nobody"
+    if not rule.simd_groups or not rule.stage_bands:
+        yield "simd_groups and stage_bands say what is shown of a rare key: neither may be empty"
     if rule.weight_step <= 0:
         yield "weights need a step, or they tell the stage that was withheld"
     if not rule.purposes <= set(PURPOSES):

@@ -434,6 +434,8 @@ EXTRACT = {"survey": "secondary", "stages": ["S2"], "themes": ["sdq"], "source":
         {"special_uniques_most": 4},
         {"purposes": {"anyone": True}},
         {"simd_groups": {"1": [1], "also": [1]}},
+        {"simd_groups": {}},
+        {"stage_bands": {}},
         {"extracts": {"banded": EXTRACT | {"stages": ["S1-S2"]}}},
         {"extracts": {"secondary": EXTRACT}},
         {"extracts": {"nobody": EXTRACT | {"survey": "parent"}}},
