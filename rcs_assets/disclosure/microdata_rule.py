@@ -132,6 +132,12 @@ def _problems(rule: MicrodataRule) -> Iterable[str]:
         yield f"the purposes are {' and '.join(PURPOSES)}"
     if not 1 <= rule.special_uniques_most <= 3:
         yield "special uniques are looked for on sets of one to three of the four keys"
+    yield from _problems_of_extracts(rule)
+    if rule.withheld_code >= 0:
+        yield "the code for what is withheld must be negative, as missing codes are"
+
+
+def _problems_of_extracts(rule: MicrodataRule) -> Iterable[str]:
     for one in rule.extracts:
         if not _NAME.fullmatch(one.name) or one.name in PUPIL_SURVEYS:
             yield f"extract {one.name}: its name is small letters, and not that of a survey"
@@ -139,5 +145,3 @@ def _problems(rule: MicrodataRule) -> Iterable[str]:
             yield f"extract {one.name}: it needs a survey of pupils, stages and themes"
         if set(one.stages) & set(rule.stage_bands.values()):
             yield f"extract {one.name}: who is shown in a band of stages is in no extract"
-    if rule.withheld_code >= 0:
-        yield "the code for what is withheld must be negative, as missing codes are"
