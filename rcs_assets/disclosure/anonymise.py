@@ -40,8 +40,6 @@ _NOTHING = "null::varchar"
 COMPARED_LEAST, OFF_STEP = 100, 5
 
 
-# One more than there are stages of a survey, at least.
-_WHOLE_ROUNDS = 12
 _WHOLE = """
 create or replace temp table withheld_whole (
     engagement varchar, survey varchar, variable varchar, stage varchar
@@ -158,7 +156,7 @@ def anonymise(
     rule: MicrodataRule,
     order_macro: str,
     before: str | None = None,
-    told: Callable[[], Collection[Told]] = tuple,
+    told: Callable[[Collection[str]], Collection[Told]] = lambda _: (),
 ) -> tuple[AnonymisedSurvey, ...]:
     """Make the temporary tables `anonymised_<survey>`.
 
@@ -173,9 +171,9 @@ def anonymise(
         order_macro: a keyed hash of a text (`storage.hmac_expression`); rows are ordered by it.
         before: relation with the keys and `variable`: where files of releases before withheld
             which answers. They stay withheld: two files would tell apart what each hides.
-        told: of the tables as they stand, says of which variables others could work out what is
-            withheld. These are then withheld of all pupils of the stages concerned; while they are
-            told still, of one more stage, and of everybody in the end.
+        told: of the tables of some surveys as they stand, says of which variables others could
+            work out what is withheld. These are then withheld of all pupils of the stages
+            concerned; while they are told still, of one more stage, and of everybody in the end.
 
     Returns:
         One entry an engagement and survey, in their order. `anonymised_<survey>` has the
@@ -190,12 +188,12 @@ def anonymise(
     for survey, asked in variables.items():
         _count_classes(con, answers, survey, asked, rule, order_macro)
     con.execute(_WHOLE)
-    for _ in range(_WHOLE_ROUNDS):
-        for survey, asked in variables.items():
-            _find_withheld(con, survey, asked, rule)
-            _put_together(con, answers, survey, asked, rule)
-        if not _withhold_whole(con, told(), rule):
-            break
+    changed: Collection[str] = variables
+    while changed:
+        for survey in changed:
+            _find_withheld(con, survey, variables[survey], rule)
+            _put_together(con, answers, survey, variables[survey], rule)
+        changed = _withhold_whole(con, told(changed), rule)
     return tuple(
         entry
         for survey, asked in variables.items()
@@ -536,28 +534,25 @@ def _otherwise(con: duckdb.DuckDBPyConnection, one: Told) -> str:
 
 def _withhold_whole(
     con: duckdb.DuckDBPyConnection, told: Collection[Told], rule: MicrodataRule
-) -> bool:
-    """Note what is withheld whole from now on: `withheld_whole`; whether that is any more.
+) -> list[str]:
+    """Note what is withheld whole from now on: `withheld_whole`; the surveys that withhold more.
 
     A variable that is told goes from all classes that can show a pupil of a stage in which all of
     some class answered alike; where none did, from all classes. As often as it is told again,
     another stage joins, the one where fewest answered otherwise than most first: its cells are the
     ones that tables hide.
     """
-    size = "select count(*) from withheld_whole"
-    before = con.execute(size).fetchall()
     pairs = rule.stage_bands.items()
     bands = ", ".join(f"({sql_literal(stage)}, {sql_literal(band)})" for stage, band in pairs)
+    changed = set()
     for one in sorted(told):
-        con.execute(
-            _WITHHOLD.format(
-                survey=one.survey,
-                bands=bands,
-                otherwise=_otherwise(con, one),
-            ),
+        noted = con.execute(
+            _WITHHOLD.format(survey=one.survey, bands=bands, otherwise=_otherwise(con, one)),
             {"engagement": one.engagement, "survey": one.survey, "variable": one.variable},
-        )
-    return bool(con.execute(size).fetchall() != before)
+        ).fetchall()
+        if noted[0][0]:
+            changed.add(one.survey)
+    return sorted(changed)
 
 
 def _put_together(

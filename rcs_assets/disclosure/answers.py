@@ -72,13 +72,16 @@ class Unsafe:
 class Answer:
     """What was found of a question: `open_at`, targets that it did not certify, by position.
 
-    Of a whole indicator these are the excused. `programs_n`: linear programs that it took.
-    `parts`: questions that it was answered from.
+    Of a whole indicator these are the excused; `told_at` those that files of answers count, or of
+    which who has such files knows too much by them alone: all others are safe from who counts
+    everything in them. `programs_n`: linear programs that it took. `parts`: questions that it was
+    answered from.
     """
 
     programs_n: int
     open_at: tuple[int, ...] = ()
     parts: tuple[str, ...] = ()
+    told_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

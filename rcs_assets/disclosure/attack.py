@@ -209,9 +209,25 @@ class Attacker:
         found = self._find(asked, every, system, shown, row, knows=knows)
         return bool(found.findings)
 
+    def told_by_files(self, shown: Shown, row: int, known: Mapping[str, Answer]) -> Ints:
+        """Targets of one indicator, by position, that who counts everything in files may know.
+
+        All others are safe from him, and so from who has files that withhold answers.
+
+        Args:
+            shown: what the release tells.
+            row: the indicator's row in the grid.
+            known: answers to earlier questions, by hash; without one all targets are told.
+        """
+        asked = self.sight.ask(shown, row, self.judged)
+        questions = self._questions(self.system(shown, row), asked, shown, row)
+        answer = next((known[question] for question in questions if question in known), None)
+        at = range(len(asked.place)) if answer is None else answer.told_at
+        return np.array(at, dtype=np.int64)
+
     def attack_beside(
-        self, knows: Knowledge, anyway: Knowledge, shown: Shown, row: int
-    ) -> tuple[Unsafe, ...]:
+        self, knows: Knowledge, anyway: Knowledge, shown: Shown, row: int, at: Ints
+    ) -> tuple[tuple[Unsafe, ...], Ints]:
         """What is found of one indicator by who knows more, beyond what he knows without tables.
 
         Args:
@@ -219,11 +235,26 @@ class Attacker:
             anyway: the same for who knows less; what the tables tell him is not asked.
             shown: what the release tells.
             row: the indicator's row in the grid.
+            at: the targets that are asked, by position.
+
+        Returns:
+            Findings, and the targets that are not safe: found, or known without the release.
         """
-        asked = self.sight.ask(shown, row, self.judged)
-        every = np.ones(len(asked.place), dtype=bool)
-        system = knows(self.system(shown, row))
-        return self._find(asked, every, system, shown, row, knows=knows, anyway=anyway).findings
+        if not len(at):
+            return (), at
+        some = self.sight.ask(shown, row, self.judged).some(at)
+        system, size = knows(self.system(shown, row)), 2 * len(self.is_above)
+        # What is feasible while schools and clusters stand as they are is feasible.
+        truth, stands = np.zeros(len(system.lower)), np.zeros(len(system.lower), dtype=bool)
+        truth[:size], stands[:size] = self.truth(row), np.tile(~self.is_above, 2)
+        left = reach(_held(system, stands, truth), some.targets).unsafe(some.targets)
+        found = self._find(some, left, system, shown, row, knows=knows, anyway=anyway)
+        return found.findings, at[found.is_found | found.is_excused]
+
+    def _questions(self, system: System, asked: Asked, shown: Shown, row: int) -> tuple[str, str]:
+        """What is asked of one indicator, by hash; and that of who knows no release before."""
+        plain = question_hash(system, asked.targets, *self._beside(row))
+        return knowing(plain, shown.was_told(row, self.sees)), plain
 
     def _attack(
         self, outcome: Attack, asked: Asked, shown: Shown, known: Mapping[str, Answer]
@@ -231,13 +262,13 @@ class Attacker:
         """What the holder of the coalition's packages finds."""
         row = outcome.row
         system = self.system(shown, row)
-        plain = question_hash(system, asked.targets, *self._beside(row))
-        question = knowing(plain, shown.was_told(row, self.sees))
+        question, plain = self._questions(system, asked, shown, row)
         outcome = replace(outcome, targets_n=len(asked.place), system_hash=question)
         if answered := outcome.answered(known, question, plain):
             return answered
         tabled = self._recall("tables", asked, shown, row)
         filed = self._recall("files", asked, shown, row)
+        is_told = self._is_told(asked)
         open_ = np.flatnonzero(~(tabled.is_settled & filed.is_settled))
         some = asked.some(open_)
         certified, counted, answers = self._certified(some, system, shown, row, known)
@@ -249,8 +280,7 @@ class Attacker:
         if self.counted is not None:
             knows = self._counts(row)
             # What is excused without files may be told more closely with them.
-            left = ~(counted | filed.is_settled[open_] | by_tables.is_found)
-            left &= ~self._is_told(some, self.counted)
+            left = ~(counted | filed.is_settled[open_] | by_tables.is_found | is_told[open_])
             by_files = self._find(some, left, knows(system), shown, row, knows=knows)
             findings += by_files.findings
             not_asked = replace(by_files, is_found=by_files.is_found | by_tables.is_found)
@@ -260,7 +290,8 @@ class Attacker:
         excused = tuple(np.flatnonzero(tabled.is_excused).tolist())
         programs_n += filed.programs_n
         if not findings:
-            answers[question] = Answer(programs_n, excused, tuple(answers))
+            told_at = tuple(np.flatnonzero(is_told | filed.is_excused).tolist())
+            answers[question] = Answer(programs_n, excused, tuple(answers), told_at)
         return replace(
             outcome, programs_n=programs_n, unsafe=findings, answers=answers, excused=excused
         )
@@ -286,11 +317,13 @@ class Attacker:
             yield truth[np.tile(is_told, 2)]
             yield sums @ truth.reshape(2, -1).T
 
-    def _is_told(self, asked: Asked, counted: Counted) -> Bools:
+    def _is_told(self, asked: Asked) -> Bools:
         """Targets that files of answers tell: what these may tell is a rule of their own."""
-        cells = asked.targets.rows(2 * len(counted.is_told))
-        is_open = np.zeros(len(cells), dtype=bool)
-        is_open[cells.row[np.tile(~counted.is_told, 2)[cells.index]]] = True
+        is_open = np.zeros(len(asked.place), dtype=bool)
+        if self.counted is None:
+            return is_open
+        cells = asked.targets.rows(2 * len(self.counted.is_told))
+        is_open[cells.row[np.tile(~self.counted.is_told, 2)[cells.index]]] = True
         return ~is_open
 
     @cached_property

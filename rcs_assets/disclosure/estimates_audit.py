@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -27,18 +28,21 @@ from rcs_assets.disclosure.unknowns import Structure, read_structure
 from rcs_assets.disclosure.witness import Key, Made, Witnesses, of_indicator
 from rcs_assets.side_by_side import each
 
-_ANSWERS = """
-create table if not exists disclosure.answers (
-    system_hash varchar not null, programs_n integer not null, open_at integer[] not null,
-    parts varchar[] not null, code_version varchar not null
-)
-"""
-_HIDDEN = """
-create table if not exists disclosure.hidden_before (
-    question varchar not null, state blob not null, used varchar[] not null,
-    code_version varchar not null
-)
-"""
+# What is kept between runs; of another code it may have other columns, and then says nothing.
+_KEPT = {
+    "answers": {
+        "system_hash": pa.string(),
+        "programs_n": pa.int32(),
+        "open_at": pa.list_(pa.int32()),
+        "parts": pa.list_(pa.string()),
+        "told_at": pa.list_(pa.int32()),
+    },
+    "hidden_before": {
+        "question": pa.string(),
+        "state": pa.binary(),
+        "used": pa.list_(pa.string()),
+    },
+}
 # Fingerprint of the protected rows: an audit speaks of these and of no others.
 AUDITED_SQL = """
 select sha256(coalesce(string_agg(sha256(t::varchar), '' order by sha256(t::varchar)), ''))
@@ -284,20 +288,10 @@ def _table(outcomes: Sequence[Attack]) -> pa.Table:
 def read_answers(con: duckdb.DuckDBPyConnection, code_version: str) -> Answers:
     """Questions that this code has answered before, and what it has hidden.
 
-    From `disclosure.answers` and `disclosure.hidden_before`.
+    From `disclosure.answers` and `disclosure.hidden_before`; nothing where these are not there.
     """
-    con.execute("create schema if not exists disclosure")
-    con.execute(_ANSWERS + ";" + _HIDDEN)
-    rows = con.execute(
-        "select system_hash, programs_n, open_at, parts from disclosure.answers "
-        "where code_version = ?",
-        [code_version],
-    ).fetchall()
-    known = {name: Answer(n, tuple(at), tuple(parts)) for name, n, at, parts in rows}
-    hidden = con.execute(
-        "select question, state, used from disclosure.hidden_before where code_version = ?",
-        [code_version],
-    ).fetchall()
+    answers, hidden = (_kept(con, table, code_version) for table in _KEPT)
+    known = {name: Answer(n, *map(tuple, of)) for name, n, *of in answers}
     return Answers(
         known,
         {
@@ -308,29 +302,46 @@ def read_answers(con: duckdb.DuckDBPyConnection, code_version: str) -> Answers:
     )
 
 
+def _kept(con: duckdb.DuckDBPyConnection, table: str, code_version: str) -> list[tuple[Any, ...]]:
+    """Rows of what this code has kept."""
+    columns, there = (
+        [*_KEPT[table]],
+        con.execute(
+            "select column_name from duckdb_columns() "
+            "where schema_name = 'disclosure' and table_name = ? order by column_index",
+            [table],
+        ).fetchall(),
+    )
+    if [name for (name,) in there] != [*columns, "code_version"]:
+        return []
+    return con.execute(
+        f"select {', '.join(columns)} from disclosure.{table} where code_version = ?",
+        [code_version],
+    ).fetchall()
+
+
 def write_answers(con: duckdb.DuckDBPyConnection, answers: Answers, code_version: str) -> None:
     """Keep what was asked for this release alone: other questions do not come back."""
-    con.execute(_ANSWERS + ";" + _HIDDEN)
     used, hidden = answers.used, answers.used_hidden
-    made = {
-        "answers": {
-            "system_hash": pa.array(list(used), pa.string()),
-            "programs_n": pa.array([a.programs_n for a in used.values()], pa.int32()),
-            "open_at": pa.array([a.open_at for a in used.values()], pa.list_(pa.int32())),
-            "parts": pa.array([a.parts for a in used.values()], pa.list_(pa.string())),
-        },
-        "hidden_before": {
-            "question": pa.array(list(hidden), pa.string()),
-            "state": pa.array([one.state for one in hidden.values()], pa.binary()),
-            "used": pa.array([sorted(one.used) for one in hidden.values()], pa.list_(pa.string())),
-        },
+    made: dict[str, list[list[Any]]] = {
+        "answers": [
+            [*used],
+            *([getattr(one, name) for one in used.values()] for name in [*_KEPT["answers"]][1:]),
+        ],
+        "hidden_before": [
+            [*hidden],
+            [one.state for one in hidden.values()],
+            [sorted(one.used) for one in hidden.values()],
+        ],
     }
-    con.execute("begin")
-    for table, columns in made.items():
-        con.register("answer_rows", pa.table(columns))
-        con.execute(f"delete from disclosure.{table}")
+    con.execute("begin; create schema if not exists disclosure")
+    for table, values in made.items():
+        columns = zip(_KEPT[table].items(), values, strict=True)
+        con.register(
+            "answer_rows", pa.table({name: pa.array(of, kind) for (name, kind), of in columns})
+        )
         con.execute(
-            f"insert into disclosure.{table} by name "
+            f"create or replace table disclosure.{table} as "
             "select *, ? as code_version from answer_rows order by 1",
             [code_version],
         )

@@ -110,10 +110,18 @@ class Holder:
         indicator = str(self.attacker.grid.indicators[row])
         return any(file.withholds(indicator) for file in self.files.values())
 
-    def attack(self, shown: Shown, row: int) -> tuple[Unsafe, ...]:
+    def attack(self, shown: Shown, row: int, at: Ints) -> tuple[tuple[Unsafe, ...], Ints]:
         """What is found of an indicator, beyond what files tell alone.
 
         And beyond what tables tell beside files that withhold all of it wherever they do some.
+
+        Args:
+            shown: what the release tells.
+            row: the indicator's row in the grid.
+            at: the attacker's targets that are asked, by position.
+
+        Returns:
+            Findings, and the targets that are not safe from who has files that tell no less.
         """
         name = str(self.attacker.grid.indicators[row])
 
@@ -123,7 +131,7 @@ class Holder:
         def anyway(system: System) -> System:
             return self._counted(system, row, [one.file.without(name) for one in self._members])
 
-        return self.attacker.attack_beside(knows, anyway, shown, row)
+        return self.attacker.attack_beside(knows, anyway, shown, row, at)
 
     def _counted(self, system: System, row: int, files: Sequence[Classes]) -> System:
         """The system of an indicator with what some files count."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from rcs_assets.codebook import Codebook
 from rcs_assets.disclosure.anonymise import Told
-from rcs_assets.disclosure.answers import Unsafe
+from rcs_assets.disclosure.answers import Answer, Unsafe
 from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import drop_cells
-from rcs_assets.disclosure.estimates_audit import read_release
-from rcs_assets.disclosure.grid import Shown
+from rcs_assets.disclosure.estimates_audit import read_answers, read_release
+from rcs_assets.disclosure.grid import Ints, Shown
 from rcs_assets.disclosure.policy import Policy
 from rcs_assets.disclosure.sources import register_sources
 from rcs_assets.disclosure.withheld import Classes, Holder
@@ -28,6 +28,7 @@ from rcs_assets.programme import Programme
 from rcs_assets.release.classes import Behind, read_classes
 from rcs_assets.side_by_side import WORKERS
 from rcs_assets.storage import sql_list
+from rcs_assets.storage.code import programs_version
 
 # Survey, coalition and indicator.
 _Question = tuple[str, str, str]
@@ -36,8 +37,21 @@ _OF_INDICATORS = (
 )
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a holder counted of an indicator and found; targets that were not safe, by position."""
+
+    counts: bytes
+    findings: tuple[Unsafe, ...]
+    open_at: Ints
+
+
 class BesideTables:
-    """The tables of a release as whoever holds files of answers looks at them."""
+    """The tables of a release as whoever holds files of answers looks at them.
+
+    The files may change from one look to the next in one way: they withhold more. What is safe
+    from who had those before is safe then.
+    """
 
     def __init__(
         self,
@@ -59,10 +73,12 @@ class BesideTables:
         self._con, self._programme, self._codebook = con, programme, codebook
         self._areas = programme.engagements
         self._policy, self._earlier = policy, earlier
-        self._safe: dict[_Question, bytes] = {}
+        self._looks: dict[_Question, _Look] = {}
         self._read: set[str] = set()
         self._shown: dict[str, Shown] = {}
         self._attackers: dict[str, list[Attacker]] = {}
+        # What protection was told of the same tables.
+        self._known: Mapping[str, Answer] = read_answers(con, programs_version()).known
 
     def told(self, file_of: Mapping[str, str]) -> set[Told]:
         """Of which variables tables and files tell what is withheld.
@@ -101,6 +117,7 @@ class BesideTables:
         if names <= self._read:
             return
         self._read |= names
+        self._looks = {}
         con, chosen = self._con, sql_list(sorted(self._read))
         rows = con.execute("select distinct engagement from disclosure.estimates").fetchall()
         engagements = sorted(str(name) for (name,) in rows if name is not None)
@@ -135,19 +152,25 @@ class BesideTables:
             indicator = str(attacker.grid.indicators[row])
             if not holder.withholds(row):
                 continue
-            question = survey, attacker.coalition, indicator
-            counts = b"".join(file.counts(indicator) for file in held.values())
-            if self._safe.get(question) == counts:
-                continue
-            findings = holder.attack(self._shown[survey], row)
-            if not findings:
-                self._safe[question] = counts
+            findings = self._look(holder, survey, row).findings
             for engagement in self._concerned(attacker, findings, held, indicator):
                 found |= {
                     Told(engagement, survey, variable)
                     for variable in behind.withheld(engagement, indicator)
                 }
         return found
+
+    def _look(self, holder: Holder, survey: str, row: int) -> _Look:
+        """What a holder finds of an indicator, from what he found last on."""
+        attacker, shown = holder.attacker, self._shown[survey]
+        indicator = str(attacker.grid.indicators[row])
+        counts = b"".join(file.counts(indicator) for _, file in sorted(holder.files.items()))
+        question = survey, attacker.coalition, indicator
+        before = self._looks.get(question)
+        if before is None or before.counts != counts:
+            at = before.open_at if before else attacker.told_by_files(shown, row, self._known)
+            self._looks[question] = _Look(counts, *holder.attack(shown, row, at))
+        return self._looks[question]
 
     def _concerned(
         self,

@@ -18,9 +18,10 @@ import duckdb
 
 from rcs_assets.codebook import PUPIL_SURVEYS
 from rcs_assets.codebook.wording import SAFE_HAVEN
+from rcs_assets.disclosure.anonymise import Told
 from rcs_assets.disclosure.earlier import earlier_releases
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
-from rcs_assets.disclosure.policy import load_policy
+from rcs_assets.disclosure.policy import Policy, load_policy
 from rcs_assets.disclosure.row_differences import find_row_differences
 from rcs_assets.errors import StorageError
 from rcs_assets.release.beside_tables import BesideTables
@@ -392,20 +393,24 @@ def tables_tell_nothing_withheld(bench: Bench) -> Verdict:
     policy = load_policy(bench.home.config)
     if not policy.microdata.gives_way_to_tables:
         return Verdict(True, "not asked: policy.yaml, microdata, gives_way_to_tables: no")
-    beside = BesideTables(
-        bench.con, bench.programme, bench.codebook, policy, earlier_releases(bench.home.releases)
-    )
     sets: dict[tuple[str, ...], list[Path]] = {}
     for purpose in sorted(policy.microdata.purposes):
         packages = [p for name, p in _packages(bench).items() if name.split("/")[0] == purpose]
         files = [file for p in packages for file in answer_files(p) if file.stem in PUPIL_SURVEYS]
         sets.setdefault(tuple(_sha256(file) for file in files), files)
     try:
-        told = {one for files in sets.values() for one in beside.told(_by_survey(files))}
+        told = set().union(*(_told_beside(bench, policy, files) for files in sets.values()))
     except StorageError as problem:
         return Verdict(False, str(problem))
     found = [f"{one.engagement} {one.survey} {one.variable}" for one in sorted(told)]
     return Verdict(not found, places(found, f"{sum(map(len, sets.values()))} files"))
+
+
+def _told_beside(bench: Bench, policy: Policy, files: Sequence[Path]) -> set[Told]:
+    """What tables tell beside one set of files; each is looked at for the first time."""
+    earlier = earlier_releases(bench.home.releases)
+    beside = BesideTables(bench.con, bench.programme, bench.codebook, policy, earlier)
+    return beside.told(_by_survey(files))
 
 
 def _by_survey(files: Sequence[Path]) -> dict[str, str]:

@@ -148,8 +148,8 @@ def write_deposit(
         rule,
         macro,
         before,
-        lambda: (
-            beside.told({survey: f"anonymised_{survey}" for survey in variables})
+        lambda surveys: (
+            beside.told({survey: f"anonymised_{survey}" for survey in surveys})
             if rule.gives_way_to_tables
             else ()
         ),

@@ -57,7 +57,7 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form=
         rule,
         macro,
         "before",
-        lambda: {Told("e1", "secondary", name) for name in next(rounds, ())},
+        lambda _: {Told("e1", "secondary", name) for name in next(rounds, ())},
     )
     rows = con.execute("select * from anonymised_secondary order by row_order").to_arrow_table()
     return summary[0], rows.to_pylist()
