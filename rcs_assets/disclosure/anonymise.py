@@ -23,7 +23,7 @@ import duckdb
 from rcs_assets.codebook import Variable
 from rcs_assets.disclosure.microdata_rule import MicrodataRule
 from rcs_assets.disclosure.suda import SpecialUniques, special_uniques
-from rcs_assets.storage import sql_literal
+from rcs_assets.storage import sql_list, sql_literal
 
 KEYS = ("engagement", "survey", "stage", "sex", "simd_group", "any_support")
 # Which form of the questionnaire a pupil had is no column of a file, but what he was not asked
@@ -97,6 +97,10 @@ class Told:
     variable: str
 
 
+# Survey → the engagements whose files have been made anew; None: all.
+Changed = Mapping[str, Collection[str] | None]
+
+
 @dataclass(frozen=True)
 class _Level:
     """One step of giving up keys: the classes that share `parent` may become one.
@@ -156,7 +160,7 @@ def anonymise(
     rule: MicrodataRule,
     order_macro: str,
     before: str | None = None,
-    told: Callable[[Collection[str]], Collection[Told]] = lambda _: (),
+    told: Callable[[Changed], Collection[Told]] = lambda _: (),
 ) -> tuple[AnonymisedSurvey, ...]:
     """Make the temporary tables `anonymised_<survey>`.
 
@@ -171,9 +175,10 @@ def anonymise(
         order_macro: a keyed hash of a text (`storage.hmac_expression`); rows are ordered by it.
         before: relation with the keys and `variable`: where files of releases before withheld
             which answers. They stay withheld: two files would tell apart what each hides.
-        told: of the tables of some surveys as they stand, says of which variables others could
-            work out what is withheld. These are then withheld of all pupils of the stages
-            concerned; while they are told still, of one more stage, and of everybody in the end.
+        told: of the tables as they stand, those of some engagements made anew, says of which
+            variables others could work out what is withheld. These are then withheld of all pupils
+            of the stages concerned; while they are told still, of one more stage, and of everybody
+            in the end.
 
     Returns:
         One entry an engagement and survey, in their order. `anonymised_<survey>` has the
@@ -188,11 +193,11 @@ def anonymise(
     for survey, asked in variables.items():
         _count_classes(con, answers, survey, asked, rule, order_macro)
     con.execute(_WHOLE)
-    changed: Collection[str] = variables
+    changed: Changed = dict.fromkeys(variables)
     while changed:
-        for survey in changed:
-            _find_withheld(con, survey, variables[survey], rule)
-            _put_together(con, answers, survey, variables[survey], rule)
+        for survey, engagements in changed.items():
+            _find_withheld(con, survey, variables[survey], rule, engagements)
+            _put_together(con, answers, survey, variables[survey], rule, engagements)
         changed = _withhold_whole(con, told(changed), rule)
     return tuple(
         entry
@@ -356,10 +361,30 @@ def _count_classes(
     )
 
 
-def _find_withheld(
-    con: duckdb.DuckDBPyConnection, survey: str, variables: Sequence[Variable], rule: MicrodataRule
+def of_engagements(engagements: Collection[str] | None) -> str:
+    """SQL: whether a row is of one of some engagements."""
+    return "true" if engagements is None else f"engagement in ({sql_list(sorted(engagements))})"
+
+
+def _make(
+    con: duckdb.DuckDBPyConnection, table: str, rows: str, engagements: Collection[str] | None
 ) -> None:
-    """The classes where a variable is withheld.
+    """A temporary table of such rows, or only the rows of some engagements made anew."""
+    if engagements is None:
+        con.execute(f"create or replace temp table {table} as {rows}")
+        return
+    con.execute(f"delete from {table} where {of_engagements(engagements)}")
+    con.execute(f"insert into {table} by name {rows}")
+
+
+def _find_withheld(
+    con: duckdb.DuckDBPyConnection,
+    survey: str,
+    variables: Sequence[Variable],
+    rule: MicrodataRule,
+    engagements: Collection[str] | None,
+) -> None:
+    """The classes of some engagements where a variable is withheld.
 
     Where a sensitive one has fewer than l values: valid answers count as values, and so do the
     missing codes that tell what was answered before (routed past). Without any value there is
@@ -392,15 +417,14 @@ def _find_withheld(
         too = f" or (skipped_{name} < n and ({others}))" if others else ""
         return f"(gone_{name}{too}) as no_{name}"
 
-    of_class = (*KEYS, _FORM)
-    con.execute(
-        f"""
-        create or replace temp table withheld_{survey} as
-        with gone as ({_gone(survey)}),
+    of_class, own = (*KEYS, _FORM), of_engagements(engagements)
+    rows = f"""
+        with gone as ({_gone(f"(from alike_{survey} where {own})")}),
+        counted as (from counted_{survey} where {own}),
         whole as (
             select {", ".join(f"counted.{key}" for key in of_class)},
                 list(distinct whole.variable) as whole
-            from counted_{survey} as counted
+            from counted
             inner join withheld_whole as whole
                 on whole.engagement = counted.engagement and whole.survey = counted.survey
                 and whole.stage is not distinct from counted.stage
@@ -408,7 +432,7 @@ def _find_withheld(
         ),
         by_itself as (
             select counted.*, {", ".join(map(is_gone, variables))}
-            from counted_{survey} as counted
+            from counted
             left join gone on {_same("gone", "counted", KEYS)}
             left join whole on {_same("whole", "counted", of_class)}
             window of_keys as (partition by {", ".join(f"counted.{key}" for key in KEYS)})
@@ -419,8 +443,8 @@ def _find_withheld(
         )
         select *, {" + ".join(["0", *(f"no_{v.name}::int" for v in variables)])} as withheld_n
         from flags
-        """
-    )
+    """
+    _make(con, f"withheld_{survey}", rows, engagements)
 
 
 def _hides_with(variables: Sequence[Variable], rule: MicrodataRule) -> dict[str, list[str]]:
@@ -468,7 +492,7 @@ def _alike(survey: str, sensitive: Sequence[str], rule: MicrodataRule) -> str:
     """
 
 
-def _gone(survey: str) -> str:
+def _gone(alike: str) -> str:
     """SQL: keys → the sensitive variables of which answers are withheld, whatever the form.
 
     The form is no column of a file: what a file of before withheld is known by its keys.
@@ -494,7 +518,7 @@ def _gone(survey: str) -> str:
                 count_if(is_new) over (
                     partition by alike.engagement, alike.variable, alike.stage, sex
                 ) as beside_n,
-            from alike_{survey} as alike
+            from {alike} as alike
             left join (select distinct engagement, survey, variable from withheld_whole) as whole
                 using (engagement, survey, variable)
             window of_variable as (partition by alike.engagement, alike.variable)
@@ -534,8 +558,8 @@ def _otherwise(con: duckdb.DuckDBPyConnection, one: Told) -> str:
 
 def _withhold_whole(
     con: duckdb.DuckDBPyConnection, told: Collection[Told], rule: MicrodataRule
-) -> list[str]:
-    """Note what is withheld whole from now on: `withheld_whole`; the surveys that withhold more.
+) -> dict[str, set[str]]:
+    """Note what is withheld whole from now on: `withheld_whole`; whose files withhold more.
 
     A variable that is told goes from all classes that can show a pupil of a stage in which all of
     some class answered alike; where none did, from all classes. As often as it is told again,
@@ -544,15 +568,15 @@ def _withhold_whole(
     """
     pairs = rule.stage_bands.items()
     bands = ", ".join(f"({sql_literal(stage)}, {sql_literal(band)})" for stage, band in pairs)
-    changed = set()
+    changed: dict[str, set[str]] = {}
     for one in sorted(told):
         noted = con.execute(
             _WITHHOLD.format(survey=one.survey, bands=bands, otherwise=_otherwise(con, one)),
             {"engagement": one.engagement, "survey": one.survey, "variable": one.variable},
         ).fetchall()
         if noted[0][0]:
-            changed.add(one.survey)
-    return sorted(changed)
+            changed.setdefault(one.survey, set()).add(one.engagement)
+    return changed
 
 
 def _put_together(
@@ -561,24 +585,24 @@ def _put_together(
     survey: str,
     variables: Sequence[Variable],
     rule: MicrodataRule,
+    engagements: Collection[str] | None,
 ) -> None:
+    """`anonymised_<survey>` of some engagements, with the answers that are not withheld."""
     merged = " ".join(f"when {code} then {into}" for code, into in rule.merged_missing.items())
     columns = []
     for variable in variables:
         name = variable.name
         shown = f"case answers.{name} {merged} else answers.{name} end"
         columns.append(f"if(withheld.no_{name}, {rule.withheld_code}, {shown})::tinyint as {name}")
-    con.execute(
-        f"""
-        create or replace temp table anonymised_{survey} as
+    rows = f"""
         select {", ".join(f"keys.{key}" for key in KEYS)}, keys.weight, {", ".join(columns)},
             keys.row_order,
-        from anonymised_keys as keys
+        from (from anonymised_keys where {of_engagements(engagements)}) as keys
         inner join {answers} as answers using (record_id, engagement, survey)
         inner join withheld_{survey} as withheld on {_same("keys", "withheld", (*KEYS, _FORM))}
         where survey = {sql_literal(survey)}
-        """
-    )
+    """
+    _make(con, f"anonymised_{survey}", rows, engagements)
 
 
 def _off_most(

@@ -7,7 +7,7 @@ file (`classes.py`), and what is withheld then (`disclosure.anonymise`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from rcs_assets.codebook import Codebook
-from rcs_assets.disclosure.anonymise import Told
+from rcs_assets.disclosure.anonymise import Changed, Told, of_engagements
 from rcs_assets.disclosure.answers import Answer, Unsafe
 from rcs_assets.disclosure.attack import Attacker, attackers_of
 from rcs_assets.disclosure.cells import drop_cells
@@ -73,6 +73,7 @@ class BesideTables:
         self._con, self._programme, self._codebook = con, programme, codebook
         self._areas = programme.engagements
         self._policy, self._earlier = policy, earlier
+        self._files: dict[str, tuple[dict[str, Classes], Behind]] = {}
         self._looks: dict[_Question, _Look] = {}
         self._read: set[str] = set()
         self._shown: dict[str, Shown] = {}
@@ -80,20 +81,22 @@ class BesideTables:
         # What protection was told of the same tables.
         self._known: Mapping[str, Answer] = read_answers(con, programs_version()).known
 
-    def told(self, file_of: Mapping[str, str]) -> set[Told]:
+    def told(self, file_of: Mapping[str, str], changed: Changed | None = None) -> set[Told]:
         """Of which variables tables and files tell what is withheld.
 
         Args:
             file_of: survey → relation that holds the files of all engagements.
+            changed: whose files withhold more than when they were last looked at; all files are
+                looked at for the first time without.
 
         Raises:
             StorageError: a release before cannot be read.
         """
-        rule, read = self._policy.microdata, {}
-        for survey, relation in file_of.items():
-            files, behind = read_classes(self._con, relation, survey, self._codebook, rule)
-            if any(behind.gone.values()):
-                read[survey] = files, behind
+        surveys = dict.fromkeys(file_of) if changed is None else changed
+        for survey, engagements in surveys.items():
+            self._read_files(survey, file_of[survey], engagements)
+        read = {survey: self._files[survey] for survey in surveys}
+        read = {survey: one for survey, one in read.items() if any(one[1].gone.values())}
         self._read_tables(name for _, behind in read.values() for name in self._judged(behind))
         jobs = [
             (survey, attacker, files, behind)
@@ -103,6 +106,17 @@ class BesideTables:
         # Threads: almost all of the time is the solver's, which lets go of Python's lock.
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             return set().union(*pool.map(lambda job: self._told(*job), jobs))
+
+    def _read_files(self, survey: str, relation: str, engagements: Collection[str] | None) -> None:
+        """The classes of files, where some are known already those of some engagements."""
+        rule, own = self._policy.microdata, of_engagements(engagements)
+        files, behind = read_classes(
+            self._con, f"(from {relation} where {own})", survey, self._codebook, rule
+        )
+        if engagements is not None:
+            others, before = self._files[survey]
+            files, behind = others | files, Behind(behind.of, {**before.gone, **behind.gone})
+        self._files[survey] = files, behind
 
     def _judged(self, behind: Behind) -> Iterator[str]:
         """Indicators of which answers are withheld, or can be in a file to come."""

@@ -57,7 +57,7 @@ def read_classes(
 
     Args:
         con: a connection to the warehouse that sees the relation.
-        relation: the file, or some engagements' files, one below the other.
+        relation: the file, or some engagements' files, one below the other, as it stands in SQL.
         survey: of the file.
         codebook: scales, cut-offs and indicators.
         rule: of files of answers.

@@ -148,8 +148,8 @@ def write_deposit(
         rule,
         macro,
         before,
-        lambda surveys: (
-            beside.told({survey: f"anonymised_{survey}" for survey in surveys})
+        lambda changed: (
+            beside.told({survey: f"anonymised_{survey}" for survey in changed}, changed)
             if rule.gives_way_to_tables
             else ()
         ),

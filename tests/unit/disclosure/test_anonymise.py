@@ -20,10 +20,11 @@ VARIABLES = {"secondary": [variable("open", False), variable("secret", True)]}
 
 
 def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form="null",
-        variables=VARIABLES, before=(), told=()):  # fmt: skip
+        variables=VARIABLES, before=(), told=(), areas=("e1",)):  # fmt: skip
     """Anonymise pupils given as (stage, sex, quintile, any support, number) and return rows.
 
-    `before`: rows of a file of before. `told`: so many times others tell what is withheld of these.
+    `before`: rows of a file of before. `told`: so many times others tell what is withheld of these
+    in e1. `areas`: each has such pupils.
     """
     con = duckdb.connect(config={"threads": 1})
     con.execute(
@@ -33,10 +34,11 @@ def run(classes, secret="i % 2", opened="i % 3", rule=RULE, key=b"k" * 32, form=
     con.execute(
         f"""
         create table pupils as
-        select 'r' || row_number() over () as record_id, 'e1' as engagement,
+        select 'r' || row_number() over () as record_id, engagement,
             'secondary' as survey, stage, sex, q as simd_quintile, s as any_support,
             1.26 + (stage = 'S2')::int as weight, ({form})::varchar as form, i
-        from (select *, unnest(range(n)) as i from classes);
+        from (select *, unnest(range(n)) as i from classes),
+            (select unnest({list(areas)}) as engagement);
         create table answers as
         select record_id, engagement, survey, ({opened})::tinyint as open,
             ({secret})::tinyint as secret from pupils
@@ -354,6 +356,20 @@ def test_what_tables_tell_is_withheld_of_whole_stages_one_after_the_other():
     assert seen == [["S2"], ["S1", "S2"], ["S1", "S2", "S3"], ["S1", "S2", "S3", "S4"]]
     # And of nobody else is anything changed.
     assert all(row["open"] >= 0 for row in rows)
+
+
+def test_only_the_file_of_the_area_of_which_something_is_told_is_made_anew():
+    classes = [(f"S{n}", sex, q, False, 20) for n in (1, 2) for sex in "FM" for q in (1, 5)]
+    secret = "if(stage = 'S2' and sex = 'F' and simd_quintile = 1, 0, i % 3)"
+    _, before = run(classes, secret, areas=("e1", "e2"))
+    _, after = run(classes, secret, areas=("e1", "e2"), told=[("secret",)] * 2)
+    assert len(before) == len(after) == 320
+    of = [
+        [[row for row in rows if row["engagement"] == area] for rows in (before, after)]
+        for area in ("e1", "e2")
+    ]
+    assert of[0][0] != of[0][1]
+    assert of[1][0] == of[1][1]
 
 
 def test_a_band_goes_with_each_stage_that_it_can_show():
